@@ -1,0 +1,35 @@
+"""Types that check a defect's ranges when its configuration is read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from synthgen.defects.drawing import Range
+
+__all__ = ["Fraction", "Positive", "Ratio", "Span"]
+
+
+def _ordered(bounds: Range) -> Range:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] runs backwards: low comes first")
+    return bounds
+
+
+def _above_zero(bounds: Range) -> Range:
+    if bounds[0] <= 0:
+        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] must lie above 0")
+    return bounds
+
+
+def _at_most_one(bounds: Range) -> Range:
+    if bounds[1] > 1:
+        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] must not exceed 1")
+    return bounds
+
+
+Span = Annotated[tuple[float, float], AfterValidator(_ordered)]  # any low .. high
+Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels, grey levels
+Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the image's short side
+Ratio = Annotated[float, Field(ge=0, le=1)]  # a probability or a share

@@ -1,0 +1,231 @@
+"""What every defect is made of: a mask, and layers that change how the surface looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.surfaces.noise import Field, fractal_noise, relief_shading
+
+__all__ = [
+    "DefectKind",
+    "Drawing",
+    "Range",
+    "cover_within",
+    "draw_range",
+    "draw_size",
+    "draw_strength",
+    "lay_on",
+    "radial_field",
+    "stroke",
+]
+
+Rng = np.random.Generator
+Range = tuple[float, float]  # low, high
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+SUPERSAMPLING = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """One defect in its own frame, (h, w) float32 layers beside a (h, w) bool mask.
+
+    ``tone`` changes the grey level (signed, 0..255 levels), ``relief`` is a height whose slope
+    the light turns into grey levels, ``pigment`` (h, w, 3) RGB covers the surface by ``opacity``
+    (0..1), and ``grain`` is fine structure in grey levels that a sketch leaves out.
+    ``contrast`` (grey levels) is the least difference that a pigment has to make.
+    """
+
+    mask: NDArray[np.bool_]
+    tone: Field
+    relief: Field
+    opacity: Field
+    pigment: NDArray[np.float32]
+    grain: Field
+    contrast: float
+
+    @classmethod
+    def build(
+        cls,
+        mask: NDArray[np.bool_],
+        contrast: float,
+        *,
+        tone: Field | None = None,
+        relief: Field | None = None,
+        opacity: Field | None = None,
+        pigment: NDArray[np.float32] | None = None,
+        grain: Field | None = None,
+    ) -> Drawing:
+        """Return a Drawing whose layers that are not given do nothing."""
+        nothing = np.zeros(mask.shape, np.float32)
+        colour = np.zeros((*mask.shape, 3), np.float32)
+        return cls(
+            mask,
+            nothing if tone is None else tone.astype(np.float32),
+            nothing if relief is None else relief.astype(np.float32),
+            nothing if opacity is None else opacity.astype(np.float32),
+            colour if pigment is None else np.broadcast_to(pigment, colour.shape),
+            nothing if grain is None else grain.astype(np.float32),
+            contrast,
+        )
+
+
+class DefectKind(Protocol):
+    """Draws one defect of its class; the constructor holds the ranges that YAML gives."""
+
+    def draw(self, rng: Rng, severity: float, short_side_px: int) -> Drawing:
+        """Draw one; ``severity`` 0..1 goes from the low to the high end of the contrast range."""
+        ...
+
+
+def draw_range(rng: Rng, bounds: Range) -> float:
+    return float(rng.uniform(*bounds))
+
+
+def draw_size(rng: Rng, px: Range, fraction: Range | None, short_side_px: int) -> float:
+    """Return a size in pixels, from the fraction of the image's short side where one is given."""
+    return draw_range(rng, px) if fraction is None else draw_range(rng, fraction) * short_side_px
+
+
+def draw_strength(contrast: Range, severity: float) -> float:
+    """Return the contrast in grey levels that a severity of 0..1 stands for."""
+    return contrast[0] + severity * (contrast[1] - contrast[0])
+
+
+def cover_within(field: Field, radius_px: float, edge_px: float) -> Field:
+    """Return 1 inside the outline of a radial field, 0 outside, over an edge of some pixels."""
+    return np.clip((1 - field) * radius_px / edge_px + 0.5, 0, 1).astype(np.float32)
+
+
+def lay_on(
+    image: NDArray[np.uint8],
+    drawing: Drawing,
+    top_left: tuple[int, int],
+    light_deg: float,
+    detail: bool = False,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the image with the drawing laid on it, and its mask at the image's size.
+
+    ``top_left`` (row, column) may lie outside the image: what sticks out is cut off. ``light_deg``
+    is where the light comes from. ``detail`` adds the grain that the sketch leaves out.
+    """
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), bool)
+    inside, own = _overlap((height, width), drawing.mask.shape, top_left)
+    if own is None:
+        return image.copy(), mask
+    mask[inside] = drawing.mask[own]
+    base = image[inside].astype(np.float32)
+    painted = _paint(base, drawing, own, light_deg, detail)
+    result = image.copy()
+    result[inside] = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
+    return result, mask
+
+
+Window = tuple[slice, slice]
+
+
+def _overlap(
+    size_hw: tuple[int, int], own_hw: tuple[int, ...], top_left: tuple[int, int]
+) -> tuple[Window, Window | None]:
+    spans = []
+    for size, own, start in zip(size_hw, own_hw, top_left, strict=True):
+        first, last = max(0, start), min(size, start + own)
+        if last <= first:
+            return (slice(0, 0), slice(0, 0)), None
+        spans.append((slice(first, last), slice(first - start, last - start)))
+    return (spans[0][0], spans[1][0]), (spans[0][1], spans[1][1])
+
+
+def _paint(
+    base: NDArray[np.float32], drawing: Drawing, own: Window, light_deg: float, detail: bool
+) -> NDArray[np.float32]:
+    mask = drawing.mask[own]
+    under = base[mask] if mask.any() else base.reshape(-1, 3)
+    ground = under.mean(axis=0)
+    opacity = drawing.opacity[own][..., None]
+    painted = base + opacity * (_visible(drawing, own, mask, ground) - base)
+    grey = _within_range(drawing.tone[own], mask, float(ground @ LUMA))
+    grey = grey + relief_shading(drawing.relief, light_deg)[own]
+    if detail:
+        grey = grey + drawing.grain[own]
+    hue = ground / max(float(ground @ LUMA), 8.0)  # shading keeps the material's colour
+    return np.asarray(painted + grey[..., None] * np.clip(0.4 + 0.6 * hue, 0.3, 1.8), np.float32)
+
+
+def _visible(
+    drawing: Drawing, own: Window, mask: NDArray[np.bool_], ground: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the pigment, moved away from the ground's grey level where it would not be seen."""
+    pigment, opacity = drawing.pigment[own], drawing.opacity[own]
+    if not mask.any() or opacity[mask].mean() < 0.02:
+        return pigment
+    share = float(opacity[mask].mean())
+    gap = pigment[mask].mean(axis=0) - ground
+    seen = share * float(np.linalg.norm(gap)) / np.sqrt(3)
+    if seen >= drawing.contrast:
+        return pigment
+    level = float(ground @ LUMA)
+    sign = np.sign(float(gap @ LUMA)) or 1.0
+    needed = (drawing.contrast - seen) / share
+    if not 8 < level + sign * needed < 247:
+        sign = -sign
+    return pigment + np.float32(sign * needed)
+
+
+def _within_range(tone: Field, mask: NDArray[np.bool_], level: float) -> Field:
+    """Flip a tone that would be lost in black or white."""
+    strongest = tone[mask].mean() if mask.any() else 0.0
+    lost = not 6 < level + strongest < 249
+    return -tone if lost else tone
+
+
+def stroke(
+    points: NDArray[np.float32], widths: NDArray[np.float32], weights: NDArray[np.float32]
+) -> tuple[Field, NDArray[np.float32]]:
+    """Rasterise a line with a width and a weight at each point, anti-aliased.
+
+    ``points`` (n, 2) are x, y in pixels. Return the (h, w) coverage 0..1 in a tight frame with a
+    margin of 6 px, and the (x, y) of that frame's corner.
+    """
+    margin = 6 + float(widths.max())
+    corner = np.floor(points.min(axis=0) - margin).astype(np.float32)
+    size = np.ceil(points.max(axis=0) + margin - corner).astype(int)
+    canvas = np.zeros((size[1] * SUPERSAMPLING, size[0] * SUPERSAMPLING), np.float32)
+    pixels = np.rint((points - corner) * SUPERSAMPLING).astype(int)
+    for first, last, width, weight in zip(
+        pixels[:-1], pixels[1:], widths[:-1], weights[:-1], strict=True
+    ):
+        thickness = max(1, round(float(width) * SUPERSAMPLING))
+        cv2.line(canvas, first.tolist(), last.tolist(), float(weight), thickness)
+    frame = (int(size[0]), int(size[1]))
+    return cv2.resize(canvas, frame, interpolation=cv2.INTER_AREA).astype(np.float32), corner
+
+
+def radial_field(
+    rng: Rng, radius_px: float, aspect: float, lobes: float, ragged: float, margin: float = 1.35
+) -> Field:
+    """Return a (s, s) field that is 0 at the centre, 1 on an irregular outline, and grows on.
+
+    ``aspect`` >= 1 stretches it along a random direction; ``lobes`` (0..0.5) waves the outline;
+    ``ragged`` (0..0.6) adds fractal noise to it.
+    """
+    half = int(np.ceil(radius_px * aspect**0.5 * (margin + lobes + ragged))) + 4
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
+    turn = rng.uniform(0, np.pi)
+    along = (x * np.cos(turn) + y * np.sin(turn)) / aspect**0.5
+    across = (-x * np.sin(turn) + y * np.cos(turn)) * aspect**0.5
+    theta = np.arctan2(across, along)
+    outline = np.ones_like(theta)
+    for order in range(2, 6):
+        phase = rng.uniform(0, 2 * np.pi)
+        outline += lobes * rng.normal(0, 0.6) / order**0.5 * np.cos(order * theta + phase)
+    field = np.hypot(along, across) / (radius_px * np.clip(outline, 0.35, 2))
+    if ragged > 0:
+        blobs = max(3.0, radius_px * 0.7)
+        field = field + ragged * fractal_noise(rng, field.shape, blobs, octaves=4, persistence=0.6)
+    return np.asarray(field, np.float32)

@@ -1,0 +1,167 @@
+"""The nouns: what is planned, what the backend sees, what comes out. All frozen.
+
+SampleSpec --condition--> Condition --paint, composite--> Candidate --inspect, annotate--> Sample
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.errors import ShapeError
+
+__all__ = [
+    "Annotation",
+    "BoxXYWH",
+    "Candidate",
+    "Condition",
+    "Measurement",
+    "Sample",
+    "SampleSpec",
+    "SourceImage",
+    "Status",
+]
+
+
+class BoxXYWH(NamedTuple):
+    """A box in pixels: left, top, width, height; right and bottom edges are exclusive."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Status(StrEnum):
+    """What became of a planned sample."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSpec:
+    """One planned sample, every choice drawn. ``defect_class`` is None for a good image."""
+
+    sample_id: str
+    index: int
+    seed: int  # this sample's own seed; with ``attempt`` it fixes every later draw
+    defect_class: str | None
+    class_id: int  # 1.., stable across runs of one configuration; 0 = good
+    source_id: str
+    group: str  # the physical part behind the source
+    split: str
+    prompt: str
+    negative_prompt: str
+    instances: int  # defects to place, 0 for a good image
+    severity: float  # 0 = barely visible .. 1 = strong; scales the sketch's contrast
+    attempt: int = 0
+
+    @property
+    def is_defect_free(self) -> bool:
+        return self.defect_class is None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceImage:
+    """A good image as read. ``pixels`` (H, W) or (H, W, 3) RGB, uint8 or uint16.
+
+    ``window`` is the (low, high) grey level that 8-bit 0 and 255 stand for: (0, 255) for 8-bit
+    images, the image's own range for 16-bit ones. ``path`` is None where it was generated.
+    """
+
+    source_id: str
+    group: str
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    window: tuple[float, float]
+    path: str | None
+    surface: str  # what the prompt calls the material, e.g. "brushed metal"
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        height, width = self.pixels.shape[:2]
+        return height, width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """What the backend sees. Images (H, W, 3) uint8 RGB; masks (H, W) bool, True = affected."""
+
+    spec: SampleSpec
+    source: SourceImage
+    image: NDArray[np.uint8]  # the source as 8-bit RGB
+    defect_mask: NDArray[np.bool_]  # the label we ask for
+    repaint_mask: NDArray[np.bool_]  # what the model may change
+    instance_map: NDArray[np.uint8]  # 0 = good, 1.. = the defect this pixel belongs to
+    sketch: NDArray[np.uint8]  # a coarse painting of the defect on the source
+    control_image: NDArray[np.uint8]  # edges of the part outside, of the defect inside
+    label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
+
+    def __post_init__(self) -> None:
+        height_width = self.image.shape[:2]
+        for name in ("defect_mask", "repaint_mask", "instance_map", "sketch", "control_image"):
+            shape = getattr(self, name).shape
+            if shape[:2] != height_width:
+                raise ShapeError(
+                    f"{name} of sample {self.spec.sample_id!r} is {shape} but its image is "
+                    f"{height_width} (height, width); resize masks with nearest-neighbour only"
+                )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A finished image before inspection.
+
+    ``pixels`` has the source's shape and bit depth; ``image`` is its 8-bit RGB view.
+    """
+
+    condition: Condition
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    image: NDArray[np.uint8]
+    realised_mask: NDArray[np.bool_]  # where it differs visibly from the source
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number about a Candidate; NaN where it does not apply."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """One defect, from the pixels that really changed. ``mask`` is (H, W) bool."""
+
+    instance_id: int
+    defect_class: str
+    class_id: int
+    mask: NDArray[np.bool_]
+    area_px: int
+    box: BoxXYWH
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """The end of the flow: an image, its labels, its numbers, and what was decided."""
+
+    candidate: Candidate
+    measurements: tuple[Measurement, ...]
+    reasons: tuple[str, ...]
+    annotations: tuple[Annotation, ...]
+
+    @property
+    def spec(self) -> SampleSpec:
+        return self.candidate.condition.spec
+
+    @property
+    def status(self) -> Status:
+        if self.spec.is_defect_free:
+            return Status.GOOD
+        return Status.REJECTED if self.reasons else Status.ACCEPTED
