@@ -1,0 +1,1 @@
+"""Backends paint: Condition -> image. Each has one method, ``paint``."""

@@ -1,0 +1,1 @@
+"""Control images: what shape the part and the defect have."""

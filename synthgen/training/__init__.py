@@ -1,0 +1,1 @@
+"""Training: making the embedded model."""

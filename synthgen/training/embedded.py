@@ -1,0 +1,105 @@
+"""The embedded model before it has learned anything: its parts, their sizes, its tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+
+__all__ = ["build_pipeline", "build_tokenizer"]
+
+PATCH_SIZE = 4
+TOKENS = 16
+
+
+def build_tokenizer(words: Sequence[str], max_length: int = TOKENS) -> CLIPTokenizer:
+    """Return a CLIP tokenizer in which each word is one token and other text falls to bytes."""
+    letters = sorted(ByteLevel.alphabet())
+    tokens = letters + [letter + "</w>" for letter in letters]
+    known = set(tokens)
+    merges: list[tuple[str, str]] = []
+    for word in sorted(set(words)):
+        if len(word) < 2:
+            continue
+        left = word[0]
+        for number, letter in enumerate(word[1:], start=2):
+            right = letter + ("</w>" if number == len(word) else "")
+            if left + right not in known:
+                known.add(left + right)
+                tokens.append(left + right)
+                merges.append((left, right))
+            left += right
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
+
+
+def build_pipeline(
+    words: Sequence[str],
+    widths: Sequence[int] = (96, 128, 192),
+    text_width: int = 128,
+    seed: int = 0,
+) -> PatchControlNetInpaintPipeline:
+    """Return an untrained pipeline with random weights drawn from ``seed``."""
+    channels = 3 * PATCH_SIZE**2
+    sizes: dict[str, Any] = {
+        "layers_per_block": 1,
+        "block_out_channels": tuple(widths),
+        "cross_attention_dim": text_width,
+        "attention_head_dim": 8,
+        "norm_num_groups": 16,
+    }
+    plain = len(widths) - 1
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # the weights' constructors take no generator
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            in_channels=2 * channels + PATCH_SIZE**2,  # noisy change, source, mask
+            out_channels=channels,
+            down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * plain),
+            up_block_types=(*["CrossAttnUpBlock2D"] * plain, "UpBlock2D"),
+            **sizes,
+        )
+        controlnet = ControlNetModel(
+            in_channels=channels,
+            conditioning_channels=channels,  # the control image in patches, too
+            conditioning_embedding_out_channels=(64,),
+            down_block_types=("DownBlock2D",) * len(widths),
+            mid_block_type="UNetMidBlock2D",
+            **sizes,
+        )
+        tokenizer = build_tokenizer(words)
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=text_width,
+                intermediate_size=4 * text_width,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=TOKENS,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )
+    return PatchControlNetInpaintPipeline(
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        controlnet=controlnet,
+        scheduler=scheduler,
+        patch_size=PATCH_SIZE,
+    )

@@ -1,0 +1,363 @@
+"""Make the embedded model from nothing: procedural surfaces with defects in, weights out.
+
+Joint training of UNet, ControlNet and text encoder on the clean latents, weighted to the repaint
+mask and by min-SNR-5 (Hang et al. 2023, https://arxiv.org/abs/2303.09556, eq. 4).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from diffusers import DDPMScheduler
+from diffusers.models.attention_processor import AttnProcessor
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from synthgen.backends.patch_inpaint import (
+    PatchControlNetInpaintPipeline,
+    encode_patches,
+    unshuffle,
+)
+from synthgen.errors import ConfigError, RunError
+from synthgen.prompts import vocabulary
+from synthgen.surfaces import SURFACES
+from synthgen.training.crops import Crop, draw_crops
+from synthgen.training.embedded import PATCH_SIZE, build_pipeline
+
+__all__ = ["PretrainSettings", "Progress", "pretrain"]
+
+SNR_CAP = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainSettings:
+    """What is trained and for how long. Changing ``steps`` of a begun run moves its end."""
+
+    seed: int = 0
+    steps: int = 12000
+    batch_size: int = 32  # crops a step and process, at the first of crop_sizes_px
+    crop_sizes_px: tuple[int, ...] = (64, 64, 64, 96)  # taken in turn; all with as many pixels
+    learning_rate: float = 6e-4
+    decay_fraction: float = 0.35  # the last part of the steps, in which the rate falls to 3 %
+    ema_decay: float = 0.9995
+    drop_prompt: float = 0.1  # share of crops that learn without a prompt, so that guidance works
+    drop_control: float = 0.2  # share of crops that learn without the control image
+    mixed_precision: str = "bf16"  # no | bf16 | fp16
+    save_every_s: float = 300
+    look_every_s: float = 1200
+    workers: int = 0  # processes that draw crops; 0 draws them between the steps
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ConfigError("pretrain.steps and pretrain.batch_size must be at least 1")
+        if any(size % 16 or size < 32 for size in self.crop_sizes_px):
+            raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands; ``loss`` is the mean since the last one."""
+
+    step: int
+    loss: float
+    crops: int
+    crops_per_s: float
+
+
+class _Lessons(Dataset[dict[str, Any]]):
+    """Batches by step number, so that a resumed run sees what an unbroken one would have seen."""
+
+    def __init__(self, settings: PretrainSettings, first: int, process: int) -> None:
+        self.settings, self.first, self.process = settings, first, process
+
+    def __len__(self) -> int:
+        return self.settings.steps - self.first
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        s, step = self.settings, self.first + number
+        size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
+        count = max(1, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
+        return stack_crops(draw_crops(s.seed + 1000003 * self.process, step, count, size))
+
+
+class _Learner(nn.Module):
+    """The trained parts as one module, so that they are wrapped and averaged together."""
+
+    def __init__(self, pipeline: PatchControlNetInpaintPipeline) -> None:
+        super().__init__()
+        self.unet = pipeline.unet
+        self.controlnet = pipeline.controlnet
+        self.text_encoder = pipeline.text_encoder
+
+    def forward(
+        self,
+        noisy: torch.Tensor,
+        inputs: torch.Tensor,
+        timesteps: torch.Tensor,
+        tokens: torch.Tensor,
+        hint: torch.Tensor,
+        keep_control: torch.Tensor,
+    ) -> torch.Tensor:
+        states = self.text_encoder(tokens).last_hidden_state
+        down, middle = self.controlnet(noisy, timesteps, states, hint, return_dict=False)
+        keep = keep_control[:, None, None, None].to(middle.dtype)
+        return self.unet(
+            inputs,
+            timesteps,
+            states,
+            down_block_additional_residuals=[d * keep for d in down],
+            mid_block_additional_residual=middle * keep,
+        ).sample.float()
+
+
+def stack_crops(crops: list[Crop]) -> dict[str, Any]:
+    """Return crops as tensors: images (B, 3, S, S) in -1..1, masks (B, 1, S, S) in 0..1."""
+
+    def images(name: str) -> torch.Tensor:
+        stack = np.stack([getattr(c, name) for c in crops])
+        return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def masks(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.stack([getattr(c, name) for c in crops]))[:, None].float()
+
+    return {
+        "source": images("source"),
+        "defective": images("defective"),
+        "control": (images("control_image") + 1) / 2,
+        "defect_mask": masks("defect_mask"),
+        "repaint_mask": masks("repaint_mask"),
+        "prompts": [c.prompt for c in crops],
+    }
+
+
+def pretrain(
+    settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]
+) -> Path:
+    """Train, or go on training, in ``folder``; return the folder of the finished model.
+
+    Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
+    folder, fp16). Raises RunError where ``folder`` holds a run of other settings.
+    """
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    pipeline = build_pipeline(vocabulary([name for _, name in SURFACES.values()]))
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
+    learner = _Learner(pipeline)
+    optimizer = torch.optim.AdamW(learner.parameters(), settings.learning_rate, foreach=True)
+    ema = EMAModel(learner.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = _restore(folder, settings, learner, optimizer, ema)
+    wrapped, optimizer = accelerator.prepare(learner, optimizer)
+    ema.to(accelerator.device)
+    lessons = DataLoader(
+        _Lessons(settings, first, accelerator.process_index),
+        batch_size=None,
+        num_workers=settings.workers,
+    )
+    last_save = last_look = last_log = time.monotonic()
+    losses: list[float] = []
+    crops = 0
+    for step, batch in enumerate(lessons, start=first):
+        _set_rate(optimizer, settings, step)
+        loss = _loss(wrapped, pipeline, batch, settings, step, accelerator)
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(wrapped.parameters(), 1.0)
+        optimizer.step()
+        ema.step(learner.parameters())
+        losses.append(loss.item())
+        crops += len(batch["prompts"]) * accelerator.num_processes
+        if not accelerator.is_main_process:
+            continue
+        now = time.monotonic()
+        if len(losses) == 50 or step + 1 == settings.steps:
+            progress = Progress(
+                step + 1, float(np.mean(losses)), crops, crops / max(now - last_log, 1e-9)
+            )
+            _log(folder / "log.csv", progress)
+            report(progress)
+            losses, crops, last_log = [], 0, now
+        if now - last_save > settings.save_every_s:
+            _save_state(folder, settings, step + 1, learner, optimizer, ema)
+            last_save = time.monotonic()
+        if now - last_look > settings.look_every_s:
+            _with_average(learner, ema, lambda at=step: _look(pipeline, folder, at + 1))
+            last_look = time.monotonic()
+    if accelerator.is_main_process:
+        _save_state(folder, settings, settings.steps, learner, optimizer, ema)
+        _with_average(learner, ema, lambda: _finish(pipeline, folder, settings.steps))
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return folder / "model"
+
+
+def _loss(
+    model: nn.Module,
+    pipeline: PatchControlNetInpaintPipeline,
+    batch: dict[str, Any],
+    settings: PretrainSettings,
+    step: int,
+    accelerator: Accelerator,
+) -> torch.Tensor:
+    device = accelerator.device
+    source, defective, control, defect_mask, mask = (
+        batch[name].to(device)
+        for name in ("source", "defective", "control", "defect_mask", "repaint_mask")
+    )
+    draw = torch.Generator().manual_seed(
+        settings.seed + 7919 * step + accelerator.process_index * 104729
+    )
+    count = len(source)
+    latent_mask = unshuffle(mask.expand(-1, 3, -1, -1), PATCH_SIZE)
+    known = encode_patches(source)
+    clean = (encode_patches(defective) - known) * latent_mask
+    noise = torch.randn(clean.shape, generator=draw).to(device)
+    timesteps = torch.randint(0, 1000, (count,), generator=draw).to(device)
+    schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    noisy = schedule.add_noise(clean, noise, timesteps) * latent_mask
+    drops = torch.rand(count, 2, generator=draw)
+    prompts = [
+        "" if dropped else prompt
+        for prompt, dropped in zip(
+            batch["prompts"], (drops[:, 0] < settings.drop_prompt).tolist(), strict=True
+        )
+    ]
+    tokens = pipeline.tokenizer(
+        prompts, padding="max_length", truncation=True, return_tensors="pt"
+    ).input_ids.to(device)
+    inputs = torch.cat([noisy, unshuffle(mask, PATCH_SIZE), known], dim=1)
+    hint = unshuffle(control, PATCH_SIZE)
+    keep = (drops[:, 1] >= settings.drop_control).float().to(device)
+    with accelerator.autocast():
+        predicted = model(noisy, inputs, timesteps, tokens, hint, keep)
+    near = F.max_pool2d(defect_mask, 3, 1, 1)
+    weight = unshuffle((mask * (1 + 2 * near)).expand(-1, 3, -1, -1), PATCH_SIZE)
+    error = (weight * (predicted - clean) ** 2).flatten(1).sum(1) / weight.flatten(1).sum(1)
+    kept = schedule.alphas_cumprod.to(device)[timesteps]
+    return (error * (kept / (1 - kept)).clamp(0.05, SNR_CAP)).mean()
+
+
+def _set_rate(optimizer: Any, settings: PretrainSettings, step: int) -> None:
+    left = (settings.steps - step) / max(1.0, settings.steps * settings.decay_fraction)
+    rate = settings.learning_rate * min(1.0, (step + 1) / 200) * max(0.03, min(1.0, left))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _save_state(
+    folder: Path,
+    settings: PretrainSettings,
+    step: int,
+    learner: nn.Module,
+    optimizer: Any,
+    ema: EMAModel,
+) -> None:
+    state = {
+        "settings": asdict(settings),
+        "step": step,
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "ema": ema.state_dict(),
+    }
+    torch.save(state, folder / "state.tmp")
+    os.replace(folder / "state.tmp", folder / "state.pt")
+
+
+def _restore(
+    folder: Path, settings: PretrainSettings, learner: nn.Module, optimizer: Any, ema: EMAModel
+) -> int:
+    if not (folder / "state.pt").exists():
+        return 0
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    may_change = {"steps", "save_every_s", "look_every_s", "workers", "decay_fraction"}
+    now = asdict(settings)
+    for key, before in state["settings"].items():
+        if key not in may_change and before != now[key]:
+            raise RunError(
+                f"{folder} holds a training with pretrain.{key}={before}, not {now[key]}; "
+                "give another folder or the same value"
+            )
+    learner.load_state_dict(state["learner"])
+    optimizer.load_state_dict(state["optimizer"])
+    ema.load_state_dict(state["ema"])
+    return int(state["step"])
+
+
+def _with_average(learner: nn.Module, ema: EMAModel, act: Callable[[], None]) -> None:
+    parameters = list(learner.parameters())
+    ema.store(parameters)
+    ema.copy_to(parameters)
+    act()
+    ema.restore(parameters)
+
+
+def _log(path: Path, progress: Progress) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(["step", "loss", "crops", "crops_per_s"])
+        row = (progress.step, f"{progress.loss:.5f}", progress.crops, f"{progress.crops_per_s:.1f}")
+        writer.writerow(row)
+
+
+def _finish(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -> None:
+    _look(pipeline, folder, step)
+    parts = (pipeline.unet, pipeline.controlnet, pipeline.text_encoder)
+    weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(folder / "model", safe_serialization=True)
+    pipeline.to(torch.float32)
+    for part, state in zip(parts, weights, strict=True):
+        part.load_state_dict(state)
+
+
+def _look(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -> None:
+    """Write a sheet: source, reference, from noise (20 and 8 steps), from the sketch, no control."""
+    crops = draw_crops(77, 0, 24, 128)
+    rows = [[c.source for c in crops], [c.defective for c in crops]]
+    for strength, steps, scale in ((1.0, 20, 1.0), (1.0, 8, 1.0), (0.7, 12, 1.0), (1.0, 20, 0.0)):
+        rows.append(_paint(pipeline, crops, strength, steps, scale))
+    half = len(crops) // 2
+    sheet = np.vstack([np.hstack(row[at : at + half]) for at in (0, half) for row in rows])
+    (folder / "samples").mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / "samples" / f"step-{step:06d}.png"), sheet[..., ::-1])
+
+
+def _paint(
+    pipeline: PatchControlNetInpaintPipeline,
+    crops: list[Crop],
+    strength: float,
+    steps: int,
+    scale: float,
+) -> Iterator[NDArray[np.uint8]] | Any:
+    device = pipeline.unet.device
+    with torch.autocast(device.type, torch.bfloat16):
+        images = pipeline(
+            prompt=[c.prompt for c in crops],
+            image=[Image.fromarray(c.source) for c in crops],
+            init_image=[Image.fromarray(c.sketch) for c in crops],
+            mask_image=[Image.fromarray(c.repaint_mask.astype(np.uint8) * 255) for c in crops],
+            control_image=[Image.fromarray(c.control_image) for c in crops],
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=1.5,
+            controlnet_conditioning_scale=scale,
+            generator=[torch.Generator().manual_seed(n) for n in range(len(crops))],
+            output_type="np",
+        ).images
+    return list((images * 255).round().astype(np.uint8))
