@@ -5,7 +5,7 @@ SampleSpec --condition--> Condition --paint, composite--> Candidate --inspect, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ __all__ = [
     "BoxXYWH",
     "Candidate",
     "Condition",
+    "Failure",
     "Measurement",
     "Sample",
     "SampleSpec",
@@ -155,6 +156,7 @@ class Sample:
     measurements: tuple[Measurement, ...]
     reasons: tuple[str, ...]
     annotations: tuple[Annotation, ...]
+    durations_s: dict[str, float] = field(default_factory=dict)  # by stage; no part of the data
 
     @property
     def spec(self) -> SampleSpec:
@@ -165,3 +167,15 @@ class Sample:
         if self.spec.is_defect_free:
             return Status.GOOD
         return Status.REJECTED if self.reasons else Status.ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A spec that came to no image; ``reason`` is one sentence."""
+
+    spec: SampleSpec
+    reason: str
+
+    @property
+    def status(self) -> Status:
+        return Status.REJECTED

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import canny_edges, combine_edges
+from synthgen.control.edges import CannyControl, draw_control
 from synthgen.defects import DEFECTS, lay_on
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
@@ -67,7 +67,9 @@ def _try_crop(rng: Rng, size_px: int) -> Crop:
         defective, mask = lay_on(defective, drawing, corner, light, detail=True)
         defect_mask = defect_mask | mask
     repaint_mask = _grow(rng, defect_mask)
-    control = combine_edges(canny_edges(source), canny_edges(sketch), defect_mask, repaint_mask)
+    control = draw_control(
+        CannyControl(), source, sketch, defect_mask, repaint_mask
+    )
     source, defective, sketch = _camera(rng, source, defective, sketch)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))

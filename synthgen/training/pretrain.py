@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class PretrainSettings:
     drop_prompt: float = 0.1  # share of crops that learn without a prompt, so that guidance works
     drop_control: float = 0.2  # share of crops that learn without the control image
     mixed_precision: str = "bf16"  # no | bf16 | fp16
+    threads: int = 1  # CPU threads a process; more processes scale, more threads hardly do
     save_every_s: float = 300
     look_every_s: float = 1200
     workers: int = 0  # processes that draw crops; 0 draws them between the steps
@@ -76,6 +77,7 @@ class Progress:
     loss: float
     crops: int
     crops_per_s: float
+    seconds_per_step: float
 
 
 class _Lessons(Dataset[dict[str, Any]]):
@@ -152,6 +154,8 @@ def pretrain(
     Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
     folder, fp16). Raises RunError where ``folder`` holds a run of other settings.
     """
+    torch.set_num_threads(settings.threads)
+    cv2.setNumThreads(1)
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     pipeline = build_pipeline(vocabulary([name for _, name in SURFACES.values()]))
     pipeline.set_progress_bar_config(disable=True)
@@ -185,8 +189,9 @@ def pretrain(
             continue
         now = time.monotonic()
         if len(losses) == 50 or step + 1 == settings.steps:
+            took = max(now - last_log, 1e-9)
             progress = Progress(
-                step + 1, float(np.mean(losses)), crops, crops / max(now - last_log, 1e-9)
+                step + 1, float(np.mean(losses)), crops, crops / took, took / len(losses)
             )
             _log(folder / "log.csv", progress)
             report(progress)
@@ -283,10 +288,10 @@ def _restore(
     if not (folder / "state.pt").exists():
         return 0
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    may_change = {"steps", "save_every_s", "look_every_s", "workers", "decay_fraction"}
+    may_change = {"steps", "save_every_s", "look_every_s", "workers", "decay_fraction", "threads"}
     now = asdict(settings)
     for key, before in state["settings"].items():
-        if key not in may_change and before != now[key]:
+        if key not in may_change and before != now.get(key):
             raise RunError(
                 f"{folder} holds a training with pretrain.{key}={before}, not {now[key]}; "
                 "give another folder or the same value"
@@ -344,7 +349,7 @@ def _paint(
     strength: float,
     steps: int,
     scale: float,
-) -> Iterator[NDArray[np.uint8]] | Any:
+) -> list[NDArray[np.uint8]]:
     device = pipeline.unet.device
     with torch.autocast(device.type, torch.bfloat16):
         images = pipeline(

@@ -1,0 +1,39 @@
+"""Make the embedded model from nothing (hours on a CPU).
+
+synthgen pretrain pretrain.folder=runs/pretrain pretrain.steps=12000
+accelerate launch --num_processes 2 -m synthgen pretrain pretrain.folder=runs/pretrain
+
+The same command again continues. Look at samples/ and log.csv in the folder meanwhile.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from rich import print as show
+
+    from synthgen.config import check_value, to_plain
+    from synthgen.training.pretrain import PretrainSettings, Progress, pretrain
+
+    options = dict(to_plain(config)["pretrain"])
+    folder = Path(options.pop("folder"))
+    settings = check_value(PretrainSettings, options, "pretrain")
+
+    def report(progress: Progress) -> None:
+        left_h = (settings.steps - progress.step) * progress.seconds_per_step / 3600
+        show(
+            f"step {progress.step}/{settings.steps}  loss {progress.loss:.4f}  "
+            f"{progress.crops_per_s:.0f} crops/s  {left_h:.1f} h left"
+        )
+
+    show(f"the model is in {pretrain(settings, folder, report)}; pictures in {folder / 'samples'}")
+
+
+if __name__ == "__main__":
+    run_pipeline("pretrain", main)

@@ -1,0 +1,109 @@
+"""Crops at native resolution: what of an image a model gets to see, and how it goes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.sample import BoxXYWH, Condition
+
+__all__ = ["CropJob", "cut_jobs", "paste", "take"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropJob:
+    """One square crop of one condition; ``mask`` (H, W) is the part of the repaint mask it paints.
+
+    ``box`` may reach beyond the image, which is mirrored there. ``side_px`` is the side that the
+    model paints at; it differs from the box where the box is larger than the model can take.
+    """
+
+    condition: Condition
+    index: int  # which condition of the batch
+    number: int  # which crop of this condition
+    box: BoxXYWH
+    side_px: int
+    mask: NDArray[np.bool_]
+
+
+def cut_jobs(
+    conditions: list[Condition],
+    context_px: int,
+    least_px: int,
+    most_px: int,
+    step_px: int,
+    resolution_px: int | None,
+) -> list[CropJob]:
+    """Return one job per connected part of each repaint mask.
+
+    The crop is the part's box and ``context_px`` around it, squared, rounded up to ``step_px``.
+    ``resolution_px`` fixes the side the model paints at (SD 1.5: 512); None keeps native pixels.
+    """
+    jobs = []
+    for index, condition in enumerate(conditions):
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            condition.repaint_mask.astype(np.uint8), connectivity=8
+        )
+        for part in range(1, count):
+            x, y, width, height = (int(v) for v in stats[part][:4])
+            side = max(least_px, max(width, height) + 2 * context_px)
+            side = -(-side // step_px) * step_px
+            box = BoxXYWH(
+                _start(x, width, side, labels.shape[1]),
+                _start(y, height, side, labels.shape[0]),
+                side,
+                side,
+            )
+            paint_side = resolution_px or min(side, most_px)
+            jobs.append(CropJob(condition, index, part - 1, box, paint_side, labels == part))
+    return jobs
+
+
+def _start(first: int, length: int, side: int, size: int) -> int:
+    """Return where a span of ``side`` starts: centred on the part, inside the image if it fits."""
+    centred = first + length // 2 - side // 2
+    return min(max(centred, 0), size - side) if side <= size else (size - side) // 2
+
+
+def take(image: NDArray[np.uint8], job: CropJob, interpolation: int) -> NDArray[np.uint8]:
+    """Return the crop of an image (H, W[, 3]) at the model's size, mirrored beyond the border."""
+    x, y, side = job.box.x, job.box.y, job.box.width
+    height, width = image.shape[:2]
+    pads = max(0, -y), max(0, y + side - height), max(0, -x), max(0, x + side - width)
+    if any(pads):
+        image = cv2.copyMakeBorder(image, *pads, cv2.BORDER_REFLECT_101)
+    cut = image[y + pads[0] : y + pads[0] + side, x + pads[2] : x + pads[2] + side]
+    if side == job.side_px:
+        return np.ascontiguousarray(cut)
+    return np.asarray(
+        cv2.resize(cut, (job.side_px, job.side_px), interpolation=interpolation), np.uint8
+    )
+
+
+def paste(
+    image: NDArray[np.uint8], painted: NDArray[np.uint8], job: CropJob, feather_px: float
+) -> NDArray[np.uint8]:
+    """Return the image with the painted crop laid in, inside the job's mask only.
+
+    ``feather_px`` softens the border inward, so that nothing outside the mask changes.
+    """
+    x, y, side = job.box.x, job.box.y, job.box.width
+    if painted.shape[0] != side:
+        how = cv2.INTER_CUBIC if side > painted.shape[0] else cv2.INTER_AREA
+        painted = np.asarray(cv2.resize(painted, (side, side), interpolation=how), np.uint8)
+    height, width = image.shape[:2]
+    top, left, bottom, right = max(0, y), max(0, x), min(height, y + side), min(width, x + side)
+    view = np.s_[top:bottom, left:right]
+    own = painted[top - y : bottom - y, left - x : right - x]
+    mask = job.mask[view]
+    weight = mask.astype(np.float32)
+    if feather_px > 0:
+        inside = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
+        weight = np.clip(inside[1:-1, 1:-1] / (feather_px + 1), 0, 1) * mask
+    result = image.copy()
+    mixed = image[view] + weight[..., None] * (own.astype(np.float32) - image[view])
+    result[view] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return result

@@ -1,0 +1,110 @@
+"""``synthgen <pipeline> [overrides]``: finds the pipeline of that name and runs it."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["main", "run_pipeline"]
+
+HYDRA_FLAGS = ("--multirun", "-m", "--cfg", "-c", "--info", "-i", "--package", "--hydra-help")
+
+
+def main() -> None:
+    """Run ``synthgen``; exit 0 when done, 2 for anything a user can mend, 130 when stopped."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        print(version("synthgen-inspection"))
+        return
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return
+    name = arguments[0]
+    scripts = _pipelines()
+    if name not in scripts:
+        known = ", ".join(scripts)
+        sys.exit(_sentence(f"there is no pipeline {name!r}; choose from {known}"))
+    sys.argv = [f"synthgen {name}", *arguments[1:]]
+    runpy.run_path(str(scripts[name]), run_name="__main__")
+
+
+def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
+    """Compose the config of a pipeline from the command line and run it."""
+    from synthgen.errors import SynthgenError
+
+    arguments = sys.argv[1:]
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_pipeline_help(name))
+        return
+    try:
+        if any(argument.startswith(HYDRA_FLAGS) for argument in arguments):
+            _run_hydra(name, run)
+            return
+        from synthgen.config import compose
+
+        run(compose(name, arguments))
+    except SynthgenError as error:
+        sys.exit(_sentence(str(error)))
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
+    """Let Hydra drive: sweeps (``-m seed=1,2,3``), ``--cfg job``, ``--info``."""
+    import hydra
+
+    from synthgen.config import find_folder
+
+    def job(config: Any) -> None:
+        run(config)
+
+    hydra.main(version_base="1.3", config_path=str(find_folder("conf")), config_name=name)(job)()
+
+
+def _sentence(text: str) -> int:
+    print(f"synthgen: {text}", file=sys.stderr)
+    return 2
+
+
+def _pipelines() -> dict[str, Path]:
+    package = Path(__file__).resolve().parent
+    folder = package / "pipelines"
+    folder = folder if folder.is_dir() else package.parent / "pipelines"
+    return {path.stem: path for path in sorted(folder.glob("[a-z]*.py"))}
+
+
+def _docstring(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    return text.split('"""')[1].strip() if text.startswith('"""') else ""
+
+
+def _help() -> str:
+    lines = [
+        "synthgen makes labelled defect images out of photos of good parts.",
+        "",
+        "usage: synthgen <pipeline> [key=value ...]",
+        "",
+        *(f"  {name:<10}{_docstring(path).splitlines()[0]}" for name, path in _pipelines().items()),
+        "",
+        "synthgen <pipeline> --help   what it does, with examples",
+        "synthgen <pipeline> --cfg job   every key and its value",
+        "synthgen --version",
+    ]
+    return "\n".join(lines)
+
+
+def _pipeline_help(name: str) -> str:
+    return _docstring(_pipelines()[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""SampleSpec -> Condition: the source, the defect drawn on it, the masks, the control image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.control.edges import Control, draw_control
+from synthgen.defects import Drawing, lay_on
+from synthgen.errors import PlacementError
+from synthgen.geometry import grow_mask, grow_to_cells
+from synthgen.images import to_rgb8
+from synthgen.placement import place
+from synthgen.plan import DefectClass
+from synthgen.sample import Condition, SampleSpec, SourceImage
+from synthgen.seeds import rng_for
+from synthgen.sources import Sources
+
+__all__ = ["Conditioner"]
+
+DRAWS = 6  # a defect that finds no room is drawn anew, mostly smaller or turned
+
+
+class Conditioner:
+    """Builds conditions. ``margin_px``: how far the repaint mask reaches beyond the defect mask.
+
+    ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        classes: Mapping[str, DefectClass],
+        control: Control,
+        margin_px: int = 4,
+        cell_px: int = 1,
+    ) -> None:
+        self.sources, self.classes, self.control = sources, classes, control
+        self.margin_px, self.cell_px = margin_px, cell_px
+
+    def __call__(self, spec: SampleSpec) -> Condition:
+        """Return the condition; raises SourceError, ShapeError or PlacementError."""
+        source = self.sources.read(spec.source_id)
+        image = to_rgb8(source.pixels, source.window)
+        instance_map = np.zeros(source.size_hw, np.uint8)
+        sketch, close_px = image, 0
+        if spec.defect_class is not None:
+            kind = self.classes[spec.defect_class]
+            sketch, instance_map = self._draw_defects(spec, kind, source, image)
+            close_px = kind.close_px
+        defect_mask = instance_map > 0
+        repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
+        control = draw_control(self.control, image, sketch, defect_mask, repaint_mask)
+        return Condition(
+            spec,
+            source,
+            image,
+            defect_mask,
+            repaint_mask,
+            instance_map,
+            sketch,
+            control,
+            close_px,
+        )
+
+    def _draw_defects(
+        self, spec: SampleSpec, kind: DefectClass, source: SourceImage, image: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        region = self.sources.region(spec.source_id)
+        free = np.ones(source.size_hw, bool) if region is None else region.copy()
+        light_deg = float(rng_for(spec, "light").uniform(0, 360))
+        sketch, instance_map = image, np.zeros(source.size_hw, np.uint8)
+        for number in range(1, spec.instances + 1):
+            rng = rng_for(spec, f"defect {number}")
+            try:
+                drawing, corner = self._draw_and_place(rng, spec, kind, free)
+            except PlacementError:
+                if number == 1:
+                    raise
+                break  # the image is full; the label counts what is there
+            sketch, mask = lay_on(sketch, drawing, corner, light_deg)
+            instance_map[mask] = number
+            free &= ~grow_mask(mask, 2 * self.margin_px + 2)
+        return sketch, instance_map
+
+    def _draw_and_place(
+        self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, free: NDArray[np.bool_]
+    ) -> tuple[Drawing, tuple[int, int]]:
+        for draw in range(DRAWS):
+            drawing = kind.shape.draw(rng, spec.severity, min(free.shape))
+            try:
+                return drawing, place(rng, drawing.mask, free, spec.sample_id)
+            except PlacementError:
+                if draw == DRAWS - 1:
+                    raise
+        raise AssertionError("unreachable")

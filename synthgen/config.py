@@ -1,0 +1,93 @@
+"""From YAML to objects: compose, construct, and say what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from synthgen.errors import ConfigError, SynthgenError
+
+__all__ = ["build", "check_value", "compose", "find_folder", "to_plain"]
+
+Value = TypeVar("Value")
+
+
+def find_folder(name: str) -> Path:
+    """Return conf/ or pipelines/: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
+    """Return the config of a pipeline; raises ConfigError that names the key."""
+    with hydra.initialize_config_dir(str(find_folder("conf")), version_base="1.3"):
+        try:
+            config = hydra.compose(pipeline, list(overrides))
+            OmegaConf.resolve(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_one_sentence(str(error), pipeline)) from error
+    return config
+
+
+def _one_sentence(message: str, pipeline: str) -> str:
+    if unknown := re.search(r"Could not override '([^']+)'", message):
+        return (
+            f"{unknown[1]} is no key of {pipeline}; "
+            f"see synthgen {pipeline} --cfg job for all of them"
+        )
+    if option := re.search(r"Could not find '([^/']+)/([^']+)'", message):
+        known = sorted(re.findall(r"^\t(\S+)$", message, re.MULTILINE))
+        near = difflib.get_close_matches(option[2], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{option[1]}={option[2]} is unknown; {hint}Choose from {', '.join(known)}"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(lines[:2]) or "the configuration cannot be read"
+
+
+def build(node: Any, key: str, **extra: Any) -> Any:
+    """Construct what a config node's ``_target_`` names; errors carry the key they come from."""
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, SynthgenError):
+            raise cause from error
+        if isinstance(cause, ValidationError):
+            raise ConfigError(_validation_sentence(cause, key)) from error
+        if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
+            raise ConfigError(f"{key}.{found[1]} is unknown or missing: {cause}") from error
+        raise ConfigError(f"{key} cannot be made: {cause or error}") from error
+
+
+def check_value(kind: type[Value] | Any, value: Any, key: str) -> Value:
+    """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
+    try:
+        checked: Value = TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(_validation_sentence(error, key)) from error
+    return checked
+
+
+def _validation_sentence(error: ValidationError, key: str) -> str:
+    first = error.errors()[0]
+    inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
+    where = ".".join(part for part in (key, inner) if part)
+    text = first["msg"].removeprefix("Value error, ")
+    return f"{where}={first['input']!r} is not possible: {text[0].lower() + text[1:]}"
+
+
+def to_plain(config: DictConfig) -> Mapping[str, Any]:
+    """Return a config as plain dictionaries, lists and numbers, interpolations resolved."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

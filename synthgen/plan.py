@@ -1,0 +1,171 @@
+"""The plan: every choice for every sample, drawn before anything is painted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from synthgen.defects import DefectKind
+from synthgen.defects.checks import Positive, Ratio, Span
+from synthgen.errors import ConfigError
+from synthgen.prompts import describe, describe_good
+from synthgen.sample import SampleSpec
+from synthgen.seeds import stream
+from synthgen.sources import SourceEntry, Sources
+
+__all__ = ["DefectClass", "Splits", "draw_plan", "plan_digest", "split_groups"]
+
+CHECKED = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+Splits = Mapping[str, float]
+
+
+@dataclass(frozen=True, config=CHECKED)
+class DefectClass:
+    """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it."""
+
+    class_id: int = Field(ge=1, le=255)
+    noun: str
+    shape: DefectKind
+    weight: Positive | float = 1.0  # its share of the images, relative to the other classes
+    instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
+    severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
+    close_px: int = Field(default=2, ge=0, le=15)  # a gap in the change that is still one defect
+
+    def __post_init__(self) -> None:
+        low, high = self.instances
+        if not 1 <= low <= high <= 20:
+            raise ValueError(f"instances [{low}, {high}] must run upward between 1 and 20")
+        if not 0 <= self.severity[0] <= self.severity[1] <= 1:
+            raise ValueError(f"severity {list(self.severity)} must lie between 0 and 1")
+
+
+def draw_plan(
+    sources: Sources,
+    classes: Mapping[str, DefectClass],
+    count: int,
+    good_fraction: Ratio,
+    splits: Splits,
+    seed: int,
+    negative_prompt: str = "",
+) -> list[SampleSpec]:
+    """Return ``count`` defect samples and ``round(count * good_fraction)`` good ones, in order.
+
+    Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
+    and again; the split is that of the source's group.
+    """
+    _check_classes(classes)
+    split_of = split_groups([e.group for e in sources.entries], splits, seed)
+    names = _spread_classes(classes, count)
+    good = round(count * good_fraction)
+    specs = []
+    for index in range(count + good):
+        name = names[index] if index < count else None
+        entry = _pick_source(sources.entries, seed, index)
+        specs.append(
+            _draw_spec(entry, split_of[entry.group], name, classes, seed, index, negative_prompt)
+        )
+    return specs
+
+
+def _check_classes(classes: Mapping[str, DefectClass]) -> None:
+    if not classes:
+        raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
+    seen: dict[int, str] = {}
+    for name, kind in classes.items():
+        if kind.class_id in seen:
+            raise ConfigError(
+                f"defect.{name}.class_id={kind.class_id} is also that of "
+                f"{seen[kind.class_id]!r}; give each class its own"
+            )
+        seen[kind.class_id] = name
+
+
+def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]:
+    """Return class names in the ratio of their weights, evenly mixed along the run."""
+    names = sorted(classes)
+    weights = np.array([classes[name].weight for name in names], float)
+    due = np.zeros(len(names))
+    order = []
+    for _ in range(count):
+        due += weights / weights.sum()
+        pick = int(due.argmax())
+        due[pick] -= 1
+        order.append(names[pick])
+    return order
+
+
+def _pick_source(entries: Sequence[SourceEntry], seed: int, index: int) -> SourceEntry:
+    turn, place = divmod(index, len(entries))
+    order = stream(seed, "sources", turn).permutation(len(entries))
+    return entries[int(order[place])]
+
+
+def _draw_spec(
+    entry: SourceEntry,
+    split: str,
+    name: str | None,
+    classes: Mapping[str, DefectClass],
+    seed: int,
+    index: int,
+    negative_prompt: str,
+) -> SampleSpec:
+    rng = stream(seed, "spec", index)
+    own_seed = int(rng.integers(2**63 - 1))
+    shared = {
+        "sample_id": f"{name or 'good'}-{index:06d}",
+        "index": index,
+        "seed": own_seed,
+        "source_id": entry.source_id,
+        "group": entry.group,
+        "split": split,
+    }
+    if name is None:
+        return SampleSpec(
+            defect_class=None,
+            class_id=0,
+            prompt=describe_good(entry.surface),
+            negative_prompt=negative_prompt,
+            instances=0,
+            severity=0.0,
+            **shared,  # type: ignore[arg-type]
+        )
+    kind = classes[name]
+    severity = float(rng.uniform(*kind.severity))
+    return SampleSpec(
+        defect_class=name,
+        class_id=kind.class_id,
+        prompt=describe(kind.noun, severity, entry.surface),
+        negative_prompt=negative_prompt,
+        instances=int(rng.integers(kind.instances[0], kind.instances[1] + 1)),
+        severity=severity,
+        **shared,  # type: ignore[arg-type]
+    )
+
+
+def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, str]:
+    """Return the split of each group: whole groups, in the given shares, shuffled by ``seed``.
+
+    >>> split_groups(["a", "b"], {"train": 1.0}, 0)
+    {'a': 'train', 'b': 'train'}
+    """
+    shares = {name: share for name, share in splits.items() if share > 0}
+    if not shares or any(share < 0 for share in splits.values()):
+        raise ConfigError(f"splits={dict(splits)} must hold shares of 0 or more, not all 0")
+    unique = sorted(set(groups))
+    order = stream(seed, "splits").permutation(len(unique))
+    bounds = np.cumsum(list(shares.values())) / sum(shares.values())
+    names = list(shares)
+    middle = (np.arange(len(unique)) + 0.5) / len(unique)
+    chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
+    return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
+
+
+def plan_digest(specs: Sequence[SampleSpec]) -> str:
+    """Return a short digest of a plan; equal plans have equal digests."""
+    text = "\n".join(str(sorted(asdict(spec).items())) for spec in specs)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

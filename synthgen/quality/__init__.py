@@ -1,0 +1,1 @@
+"""Quality: what is measured on a Candidate, and the limits that decide."""

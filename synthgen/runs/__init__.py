@@ -1,0 +1,1 @@
+"""Runs: the folder that is the truth, and how one is continued."""

@@ -1,0 +1,170 @@
+"""A run folder: paths, whole-or-absent files, what is finished, what may continue it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from synthgen.errors import RunError
+from synthgen.images import write_png
+from synthgen.plan import plan_digest
+from synthgen.runs.manifest import failure_row, instance_rows, manifest_row, merge_shards
+from synthgen.sample import Failure, Sample, SampleSpec
+
+__all__ = ["RunFolder", "open_run", "write_text"]
+
+FREE_TO_CHANGE = ("run.folder", "run.batch_size", "backend.device", "backend.threads")
+
+
+class RunFolder:
+    """One run on disk. Made by ``open_run``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def finished(self) -> set[str]:
+        """Return the ids of the samples that a shard already holds."""
+        done: set[str] = set()
+        for path in sorted((self.root / "shards").glob("*.json")):
+            done.update(row["sample_id"] for row in _read_json(path)["manifest"])
+        return done
+
+    def write(
+        self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str
+    ) -> None:
+        """Write the images of some samples, then the shard that says they are whole."""
+        rows, instances, timings = [], [], []
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                rows.append(failure_row(outcome, backend, checkpoint))
+                continue
+            row = manifest_row(outcome, backend, checkpoint)
+            begun = time.perf_counter()
+            self._write_images(outcome, row)
+            durations_s = outcome.durations_s | {"write": time.perf_counter() - begun}
+            rows.append(row)
+            instances += instance_rows(outcome)
+            timings.append({"sample_id": row["sample_id"], **durations_s})
+        first = min(outcome.spec.index for outcome in outcomes)
+        shard = {"manifest": rows, "instances": instances, "timings": timings}
+        write_text(self.root / "shards" / f"shard-{first:08d}.json", json.dumps(shard))
+
+    def _write_images(self, sample: Sample, row: Mapping[str, Any]) -> None:
+        candidate, condition = sample.candidate, sample.candidate.condition
+        labels = np.zeros(condition.defect_mask.shape, np.uint8)
+        for annotation in sample.annotations:
+            labels[annotation.mask] = annotation.class_id
+        if condition.source.path is None and not (self.root / row["source_path"]).exists():
+            write_png(self.root / row["source_path"], condition.source.pixels)
+        write_png(self.root / row["requested"], condition.defect_mask.astype(np.uint8) * 255)
+        write_png(self.root / row["control"], condition.control_image)
+        write_png(self.root / row["mask"], labels)
+        write_png(self.root / row["image"], candidate.pixels)
+
+    def merge(self) -> pd.DataFrame:
+        """Write manifest, instances and timings from the shards; return the manifest."""
+        shards = [_read_json(path) for path in sorted((self.root / "shards").glob("*.json"))]
+        tables = merge_shards(shards)
+        for name, table in tables.items():
+            _replace(
+                self.root / f"{name}.parquet",
+                lambda path, table=table: table.to_parquet(path, index=False),
+            )
+        return tables["manifest"]
+
+
+def open_run(
+    root: Path, config: Mapping[str, Any], specs: Sequence[SampleSpec], facts: Mapping[str, Any]
+) -> RunFolder:
+    """Begin a run in a new or empty folder, or continue one of the same config and plan.
+
+    ``facts`` (versions, checkpoint) are recorded. Raises RunError where the folder holds something
+    else, or a run of another config, with the key that changed.
+    """
+    record = root / "run.yaml"
+    digest = plan_digest(specs)
+    if record.is_file():
+        _check_same(root, yaml.safe_load(record.read_text(encoding="utf-8")), config, digest)
+        return RunFolder(root)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RunError(
+            f"run.folder={str(root)!r} exists and is no run of synthgen (it has no run.yaml); "
+            "give a new or an empty folder"
+        )
+    for name in ("images", "masks", "requested", "controls", "shards"):
+        _make_folder(root / name)
+    plan = pd.DataFrame([asdict(spec) for spec in specs])
+    _replace(root / "plan.parquet", lambda path: plan.to_parquet(path, index=False))
+    write_text(
+        record,
+        yaml.safe_dump({"config": dict(config), **facts, "digest": digest}, sort_keys=True),
+    )
+    return RunFolder(root)
+
+
+def _check_same(
+    root: Path, before: Mapping[str, Any], config: Mapping[str, Any], digest: str
+) -> None:
+    old, new = _flatten(before["config"]), _flatten(config)
+    for key in sorted(old.keys() | new.keys()):
+        if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
+            continue
+        raise RunError(
+            f"{root} holds a run with {key}={_show(old.get(key))}, now it is "
+            f"{_show(new.get(key))}; give another run.folder, or the same value to continue"
+        )
+    if before["digest"] != digest:
+        raise RunError(
+            f"{root} holds a run of the same config but of another plan: the source images changed "
+            "since; give another run.folder"
+        )
+
+
+def _show(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write a file beside its place, then move it there: whole or absent."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; raises RunError where the disk refuses."""
+    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

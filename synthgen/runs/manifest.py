@@ -1,0 +1,170 @@
+"""The tables of a run: one row per sample, one per defect, one per sample's seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from synthgen.geometry import mask_to_rle, union_box
+from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec
+
+__all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards"]
+
+COLUMNS: dict[str, str] = {
+    "sample_id": "str",
+    "status": "str",
+    "reasons": "str",
+    "attempt": "int64",
+    "defect_class": "str",
+    "class_id": "int64",
+    "source_id": "str",
+    "source_path": "str",
+    "group": "str",
+    "split": "str",
+    "seed": "int64",
+    "backend": "str",
+    "checkpoint": "str",
+    "prompt": "str",
+    "severity": "float64",
+    "image": "str",
+    "mask": "str",
+    "requested": "str",
+    "control": "str",
+    "width": "int64",
+    "height": "int64",
+    "instances": "int64",
+    "area_px": "int64",
+    "box_x": "int64",
+    "box_y": "int64",
+    "box_w": "int64",
+    "box_h": "int64",
+    "fill_fraction": "float64",
+    "leak_fraction": "float64",
+    "change_delta_e": "float64",
+    "contrast_delta_e": "float64",
+    "seam_delta_e": "float64",
+    "changed_outside_px": "float64",
+    "sharpness_ratio": "float64",
+}
+INSTANCE_COLUMNS: dict[str, str] = {
+    "sample_id": "str",
+    "instance_id": "int64",
+    "defect_class": "str",
+    "class_id": "int64",
+    "area_px": "int64",
+    "box_x": "int64",
+    "box_y": "int64",
+    "box_w": "int64",
+    "box_h": "int64",
+    "rle": "str",
+    "fill_fraction": "float64",
+    "leak_fraction": "float64",
+    "change_delta_e": "float64",
+    "contrast_delta_e": "float64",
+    "severity": "float64",
+}
+TIMING_COLUMNS = {
+    "sample_id": "str",
+    "condition": "float64",
+    "paint": "float64",
+    "inspect": "float64",
+    "write": "float64",
+}
+
+
+def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
+    return {
+        "sample_id": spec.sample_id,
+        "attempt": spec.attempt,
+        "defect_class": spec.defect_class or "",
+        "class_id": spec.class_id,
+        "source_id": spec.source_id,
+        "group": spec.group,
+        "split": spec.split,
+        "seed": spec.seed,
+        "prompt": spec.prompt,
+        "severity": spec.severity,
+        "backend": "" if spec.is_defect_free else backend,
+        "checkpoint": "" if spec.is_defect_free else checkpoint,
+    }
+
+
+def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any]:
+    """Return a sample's row; numbers that do not apply are None."""
+    condition, spec = sample.candidate.condition, sample.spec
+    height, width = condition.source.size_hw
+    names = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
+    boxes = [annotation.box for annotation in sample.annotations]
+    return (
+        _shared(spec, backend, checkpoint)
+        | {column: f"{folder}/{spec.sample_id}.png" for column, folder in names.items()}
+        | {
+            "status": sample.status.value,
+            "reasons": "; ".join(sample.reasons),
+            "source_path": condition.source.path or f"sources/{spec.source_id}.png",
+            "width": width,
+            "height": height,
+            "instances": len(sample.annotations),
+        }
+        | _box_columns(union_box(boxes) if boxes else (0, 0, 0, 0))
+        | _numbers(sample.measurements)
+        | {"area_px": sum(annotation.area_px for annotation in sample.annotations)}
+    )
+
+
+def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, Any]:
+    """Return the row of a spec that came to no image: rejected, with the reason, without files."""
+    row = _shared(failure.spec, backend, checkpoint)
+    return row | {"status": failure.status.value, "reasons": failure.reason}
+
+
+def instance_rows(sample: Sample) -> list[dict[str, Any]]:
+    """Return one row per defect of a sample, masks as COCO RLE."""
+    return [_instance_row(sample.spec, annotation) for annotation in sample.annotations]
+
+
+def _instance_row(spec: SampleSpec, annotation: Annotation) -> dict[str, Any]:
+    return {
+        "sample_id": spec.sample_id,
+        "instance_id": annotation.instance_id,
+        "defect_class": annotation.defect_class,
+        "class_id": annotation.class_id,
+        **_box_columns(annotation.box),
+        "rle": mask_to_rle(annotation.mask)["counts"],
+        **_numbers(annotation.measurements),
+        "area_px": annotation.area_px,
+        "severity": spec.severity,
+    }
+
+
+def _box_columns(box: Sequence[int]) -> dict[str, int]:
+    return dict(zip(("box_x", "box_y", "box_w", "box_h"), map(int, box), strict=True))
+
+
+def _numbers(measurements: Sequence[Measurement]) -> dict[str, float | None]:
+    return {m.name: None if math.isnan(m.value) else round(m.value, 6) for m in measurements}
+
+
+def merge_shards(shards: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Return the tables ``manifest``, ``instances`` and ``timings``, sorted by sample id."""
+    columns = {"manifest": COLUMNS, "instances": INSTANCE_COLUMNS, "timings": TIMING_COLUMNS}
+    return {
+        name: _table([row for shard in shards for row in shard[name]], types)
+        for name, types in columns.items()
+    }
+
+
+def _table(rows: list[dict[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(types))
+    for column, kind in types.items():
+        if kind == "str":
+            table[column] = table[column].fillna("").astype(str)
+        elif kind == "int64":
+            table[column] = table[column].fillna(0).astype("int64")
+        else:
+            table[column] = table[column].astype("float64")
+    keys = [key for key in ("sample_id", "instance_id") if key in types]
+    return table.sort_values(keys, ignore_index=True)

@@ -1,0 +1,95 @@
+"""What a person sees while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from synthgen.sample import Failure, Sample, Status
+
+__all__ = ["RunProgress", "summarise"]
+
+
+class RunProgress:
+    """A progress bar with images a second, time left, accepted and rejected."""
+
+    def __init__(self, total: int, done: int, skipped: Sequence[str]) -> None:
+        self._console = Console(stderr=True)
+        self._counts = dict.fromkeys(Status, 0)
+        self._begun = time.monotonic()
+        self._total, self._done = total, done
+        for sentence in skipped[:5]:
+            self._console.print(f"[yellow]skipped[/yellow] {sentence}", highlight=False)
+        if len(skipped) > 5:
+            self._console.print(f"[yellow]skipped[/yellow] {len(skipped) - 5} more files")
+        if done:
+            self._console.print(f"{done} of {total} samples are there already; going on")
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[counts]}"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("painting", total=total, completed=done, rate="", counts="")
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def add(self, outcomes: Sequence[Sample | Failure]) -> None:
+        """Count some finished samples."""
+        for outcome in outcomes:
+            self._counts[outcome.status] += 1
+        made = sum(self._counts.values())
+        self._bar.update(
+            self._task,
+            completed=self._done + made,
+            rate=f"{made / max(self.seconds, 1e-9):.2f} images/s",
+            counts=f"accepted {self._counts[Status.ACCEPTED]}  "
+            f"rejected {self._counts[Status.REJECTED]}  good {self._counts[Status.GOOD]}",
+        )
+
+
+def summarise(root: Path, manifest: pd.DataFrame, report: Path, seconds: float) -> None:
+    """Print what a run holds: counts by class, the share that was rejected, what to open."""
+    console = Console()
+    table = Table("class", "accepted", "rejected", title=None)
+    defects = manifest[manifest["defect_class"] != ""]
+    for name, rows in defects.groupby("defect_class"):
+        counts = rows["status"].value_counts()
+        accepted, rejected = counts.get("accepted", 0), counts.get("rejected", 0)
+        table.add_row(str(name), str(accepted), str(rejected))
+    status = manifest["status"].value_counts()
+    table.add_section()
+    table.add_row("all", str(status.get("accepted", 0)), str(status.get("rejected", 0)))
+    console.print(table)
+    console.print(
+        f"{status.get('accepted', 0)} accepted, {status.get('good', 0)} good, "
+        f"{status.get('rejected', 0)} rejected in {seconds:.0f} s"
+    )
+    lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
+    for what, name in lines.items():
+        console.print(f"{what:<8}{root / name}", highlight=False, soft_wrap=True)
+    console.print(f"{'open':<8}{report}", highlight=False, soft_wrap=True)

@@ -1,0 +1,114 @@
+"""What a run is made of, built from its config and checked before anything is painted."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from omegaconf import DictConfig
+from pydantic import ConfigDict, Field
+from pydantic import dataclasses as checked
+
+from synthgen.backends.backend import Backend
+from synthgen.condition import Conditioner
+from synthgen.config import build, check_value, to_plain
+from synthgen.errors import ConfigError
+from synthgen.generate import Stages
+from synthgen.plan import DefectClass, draw_plan
+from synthgen.quality.limits import check_limits
+from synthgen.sample import SampleSpec
+
+__all__ = ["Job", "collect_facts", "set_up"]
+
+RECORDED = ("synthgen-inspection", "torch", "diffusers", "transformers", "numpy")
+RECORDED += ("opencv-python-headless",)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RunSettings:
+    """The ``run`` part of the config."""
+
+    folder: str = Field(min_length=1)
+    count: int = Field(ge=1, le=10_000_000)
+    good_fraction: float = Field(ge=0, le=100)
+    batch_size: int = Field(ge=1, le=4096)
+    attempts: int = Field(ge=1, le=100)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, ready to go. ``skipped``: a sentence per source file that is left out."""
+
+    specs: list[SampleSpec]
+    stages: Stages
+    backend: Backend
+    skipped: Sequence[str]
+
+
+def set_up(config: DictConfig) -> Job:
+    """Build every part of a run; raises ConfigError, SourceError or ModelError."""
+    plain = to_plain(config)
+    run = check_value(RunSettings, plain["run"], "run")
+    seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
+    margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
+    classes = _build_classes(plain["defect"])
+    limits = check_value(dict[str, tuple[float | None, float | None]], plain["quality"], "quality")
+    check_limits(limits)
+    sources = build(config.source, "source")
+    control = build(config.control, "control")
+    backend = build(config.backend, "backend")
+    splits = check_value(dict[str, float], plain["splits"], "splits")
+    specs = draw_plan(
+        sources,
+        classes,
+        run.count,
+        run.good_fraction,
+        splits,
+        seed,
+        str(plain["prompt"]["negative"] or ""),
+    )
+    conditioner = Conditioner(sources, classes, control, margin_px, backend.cell_px)
+    stages = Stages(conditioner, backend, limits, run.batch_size, run.attempts)
+    return Job(specs, stages, backend, list(sources.skipped))
+
+
+@checked.dataclass(frozen=True)
+class Seed:
+    """The run's seed."""
+
+    seed: int = Field(ge=0, lt=2**63)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class MaskSettings:
+    """The ``mask`` part of the config."""
+
+    margin_px: int = Field(ge=0, le=64)
+
+
+def _build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
+    if not nodes:
+        raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
+    classes = {}
+    for name, node in nodes.items():
+        shape = build(node["shape"], f"defect.{name}.shape")
+        classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
+    return classes
+
+
+def collect_facts(job: Job) -> dict[str, Any]:
+    """Return what else decides how pixels come out: versions, backend, checkpoint, machine."""
+    versions = {"python": platform.python_version()}
+    for package in RECORDED:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "backend": job.backend.name,
+        "checkpoint": job.backend.checkpoint,
+    }
