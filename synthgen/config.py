@@ -36,6 +36,9 @@ def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_one_sentence(str(error), pipeline)) from error
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        keys = " and ".join(missing)
+        raise ConfigError(f"{keys} must be given, e.g. synthgen {pipeline} {missing[0]}=...")
     return config
 
 
@@ -45,11 +48,11 @@ def _one_sentence(message: str, pipeline: str) -> str:
             f"{unknown[1]} is no key of {pipeline}; "
             f"see synthgen {pipeline} --cfg job for all of them"
         )
-    if option := re.search(r"Could not find '([^/']+)/([^']+)'", message):
-        known = sorted(re.findall(r"^\t(\S+)$", message, re.MULTILINE))
+    if option := re.search(r"Could not (?:find|load) '([^/']+)/([^']+)'", message):
+        known = sorted(path.stem for path in (find_folder("conf") / option[1]).glob("*.yaml"))
         near = difflib.get_close_matches(option[2], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{option[1]}={option[2]} is unknown; {hint}Choose from {', '.join(known)}"
+        return f"{option[1]}={option[2]} is unknown; {hint}choose from {', '.join(known)}"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:2]) or "the configuration cannot be read"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Annotated
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects import DefectKind
-from synthgen.defects.checks import Positive, Ratio, Span
+from synthgen.defects.checks import Span
 from synthgen.errors import ConfigError
 from synthgen.prompts import describe, describe_good
 from synthgen.sample import SampleSpec
@@ -28,13 +29,13 @@ Splits = Mapping[str, float]
 class DefectClass:
     """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it."""
 
-    class_id: int = Field(ge=1, le=255)
+    class_id: Annotated[int, Field(ge=1, le=255)]
     noun: str
-    shape: DefectKind
-    weight: Positive | float = 1.0  # its share of the images, relative to the other classes
+    shape: SkipValidation[DefectKind]
+    weight: Annotated[float, Field(gt=0)] = 1.0  # its share of the images, relative to the other classes
     instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
     severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
-    close_px: int = Field(default=2, ge=0, le=15)  # a gap in the change that is still one defect
+    close_px: Annotated[int, Field(ge=0, le=15)] = 2  # a gap in the change that is still one defect
 
     def __post_init__(self) -> None:
         low, high = self.instances
@@ -48,7 +49,7 @@ def draw_plan(
     sources: Sources,
     classes: Mapping[str, DefectClass],
     count: int,
-    good_fraction: Ratio,
+    good_fraction: float,
     splits: Splits,
     seed: int,
     negative_prompt: str = "",

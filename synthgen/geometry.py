@@ -1,0 +1,82 @@
+"""Every conversion between mask, box, RLE and grids. Boxes are half-open, in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from synthgen.sample import BoxXYWH
+
+__all__ = ["grow_mask", "grow_to_cells", "mask_to_box", "mask_to_rle", "rle_to_mask", "union_box"]
+
+Mask = NDArray[np.bool_]
+
+
+def mask_to_box(mask: Mask) -> BoxXYWH:
+    """Return the tight box (x, y, width, height); raises ValueError for an empty mask.
+
+    >>> tuple(mask_to_box(np.array([[0, 0, 0, 0], [0, 1, 1, 1]], dtype=bool)))
+    (1, 1, 3, 1)
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise ValueError("an empty mask has no box")
+    x, y = int(columns[0]), int(rows[0])
+    return BoxXYWH(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+
+
+def union_box(boxes: Sequence[BoxXYWH]) -> BoxXYWH:
+    """Return the smallest box around all of them.
+
+    >>> tuple(union_box([BoxXYWH(1, 1, 2, 2), BoxXYWH(5, 0, 1, 1)]))
+    (1, 0, 5, 3)
+    """
+    x, y = min(b.x for b in boxes), min(b.y for b in boxes)
+    right, bottom = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
+    return BoxXYWH(x, y, right - x, bottom - y)
+
+
+def mask_to_rle(mask: Mask) -> dict[str, Any]:
+    """Return COCO's compressed run lengths (column-major): ``size`` [height, width], ``counts``."""
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def rle_to_mask(rle: dict[str, Any]) -> Mask:
+    """Undo ``mask_to_rle``.
+
+    >>> bool(rle_to_mask(mask_to_rle(np.eye(3, dtype=bool)))[2, 2])
+    True
+    """
+    return np.asarray(coco_mask.decode(rle), bool)
+
+
+def grow_mask(mask: Mask, margin_px: int) -> Mask:
+    """Return the mask grown by a disc of ``margin_px``; 0 gives it back.
+
+    >>> int(grow_mask(np.eye(1, 5, 2, dtype=bool), 1).sum())
+    3
+    """
+    if margin_px <= 0 or not mask.any():
+        return mask.copy()
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def grow_to_cells(mask: Mask, cell_px: int) -> Mask:
+    """Return the mask grown to whole cells of a grid that starts at the top left pixel.
+
+    >>> int(grow_to_cells(np.eye(5, dtype=bool), 4).sum())
+    17
+    """
+    if cell_px <= 1:
+        return mask.copy()
+    height, width = mask.shape
+    padded = np.pad(mask, ((0, -height % cell_px), (0, -width % cell_px)))
+    cells = padded.reshape(padded.shape[0] // cell_px, cell_px, -1, cell_px).any(axis=(1, 3))
+    return np.asarray(cells.repeat(cell_px, 0).repeat(cell_px, 1)[:height, :width])

@@ -1,0 +1,143 @@
+"""Read, write and composite images; the only place that knows BGR, 16 bit, grey and EXIF."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from synthgen.errors import RunError, ShapeError, SourceError
+
+__all__ = [
+    "Pixels",
+    "composite",
+    "grey_window",
+    "read_image",
+    "read_mask",
+    "to_rgb8",
+    "write_png",
+]
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
+
+
+def read_image(path: Path) -> Pixels:
+    """Read PNG, JPEG, BMP or TIFF: (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
+
+    EXIF orientation is applied, alpha is dropped, palettes become RGB. Raises SourceError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(path) as opened:
+                opened.load()
+                upright = ImageOps.exif_transpose(opened)
+                mode = opened.mode
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+        raise SourceError(f"{path} cannot be read as an image: {error}") from error
+    if mode in SIXTEEN_BIT_MODES or _has_deep_colour(path):
+        return _read_deep(path)
+    if mode == "F":
+        raise SourceError(f"{path} holds floating point pixels; save it with 8 or 16 bit integers")
+    if mode in ("1", "L", "LA"):
+        return np.asarray(upright.convert("L"), np.uint8)
+    return np.asarray(upright.convert("RGB"), np.uint8)
+
+
+def _has_deep_colour(path: Path) -> bool:
+    """Say whether a PNG or TIFF has 16 bit colour, which Pillow would cut to 8."""
+    if path.suffix.lower() == ".png":
+        with path.open("rb") as file:
+            header = file.read(26)
+        return len(header) == 26 and header[24] == 16
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with Image.open(path) as opened:
+            bits = getattr(opened, "tag_v2", {}).get(258, (8,))
+        return max(bits) == 16
+    return False
+
+
+def _read_deep(path: Path) -> NDArray[np.uint16]:
+    raw = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if raw is None or raw.dtype not in (np.uint8, np.uint16):
+        raise SourceError(f"{path} cannot be read; save it as 8 or 16 bit PNG or TIFF")
+    deep = raw.astype(np.uint16)
+    return deep if deep.ndim == 2 else np.ascontiguousarray(deep[..., 2::-1])
+
+
+def grey_window(pixels: Pixels) -> tuple[float, float]:
+    """Return the (low, high) levels that 8 bit 0 and 255 stand for: 16 bit uses its 0.1-99.9 %."""
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = np.percentile(pixels, (0.1, 99.9))
+    return float(low), float(max(high, low + 1))
+
+
+def to_rgb8(pixels: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return the (H, W, 3) uint8 view that models and measures work on."""
+    if pixels.dtype == np.uint8:
+        flat = pixels
+    else:
+        low, high = window
+        flat = np.clip(np.rint((pixels.astype(np.float32) - low) * (255 / (high - low))), 0, 255)
+    flat = flat.astype(np.uint8)
+    return np.repeat(flat[..., None], 3, axis=2) if flat.ndim == 2 else flat
+
+
+def composite(
+    pixels: Pixels,
+    window: tuple[float, float],
+    image: NDArray[np.uint8],
+    painted: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+) -> Pixels:
+    """Return the source with the painted change added inside the mask, in its own bit depth.
+
+    ``image`` is ``to_rgb8(pixels, window)``; ``painted`` (H, W, 3) uint8. Outside the mask the
+    pixels are the source's, bit for bit. Raises ShapeError.
+    """
+    if painted.shape != image.shape:
+        raise ShapeError(f"the painted image is {painted.shape} but the source is {image.shape}")
+    change = painted[mask].astype(np.float32) - image[mask]
+    if pixels.ndim == 2:
+        change = change @ LUMA
+    scale = (window[1] - window[0]) / 255 if pixels.dtype == np.uint16 else 1.0
+    result = pixels.copy()
+    limit = np.iinfo(pixels.dtype).max
+    result[mask] = np.clip(np.rint(pixels[mask] + change * scale), 0, limit).astype(pixels.dtype)
+    return result
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """Write a PNG, whole or not at all; raises RunError where the disk refuses."""
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
+    order = pixels[..., ::-1] if pixels.ndim == 3 else pixels
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
+        if not is_encoded:
+            raise OSError("the PNG encoder failed")
+        beside.write_bytes(data.tobytes())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_mask(path: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask: True where the grey level is over half of its range. Raises ShapeError."""
+    pixels = read_image(path)
+    grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    if grey.shape != size_hw:
+        raise ShapeError(
+            f"the mask {path} is {grey.shape[0]} x {grey.shape[1]} px (height, width) but its "
+            f"image is {size_hw[0]} x {size_hw[1]}; resize masks with nearest-neighbour only"
+        )
+    return np.asarray(grey > np.iinfo(grey.dtype).max // 2)

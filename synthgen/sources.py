@@ -1,0 +1,273 @@
+"""The catalogue of good images: drawn ones, or a folder of photos."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from synthgen.errors import ConfigError, SourceError
+from synthgen.images import grey_window, read_image, read_mask, to_rgb8
+from synthgen.sample import SourceImage
+from synthgen.seeds import stream
+from synthgen.surfaces import SURFACES, draw_surface
+
+__all__ = ["FolderSources", "ProceduralSources", "SourceEntry", "Sources", "find_part"]
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+LEAST_SIDE_PX = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """One good image of a catalogue. ``path`` is None where it is drawn."""
+
+    source_id: str
+    group: str  # the physical part
+    path: str | None
+    surface: str  # its material in prompts
+
+
+class Sources(Protocol):
+    """A catalogue of good images."""
+
+    entries: Sequence[SourceEntry]  # sorted by source_id
+    skipped: Sequence[str]  # a sentence per file that is left out
+
+    def read(self, source_id: str) -> SourceImage:
+        """Return the image; raises SourceError where it cannot be read."""
+        ...
+
+    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+        """Return where defects may go, (H, W) bool; None = everywhere."""
+        ...
+
+
+class ProceduralSources:
+    """Drawn surfaces of ``size_hw`` pixels; each is a group of its own. Empty ``kinds`` = all."""
+
+    skipped: Sequence[str] = ()
+
+    def __init__(
+        self, count: int, size_hw: Sequence[int], kinds: Sequence[str] = (), seed: int = 0
+    ) -> None:
+        if not isinstance(count, int) or count < 1:
+            raise ConfigError(f"source.count={count!r} must be a whole number of 1 or more")
+        if len(size_hw) != 2 or any(not isinstance(s, int) or s < 64 for s in size_hw):
+            raise ConfigError(f"source.size_hw={list(size_hw)} must be two sides of 64 px or more")
+        for kind in kinds:
+            if kind not in SURFACES:
+                raise ConfigError(
+                    f"source.kinds names {kind!r}; choose from {', '.join(sorted(SURFACES))}"
+                )
+        self.size_hw = (size_hw[0], size_hw[1])
+        names = list(kinds) or sorted(SURFACES)
+        self._seed = seed
+        self._drawn = {
+            f"{names[n % len(names)]}-{n:06d}": (n, names[n % len(names)]) for n in range(count)
+        }
+        self.entries = [
+            SourceEntry(source_id, source_id, None, SURFACES[kind][1])
+            for source_id, (_, kind) in sorted(self._drawn.items())
+        ]
+
+    def read(self, source_id: str) -> SourceImage:
+        number, kind = self._drawn[source_id]
+        surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
+        return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
+
+    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+        return None
+
+
+class FolderSources:
+    """Photos of good parts in a folder and the folders in it.
+
+    ``legal`` and ``illegal`` are folders with mask images under the photos' own relative names;
+    a photo without one is not restricted. ``foreground="auto"`` keeps defects on the part where it
+    lies on an even background. Raises SourceError, ConfigError.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        surface: str = "surface",
+        on_broken: Literal["skip", "fail"] = "skip",
+        group_by: str = "file",
+        legal: str | None = None,
+        illegal: str | None = None,
+        foreground: Literal["all", "auto"] = "all",
+    ) -> None:
+        if on_broken not in ("skip", "fail"):
+            raise ConfigError(f"source.on_broken={on_broken!r} must be skip or fail")
+        if foreground not in ("all", "auto"):
+            raise ConfigError(f"source.foreground={foreground!r} must be all or auto")
+        self.root, self.surface, self.foreground = Path(path).expanduser(), surface, foreground
+        self._masks = [
+            _MaskFolder(Path(folder).expanduser(), is_legal)
+            for folder, is_legal in ((legal, True), (illegal, False))
+            if folder is not None
+        ]
+        files = _find_images(self.root)
+        reasons = {file: _why_unusable(file) for file in files}
+        self.skipped: Sequence[str] = [reason for reason in reasons.values() if reason]
+        if self.skipped and on_broken == "fail":
+            raise SourceError(f"{self.skipped[0]}; source.on_broken=skip leaves such files out")
+        usable = [file for file, reason in reasons.items() if not reason]
+        if not usable:
+            raise SourceError(
+                f"none of the {len(files)} image files in {self.root} can be used; "
+                f"the first: {self.skipped[0]}"
+            )
+        ids = _name_sources([file.relative_to(self.root) for file in usable])
+        group_of = _grouping(group_by)
+        self._files = dict(sorted(zip(ids, usable, strict=True)))
+        self.entries = [
+            SourceEntry(
+                source_id,
+                group_of(file.relative_to(self.root), source_id),
+                str(file.resolve()),
+                surface,
+            )
+            for source_id, file in self._files.items()
+        ]
+
+    def read(self, source_id: str) -> SourceImage:
+        file = self._files[source_id]
+        pixels = read_image(file)
+        entry = next(e for e in self.entries if e.source_id == source_id)
+        return SourceImage(
+            source_id, entry.group, pixels, grey_window(pixels), str(file.resolve()), self.surface
+        )
+
+    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+        if not self._masks and self.foreground == "all":
+            return None
+        file = self._files[source_id]
+        pixels = read_image(file)
+        height, width = pixels.shape[:2]
+        free = np.ones((height, width), bool)
+        for masks in self._masks:
+            mask = masks.find(file.relative_to(self.root), (height, width))
+            if mask is not None:
+                free &= mask if masks.is_legal else ~mask
+        if self.foreground == "auto":
+            free &= find_part(to_rgb8(pixels, grey_window(pixels)))
+        return free
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskFolder:
+    root: Path
+    is_legal: bool
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            key = "source.legal" if self.is_legal else "source.illegal"
+            raise SourceError(f"{key}={str(self.root)!r} is no folder; give a folder of masks")
+
+    def find(self, relative: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
+        for suffix in (".png", ".bmp", ".tif", ".tiff", ".jpg"):
+            path = (self.root / relative).with_suffix(suffix)
+            if path.is_file():
+                return read_mask(path, size_hw)
+        return None
+
+
+def _find_images(root: Path) -> list[Path]:
+    if not root.exists():
+        raise SourceError(f"source.path={str(root)!r} does not exist; give a folder of photos")
+    if not root.is_dir():
+        raise SourceError(f"source.path={str(root)!r} is a file; give the folder that it is in")
+    files = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise SourceError(
+            f"source.path={str(root)!r} holds no images; put PNG, JPEG, BMP or TIFF files there"
+        )
+    return files
+
+
+def _why_unusable(file: Path) -> str:
+    """Return a sentence why a file cannot be a source, or '' where it can."""
+    try:
+        with Image.open(file) as opened:
+            width, height = opened.size
+            opened.verify()  # reads the file through without decoding it
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{file} cannot be read as an image: {error}"
+    if min(width, height) < LEAST_SIDE_PX:
+        return f"{file} is {height} x {width} px; the shorter side must be {LEAST_SIDE_PX} or more"
+    return ""
+
+
+def _name_sources(relatives: Sequence[Path]) -> list[str]:
+    """Return an id per file: its relative path, safe as a file name; the suffix where needed."""
+    plain = [_safe(relative.with_suffix("")) for relative in relatives]
+    taken = Counter(plain)
+    full = [
+        name if taken[name] == 1 else f"{name}-{_safe(Path(relative.suffix[1:].lower()))}"
+        for name, relative in zip(plain, relatives, strict=True)
+    ]
+    taken = Counter(full)
+    return [
+        name if taken[name] == 1 else f"{name}-{hashlib.sha256(str(r).encode()).hexdigest()[:8]}"
+        for name, r in zip(full, relatives, strict=True)
+    ]
+
+
+def _safe(path: Path) -> str:
+    return re.sub(r"[^\w.-]+", "-", "_".join(path.parts)).strip("-.") or "image"
+
+
+def _grouping(group_by: str) -> Callable[[Path, str], str]:
+    if group_by == "file":
+        return lambda relative, source_id: source_id
+    if group_by == "folder":
+        return lambda relative, source_id: relative.parent.as_posix()
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ConfigError(
+            f"source.group_by={group_by!r} must be file, folder or a regular expression: {error}"
+        ) from error
+    if pattern.groups != 1:
+        raise ConfigError(
+            f"source.group_by={group_by!r} must hold one group in brackets, as in '(part\\d+)_'"
+        )
+
+    def by_pattern(relative: Path, source_id: str) -> str:
+        found = pattern.search(relative.as_posix())
+        return found[1] if found else source_id
+
+    return by_pattern
+
+
+def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the part is, (H, W) bool, on an (H, W, 3) RGB photo with an even background.
+
+    Pixels that differ from the border's median colour (CIELAB, threshold by Otsu), holes filled,
+    the largest piece. Everything where the border is uneven or the piece under 5 % or over 95 %.
+    """
+    lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
+    everything = np.ones(image.shape[:2], bool)
+    border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+    middle = np.median(border, axis=0)
+    if np.median(np.linalg.norm(border - middle, axis=1)) > 8:
+        return everything
+    away = np.clip(np.linalg.norm(lab - middle, axis=2), 0, 255).astype(np.uint8)
+    _, binary = cv2.threshold(away, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return everything
+    part = np.zeros(image.shape[:2], np.uint8)
+    cv2.drawContours(part, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return part > 0 if 0.05 <= part.mean() <= 0.95 else everything
