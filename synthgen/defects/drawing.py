@@ -148,8 +148,11 @@ def _paint(
     under = base[mask] if mask.any() else base.reshape(-1, 3)
     ground = under.mean(axis=0)
     opacity = drawing.opacity[own][..., None]
-    painted = base + opacity * (_visible(drawing, own, mask, ground) - base)
-    grey = _within_range(drawing.tone[own], mask, float(ground @ LUMA))
+    pigment = _visible(drawing, own, mask, ground)
+    painted = base + opacity * (pigment - base)
+    covered = (opacity * (pigment - ground))[mask]
+    lift = float(covered.mean(axis=0) @ LUMA) if mask.any() else 0.0
+    grey = _agreeing(drawing.tone[own], mask, float(ground @ LUMA), lift)
     grey = grey + relief_shading(drawing.relief, light_deg)[own]
     if detail:
         grey = grey + drawing.grain[own]
@@ -177,11 +180,12 @@ def _visible(
     return pigment + np.float32(sign * needed)
 
 
-def _within_range(tone: Field, mask: NDArray[np.bool_], level: float) -> Field:
-    """Flip a tone that would be lost in black or white."""
-    strongest = tone[mask].mean() if mask.any() else 0.0
-    lost = not 6 < level + strongest < 249
-    return -tone if lost else tone
+def _agreeing(tone: Field, mask: NDArray[np.bool_], level: float, lift: float) -> Field:
+    """Flip a tone that would cancel what the pigment does, or be lost in black or white."""
+    strongest = float(tone[mask].mean()) if mask.any() else 0.0
+    if abs(lift) > 2:
+        return -tone if strongest * lift < 0 else tone
+    return tone if 6 < level + strongest < 249 else -tone
 
 
 def stroke(

@@ -1,0 +1,1 @@
+"""Export: a run folder as a dataset that other tools read."""

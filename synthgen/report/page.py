@@ -1,0 +1,162 @@
+"""report.html: one file, no network: what was asked, what came out, what it looks like."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from synthgen.report.sheet import Views, draw_views
+from synthgen.runs.folder import write_text
+from synthgen.runs.reader import RunTables, read_run
+
+__all__ = ["write_report"]
+
+PER_CLASS, GOOD, REJECTED = 4, 2, 12
+COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
+STAGES = ("condition", "paint", "inspect", "write")
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write ``report.html`` into a finished run folder; return its path. Raises RunError."""
+    run = read_run(run_folder)
+    environment = Environment(loader=PackageLoader("synthgen.report", "."), autoescape=True)
+    page = environment.get_template("page.html.j2").render(
+        folder=str(run_folder),
+        counts=Counter(run.manifest["status"]),
+        checkpoint=run.record["checkpoint"],
+        backend=run.record["backend"],
+        classes=_count_classes(run),
+        accepted=_rows(run, run.manifest[run.manifest["status"] == "accepted"], PER_CLASS),
+        good=_rows(run, run.manifest[run.manifest["status"] == "good"], GOOD),
+        rejected=_rejected_rows(run),
+        failures=_failures(run.manifest),
+        plots=_plots(run),
+        record=yaml.safe_dump(run.record, sort_keys=True),
+    )
+    write_text(run_folder / "report.html", page)
+    return run_folder / "report.html"
+
+
+def _count_classes(run: RunTables) -> list[dict[str, Any]]:
+    counts = pd.crosstab(run.manifest["defect_class"], run.manifest["status"])
+    return [
+        {
+            "name": name,
+            "accepted": int(counts.get("accepted", pd.Series()).get(name, 0)),
+            "rejected": int(counts.get("rejected", pd.Series()).get(name, 0)),
+        }
+        for name in run.classes
+    ]
+
+
+def _rows(run: RunTables, rows: pd.DataFrame, per_class: int) -> list[dict[str, Any]]:
+    chosen = rows[rows["image"] != ""].groupby("defect_class").head(per_class)
+    ordered = chosen.sort_values(["defect_class", "sample_id"])
+    return [_cell(run, row) for _, row in ordered.iterrows()]
+
+
+def _rejected_rows(run: RunTables) -> list[dict[str, Any]]:
+    rows = run.manifest[(run.manifest["status"] == "rejected") & (run.manifest["image"] != "")]
+    return [_cell(run, row) for _, row in rows.sort_values("sample_id").head(REJECTED).iterrows()]
+
+
+def _failures(manifest: pd.DataFrame) -> list[dict[str, str]]:
+    rows = manifest[(manifest["status"] == "rejected") & (manifest["image"] == "")]
+    return rows[["sample_id", "reasons"]].head(REJECTED).to_dict("records")
+
+
+def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
+    views: Views = draw_views(run, row)
+    pictures = {field.name: _embed(getattr(views, field.name)) for field in fields(views)}
+    numbers = {
+        "fill": row["fill_fraction"],
+        "leak": row["leak_fraction"],
+        "contrast": row["contrast_delta_e"],
+    }
+    shown = {name: f"{value:.2f}" for name, value in numbers.items() if not np.isnan(value)}
+    return {**row.to_dict(), "pictures": pictures, "numbers": shown}
+
+
+def _embed(image: NDArray[np.uint8]) -> str:
+    _, data = cv2.imencode(
+        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88]
+    )
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def _plots(run: RunTables) -> list[str]:
+    defects = run.manifest[run.manifest["defect_class"] != ""]
+    shown = {
+        "area_px": "label area (pixels)",
+        "fill_fraction": "fill (share of the asked mask that changed)",
+        "contrast_delta_e": "contrast (CIELAB, over the texture)",
+    }
+    plots = [_histogram(defects, column, title) for column, title in shown.items()]
+    reasons = Counter(
+        reason.split(" ")[0]
+        for text in defects.loc[defects["status"] == "rejected", "reasons"]
+        for reason in text.split("; ")
+        if reason
+    )
+    if reasons:
+        plots.append(_bars(dict(reasons.most_common()), "reasons of rejection (samples)"))
+    seconds = run.timings[[stage for stage in STAGES if stage in run.timings]].mean().fillna(0)
+    plots.append(_bars({str(k): float(v) for k, v in seconds.items()}, "seconds per image"))
+    return plots
+
+
+def _figure(title: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    return figure, axes
+
+
+def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
+    figure, axes = _figure(title)
+    groups: Mapping[str, Sequence[float]] = {
+        status: rows.loc[rows["status"] == status, column].dropna().to_numpy()
+        for status in COLOURS
+    }
+    present = {status: values for status, values in groups.items() if len(values)}
+    if present:
+        axes.hist(
+            list(present.values()),
+            bins=24,
+            stacked=True,
+            label=list(present),
+            color=[COLOURS[status] for status in present],
+        )
+        axes.legend(fontsize=8, frameon=False)
+    axes.set_ylabel("samples", fontsize=8)
+    return _to_svg(figure)
+
+
+def _bars(values: Mapping[str, float], title: str) -> str:
+    figure, axes = _figure(title)
+    names = list(values)[::-1]
+    bars = axes.barh(names, [values[name] for name in names], color="#4c78a8")
+    axes.bar_label(bars, fmt="%.3g", fontsize=8, padding=3)
+    axes.margins(x=0.15)
+    return _to_svg(figure)
+
+
+def _to_svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=False)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,103 @@
+"""Contact sheets: source | control | result | label, close enough to see the defect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from synthgen.errors import RunError
+from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.runs.reader import RunTables, read_run
+
+__all__ = ["Views", "draw_views", "write_contact_sheet"]
+
+LABEL = (255, 214, 0)  # yellow: what really changed, the label
+ASKED = (0, 200, 255)  # cyan: what was asked for
+LEAST_VIEW_PX = 96
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Views:
+    """The pictures of one sample, (S, S, 3) uint8 RGB; ``whole`` keeps the image's shape."""
+
+    whole: NDArray[np.uint8]
+    source: NDArray[np.uint8]
+    control: NDArray[np.uint8]
+    result: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+
+
+def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
+    """Return the views of one manifest row, all but ``whole`` cropped around the defect."""
+    source = _load(run.root / row["source_path"])
+    result = _load(run.root / row["image"])
+    asked = _load(run.root / row["requested"])[..., 0] > 0
+    label = _load(run.root / row["mask"])[..., 0] > 0
+    control = _load(run.root / row["control"])
+    window = _window(asked | label)
+
+    def crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        cut = image[window]
+        how = cv2.INTER_AREA if cut.shape[0] > size_px else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=how), np.uint8)
+
+    marked = crop(result)
+    for mask, colour in ((asked, ASKED), (label, LABEL)):
+        large = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0] > 127
+        lines, _ = cv2.findContours(
+            large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(marked, lines, -1, colour, 1)
+    height, width = result.shape[:2]
+    scale = size_px / max(height, width)
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    whole = np.asarray(cv2.resize(result, shape, interpolation=cv2.INTER_AREA), np.uint8)
+    return Views(whole, crop(source), crop(control), crop(result), marked)
+
+
+def _load(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise RunError(f"{path} is named in the manifest but missing; the run folder is damaged")
+    pixels = read_image(path)
+    return to_rgb8(pixels, grey_window(pixels))
+
+
+def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return a square around the mask with some surface beside it; the middle where it is empty."""
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
+    reach = max(int(np.ptp(rows)), int(np.ptp(columns)))
+    side = min(max(LEAST_VIEW_PX, round(reach * 1.4)), height, width)
+    top = int(np.clip((rows.min() + rows.max()) // 2 - side // 2, 0, height - side))
+    left = int(np.clip((columns.min() + columns.max()) // 2 - side // 2, 0, width - side))
+    return slice(top, top + side), slice(left, left + side)
+
+
+def write_contact_sheet(
+    run_folder: Path, path: Path, per_class: int = 4, columns: int = 4, size_px: int = 128
+) -> Path:
+    """Write a PNG: for each class its first accepted samples, source | result | label."""
+    run = read_run(run_folder)
+    accepted = run.manifest[run.manifest["status"] == "accepted"]
+    if accepted.empty:
+        raise RunError(f"{run_folder} holds no accepted sample to show")
+    cells = []
+    for _, row in accepted.groupby("defect_class").head(per_class).sort_values(
+        ["defect_class", "sample_id"]
+    ).iterrows():
+        views = draw_views(run, row, size_px)
+        strip = np.hstack([views.source, views.result, views.label])
+        cv2.putText(strip, row["defect_class"], (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0, 3)
+        cv2.putText(
+            strip, row["defect_class"], (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255,) * 3, 1
+        )
+        cells.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=255))
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
+    cv2.imwrite(str(path), np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
+    return path

@@ -1,0 +1,19 @@
+"""What every test needs: one thread, no network, and the sources of a small run."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import pytest
+import torch
+
+cv2.setNumThreads(1)
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from synthgen.condition import Conditioner
+from synthgen.control.edges import CannyControl, combine_edges, outline
+from synthgen.errors import ConfigError, PlacementError, ShapeError
+from synthgen.placement import place
+from synthgen.plan import draw_plan
+from synthgen.sources import FolderSources
+from tests.samples import draw_classes, draw_conditions
+
+
+@pytest.mark.parametrize("cell_px", [1, 8])
+def test_masks_nest_and_the_sketch_stays_inside(cell_px: int) -> None:
+    for condition in draw_conditions(count=12, cell_px=cell_px):
+        assert condition.defect_mask.any()
+        assert not (condition.defect_mask & ~condition.repaint_mask).any()
+        assert np.array_equal(condition.defect_mask, condition.instance_map > 0)
+        cells = condition.repaint_mask.reshape(128 // cell_px, cell_px, 128 // cell_px, cell_px)
+        assert np.array_equal(cells.any(axis=(1, 3)), cells.all(axis=(1, 3)))
+
+
+def test_an_attempt_moves_the_defect_and_keeps_the_source() -> None:
+    sources_seen = draw_conditions("pit", count=1)[0]
+    classes = draw_classes("pit")
+    from synthgen.sources import ProceduralSources
+
+    build = Conditioner(ProceduralSources(1, (128, 128), (), 3), classes, CannyControl())
+    again = build(replace(sources_seen.spec, attempt=1))
+    assert np.array_equal(again.image, sources_seen.image)
+    assert not np.array_equal(again.defect_mask, sources_seen.defect_mask)
+
+
+def test_several_instances_are_apart() -> None:
+    condition = draw_conditions("pit", count=1, size=256, instances=(4, 4))[0]
+    assert set(np.unique(condition.instance_map)) == {0, 1, 2, 3, 4}
+    count, _ = cv2.connectedComponents(condition.repaint_mask.astype(np.uint8))
+    assert count - 1 >= 4
+
+
+def test_control_has_the_part_outside_and_the_defect_inside() -> None:
+    part, defect = np.zeros((16, 16), np.uint8), np.zeros((16, 16), np.uint8)
+    part[2, :], part[8, :], defect[8, 8] = 255, 255, 255
+    asked, repaint = np.zeros((16, 16), bool), np.zeros((16, 16), bool)
+    asked[7:10, 7:10], repaint[5:12, 5:12] = True, True
+    edges = combine_edges(part, defect, asked, repaint)[..., 0]
+    assert edges[2].all()
+    assert edges[8, 0]
+    assert not edges[8, 5]
+    assert edges[8, 8]
+    assert np.array_equal(edges[5:12, 5:12] > 0, (asked & (outline(asked) | (defect > 0)))[5:12, 5:12])
+
+
+def test_thresholds_that_run_backwards() -> None:
+    with pytest.raises(ConfigError, match="control.low"):
+        CannyControl(200, 100)
+
+
+def test_placement_obeys_the_region() -> None:
+    free = np.zeros((100, 100), bool)
+    free[60:90, 10:50] = True
+    shape = np.ones((9, 5), bool)
+    for seed in range(30):
+        row, column = place(np.random.default_rng(seed), shape, free, "x")
+        assert free[row : row + 9, column : column + 5].all()
+
+
+def test_no_room_is_one_sentence() -> None:
+    with pytest.raises(PlacementError, match=r"'x'.*20 x 20 px.*make the defect smaller"):
+        place(np.random.default_rng(0), np.ones((20, 20), bool), np.eye(64, dtype=bool), "x")
+
+
+def test_regions_of_a_folder_are_obeyed(tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "legal").mkdir()
+    image = np.random.default_rng(0).integers(90, 150, (120, 160, 3), np.uint8)
+    legal = np.zeros((120, 160), np.uint8)
+    legal[:, :80] = 255
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), image)
+    cv2.imwrite(str(tmp_path / "legal" / "a.png"), legal)
+    sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "legal"))
+    classes = draw_classes("pit", "spatter")
+    build = Conditioner(sources, classes, CannyControl())
+    for spec in draw_plan(sources, classes, 12, 0, {"train": 1}, 0):
+        assert build(spec).defect_mask[:, 80:].sum() <= 0.02 * build(spec).defect_mask.sum() + 1
+    cv2.imwrite(str(tmp_path / "legal" / "a.png"), legal[:60])
+    with pytest.raises(ShapeError, match="60 x 160 px"):
+        build(draw_plan(sources, classes, 1, 0, {"train": 1}, 0)[0])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from synthgen.defects import Scratch
+from synthgen.errors import ConfigError
+from synthgen.plan import DefectClass, draw_plan, plan_digest, split_groups
+from synthgen.sources import ProceduralSources
+from tests.samples import draw_classes
+
+SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+def plan(seed: int = 1, count: int = 60, good: float = 0.25) -> list:
+    sources = ProceduralSources(20, (64, 64), (), seed)
+    return draw_plan(sources, draw_classes("scratch", "pit"), count, good, SPLITS, seed)
+
+
+def test_counts_classes_and_good_images() -> None:
+    counts = Counter(spec.defect_class for spec in plan())
+    assert counts == {"scratch": 30, "pit": 30, None: 15}
+
+
+def test_weights_are_ratios() -> None:
+    classes = draw_classes("pit") | draw_classes("scratch", weight=3.0)
+    sources = ProceduralSources(4, (64, 64), (), 0)
+    counts = Counter(s.defect_class for s in draw_plan(sources, classes, 40, 0, SPLITS, 0))
+    assert counts == {"scratch": 30, "pit": 10}
+
+
+def test_same_seed_same_plan_other_seed_another() -> None:
+    assert plan_digest(plan(1)) == plan_digest(plan(1))
+    assert plan_digest(plan(1)) != plan_digest(plan(2))
+
+
+def test_a_longer_plan_begins_like_the_shorter_one() -> None:
+    short, long = plan(count=10, good=0), plan(count=30, good=0)
+    assert [s.seed for s in short] == [s.seed for s in long[:10]]
+    assert [s.source_id for s in short] == [s.source_id for s in long[:10]]
+
+
+def test_ids_are_unique_and_a_group_has_one_split() -> None:
+    specs = plan()
+    assert len({s.sample_id for s in specs}) == len(specs)
+    splits: dict[str, set[str]] = {}
+    for spec in specs:
+        splits.setdefault(spec.group, set()).add(spec.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert set().union(*splits.values()) == {"train", "val", "test"}
+
+
+def test_shares_of_splits() -> None:
+    found = Counter(split_groups([f"g{n}" for n in range(100)], SPLITS, 3).values())
+    assert found == {"train": 60, "val": 20, "test": 20}
+
+
+@pytest.mark.parametrize("splits", [{}, {"train": 0}, {"train": 1, "val": -0.1}])
+def test_impossible_splits(splits: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="splits"):
+        split_groups(["a"], splits, 0)
+
+
+def test_two_classes_with_one_id() -> None:
+    twin = DefectClass(class_id=9, noun="pit", shape=Scratch())
+    sources = ProceduralSources(1, (64, 64), (), 0)
+    with pytest.raises(ConfigError, match="class_id=9"):
+        draw_plan(sources, {"pit": twin, "other": twin}, 2, 0, SPLITS, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"class_id": 0},
+        {"weight": 0},
+        {"instances": (3, 1)},
+        {"severity": (0.5, 1.5)},
+        {"severity": (0.9, 0.1)},
+        {"close_px": -1},
+    ],
+)
+def test_impossible_class(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        DefectClass(**({"class_id": 1, "noun": "x", "shape": Scratch()} | wrong))

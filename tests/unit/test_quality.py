@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from synthgen.annotate import annotate
+from synthgen.backends.backend import SketchBackend
+from synthgen.errors import ConfigError
+from synthgen.generate import Stages, generate
+from synthgen.quality.limits import check_limits, reasons_to_reject
+from synthgen.quality.measures import fill_fraction, leak_fraction, ring_contrast, seam_step
+from synthgen.quality.realised import delta_e, realise_mask
+from synthgen.sample import Candidate, Measurement
+from tests.samples import draw_conditions, flat_image
+
+
+def boxed(*box: int, size: int = 64) -> np.ndarray:
+    mask = np.zeros((size, size), bool)
+    y0, y1, x0, x1 = box
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+EVERYWHERE = np.ones((64, 64), bool)
+
+
+def test_delta_e_of_known_colours() -> None:
+    black, white = flat_image(0), flat_image(255)
+    assert delta_e(black, white)[0, 0] == pytest.approx(100, abs=0.1)
+    assert delta_e(white, white).max() == 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 9])
+def test_a_visible_change_is_found_to_the_pixel(width: int) -> None:
+    true = boxed(20, 20 + width, 5, 60)
+    finished = flat_image()
+    finished[true] = 170
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE), true)
+
+
+def test_an_invisible_change_is_no_label() -> None:
+    finished = flat_image()
+    finished[boxed(20, 30, 20, 30)] = 123
+    assert not realise_mask(flat_image(), finished, EVERYWHERE).any()
+
+
+def test_only_inside_the_repaint_mask_and_no_specks() -> None:
+    finished = flat_image()
+    finished[boxed(0, 64, 0, 64)] = 200
+    gate = boxed(10, 20, 10, 20)
+    assert np.array_equal(realise_mask(flat_image(), finished, gate), gate)
+    speck = flat_image()
+    speck[30, 30] = 255
+    assert not realise_mask(flat_image(), speck, EVERYWHERE).any()
+
+
+def test_holes_stay_and_small_gaps_close_when_asked() -> None:
+    ring = boxed(10, 40, 10, 40) & ~boxed(18, 32, 18, 32)
+    finished = flat_image()
+    finished[ring] = 200
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE), ring)
+    closed = realise_mask(flat_image(), finished, EVERYWHERE, 2)
+    assert not (closed & boxed(20, 30, 20, 30)).any()
+    assert (closed ^ ring).sum() <= 12  # the corners of the hole
+    line = boxed(20, 22, 5, 60)
+    broken = line & ~boxed(0, 64, 30, 32)
+    finished = flat_image()
+    finished[broken] = 200
+    assert cv2.connectedComponents(realise_mask(flat_image(), finished, EVERYWHERE).astype(np.uint8))[0] == 3
+    bridged = realise_mask(flat_image(), finished, EVERYWHERE, 2)
+    assert cv2.connectedComponents(bridged.astype(np.uint8))[0] == 2
+    assert not (bridged & ~line).any()
+
+
+def test_a_change_at_the_border_keeps_its_pixels() -> None:
+    corner = boxed(0, 6, 0, 6)
+    finished = flat_image()
+    finished[corner] = 200
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE, 3), corner)
+
+
+def test_fill_and_leak() -> None:
+    asked = boxed(10, 20, 10, 20)
+    assert fill_fraction(boxed(10, 15, 10, 20), asked) == pytest.approx(0.5)
+    assert leak_fraction(asked, asked) == 0
+    assert leak_fraction(boxed(40, 50, 40, 50), asked) == 1
+    assert leak_fraction(boxed(9, 21, 9, 21), asked) == 0  # a soft edge is no leak
+    assert np.isnan(leak_fraction(np.zeros_like(asked), asked))
+
+
+def test_contrast_is_over_the_texture() -> None:
+    rng = np.random.default_rng(0)
+    rough = np.clip(rng.normal(120, 25, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+    mask = boxed(25, 40, 25, 40)
+    marked = flat_image()
+    marked[mask] = 150
+    assert ring_contrast(marked, mask) == pytest.approx(delta_e(flat_image(120), flat_image(150))[0, 0])
+    assert abs(ring_contrast(rough, mask)) < 1.5
+
+
+def test_seam() -> None:
+    mask = boxed(20, 40, 20, 40)
+    pasted = flat_image()
+    pasted[mask] = 140
+    step = delta_e(flat_image(120), flat_image(140))[0, 0]
+    assert seam_step(flat_image(), pasted, mask) == pytest.approx(step)
+    assert seam_step(flat_image(), flat_image(), mask) == 0
+
+
+def test_limits_give_reasons_and_nan_breaks_none() -> None:
+    measured = [Measurement("fill_fraction", 0.2), Measurement("leak_fraction", float("nan"))]
+    limits = {"fill_fraction": (0.5, None), "leak_fraction": (None, 0.3)}
+    assert reasons_to_reject(measured, limits) == ("fill_fraction 0.2 is below 0.5",)
+
+
+@pytest.mark.parametrize("limits", [{"fil": (0, 1)}, {"fill_fraction": (1, 0)}])
+def test_impossible_limits(limits: dict) -> None:
+    with pytest.raises(ConfigError, match="quality.fil"):
+        check_limits(limits)
+
+
+def test_each_instance_gets_its_own_pixels() -> None:
+    condition = draw_conditions("pit", count=1, size=256, instances=(3, 3))[0]
+    realised = realise_mask(condition.image, condition.sketch, condition.repaint_mask)
+    candidate = Candidate(condition, condition.sketch, condition.sketch, realised)
+    annotations = annotate(candidate)
+    assert [a.instance_id for a in annotations] == [1, 2, 3]
+    union = np.sum([a.mask for a in annotations], axis=0)
+    assert np.array_equal(union == 1, realised)
+    assert union.max() == 1
+    for annotation in annotations:
+        asked = condition.instance_map == annotation.instance_id
+        assert (annotation.mask & asked).sum() >= 0.5 * asked.sum()
+
+
+class Blind:
+    """A backend that paints nothing on the first tries of every sample."""
+
+    name, checkpoint, cell_px = "blind", "", 1
+
+    def __init__(self, until: int) -> None:
+        self.until, self.calls = until, 0
+
+    def paint(self, conditions: list) -> list:
+        self.calls += 1
+        return [c.image if c.spec.attempt < self.until else c.sketch for c in conditions]
+
+
+@pytest.mark.parametrize(("until", "status"), [(0, "accepted"), (2, "accepted"), (9, "rejected")])
+def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> None:
+    given = {c.spec.sample_id: c for c in draw_conditions("stain", count=3, severity=(1, 1))}
+    backend = Blind(until)
+
+    def condition(spec):
+        from dataclasses import replace
+
+        return replace(given[spec.sample_id], spec=spec)
+
+    stages = Stages(condition, backend, {"area_px": (6, None)}, batch_size=2, attempts=3)
+    samples = list(generate([c.spec for c in given.values()], stages))
+    assert [s.status.value for s in samples] == [status] * 3
+    assert [s.spec.attempt for s in samples] == [min(until, 2)] * 3
+    if status == "rejected":
+        assert samples[0].reasons == ("area_px 0 is below 6",)
+
+
+def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
+    given = {c.spec.sample_id: c for c in draw_conditions(count=12)}
+    stages = Stages(lambda spec: given[spec.sample_id], SketchBackend(), {}, 5, 1)
+    for sample in generate([c.spec for c in given.values()], stages):
+        condition = sample.candidate.condition
+        outside = ~condition.repaint_mask
+        assert np.array_equal(sample.candidate.pixels[outside], condition.source.pixels[outside])
+        assert sample.annotations
