@@ -17,9 +17,7 @@ def main(config: DictConfig) -> None:
 
     from synthgen.export.coco import write_coco
 
-    summary = write_coco(
-        Path(config.run.folder), Path(config.export.folder), config.export.include
-    )
+    summary = write_coco(Path(config.run.folder), Path(config.export.folder), config.export.include)
     show(f"{summary.images} images, {summary.annotations} labelled defects: {summary.path}")
 
 

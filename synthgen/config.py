@@ -72,7 +72,7 @@ def build(node: Any, key: str, **extra: Any) -> Any:
         raise ConfigError(f"{key} cannot be made: {cause or error}") from error
 
 
-def check_value(kind: type[Value] | Any, value: Any, key: str) -> Value:
+def check_value(kind: type[Value], value: Any, key: str) -> Value:
     """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
     try:
         checked: Value = TypeAdapter(kind).validate_python(value)

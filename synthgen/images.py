@@ -56,11 +56,11 @@ def _has_deep_colour(path: Path) -> bool:
     if path.suffix.lower() == ".png":
         with path.open("rb") as file:
             header = file.read(26)
-        return len(header) == 26 and header[24] == 16
+        return header[24:25] == b"\x10"
     if path.suffix.lower() in (".tif", ".tiff"):
         with Image.open(path) as opened:
             bits = getattr(opened, "tag_v2", {}).get(258, (8,))
-        return max(bits) == 16
+        return bool(max(bits) == 16)
     return False
 
 

@@ -32,7 +32,9 @@ class DefectClass:
     class_id: Annotated[int, Field(ge=1, le=255)]
     noun: str
     shape: SkipValidation[DefectKind]
-    weight: Annotated[float, Field(gt=0)] = 1.0  # its share of the images, relative to the other classes
+    weight: Annotated[float, Field(gt=0)] = (
+        1.0  # its share of the images, relative to the other classes
+    )
     instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
     severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
     close_px: Annotated[int, Field(ge=0, le=15)] = 2  # a gap in the change that is still one defect

@@ -44,7 +44,7 @@ def describe_good(surface: str) -> str:
 
 
 def vocabulary(surfaces: list[str]) -> list[str]:
-    """Return every word that these prompts are made of, sorted; a small tokenizer is built on it."""
+    """Return every word that these prompts are made of, sorted: what a small tokenizer knows."""
     nouns = [noun for nouns in SYNONYMS.values() for noun in nouns]
     severities = [word for words in SEVERITY_WORDS for word in words]
     extra = ["a", "on", "clean", "and", "of", "the", "surface", "part", "metal", "photo", "defect"]

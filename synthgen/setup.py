@@ -23,8 +23,14 @@ from synthgen.sample import SampleSpec
 
 __all__ = ["Job", "collect_facts", "set_up"]
 
-RECORDED = ("synthgen-inspection", "torch", "diffusers", "transformers", "numpy")
-RECORDED += ("opencv-python-headless",)
+RECORDED = (
+    "synthgen-inspection",
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))

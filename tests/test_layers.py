@@ -65,6 +65,8 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    code = "import sys, synthgen; print(sorted(m for m in sys.modules if m in ('torch','diffusers')))"
+    code = (
+        "import sys, synthgen; print(sorted(m for m in sys.modules if m in ('torch','diffusers')))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

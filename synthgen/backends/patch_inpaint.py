@@ -2,8 +2,9 @@
 
 It is called like diffusers' ``StableDiffusionControlNetInpaintPipeline``, and differs in two ways:
 
-* *Patches instead of a VAE.* A picture becomes 4x4 pixel blocks in luma and chroma (pixel-unshuffle,
-  48 channels). That is lossless, so thin lines and grain survive, and the mask keeps its pixels.
+* *Patches instead of a VAE.* A picture becomes 4x4 pixel blocks in luma and chroma
+  (pixel-unshuffle, 48 channels). That is lossless, so thin lines and grain survive, and the mask
+  keeps its pixels.
 * *It paints the change, not the picture.* The latents are the difference between the finished image
   and the source, and the UNet sees the source beside them. What the defect leaves alone keeps the
   source's grain, and nothing has to be invented at the border of the mask.
@@ -44,7 +45,7 @@ def unshuffle(images: torch.Tensor, patch_size: int) -> torch.Tensor:
 
 
 def encode_patches(images: torch.Tensor, patch_size: int = 4) -> torch.Tensor:
-    """Turn RGB in -1..1, (B, 3, H, W), into latents (B, 3 * patch_size**2, ...); linear, lossless."""
+    """Turn RGB (B, 3, H, W) in -1..1 into latents (B, 3 * patch_size**2, ...); linear, lossless."""
     matrix = torch.tensor(_TO_LUMA_CHROMA, dtype=images.dtype, device=images.device)
     return unshuffle(torch.einsum("ij,bjhw->bihw", matrix, images), patch_size) * _GAIN
 
@@ -55,7 +56,7 @@ def decode_patches(latents: torch.Tensor, patch_size: int = 4) -> torch.Tensor:
     return torch.einsum("ij,bjhw->bihw", matrix, F.pixel_shuffle(latents / _GAIN, patch_size))
 
 
-class PatchControlNetInpaintPipeline(DiffusionPipeline):
+class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Inpaints small images with an edge map; see the module's page for what it is."""
 
     model_cpu_offload_seq = "text_encoder->unet"
@@ -203,7 +204,8 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):
         first = steps - run
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(first * self.scheduler.order)
-        return self.scheduler.timesteps[first * self.scheduler.order :]
+        timesteps: torch.Tensor = self.scheduler.timesteps[first * self.scheduler.order :]
+        return timesteps
 
     def _prepare_latents(
         self,
@@ -252,7 +254,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):
                 conditioning_scale=control_scale,
                 return_dict=False,
             )
-        predicted = self.unet(
+        predicted: torch.Tensor = self.unet(
             inputs,
             timestep,
             encoder_hidden_states=states,
@@ -263,4 +265,4 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):
         if sides == 1:
             return predicted
         without, towards = predicted.chunk(2)
-        return without + guidance_scale * (towards - without)
+        return torch.lerp(without, towards, guidance_scale)

@@ -44,7 +44,7 @@ def canny_edges(
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the mask's own pixels that touch its outside; a 1 px line is all outline."""
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-    return mask & (inner == 0)
+    return np.asarray(mask & (inner == 0))
 
 
 def combine_edges(

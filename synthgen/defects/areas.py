@@ -1,4 +1,4 @@
-"""Defects that are areas of other colour or texture: stain, corrosion, burn, abrasion, inclusion."""
+"""Areas of other colour or texture: stain, corrosion, burn, abrasion, inclusion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import Fraction, Positive, Ratio, Span
+from synthgen.defects.checks import Fraction, Positive, Ratio
 from synthgen.defects.drawing import (
     Drawing,
     Rng,
@@ -20,7 +20,7 @@ from synthgen.defects.drawing import (
     draw_strength,
     radial_field,
 )
-from synthgen.surfaces.noise import Field, fractal_noise, streaks
+from synthgen.surfaces.noise import fractal_noise, streaks
 
 __all__ = ["Abrasion", "Burn", "Corrosion", "Inclusion", "Stain"]
 
@@ -50,8 +50,11 @@ class Stain:
         uneven = np.clip(1 + 0.35 * fractal_noise(rng, field.shape, radius * 0.6), 0.35, 1.5)
         rim = np.exp(-(((field - 0.9) / 0.1) ** 2)) * (rng.random() < self.rim_share)
         film = np.clip(cover * (uneven + 0.8 * rim) * rng.uniform(0.25, 0.6), 0, 0.9)
-        colour = _rgb(rng.choice([rng.uniform(0.05, 0.15), rng.random()], p=[0.6, 0.4]),
-                      rng.beta(1.5, 2), rng.choice([rng.uniform(0.05, 0.45), 0.9], p=[0.85, 0.15]))
+        colour = _rgb(
+            rng.choice([rng.uniform(0.05, 0.15), rng.random()], p=[0.6, 0.4]),
+            rng.beta(1.5, 2),
+            rng.choice([rng.uniform(0.05, 0.45), 0.9], p=[0.85, 0.15]),
+        )
         return Drawing.build(
             cover > 0.5,
             strength,
@@ -79,7 +82,7 @@ class Corrosion:
         crumbs = fractal_noise(rng, field.shape, rng.uniform(3, 8), octaves=4, persistence=0.75)
         hue = rng.uniform(0.03, 0.085)
         pigment = _rgb(hue, rng.uniform(0.45, 0.85), rng.uniform(0.3, 0.6)) + 0 * crumbs[..., None]
-        pigment = pigment + np.float32([22, 13, 5]) * crumbs[..., None]
+        pigment = pigment + np.array([22, 13, 5], np.float32) * crumbs[..., None]
         return Drawing.build(
             cover > 0.45,
             strength,
@@ -101,8 +104,9 @@ class Burn:
 
     def draw(self, rng: Rng, severity: float, short_side_px: int) -> Drawing:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, short_side_px)
-        field = radial_field(rng, radius, rng.uniform(1, 2.2), rng.uniform(0, 0.2),
-                             rng.uniform(0, 0.15), margin=1.6)
+        field = radial_field(
+            rng, radius, rng.uniform(1, 2.2), rng.uniform(0, 0.2), rng.uniform(0, 0.15), margin=1.6
+        )
         strength = draw_strength(self.contrast, severity)
         heat = np.clip(1.12 - field, 0, 1.12) / 1.12
         stops = [0.0, 0.3, 0.6, 1.0]

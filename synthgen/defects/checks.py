@@ -13,7 +13,9 @@ __all__ = ["Fraction", "Positive", "Ratio", "Span"]
 
 def _ordered(bounds: Range) -> Range:
     if bounds[0] > bounds[1]:
-        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] runs backwards: low comes first")
+        raise ValueError(
+            f"the range [{bounds[0]:g}, {bounds[1]:g}] runs backwards: low comes first"
+        )
     return bounds
 
 

@@ -98,7 +98,7 @@ def draw_strength(contrast: Range, severity: float) -> float:
 
 def cover_within(field: Field, radius_px: float, edge_px: float) -> Field:
     """Return 1 inside the outline of a radial field, 0 outside, over an edge of some pixels."""
-    return np.clip((1 - field) * radius_px / edge_px + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1 - field) * radius_px / edge_px + 0.5, 0, 1), np.float32)
 
 
 def lay_on(

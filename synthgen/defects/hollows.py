@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import Fraction, Positive, Ratio, Span
+from synthgen.defects.checks import Fraction, Positive, Ratio
 from synthgen.defects.drawing import (
     Drawing,
     Rng,
@@ -54,8 +54,13 @@ class Pit:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, short_side_px)
         number = int(rng.integers(self.count[0], self.count[1] + 1))
         spots = [
-            radial_field(rng, max(1.6, radius * (rng.uniform(0.45, 1) if n else 1)),
-                         rng.uniform(1, 1.7), rng.uniform(0, 0.3), rng.uniform(0, 0.2))
+            radial_field(
+                rng,
+                max(1.6, radius * (rng.uniform(0.45, 1) if n else 1)),
+                rng.uniform(1, 1.7),
+                rng.uniform(0, 0.3),
+                rng.uniform(0, 0.2),
+            )
             for n in range(number)
         ]
         field = _scatter(rng, spots, draw_range(rng, self.spread_px))
@@ -65,7 +70,7 @@ class Pit:
         return Drawing.build(
             cover > 0.4,
             strength,
-            tone=-cover * (0.45 + 0.55 * np.clip(1 - field, 0, 1)) * strength * 0.5,
+            tone=(-0.5 * strength * cover * (0.45 + 0.55 * np.clip(1 - field, 0, 1))),
             relief=-depth * radius * strength * rng.uniform(0.2, 0.7),
             opacity=cover * rng.uniform(0.55, 0.9),
             pigment=rng.uniform(12, 55) + rng.normal(0, 5, 3).astype(np.float32),
@@ -85,7 +90,7 @@ class Dent:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, short_side_px)
         field = radial_field(rng, radius, rng.uniform(1, 1.8), rng.uniform(0, 0.2), 0, margin=1.9)
         strength = draw_strength(self.contrast, severity)
-        bowl = np.exp(-((field / 0.72) ** rng.uniform(2, 4)))
+        bowl = np.exp(-((field / 0.72) ** rng.uniform(2, 4))).astype(np.float32)
         flat = bowl * strength * radius * rng.uniform(0.75, 1.1)
         return Drawing.build(
             field < 1.05,
@@ -110,8 +115,13 @@ class Spatter:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, short_side_px)
         number = int(rng.integers(self.count[0], self.count[1] + 1))
         spots = [
-            radial_field(rng, max(2.0, radius * (rng.uniform(0.4, 1) if n else 1)),
-                         rng.uniform(1, 1.4), rng.uniform(0, 0.15), 0)
+            radial_field(
+                rng,
+                max(2.0, radius * (rng.uniform(0.4, 1) if n else 1)),
+                rng.uniform(1, 1.4),
+                rng.uniform(0, 0.15),
+                0,
+            )
             for n in range(number)
         ]
         field = _scatter(rng, spots, draw_range(rng, self.spread_px))
@@ -171,7 +181,9 @@ class Chip:
         pixels = np.rint((corners @ spin + half) * scale).astype(np.int32)
         canvas = np.zeros((2 * half * scale, 2 * half * scale), np.float32)
         cv2.fillPoly(canvas, [pixels], 1.0)
-        return cv2.resize(canvas, (2 * half, 2 * half), interpolation=cv2.INTER_AREA)
+        return np.asarray(
+            cv2.resize(canvas, (2 * half, 2 * half), interpolation=cv2.INTER_AREA), np.float32
+        )
 
     @staticmethod
     def _facets(rng: Rng, shape: tuple[int, ...], radius: float) -> NDArray[np.float32]:
@@ -180,4 +192,6 @@ class Chip:
         centres = rng.normal(shape[0] / 2, radius * 0.6, (int(rng.integers(2, 6)), 2))
         distance = np.stack([np.hypot(y - cy, x - cx) for cy, cx in centres])
         shades = rng.uniform(-1, 1, len(centres)).astype(np.float32)
-        return cv2.GaussianBlur(shades[distance.argmin(axis=0)], (0, 0), 0.7)
+        return np.asarray(
+            cv2.GaussianBlur(shades[distance.argmin(axis=0)], (0, 0), 0.7), np.float32
+        )

@@ -81,8 +81,13 @@ class Scratch:
         y = along * np.sin(turn) + across * np.cos(turn)
         taper = np.clip(np.minimum(1 - t, 1 + t) * rng.uniform(2, 6), 0.25, 1)
         width = draw_range(rng, self.width_px) * taper
-        skips = np.clip(1 + rng.uniform(0, 0.5) * np.interp(
-            np.linspace(0, 5, t.size), np.arange(6), rng.standard_normal(6)), 0.45, 1)
+        skips = np.clip(
+            1
+            + rng.uniform(0, 0.5)
+            * np.interp(np.linspace(0, 5, t.size), np.arange(6), rng.standard_normal(6)),
+            0.45,
+            1,
+        )
         points = np.stack([x, y], axis=1).astype(np.float32)
         return stroke(points, width.astype(np.float32), (skips * taper**0.4).astype(np.float32))
 

@@ -73,7 +73,8 @@ def _write_splits(run: RunTables, chosen: pd.DataFrame, out: Path) -> list[dict[
     annotations: list[dict[str, Any]] = []
     (out / "annotations").mkdir(parents=True)
     for split, rows in chosen.groupby("split"):
-        images, own = [], []
+        images: list[dict[str, Any]] = []
+        own: list[dict[str, Any]] = []
         (out / str(split)).mkdir()
         for index, row in rows.iterrows():
             image = _image_entry(int(str(index)) + 1, row)

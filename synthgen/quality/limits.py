@@ -24,7 +24,7 @@ MEASURED = (
 
 
 def check_limits(limits: Limits) -> None:
-    """Raise ConfigError for a limit on something that is not measured, or one that runs backwards."""
+    """Raise ConfigError for a limit on something unmeasured, or one that runs backwards."""
     for name, bounds in limits.items():
         if name not in MEASURED:
             raise ConfigError(f"quality.{name} is not measured; choose from {', '.join(MEASURED)}")

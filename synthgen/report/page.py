@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,10 @@ def _rejected_rows(run: RunTables) -> list[dict[str, Any]]:
 
 def _failures(manifest: pd.DataFrame) -> list[dict[str, str]]:
     rows = manifest[(manifest["status"] == "rejected") & (manifest["image"] == "")]
-    return rows[["sample_id", "reasons"]].head(REJECTED).to_dict("records")
+    return [
+        {"sample_id": row["sample_id"], "reasons": row["reasons"]}
+        for _, row in rows.head(REJECTED).iterrows()
+    ]
 
 
 def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
         "contrast": row["contrast_delta_e"],
     }
     shown = {name: f"{value:.2f}" for name, value in numbers.items() if not np.isnan(value)}
-    return {**row.to_dict(), "pictures": pictures, "numbers": shown}
+    return {"pictures": pictures, "numbers": shown} | {str(k): v for k, v in row.items()}
 
 
 def _embed(image: NDArray[np.uint8]) -> str:
@@ -129,9 +132,8 @@ def _figure(title: str) -> tuple[Figure, Any]:
 
 def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
     figure, axes = _figure(title)
-    groups: Mapping[str, Sequence[float]] = {
-        status: rows.loc[rows["status"] == status, column].dropna().to_numpy()
-        for status in COLOURS
+    groups = {
+        status: rows.loc[rows["status"] == status, column].dropna().tolist() for status in COLOURS
     }
     present = {status: values for status, values in groups.items() if len(values)}
     if present:

@@ -49,9 +49,7 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     marked = crop(result)
     for mask, colour in ((asked, ASKED), (label, LABEL)):
         large = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0] > 127
-        lines, _ = cv2.findContours(
-            large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
+        lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(marked, lines, -1, colour, 1)
     height, width = result.shape[:2]
     scale = size_px / max(height, width)
@@ -70,7 +68,9 @@ def _load(path: Path) -> NDArray[np.uint8]:
 def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Return a square around the mask with some surface beside it; the middle where it is empty."""
     height, width = mask.shape
-    rows, columns = np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
+    rows, columns = (
+        np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
+    )
     reach = max(int(np.ptp(rows)), int(np.ptp(columns)))
     side = min(max(LEAST_VIEW_PX, round(reach * 1.4)), height, width)
     top = int(np.clip((rows.min() + rows.max()) // 2 - side // 2, 0, height - side))
@@ -87,9 +87,12 @@ def write_contact_sheet(
     if accepted.empty:
         raise RunError(f"{run_folder} holds no accepted sample to show")
     cells = []
-    for _, row in accepted.groupby("defect_class").head(per_class).sort_values(
-        ["defect_class", "sample_id"]
-    ).iterrows():
+    for _, row in (
+        accepted.groupby("defect_class")
+        .head(per_class)
+        .sort_values(["defect_class", "sample_id"])
+        .iterrows()
+    ):
         views = draw_views(run, row, size_px)
         strip = np.hstack([views.source, views.result, views.label])
         cv2.putText(strip, row["defect_class"], (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 0, 3)

@@ -38,9 +38,7 @@ class RunFolder:
             done.update(row["sample_id"] for row in _read_json(path)["manifest"])
         return done
 
-    def write(
-        self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str
-    ) -> None:
+    def write(self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str) -> None:
         """Write the images of some samples, then the shard that says they are whole."""
         rows, instances, timings = [], [], []
         for outcome in outcomes:

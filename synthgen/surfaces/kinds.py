@@ -47,7 +47,9 @@ def draw_surface(rng: Rng, size_hw: SizeHW, kind: str | None = None) -> Surface:
     return Surface(_photograph(rng, structure, colour), kind, name)
 
 
-def _photograph(rng: Rng, structure: Field, colour: Colour | NDArray[np.float32]) -> NDArray[np.uint8]:
+def _photograph(
+    rng: Rng, structure: Field, colour: Colour | NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """Light, focus and expose a surface: gradient, vignette, lens blur, sensor noise."""
     height, width = structure.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
@@ -65,7 +67,7 @@ def _photograph(rng: Rng, structure: Field, colour: Colour | NDArray[np.float32]
         image = image + rng.standard_normal(image.shape, dtype=np.float32) * noise * 0.5
     if rng.random() < 0.25:  # a grey camera
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def _grey(rng: Rng, low: float, high: float, spread: float = 3) -> Colour:
@@ -85,7 +87,9 @@ def _metal(rng: Rng) -> Colour:
         return _grey(rng, 70, 200)
     if pick < 0.85:  # brass, bronze
         return _hue(rng, rng.uniform(0.09, 0.13), rng.uniform(0.25, 0.5), rng.uniform(0.5, 0.85))
-    return _hue(rng, rng.uniform(0.04, 0.07), rng.uniform(0.3, 0.5), rng.uniform(0.5, 0.8))  # copper
+    return _hue(
+        rng, rng.uniform(0.04, 0.07), rng.uniform(0.3, 0.5), rng.uniform(0.5, 0.8)
+    )  # copper
 
 
 def _any_colour(rng: Rng) -> Colour:
@@ -201,8 +205,10 @@ def _leather(rng: Rng, size: SizeHW) -> Paint:
     creases = -np.exp(-((cells / 0.22) ** 2)).astype(np.float32)
     height = cells + creases
     shaded = standardise(relief_shading(height, rng.uniform(0, 360))) * rng.uniform(3, 9)
-    colour = _any_colour(rng) if rng.random() < 0.3 else _hue(
-        rng, rng.uniform(0.02, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.7)
+    colour = (
+        _any_colour(rng)
+        if rng.random() < 0.3
+        else _hue(rng, rng.uniform(0.02, 0.1), rng.uniform(0.2, 0.7), rng.uniform(0.2, 0.7))
     )
     return shaded + creases * rng.uniform(5, 16), colour
 

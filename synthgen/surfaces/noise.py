@@ -54,10 +54,7 @@ def streaks(
     """Return fine parallel streaks of about ``length_px``, along ``angle_deg`` (0 = along x)."""
     height, width = size_hw
     side = int(np.ceil(np.hypot(height, width))) + 2
-    if abs(angle_deg) < 1e-3:
-        side_hw = (height, width)
-    else:
-        side_hw = (side, side)
+    side_hw = (height, width) if abs(angle_deg) < 1e-3 else (side, side)
     kernel = max(3, int(length_px) | 1)
     field = cv2.blur(white_noise(rng, side_hw), (kernel, 1), borderType=cv2.BORDER_REFLECT)
     if side_hw != (height, width):

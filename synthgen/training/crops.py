@@ -1,4 +1,4 @@
-"""Crops to learn from: a procedural surface with a defect on it, the same without, and the prompt."""
+"""Crops to learn from: a surface with a defect on it, the same without, and the prompt."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def _try_crop(rng: Rng, size_px: int) -> Crop:
         defective, mask = lay_on(defective, drawing, corner, light, detail=True)
         defect_mask = defect_mask | mask
     repaint_mask = _grow(rng, defect_mask)
-    control = draw_control(
-        CannyControl(), source, sketch, defect_mask, repaint_mask
-    )
+    control = draw_control(CannyControl(), source, sketch, defect_mask, repaint_mask)
     source, defective, sketch = _camera(rng, source, defective, sketch)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
@@ -86,7 +84,7 @@ def _grow(rng: Rng, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if rng.random() < 0.15:
         cells = grown.reshape(grown.shape[0] // 8, 8, grown.shape[1] // 8, 8).max(axis=(1, 3))
         grown = cells.repeat(8, axis=0).repeat(8, axis=1)
-    return grown > 0
+    return np.asarray(grown > 0)
 
 
 def _camera(rng: Rng, *images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:

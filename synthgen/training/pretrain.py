@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,14 @@ class _Learner(nn.Module):
         states = self.text_encoder(tokens).last_hidden_state
         down, middle = self.controlnet(noisy, timesteps, states, hint, return_dict=False)
         keep = keep_control[:, None, None, None].to(middle.dtype)
-        return self.unet(
+        predicted: torch.Tensor = self.unet(
             inputs,
             timesteps,
             states,
             down_block_additional_residuals=[d * keep for d in down],
             mid_block_additional_residual=middle * keep,
         ).sample.float()
+        return predicted
 
 
 def stack_crops(crops: list[Crop]) -> dict[str, Any]:
@@ -146,9 +148,7 @@ def stack_crops(crops: list[Crop]) -> dict[str, Any]:
     }
 
 
-def pretrain(
-    settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]
-) -> Path:
+def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]) -> Path:
     """Train, or go on training, in ``folder``; return the folder of the finished model.
 
     Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
@@ -162,7 +162,13 @@ def pretrain(
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
     learner = _Learner(pipeline)
     optimizer = torch.optim.AdamW(learner.parameters(), settings.learning_rate, foreach=True)
-    ema = EMAModel(learner.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    ema = EMAModel(
+        learner.parameters(),
+        decay=settings.ema_decay,
+        use_ema_warmup=True,
+        power=0.75,
+        foreach=True,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     first = _restore(folder, settings, learner, optimizer, ema)
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
@@ -200,11 +206,11 @@ def pretrain(
             _save_state(folder, settings, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
         if now - last_look > settings.look_every_s:
-            _with_average(learner, ema, lambda at=step: _look(pipeline, folder, at + 1))
+            _with_average(learner, ema, partial(_look, pipeline, folder, step + 1))
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, settings.steps, learner, optimizer, ema)
-        _with_average(learner, ema, lambda: _finish(pipeline, folder, settings.steps))
+        _with_average(learner, ema, partial(_finish, pipeline, folder, settings.steps))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / "model"
@@ -253,7 +259,8 @@ def _loss(
     weight = unshuffle((mask * (1 + 2 * near)).expand(-1, 3, -1, -1), PATCH_SIZE)
     error = (weight * (predicted - clean) ** 2).flatten(1).sum(1) / weight.flatten(1).sum(1)
     kept = schedule.alphas_cumprod.to(device)[timesteps]
-    return (error * (kept / (1 - kept)).clamp(0.05, SNR_CAP)).mean()
+    loss: torch.Tensor = (error * (kept / (1 - kept)).clamp(0.05, SNR_CAP)).mean()
+    return loss
 
 
 def _set_rate(optimizer: Any, settings: PretrainSettings, step: int) -> None:
@@ -332,7 +339,7 @@ def _finish(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -
 
 
 def _look(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -> None:
-    """Write a sheet: source, reference, from noise (20 and 8 steps), from the sketch, no control."""
+    """Write a sheet: source, reference, from noise (20, 8 steps), from the sketch, no control."""
     crops = draw_crops(77, 0, 24, 128)
     rows = [[c.source for c in crops], [c.defective for c in crops]]
     for strength, steps, scale in ((1.0, 20, 1.0), (1.0, 8, 1.0), (0.7, 12, 1.0), (1.0, 20, 0.0)):
@@ -352,7 +359,7 @@ def _paint(
 ) -> list[NDArray[np.uint8]]:
     device = pipeline.unet.device
     with torch.autocast(device.type, torch.bfloat16):
-        images = pipeline(
+        (images,) = pipeline(
             prompt=[c.prompt for c in crops],
             image=[Image.fromarray(c.source) for c in crops],
             init_image=[Image.fromarray(c.sketch) for c in crops],
@@ -364,5 +371,6 @@ def _paint(
             controlnet_conditioning_scale=scale,
             generator=[torch.Generator().manual_seed(n) for n in range(len(crops))],
             output_type="np",
-        ).images
+            return_dict=False,
+        )
     return list((images * 255).round().astype(np.uint8))

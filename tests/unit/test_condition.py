@@ -53,11 +53,13 @@ def test_control_has_the_part_outside_and_the_defect_inside() -> None:
     assert edges[8, 0]
     assert not edges[8, 5]
     assert edges[8, 8]
-    assert np.array_equal(edges[5:12, 5:12] > 0, (asked & (outline(asked) | (defect > 0)))[5:12, 5:12])
+    assert np.array_equal(
+        edges[5:12, 5:12] > 0, (asked & (outline(asked) | (defect > 0)))[5:12, 5:12]
+    )
 
 
 def test_thresholds_that_run_backwards() -> None:
-    with pytest.raises(ConfigError, match="control.low"):
+    with pytest.raises(ConfigError, match=r"control\.low"):
         CannyControl(200, 100)
 
 

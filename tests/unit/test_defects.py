@@ -73,7 +73,9 @@ def test_sizes_as_a_fraction() -> None:
     rng = np.random.default_rng(2)
     small = Scratch(length_fraction=(0.1, 0.1), count=(1, 1)).draw(rng, 0.5, 200)
     large = Scratch(length_fraction=(0.8, 0.8), count=(1, 1)).draw(rng, 0.5, 200)
-    reach = [max(np.ptp(np.nonzero(d.mask)[0]), np.ptp(np.nonzero(d.mask)[1])) for d in (small, large)]
+    reach = [
+        max(np.ptp(np.nonzero(d.mask)[0]), np.ptp(np.nonzero(d.mask)[1])) for d in (small, large)
+    ]
     assert 8 <= reach[0] <= 30
     assert 90 <= reach[1] <= 175
 

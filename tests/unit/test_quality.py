@@ -67,7 +67,12 @@ def test_holes_stay_and_small_gaps_close_when_asked() -> None:
     broken = line & ~boxed(0, 64, 30, 32)
     finished = flat_image()
     finished[broken] = 200
-    assert cv2.connectedComponents(realise_mask(flat_image(), finished, EVERYWHERE).astype(np.uint8))[0] == 3
+    assert (
+        cv2.connectedComponents(realise_mask(flat_image(), finished, EVERYWHERE).astype(np.uint8))[
+            0
+        ]
+        == 3
+    )
     bridged = realise_mask(flat_image(), finished, EVERYWHERE, 2)
     assert cv2.connectedComponents(bridged.astype(np.uint8))[0] == 2
     assert not (bridged & ~line).any()
@@ -95,7 +100,9 @@ def test_contrast_is_over_the_texture() -> None:
     mask = boxed(25, 40, 25, 40)
     marked = flat_image()
     marked[mask] = 150
-    assert ring_contrast(marked, mask) == pytest.approx(delta_e(flat_image(120), flat_image(150))[0, 0])
+    assert ring_contrast(marked, mask) == pytest.approx(
+        delta_e(flat_image(120), flat_image(150))[0, 0]
+    )
     assert abs(ring_contrast(rough, mask)) < 1.5
 
 
@@ -116,7 +123,7 @@ def test_limits_give_reasons_and_nan_breaks_none() -> None:
 
 @pytest.mark.parametrize("limits", [{"fil": (0, 1)}, {"fill_fraction": (1, 0)}])
 def test_impossible_limits(limits: dict) -> None:
-    with pytest.raises(ConfigError, match="quality.fil"):
+    with pytest.raises(ConfigError, match=r"quality\.fil"):
         check_limits(limits)
 
 
