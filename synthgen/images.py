@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,6 +28,7 @@ __all__ = [
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
+ACCEPTED = "save it as PNG, JPEG, BMP or TIFF with 8 or 16 bit integers"
 
 
 def read_image(path: Path) -> Pixels:
@@ -35,41 +38,58 @@ def read_image(path: Path) -> Pixels:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")  # a bad tag beside good pixels is no reason to refuse
             with Image.open(path) as opened:
                 opened.load()
                 upright = ImageOps.exif_transpose(opened)
-                mode = opened.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-        raise SourceError(f"{path} cannot be read as an image: {error}") from error
-    if mode in SIXTEEN_BIT_MODES or _has_deep_colour(path):
-        return _read_deep(path)
-    if mode == "F":
-        raise SourceError(f"{path} holds floating point pixels; save it with 8 or 16 bit integers")
-    if mode in ("1", "L", "LA"):
+                mode, deep = opened.mode, _deep_kind(path, opened)
+            if mode == "F":
+                raise SourceError(f"{path} holds floating point pixels; {ACCEPTED}")
+            if deep is None:
+                return _to_eight_bit(upright)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).strip()
+        raise SourceError(f"{path} cannot be read as an image ({reason}); {ACCEPTED}") from error
+    return _read_deep(path, is_grey=deep == "grey")
+
+
+def _deep_kind(path: Path, opened: Image.Image) -> Literal["grey", "colour"] | None:
+    """Say what 16 bit levels a file has, None for 8; Pillow would cut 16 bit colour to 8."""
+    if opened.format == "PNG":
+        with path.open("rb") as file:
+            depth, colour_type = file.read(26)[24:]  # of the IHDR chunk; 0 and 4 are grey
+        is_deep, is_grey = depth == 16, colour_type in (0, 4)
+    else:
+        tags = getattr(opened, "tag_v2", {})  # TIFF BitsPerSample, PhotometricInterpretation
+        is_deep = opened.mode in SIXTEEN_BIT_MODES or max(tags.get(258, (8,))) == 16
+        is_grey = tags.get(262, 2) in (0, 1)
+    if not is_deep:
+        return None
+    return "grey" if is_grey else "colour"
+
+
+def _to_eight_bit(upright: Image.Image) -> NDArray[np.uint8]:
+    if upright.mode in ("1", "L", "LA"):
         return np.asarray(upright.convert("L"), np.uint8)
     return np.asarray(upright.convert("RGB"), np.uint8)
 
 
-def _has_deep_colour(path: Path) -> bool:
-    """Say whether a PNG or TIFF has 16 bit colour, which Pillow would cut to 8."""
-    if path.suffix.lower() == ".png":
-        with path.open("rb") as file:
-            header = file.read(26)
-        return header[24:25] == b"\x10"
-    if path.suffix.lower() in (".tif", ".tiff"):
-        with Image.open(path) as opened:
-            bits = getattr(opened, "tag_v2", {}).get(258, (8,))
-        return bool(max(bits) == 16)
-    return False
-
-
-def _read_deep(path: Path) -> NDArray[np.uint16]:
-    raw = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if raw is None or raw.dtype not in (np.uint8, np.uint16):
-        raise SourceError(f"{path} cannot be read; save it as 8 or 16 bit PNG or TIFF")
-    deep = raw.astype(np.uint16)
-    return deep if deep.ndim == 2 else np.ascontiguousarray(deep[..., 2::-1])
+def _read_deep(path: Path, is_grey: bool) -> NDArray[np.uint16]:
+    """Decode 16 bit levels; imdecode, as imread fails on a TIFF that is turned by 90 degrees."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        raw = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    except (OSError, cv2.error) as error:
+        raise SourceError(f"{path} cannot be decoded ({error}); {ACCEPTED}") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if raw is None or raw.dtype != np.uint16:
+        raise SourceError(f"{path} cannot be read with 16 bit levels; {ACCEPTED}")
+    if raw.ndim == 3 and is_grey:  # grey with alpha comes as three equal channels
+        raw = raw[..., 0]
+    return np.ascontiguousarray(raw if raw.ndim == 2 else raw[..., 2::-1])
 
 
 def grey_window(pixels: Pixels) -> tuple[float, float]:
@@ -105,6 +125,11 @@ def composite(
     """
     if painted.shape != image.shape:
         raise ShapeError(f"the painted image is {painted.shape} but the source is {image.shape}")
+    if not mask.shape == image.shape[:2] == pixels.shape[:2]:
+        raise ShapeError(
+            f"the mask is {mask.shape} and the pixels are {pixels.shape} but the image is "
+            f"{image.shape}; all three must have one height and width"
+        )
     change = painted[mask].astype(np.float32) - image[mask]
     if pixels.ndim == 2:
         change = change @ LUMA
@@ -127,7 +152,8 @@ def write_png(path: Path, pixels: Pixels) -> None:
         beside.write_bytes(data.tobytes())
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # whatever refused the file may refuse this too
+            beside.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 

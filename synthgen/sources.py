@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthgen.errors import ConfigError, SourceError
+from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.images import grey_window, read_image, read_mask, to_rgb8
 from synthgen.sample import SourceImage
 from synthgen.seeds import stream
@@ -157,7 +158,10 @@ class FolderSources:
         height, width = pixels.shape[:2]
         free = np.ones((height, width), bool)
         for masks in self._masks:
-            mask = masks.find(file.relative_to(self.root), (height, width))
+            try:
+                mask = masks.find(file.relative_to(self.root), (height, width))
+            except ShapeError as error:
+                raise ShapeError(f"{error} (the image is {file})") from error
             if mask is not None:
                 free &= mask if masks.is_legal else ~mask
         if self.foreground == "auto":
@@ -199,9 +203,11 @@ def _find_images(root: Path) -> list[Path]:
 def _why_unusable(file: Path) -> str:
     """Return a sentence why a file cannot be a source, or '' where it can."""
     try:
-        with Image.open(file) as opened:
-            width, height = opened.size
-            opened.verify()  # reads the file through without decoding it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about some of the files it then refuses
+            with Image.open(file) as opened:
+                width, height = opened.size
+                opened.verify()  # checks a PNG to its end; other formats by their header only
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} cannot be read as an image: {error}"
     if min(width, height) < LEAST_SIDE_PX:
@@ -246,7 +252,7 @@ def _grouping(group_by: str) -> Callable[[Path, str], str]:
 
     def by_pattern(relative: Path, source_id: str) -> str:
         found = pattern.search(relative.as_posix())
-        return found[1] if found else source_id
+        return found[1] if found and found[1] is not None else source_id
 
     return by_pattern
 
@@ -255,16 +261,20 @@ def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where the part is, (H, W) bool, on an (H, W, 3) RGB photo with an even background.
 
     Pixels that differ from the border's median colour (CIELAB, threshold by Otsu), holes filled,
-    the largest piece. Everything where the border is uneven or the piece under 5 % or over 95 %.
+    the largest piece. Everything where the border is uneven, the piece stands out no more than
+    the border's own noise, or it covers under 5 % or over 95 %.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
     everything = np.ones(image.shape[:2], bool)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     middle = np.median(border, axis=0)
-    if np.median(np.linalg.norm(border - middle, axis=1)) > 8:
+    spread = float(np.median(np.linalg.norm(border - middle, axis=1)))
+    if spread > 8:
         return everything
     away = np.clip(np.linalg.norm(lab - middle, axis=2), 0, 255).astype(np.uint8)
-    _, binary = cv2.threshold(away, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    threshold, binary = cv2.threshold(away, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    if threshold <= 3 * spread:
+        return everything
     contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return everything

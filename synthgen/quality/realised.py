@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 __all__ = ["delta_e", "realise_mask", "to_lab"]
 
-LOW_DELTA_E = 3.0  # a little above 2.3, the just noticeable difference (Mahy et al. 1994)
-HIGH_DELTA_E = 6.0
+LOW_DELTA_E = 4.0  # over 2.3, the just noticeable difference on even patches (Mahy et al. 1994)
+HIGH_DELTA_E = 7.0
 LEAST_PART_PX = 4
 
 

@@ -1,0 +1,87 @@
+"""A real run folder, small, with the cases that bite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from synthgen.annotate import annotate
+from synthgen.control.edges import combine_edges
+from synthgen.geometry import grow_mask
+from synthgen.quality.measures import measure
+from synthgen.runs.folder import RunFolder, open_run
+from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, SourceImage
+from tests.samples import make_spec
+
+SIZE = 48
+CASES = {
+    "one_pixel_scratch": [(20, 21, 5, 40)],
+    "touches_border": [(0, 6, 0, 7), (40, 48, 30, 48)],
+    "hole": [(10, 30, 10, 30)],
+    "two_parts": [(5, 9, 5, 9), (30, 36, 30, 38)],
+    "defect_free": [],
+    "rejected": [(22, 26, 22, 26)],
+}
+CONFIG = {
+    "defect": {"pit": {"class_id": 9}, "scratch": {"class_id": 10}, "stain": {"class_id": 12}},
+    "run": {"folder": "x", "count": 6},
+    "seed": 0,
+}
+
+
+def make_masks(case: str) -> np.ndarray:
+    """Return the instance map of a case; the two rectangles of two_parts are one defect."""
+    instances = np.zeros((SIZE, SIZE), np.uint8)
+    for number, (top, bottom, left, right) in enumerate(CASES[case], start=1):
+        instances[top:bottom, left:right] = 1 if case == "two_parts" else number
+    if case == "hole":
+        instances[16:24, 16:24] = 0
+    return instances
+
+
+def make_sample(case: str, index: int) -> Sample:
+    name = {"one_pixel_scratch": "scratch", "defect_free": None}.get(case, "pit")
+    spec: SampleSpec = make_spec(
+        sample_id=case,
+        index=index,
+        defect_class=name,
+        class_id={"scratch": 10, "pit": 9, None: 0}[name],
+        source_id=f"source-{index}",
+        group=f"source-{index}",
+        split="train" if index % 2 else "test",
+    )
+    image = np.random.default_rng(index).integers(90, 120, (SIZE, SIZE, 3), np.uint8)
+    instances = make_masks(case)
+    mask = instances > 0
+    finished = image.copy()
+    finished[mask] = 220
+    repaint = grow_mask(mask, 3)
+    edges = np.zeros((SIZE, SIZE), np.uint8)
+    source = SourceImage(spec.source_id, spec.group, image, (0.0, 255.0), None, "metal")
+    condition = Condition(
+        spec,
+        source,
+        image,
+        mask,
+        repaint,
+        instances,
+        finished,
+        combine_edges(edges, edges, mask, repaint),
+    )
+    candidate = Candidate(condition, finished, finished, mask)
+    reasons = ("leak_fraction 0.9 is above <b>0.3</b>",) if case == "rejected" else ()
+    seconds = {"condition": 0.01, "paint": 0.5, "inspect": 0.02}
+    return Sample(candidate, measure(candidate), reasons, annotate(candidate), seconds)
+
+
+def make_run(root: Path) -> RunFolder:
+    """Write a finished run of all cases and one spec that came to no image."""
+    samples = [make_sample(case, number) for number, case in enumerate(CASES)]
+    failure = Failure(make_spec(sample_id="lost", index=99), "the photo x.png is broken")
+    outcomes: list[Sample | Failure] = [*samples, failure]
+    facts = {"versions": {}, "backend": "test", "checkpoint": "none@0"}
+    run = open_run(root, CONFIG, [outcome.spec for outcome in outcomes], facts)
+    run.write(outcomes, "test", "none@0")
+    run.merge()
+    return run

@@ -1,0 +1,206 @@
+"""The command line, as a person uses it: real processes, real folders, the shipped model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from synthgen.images import read_image
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("debug=smoke", "backend.threads=1")
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "synthgen", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def good(*arguments: str, cwd: Path | None = None) -> str:
+    done = run(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bad(*arguments: str) -> str:
+    """Return the one sentence on stderr of a command that must fail."""
+    done = run(*arguments)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("synthgen: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    base = cv2.GaussianBlur(rng.normal(0, 30, (140, 180)), (0, 0), 2) * 4
+    grey = np.clip(base + 120, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(folder / "grey.png"), grey)
+    cv2.imwrite(str(folder / "deep.tif"), grey.astype(np.uint16) * 200 + 900)
+    cv2.imwrite(str(folder / "colour.jpg"), cv2.applyColorMap(grey, cv2.COLORMAP_BONE))
+    (folder / "broken.png").write_bytes(b"\x89PNG nothing")
+    return folder
+
+
+def test_help_is_fast_and_lists_the_pipelines() -> None:
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        text = good("--help")
+        times.append(time.perf_counter() - begun)
+    for name in ("generate", "export", "pretrain"):
+        assert f"\n  {name}" in text
+        assert "synthgen" in good(name, "--help")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "synthgen", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not any(name in done.stderr for name in ("torch", "hydra", "numpy", "pandas"))
+
+
+def test_the_embedded_model_paints_a_dataset(tmp_path) -> None:
+    out = tmp_path / "run"
+    text = good("generate", *SMALL, f"run.folder={out}")
+    assert "report.html" in text
+    manifest = pd.read_parquet(out / "manifest.parquet")
+    assert len(manifest) == 7
+    assert set(manifest["backend"]) == {"embedded", ""}
+    for _, row in manifest.iterrows():
+        image, source = read_image(out / row["image"]), read_image(out / row["source_path"])
+        asked = read_image(out / row["requested"]) > 0
+        changed = np.any(image != source, axis=2)
+        assert row["changed_outside_px"] == 0 or row["status"] == "good"
+        near = cv2.dilate(asked.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+        assert not (changed & ~near).any()
+    record = yaml.safe_load((out / "run.yaml").read_text())
+    assert record["checkpoint"].startswith("embedded@")
+
+
+def test_same_seed_same_dataset_and_another_seed_another(tmp_path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        good("generate", *SMALL, "run.count=3", f"seed={seed}", f"run.folder={tmp_path / name}")
+    tables = {name: pd.read_parquet(tmp_path / name / "manifest.parquet") for name in "abc"}
+    pd.testing.assert_frame_equal(tables["a"], tables["b"])
+    assert not tables["a"]["seed"].equals(tables["c"]["seed"])
+    for name in tables["a"]["image"]:
+        one, other = (read_image(tmp_path / run_name / name).astype(int) for run_name in "ab")
+        assert np.abs(one - other).max() <= 1
+
+
+def test_a_stopped_run_goes_on_and_ends_like_an_unbroken_one(tmp_path) -> None:
+    options = (*SMALL, "backend=sketch", "run.count=10", "run.batch_size=2")
+    good(
+        "generate", *options[:1], "backend=sketch", *options[3:], f"run.folder={tmp_path / 'whole'}"
+    )
+    cut = tmp_path / "cut"
+    good("generate", *options[:1], "backend=sketch", *options[3:], f"run.folder={cut}")
+    shards = sorted((cut / "shards").iterdir())
+    for shard in shards[2:]:
+        shard.unlink()
+    for name in ("manifest", "instances", "timings"):
+        (cut / f"{name}.parquet").unlink()
+    kept = {p: p.stat().st_mtime_ns for p in (cut / "images").iterdir()}
+    good("generate", *options[:1], "backend=sketch", *options[3:], f"run.folder={cut}")
+    untouched = [p for p, at in kept.items() if p.stat().st_mtime_ns == at]
+    assert len(untouched) == 4
+    one, other = (pd.read_parquet(tmp_path / n / "manifest.parquet") for n in ("whole", "cut"))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_photos_of_any_kind(tmp_path, photos) -> None:
+    out = tmp_path / "run"
+    options = ("source=folder", f"source.path={photos}", "defect=[scratch,pit]", "run.count=6")
+    done = run("generate", *options, "backend.steps=4", "backend.threads=1", f"run.folder={out}")
+    assert done.returncode == 0, done.stderr
+    assert "broken.png" in done.stderr
+    manifest = pd.read_parquet(out / "manifest.parquet")
+    assert set(manifest["defect_class"]) == {"scratch", "pit", ""}
+    for _, row in manifest.iterrows():
+        image, source = read_image(out / row["image"]), read_image(Path(row["source_path"]))
+        assert image.dtype == source.dtype
+        assert image.shape == source.shape
+        changed = (image != source).reshape(*image.shape[:2], -1).any(axis=2)
+        asked = read_image(out / row["requested"])
+        assert not changed[cv2.dilate(asked, np.ones((11, 11), np.uint8)) == 0].any()
+
+
+def test_export_and_multirun_and_the_script(tmp_path) -> None:
+    command = ["generate", "-m", "debug=smoke", "backend=sketch", "seed=1,2"]
+    sweep = (f"hydra.sweep.dir={tmp_path / 'sweep'}", f"run.folder={tmp_path}/seed-${{seed}}")
+    good(*command, *sweep, cwd=tmp_path)
+    assert (tmp_path / "seed-1" / "report.html").is_file()
+    assert (tmp_path / "seed-2" / "manifest.parquet").is_file()
+    script = [sys.executable, str(ROOT / "pipelines" / "export.py")]
+    out = tmp_path / "coco"
+    done = subprocess.run(
+        [*script, f"run.folder={tmp_path / 'seed-1'}", f"export.folder={out}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((out / "annotations").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("run.count=0",), "run.count=0"),
+        (("run.count=many",), "run.count='many'"),
+        (("run.cuont=3",), "run.cuont is no key of generate"),
+        (("defect=[scrach]",), "did you mean scratch"),
+        (("backend=magic",), "backend=magic is unknown"),
+        (("defect.scratch.shape.length_px=[90,10]",), "defect.scratch.shape.length_px"),
+        (("+defect.scratch.shape.lenght_px=[9,10]",), "defect.scratch.shape.lenght_px"),
+        (("+defect.scratch.wieght=1",), "defect.scratch.wieght"),
+        (("backend.strength=0",), "backend.strength"),
+        (("+backend.stepps=3",), "stepps"),
+        (("backend.steps=few",), "backend.steps"),
+        (("backend.checkpoint=/nowhere",), "no diffusers folder"),
+        (("quality.fill_fraction=[1,0]",), "quality.fill_fraction"),
+        (("+quality.beauty=[1,2]",), "quality.beauty"),
+        (("source=folder",), "source.path must be given"),
+        (("source=folder", "source.path=/nowhere"), "/nowhere"),
+        (("splits={train:0,val:0,test:0}",), "splits"),
+        (("control=hed",), "ControlNetHED.pth"),
+        (("seed=-1",), "seed"),
+        (("source.size_hw=[9,9]",), "source.size_hw"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, text) -> None:
+    out = tmp_path / "run"
+    assert text in bad("generate", f"run.folder={out}", *arguments)
+    assert not out.exists()
+
+
+def test_a_run_of_another_config_names_the_key(tmp_path) -> None:
+    out = tmp_path / "run"
+    good("generate", "debug=smoke", "backend=sketch", f"run.folder={out}")
+    sentence = bad("generate", "debug=smoke", "backend=sketch", "seed=5", f"run.folder={out}")
+    assert "seed=0, now it is 5" in sentence
+    assert "no pipeline 'generat'" in bad("generat")
+    assert "no run.yaml" in bad(
+        "export", f"run.folder={tmp_path}", f"export.folder={tmp_path / 'c'}"
+    )
+
+
+def test_masks_of_another_size(tmp_path, photos) -> None:
+    (tmp_path / "legal").mkdir()
+    for name in ("grey", "deep", "colour"):
+        cv2.imwrite(str(tmp_path / "legal" / f"{name}.png"), np.full((20, 30), 255, np.uint8))
+    options = ("source=folder", f"source.path={photos}", f"source.legal={tmp_path / 'legal'}")
+    sentence = bad("generate", *options, f"run.folder={tmp_path / 'run'}", "run.count=2")
+    assert "20 x 30 px" in sentence

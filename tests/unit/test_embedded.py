@@ -1,0 +1,150 @@
+"""The embedded model's pipeline, and its training from nothing."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from synthgen.backends.patch_inpaint import (
+    PatchControlNetInpaintPipeline,
+    decode_patches,
+    encode_patches,
+)
+from synthgen.errors import ConfigError, RunError
+from synthgen.training.crops import draw_crops
+from synthgen.training.embedded import build_tokenizer
+from synthgen.training.pretrain import PretrainSettings, pretrain
+from tests.checkpoints import save_tiny_patch_model
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory) -> PatchControlNetInpaintPipeline:
+    folder = save_tiny_patch_model(tmp_path_factory.mktemp("patch") / "model")
+    loaded = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def call(pipeline, size=64, **changes):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
+    mask = np.zeros((size, size), np.uint8)
+    mask[10:30, 10:31] = 255
+    values = {
+        "prompt": "scratch",
+        "image": image,
+        "mask_image": Image.fromarray(mask),
+        "control_image": Image.fromarray(np.zeros((size, size, 3), np.uint8)),
+        "num_inference_steps": 3,
+        "generator": torch.Generator().manual_seed(0),
+        "output_type": "np",
+    }
+    return pipeline(**(values | changes)).images[0], np.asarray(image), mask > 0
+
+
+def test_patches_lose_nothing() -> None:
+    image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latents = encode_patches(image)
+    assert latents.shape == (2, 48, 8, 12)
+    assert torch.allclose(decode_patches(latents), image, atol=1e-5)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
+@pytest.mark.parametrize("strength", [0.7, 1.0])
+def test_outside_the_mask_the_pixels_are_the_sources(pipeline, strength, guidance_scale) -> None:
+    painted, image, mask = call(pipeline, strength=strength, guidance_scale=guidance_scale)
+    levels = np.rint(painted * 255).astype(int)
+    assert np.array_equal(levels[~mask], image[~mask])
+    assert (levels[mask] != image[mask]).any()
+
+
+def test_the_control_scale_counts_and_zero_is_off(pipeline) -> None:
+    edges = Image.fromarray(np.full((64, 64, 3), 255, np.uint8))
+    off = call(pipeline, controlnet_conditioning_scale=0.0)[0]
+    assert np.array_equal(
+        off, call(pipeline, control_image=edges, controlnet_conditioning_scale=0)[0]
+    )
+    assert not np.array_equal(off, call(pipeline, control_image=edges)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"size": 72}, "multiples of 16"),
+        ({"strength": 0.1}, "leaves none"),
+        ({"prompt": ["a", "b"]}, "2 prompts"),
+    ],
+)
+def test_impossible_calls(pipeline, changes, text) -> None:
+    with pytest.raises(ValueError, match=text):
+        call(pipeline, **changes)
+
+
+def test_words_are_one_token_and_others_fall_to_bytes() -> None:
+    tokenizer = build_tokenizer(["scratch", "brushed", "metal", "a"])
+    assert tokenizer.tokenize("a scratch") == ["a</w>", "scratch</w>"]
+    assert len(tokenizer.tokenize("zinc")) == 4
+    assert tokenizer("brushed metal").input_ids == tokenizer("Brushed  METAL").input_ids
+
+
+def test_crops_are_lessons() -> None:
+    crops = draw_crops(0, 3, 12, 64)
+    again = draw_crops(0, 3, 12, 64)
+    for crop, same in zip(crops, again, strict=True):
+        assert np.array_equal(crop.defective, same.defective)
+        assert crop.defect_mask.any()
+        assert not (crop.defect_mask & ~crop.repaint_mask).any()
+        assert np.any(crop.source != crop.defective)
+        far = np.abs(crop.source.astype(int) - crop.defective)[~crop.repaint_mask]
+        assert np.percentile(far, 90) <= 12  # what the model may not paint is nearly nothing
+    assert not np.array_equal(crops[0].source, draw_crops(0, 4, 12, 64)[0].source)
+
+
+SMALL = {"batch_size": 2, "crop_sizes_px": (32, 48), "mixed_precision": "no", "look_every_s": 1e9}
+
+
+def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypatch) -> None:
+    from synthgen.training import pretrain as module
+
+    build = module.build_pipeline
+    monkeypatch.setattr(module, "build_pipeline", lambda words: build(words, (16, 32, 32), 32))
+    monkeypatch.setattr(
+        module, "draw_crops", lambda *a: draw_crops(*a[:2], min(a[2], 2), min(a[3], 48))
+    )
+    whole = pretrain(PretrainSettings(steps=4, **SMALL), tmp_path / "whole", lambda _: None)
+
+    class Killed(Exception):
+        pass
+
+    saved = module._save_state
+
+    def die_after_save(*arguments):
+        saved(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(module, "_save_state", die_after_save)
+    with pytest.raises(Killed):
+        pretrain(
+            PretrainSettings(steps=4, save_every_s=0, **SMALL), tmp_path / "cut", lambda _: None
+        )
+    monkeypatch.setattr(module, "_save_state", saved)
+    cut = pretrain(PretrainSettings(steps=4, **SMALL), tmp_path / "cut", lambda _: None)
+    for part in ("unet", "controlnet", "text_encoder"):
+        one, other = (
+            next((folder / part).glob("*.safetensors")).read_bytes() for folder in (whole, cut)
+        )
+        assert one == other, part
+    with (tmp_path / "cut" / "log.csv").open() as file:
+        assert next(csv.DictReader(file))["loss"]
+    assert list((tmp_path / "cut" / "samples").glob("*.png"))
+    with pytest.raises(RunError, match=r"pretrain\.seed"):
+        pretrain(PretrainSettings(steps=4, seed=1, **SMALL), tmp_path / "cut", lambda _: None)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"crop_sizes_px": (60,)}])
+def test_impossible_training(wrong) -> None:
+    with pytest.raises(ConfigError):
+        PretrainSettings(**wrong)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from synthgen.errors import RunError
+from synthgen.images import read_image
+from synthgen.runs.folder import open_run
+from synthgen.runs.reader import read_run
+from tests.factories import CASES, CONFIG, make_masks, make_run
+from tests.samples import make_spec
+
+FACTS = {"versions": {}, "backend": "test", "checkpoint": ""}
+
+
+def test_every_row_has_its_files_and_its_numbers(tmp_path) -> None:
+    make_run(tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    rows = run.manifest.set_index("sample_id")
+    assert set(rows.index) == {*CASES, "lost"}
+    assert list(rows.index) == sorted(rows.index)
+    assert rows.loc["lost", "status"] == "rejected"
+    assert rows.loc["lost", "image"] == ""
+    assert rows.loc["defect_free", "status"] == "good"
+    for case in CASES:
+        row = rows.loc[case]
+        for column in ("image", "mask", "requested", "control", "source_path"):
+            assert (run.root / row[column]).is_file()
+        labels = read_image(run.root / row["mask"])
+        assert ((labels > 0) == (make_masks(case) > 0)).all()
+        assert set(labels.ravel()) <= {0, int(row["class_id"])}
+        assert row["area_px"] == (make_masks(case) > 0).sum()
+    assert rows.loc["touches_border", "instances"] == 2
+    assert rows.loc["one_pixel_scratch", ["box_x", "box_y", "box_w", "box_h"]].tolist() == [
+        5,
+        20,
+        35,
+        1,
+    ]
+    assert len(run.instances) == 6
+    assert run.classes == {"pit": 9, "scratch": 10, "stain": 12}
+
+
+def test_the_same_config_continues_and_another_does_not(tmp_path) -> None:
+    specs = [make_spec(sample_id=f"s{n}", index=n) for n in range(3)]
+    open_run(tmp_path / "run", CONFIG, specs, FACTS)
+    assert open_run(tmp_path / "run", CONFIG, specs, FACTS).finished() == set()
+    with pytest.raises(RunError, match=r"run\.count=6, now it is 7"):
+        open_run(tmp_path / "run", {**CONFIG, "run": {"folder": "x", "count": 7}}, specs, FACTS)
+    with pytest.raises(RunError, match="another plan"):
+        open_run(tmp_path / "run", CONFIG, specs[:2], FACTS)
+    moved = {**CONFIG, "run": {"folder": "elsewhere", "count": 6}}
+    assert open_run(tmp_path / "run", moved, specs, FACTS).root == tmp_path / "run"
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
+    (tmp_path / "photo.png").write_text("mine")
+    with pytest.raises(RunError, match="no run of synthgen"):
+        open_run(tmp_path, CONFIG, [make_spec()], FACTS)
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_finished_samples_are_known(tmp_path) -> None:
+    assert make_run(tmp_path / "run").finished() == {*CASES, "lost"}
+
+
+def test_an_unfinished_or_missing_run_says_so(tmp_path) -> None:
+    with pytest.raises(RunError, match=r"no run\.yaml"):
+        read_run(tmp_path)
+    open_run(tmp_path / "run", CONFIG, [make_spec()], FACTS)
+    with pytest.raises(RunError, match=r"manifest\.parquet is missing"):
+        read_run(tmp_path / "run")
+
+
+def test_tables_hold_no_clock(tmp_path) -> None:
+    for name in ("a", "b"):
+        make_run(tmp_path / name)
+    one, other = (read_run(tmp_path / name) for name in ("a", "b"))
+    pd.testing.assert_frame_equal(one.manifest, other.manifest)
+    pd.testing.assert_frame_equal(one.instances, other.instances)
