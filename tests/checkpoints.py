@@ -67,7 +67,7 @@ def save_tiny_stable_diffusion(folder: Path) -> Path:
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        controlnet=ControlNetModel.from_unet(unet),
+        controlnet=_wake(ControlNetModel.from_unet(unet)),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -78,9 +78,15 @@ def save_tiny_stable_diffusion(folder: Path) -> Path:
 
 def save_tiny_patch_model(folder: Path) -> Path:
     pipeline = build_pipeline(["scratch", "metal"], widths=(16, 32, 32), text_width=32)
-    with torch.no_grad():  # an untrained ControlNet adds nothing: its last layers are zero
-        for number, parameter in enumerate(pipeline.controlnet.parameters()):
-            if not parameter.any():
-                parameter.normal_(0, 0.2, generator=torch.Generator().manual_seed(number))
+    _wake(pipeline.controlnet)
     pipeline.save_pretrained(folder)
     return folder
+
+
+@torch.no_grad()
+def _wake(controlnet: ControlNetModel) -> ControlNetModel:
+    """An untrained ControlNet adds nothing, since its last layers are zero; fill them."""
+    for number, parameter in enumerate(controlnet.parameters()):
+        if not parameter.any():
+            parameter.normal_(0, 0.2, generator=torch.Generator().manual_seed(number))
+    return controlnet

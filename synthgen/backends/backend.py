@@ -31,4 +31,7 @@ class SketchBackend:
     cell_px = 1
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
-        return [condition.sketch for condition in conditions]
+        return [
+            np.where(c.repaint_mask[..., None], c.sketch, c.image).astype(np.uint8)
+            for c in conditions
+        ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import validate_call
 
 from synthgen.backends.checkpoints import (
     checkpoint_digest,
@@ -24,8 +25,6 @@ from synthgen.seeds import stream, torch_seed_for
 
 __all__ = ["DiffusionBackend"]
 
-Init = Literal["sketch", "source", "noise"]
-
 
 class DiffusionBackend:
     """Cuts a crop around each defect, inpaints it, and lays it back; the model loads once.
@@ -37,13 +36,14 @@ class DiffusionBackend:
     of diffusers, None keeps the checkpoint's. Raises ConfigError, ModelError.
     """
 
+    @validate_call
     def __init__(
         self,
         checkpoint: str,
         steps: int = 20,
         guidance: float = 1.5,
         strength: float = 0.8,
-        init: Init = "sketch",
+        init: str = "sketch",
         control_scale: float = 1.0,
         scheduler: str | None = None,
         device: str = "auto",

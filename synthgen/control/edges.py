@@ -7,6 +7,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import validate_call
 
 from synthgen.errors import ConfigError
 
@@ -24,6 +25,7 @@ class Control(Protocol):
 class CannyControl:
     """Canny edges (Canny 1986); thresholds in Sobel units, as in OpenCV."""
 
+    @validate_call
     def __init__(self, low: float = 100, high: float = 200, blur_px: float = 0) -> None:
         if not 0 <= low <= high:
             raise ConfigError(f"control.low={low:g} must lie between 0 and control.high={high:g}")

@@ -29,8 +29,8 @@ def run_apart(code: str) -> str:
 CHECK = """
 import cv2, numpy as np
 from synthgen.control.annotators import AuxControl
-image = np.full((101, 147, 3), 60, np.uint8)
-cv2.line(image, (40, 0), (40, 100), (230, 230, 230), 3)
+image = np.full((101, 147, 3), 200, np.uint8)
+cv2.line(image, (40, 0), (40, 100), (30, 30, 30), 3)
 for size in ((101, 147), (64, 64), (130, 70)):
     crop = np.ascontiguousarray(np.resize(image, (*size, 3)))
     assert control.annotate(crop).shape == size
@@ -43,7 +43,8 @@ def test_lineart_lies_on_the_image() -> None:
     run_apart(
         "from synthgen.control.annotators import AuxControl\ncontrol = AuxControl('lineart')\n"
         + CHECK
-        + "column = edges.astype(float).mean(axis=0); assert abs(int(column.argmax()) - 40) <= 2\n"
+        + "column = np.convolve(edges.astype(float).mean(axis=0), np.ones(9) / 9, 'same')\n"
+        + "assert abs(int(column.argmax()) - 40) <= 3, column.argmax()\n"
     )
 
 

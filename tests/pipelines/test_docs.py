@@ -1,0 +1,60 @@
+"""Every `synthgen` command in README and docs runs as it is written, in a folder with photos."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("synthgen ")]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
+def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        image = np.random.default_rng(number).normal(120, 8, (96, 128)).clip(0, 255)
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), image.astype(np.uint8))
+    program = tmp_path / "bin" / "synthgen"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    for command in commands(page):
+        small = command
+        if command.startswith("synthgen generate"):  # as written, but few and fast
+            small += " run.count=4 backend=sketch"
+        done = subprocess.run(
+            small, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_docs_name_every_class_and_measurement() -> None:
+    from synthgen.defects import DEFECTS
+    from synthgen.quality.limits import MEASURED
+
+    defects = (ROOT / "docs" / "defects.md").read_text(encoding="utf-8")
+    quality = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in defects for name in DEFECTS)
+    assert all(f"`{name}`" in quality for name in MEASURED)
