@@ -36,6 +36,7 @@ from synthgen.backends.patch_inpaint import (
 from synthgen.errors import ConfigError, RunError
 from synthgen.prompts import vocabulary
 from synthgen.surfaces import SURFACES
+from synthgen.training.card import write_card
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import PATCH_SIZE, build_pipeline
 
@@ -210,7 +211,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, settings.steps, learner, optimizer, ema)
-        _with_average(learner, ema, partial(_finish, pipeline, folder, settings.steps))
+        _with_average(learner, ema, partial(_finish, pipeline, folder, settings))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / "model"
@@ -327,12 +328,19 @@ def _log(path: Path, progress: Progress) -> None:
         writer.writerow(row)
 
 
-def _finish(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -> None:
-    _look(pipeline, folder, step)
+def _finish(
+    pipeline: PatchControlNetInpaintPipeline, folder: Path, settings: PretrainSettings
+) -> None:
+    _look(pipeline, folder, settings.steps)
     parts = (pipeline.unet, pipeline.controlnet, pipeline.text_encoder)
     weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
+    sizes = {
+        name: sum(p.numel() for p in getattr(pipeline, name).parameters())
+        for name in ("unet", "controlnet", "text_encoder")
+    }
+    write_card(folder / "model", asdict(settings), folder / "log.csv", sizes)
     pipeline.to(torch.float32)
     for part, state in zip(parts, weights, strict=True):
         part.load_state_dict(state)

@@ -137,6 +137,8 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
             next((folder / part).glob("*.safetensors")).read_bytes() for folder in (whole, cut)
         )
         assert one == other, part
+    card = (cut / "README.md").read_text(encoding="utf-8")
+    assert "| Training | 4 steps" in card
     with (tmp_path / "cut" / "log.csv").open() as file:
         assert next(csv.DictReader(file))["loss"]
     assert list((tmp_path / "cut" / "samples").glob("*.png"))

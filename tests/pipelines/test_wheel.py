@@ -1,0 +1,43 @@
+"""The wheel, installed elsewhere, paints in an empty folder: conf/ and the model are in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    subprocess.run([*build, str(tmp_path / "dist")], cwd=ROOT, check=True, capture_output=True)
+    wheel = next((tmp_path / "dist").glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    (tmp_path / "empty").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+
+    def python(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path / "empty",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    where = python("-c", "import synthgen; print(synthgen.__file__)")
+    assert where.startswith(str(tmp_path / "installed"))
+    python("-m", "synthgen", "generate", "debug=smoke", "run.folder=out")
+    manifest = pd.read_parquet(tmp_path / "empty" / "out" / "manifest.parquet")
+    assert (manifest["status"] == "accepted").any()
+    assert set(manifest["backend"]) == {"embedded", ""}
