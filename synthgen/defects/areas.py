@@ -116,7 +116,7 @@ class Burn:
         colour = np.stack([np.interp(heat, stops, ramp[:, c]) for c in range(3)], axis=-1)
         cover = np.clip(heat * rng.uniform(1.6, 3), 0, 1) * rng.uniform(0.5, 0.85)
         return Drawing.build(
-            field < 0.9,
+            field < 1.0,
             strength,
             opacity=cover,
             pigment=colour.astype(np.float32),

@@ -148,11 +148,9 @@ def _paint(
     under = base[mask] if mask.any() else base.reshape(-1, 3)
     ground = under.mean(axis=0)
     opacity = drawing.opacity[own][..., None]
-    pigment = _visible(drawing, own, mask, ground)
-    painted = base + opacity * (pigment - base)
-    covered = (opacity * (pigment - ground))[mask]
-    lift = float(covered.mean(axis=0) @ LUMA) if mask.any() else 0.0
-    grey = _agreeing(drawing.tone[own], mask, float(ground @ LUMA), lift)
+    grey = _within_range(drawing.tone[own], mask, float(ground @ LUMA))
+    lift = float(grey[mask].mean()) if mask.any() else 0.0
+    painted = base + opacity * (_visible(drawing, own, mask, ground, lift) - base)
     grey = grey + relief_shading(drawing.relief, light_deg)[own]
     if detail:
         grey = grey + drawing.grain[own]
@@ -161,30 +159,32 @@ def _paint(
 
 
 def _visible(
-    drawing: Drawing, own: Window, mask: NDArray[np.bool_], ground: NDArray[np.float32]
+    drawing: Drawing,
+    own: Window,
+    mask: NDArray[np.bool_],
+    ground: NDArray[np.float32],
+    lift: float,
 ) -> NDArray[np.float32]:
-    """Return the pigment, moved away from the ground's grey level where it would not be seen."""
+    """Return the pigment, moved in grey level until it shows, together with the tone's ``lift``."""
     pigment, opacity = drawing.pigment[own], drawing.opacity[own]
     if not mask.any() or opacity[mask].mean() < 0.02:
         return pigment
     share = float(opacity[mask].mean())
-    gap = pigment[mask].mean(axis=0) - ground
-    seen = share * float(np.linalg.norm(gap)) / np.sqrt(3)
+    change = share * (pigment[mask].mean(axis=0) - ground) + np.float32(lift)
+    seen = float(np.linalg.norm(change)) / np.sqrt(3)
     if seen >= drawing.contrast:
         return pigment
     level = float(ground @ LUMA)
-    sign = np.sign(float(gap @ LUMA)) or 1.0
+    sign = np.sign(float(change @ LUMA)) or 1.0
     needed = (drawing.contrast - seen) / share
-    if not 8 < level + sign * needed < 247:
+    if not 8 < level + sign * drawing.contrast < 247 and abs(lift) < 1:
         sign = -sign
     return pigment + np.float32(sign * needed)
 
 
-def _agreeing(tone: Field, mask: NDArray[np.bool_], level: float, lift: float) -> Field:
-    """Flip a tone that would cancel what the pigment does, or be lost in black or white."""
+def _within_range(tone: Field, mask: NDArray[np.bool_], level: float) -> Field:
+    """Flip a tone that would be lost in black or white."""
     strongest = float(tone[mask].mean()) if mask.any() else 0.0
-    if abs(lift) > 2:
-        return -tone if strongest * lift < 0 else tone
     return tone if 6 < level + strongest < 249 else -tone
 
 

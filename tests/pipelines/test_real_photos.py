@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +38,6 @@ def test_photos_are_painted_and_their_background_is_theirs(folder: Path, tmp_pat
         assert image.shape == source.shape
         label = read_image(tmp_path / "run" / row["mask"]) > 0
         changed = (image != source).reshape(*image.shape[:2], -1).any(axis=2)
-        assert not (label & ~changed).mean() > 0.01
-        rows, columns = np.nonzero(changed)
-        assert rows.size < 0.5 * changed.size
+        assert (label & ~changed).sum() <= 0.1 * label.sum() + 2  # closed gaps only
+        asked = read_image(tmp_path / "run" / row["requested"])
+        assert not changed[cv2.dilate(asked, np.ones((11, 11), np.uint8)) == 0].any()
