@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test check wheel clean
+.PHONY: help install demo test lint check wheel clean
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -19,8 +19,10 @@ demo: install ## Write a labelled defect dataset, painted by the embedded model,
 test: install ## Run the tests
 	$(BIN)/pytest
 
-check: install ## Run the whole gate: lint, format, types, tests
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy synthgen && $(BIN)/pytest
+lint: install ## Check style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy synthgen
+
+check: lint test ## Run the whole gate: style, types, tests
 
 wheel: install ## Build dist/*.whl
 	$(BIN)/python -m build --wheel
