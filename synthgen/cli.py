@@ -63,9 +63,13 @@ def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
     import hydra
 
     from synthgen.config import find_folder
+    from synthgen.errors import SynthgenError
 
     def job(config: Any) -> None:
-        run(config)
+        try:
+            run(config)
+        except SynthgenError as error:  # Hydra would print a traceback
+            sys.exit(_sentence(str(error)))
 
     hydra.main(version_base="1.3", config_path=str(find_folder("conf")), config_name=name)(job)()
 

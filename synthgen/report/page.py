@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from synthgen.report.sheet import Views, draw_views
 from synthgen.runs.folder import write_text
 from synthgen.runs.reader import RunTables, read_run
 
-__all__ = ["write_report"]
+__all__ = ["count_reasons", "write_report"]
 
 PER_CLASS, GOOD, REJECTED = 4, 2, 12
 COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
@@ -101,24 +102,36 @@ def _embed(image: NDArray[np.uint8]) -> str:
 
 
 def _plots(run: RunTables) -> list[str]:
-    defects = run.manifest[run.manifest["defect_class"] != ""]
+    manifest = run.manifest
+    defects = manifest[(manifest["defect_class"] != "") & (manifest["image"] != "")]
     shown = {
         "area_px": "label area (pixels)",
         "fill_fraction": "fill (share of the asked mask that changed)",
         "contrast_delta_e": "contrast (CIELAB, over the texture)",
     }
     plots = [_histogram(defects, column, title) for column, title in shown.items()]
-    reasons = Counter(
-        reason.split(" ")[0]
-        for text in defects.loc[defects["status"] == "rejected", "reasons"]
-        for reason in text.split("; ")
-        if reason
-    )
+    reasons = count_reasons(manifest)
     if reasons:
-        plots.append(_bars(dict(reasons.most_common()), "reasons of rejection (samples)"))
+        plots.append(_bars(reasons, "reasons of rejection (samples)"))
     seconds = run.timings[[stage for stage in STAGES if stage in run.timings]].mean().fillna(0)
     plots.append(_bars({str(k): float(v) for k, v in seconds.items()}, "seconds per image"))
     return plots
+
+
+def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
+    """Return how many rejected samples broke which limit, most frequent first.
+
+    A sample that came to no image has a sentence instead of limits and counts as ``no image``.
+    """
+    rejected = manifest[manifest["status"] == "rejected"]
+    limits = Counter(
+        reason.split(" ")[0]
+        for text in rejected.loc[rejected["image"] != "", "reasons"]
+        for reason in text.split("; ")
+        if reason
+    )
+    limits["no image"] = int((rejected["image"] == "").sum())
+    return {name: count for name, count in limits.most_common() if count}
 
 
 def _figure(title: str) -> tuple[Figure, Any]:
@@ -144,8 +157,9 @@ def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
             label=list(present),
             color=[COLOURS[status] for status in present],
         )
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
     axes.set_ylabel("samples", fontsize=8)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     return _to_svg(figure)
 
 
@@ -160,5 +174,6 @@ def _bars(values: Mapping[str, float], title: str) -> str:
 
 def _to_svg(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=False)
+    with rc_context({"svg.hashsalt": "synthgen"}):  # else every page has other ids in its SVG
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=False)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -193,6 +194,39 @@ def test_a_run_of_another_config_names_the_key(tmp_path) -> None:
     assert "no run.yaml" in bad(
         "export", f"run.folder={tmp_path}", f"export.folder={tmp_path / 'c'}"
     )
+
+
+def test_a_sweep_with_an_impossible_value_has_no_traceback(tmp_path) -> None:
+    sweep = (f"hydra.sweep.dir={tmp_path / 'sweep'}", f"run.folder={tmp_path}/r-${{run.count}}")
+    done = run("generate", "-m", "backend=sketch", "run.count=0,1", *sweep, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "synthgen: run.count=0 is not possible" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path) -> None:
+    out = tmp_path / "run"
+    command = ["generate", "backend.threads=1", "run.batch_size=2", f"run.folder={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "synthgen", *command], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("shards/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "same command goes on" in stderr
+    assert "Traceback" not in stderr
+    assert not list(out.rglob("*.tmp*"))
+
+
+def test_every_preset_composes() -> None:
+    for name in sorted(p.stem for p in (ROOT / "conf" / "experiment").glob("*.yaml")):
+        text = good("generate", f"experiment={name}", "--cfg", "job")
+        assert "count:" in text
+    for name in sorted(p.stem for p in (ROOT / "conf" / "control").glob("*.yaml")):
+        assert "_target_" in good("generate", f"control={name}", "--cfg", "job")
 
 
 def test_masks_of_another_size(tmp_path, photos) -> None:
