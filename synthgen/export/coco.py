@@ -33,7 +33,8 @@ def write_coco(
 ) -> CocoSummary:
     """Write ``out/<split>/*.png`` and ``out/annotations/instances_<split>.json``.
 
-    ``include="all"`` takes rejected samples, too. Ids start at 1 in the order of sample ids; the
+    ``include="all"`` takes rejected samples, too; a defect that left no label is never exported,
+    since it would pass for a good image. Ids start at 1 in the order of sample ids; the
     same run gives the same bytes. Raises RunError where ``out`` exists: it is never touched.
     """
     if include not in ("accepted", "all"):
@@ -60,7 +61,8 @@ def write_coco(
 
 def _choose(manifest: pd.DataFrame, include: str) -> pd.DataFrame:
     wanted = ["accepted", "good"] + (["rejected"] if include == "all" else [])
-    rows = manifest[manifest["status"].isin(wanted) & (manifest["image"] != "")]
+    is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
+    rows = manifest[manifest["status"].isin(wanted) & (manifest["image"] != "") & is_labelled]
     return rows.sort_values("sample_id", ignore_index=True)
 
 

@@ -157,7 +157,7 @@ def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
             label=list(present),
             color=[COLOURS[status] for status in present],
         )
-        axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_ylabel("samples", fontsize=8)
     axes.yaxis.get_major_locator().set_params(integer=True)
     return _to_svg(figure)

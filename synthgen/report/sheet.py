@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.images import grey_window, read_image, to_rgb8, write_png
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = ["Views", "draw_views", "write_contact_sheet"]
@@ -48,7 +48,8 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
 
     marked = crop(result)
     for mask, colour in ((asked, ASKED), (label, LABEL)):
-        large = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0] > 127
+        large = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
+        large = large > (127 if large.shape[0] >= mask[window].shape[0] else 0)  # keep thin lines
         lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(marked, lines, -1, colour, 1)
     height, width = result.shape[:2]
@@ -102,5 +103,5 @@ def write_contact_sheet(
         cells.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=255))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
-    cv2.imwrite(str(path), np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
+    write_png(path, np.vstack(rows))
     return path

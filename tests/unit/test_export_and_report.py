@@ -4,13 +4,16 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from pycocotools.coco import COCO
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.coco import write_coco
-from synthgen.images import read_image
+from synthgen.images import read_image, write_png
 from synthgen.report import write_contact_sheet, write_report
+from synthgen.report.sheet import draw_views
+from synthgen.runs.reader import RunTables
 from tests.factories import make_masks, make_run
 
 
@@ -105,3 +108,26 @@ def test_the_contact_sheet_is_a_picture(run, tmp_path) -> None:
     sheet = read_image(write_contact_sheet(run, tmp_path / "sheet.png", columns=2, size_px=96))
     assert sheet.shape[0] == 2 * 98
     assert sheet.std() > 20
+
+
+def test_a_defect_without_a_label_does_not_pass_for_a_good_image(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    is_lost = manifest["sample_id"] == "rejected"
+    manifest.loc[is_lost, ["instances", "area_px"]] = 0
+    manifest.to_parquet(copy / "manifest.parquet")
+    assert write_coco(copy, tmp_path / "coco", "all").images == 5
+    assert not list((tmp_path / "coco").rglob("rejected.png"))
+
+
+def test_thin_outlines_are_seen_when_a_view_is_shrunk(tmp_path) -> None:
+    label = np.zeros((800, 800), np.uint8)
+    label[400, 20:780] = 10
+    flat = np.full((800, 800, 3), 90, np.uint8)
+    names = {"image": flat, "source_path": flat, "control": flat, "mask": label, "requested": label}
+    for name, pixels in names.items():
+        write_png(tmp_path / f"{name}.png", pixels)
+    row = pd.Series({name: f"{name}.png" for name in names})
+    tables = [pd.DataFrame()] * 3
+    views = draw_views(RunTables(tmp_path, {}, *tables), row)
+    assert np.any(views.label != views.result, axis=2).sum() > 100
