@@ -158,7 +158,7 @@ def write_png(path: Path, pixels: Pixels) -> None:
 
 
 def read_mask(path: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask: True where the grey level is over half of its range. Raises ShapeError."""
+    """Read a mask: True over half of its own highest level, be that 1 or 255. Raises ShapeError."""
     pixels = read_image(path)
     grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
     if grey.shape != size_hw:
@@ -166,4 +166,4 @@ def read_mask(path: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
             f"the mask {path} is {grey.shape[0]} x {grey.shape[1]} px (height, width) but its "
             f"image is {size_hw[0]} x {size_hw[1]}; resize masks with nearest-neighbour only"
         )
-    return np.asarray(grey > np.iinfo(grey.dtype).max // 2)
+    return np.asarray(grey > int(grey.max()) // 2)

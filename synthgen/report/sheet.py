@@ -48,9 +48,11 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
 
     marked = crop(result)
     for mask, colour in ((asked, ASKED), (label, LABEL)):
-        large = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
-        large = large > (127 if large.shape[0] >= mask[window].shape[0] else 0)  # keep thin lines
-        lines, _ = cv2.findContours(large.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        grey = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
+        least = 127 if size_px >= mask[window].shape[0] else 0  # shrunk thin lines turn grey
+        lines, _ = cv2.findContours(
+            (grey > least).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
         cv2.drawContours(marked, lines, -1, colour, 1)
     height, width = result.shape[:2]
     scale = size_px / max(height, width)

@@ -265,3 +265,10 @@ def test_an_unreadable_mask_names_its_file(tmp_path) -> None:
     (tmp_path / "m.png").write_text("no image")
     with pytest.raises(SourceError, match=r"m\.png"):
         read_mask(tmp_path / "m.png", (40, 56))
+
+
+def test_a_mask_of_0_and_1_is_a_mask(tmp_path) -> None:
+    save(tmp_path / "m.png", (GREY8 > 99).astype(np.uint8))
+    assert np.array_equal(read_mask(tmp_path / "m.png", (40, 56)), GREY8 > 99)
+    save(tmp_path / "empty.png", np.zeros_like(GREY8))
+    assert not read_mask(tmp_path / "empty.png", (40, 56)).any()
