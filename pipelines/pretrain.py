@@ -1,9 +1,10 @@
 """Make the embedded model from nothing (hours on a CPU).
 
 synthgen pretrain pretrain.folder=runs/pretrain pretrain.steps=12000
-accelerate launch --num_processes 2 -m synthgen pretrain pretrain.folder=runs/pretrain
+torchrun --nproc_per_node 2 -m synthgen pretrain pretrain.folder=runs/pretrain
 
-The same command again continues. Look at samples/ and log.csv in the folder meanwhile.
+torchrun shares a training out over GPUs, or over CPU cores with ACCELERATE_USE_CPU=true
+OMP_NUM_THREADS=1 before it. The same command again continues. Look at samples/ and log.csv in the folder meanwhile.
 """
 
 from __future__ import annotations
