@@ -4,7 +4,8 @@ synthgen pretrain pretrain.folder=runs/pretrain pretrain.steps=12000
 torchrun --nproc_per_node 2 -m synthgen pretrain pretrain.folder=runs/pretrain
 
 torchrun shares a training out over GPUs, or over CPU cores with ACCELERATE_USE_CPU=true
-OMP_NUM_THREADS=1 before it. The same command again continues. Look at samples/ and log.csv in the folder meanwhile.
+OMP_NUM_THREADS=1 before it. The same command again continues. Look at
+samples/ and log.csv in the folder meanwhile.
 """
 
 from __future__ import annotations
