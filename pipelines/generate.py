@@ -19,7 +19,7 @@ from synthgen.cli import run_pipeline
 
 def main(config: DictConfig) -> None:
     from synthgen.config import to_plain
-    from synthgen.generate import generate
+    from synthgen.generate import batched, generate
     from synthgen.report import write_report
     from synthgen.runs.folder import open_run
     from synthgen.runs.progress import RunProgress, summarise
@@ -30,14 +30,7 @@ def main(config: DictConfig) -> None:
     done = run.finished()
     specs = [spec for spec in job.specs if spec.sample_id not in done]
     with RunProgress(total=len(job.specs), done=len(done), skipped=job.skipped) as progress:
-        batch = []
-        for outcome in generate(specs, job.stages):
-            batch.append(outcome)
-            if len(batch) == job.stages.batch_size:
-                run.write(batch, job.backend.name, job.backend.checkpoint)
-                progress.add(batch)
-                batch = []
-        if batch:
+        for batch in batched(generate(specs, job.stages), job.stages.batch_size):
             run.write(batch, job.backend.name, job.backend.checkpoint)
             progress.add(batch)
     manifest = run.merge()

@@ -62,8 +62,8 @@ def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
     """Let Hydra drive: sweeps (``-m seed=1,2,3``), ``--cfg job``, ``--info``."""
     import hydra
 
-    from synthgen.config import find_folder
     from synthgen.errors import SynthgenError
+    from synthgen.files import find_shipped
 
     def job(config: Any) -> None:
         try:
@@ -71,7 +71,7 @@ def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
         except SynthgenError as error:  # Hydra would print a traceback
             sys.exit(_sentence(str(error)))
 
-    hydra.main(version_base="1.3", config_path=str(find_folder("conf")), config_name=name)(job)()
+    hydra.main(version_base="1.3", config_path=str(find_shipped("conf")), config_name=name)(job)()
 
 
 def _sentence(text: str) -> int:
@@ -80,10 +80,9 @@ def _sentence(text: str) -> int:
 
 
 def _pipelines() -> dict[str, Path]:
-    package = Path(__file__).resolve().parent
-    folder = package / "pipelines"
-    folder = folder if folder.is_dir() else package.parent / "pipelines"
-    return {path.stem: path for path in sorted(folder.glob("[a-z]*.py"))}
+    from synthgen.files import find_shipped
+
+    return {path.stem: path for path in sorted(find_shipped("pipelines").glob("[a-z]*.py"))}
 
 
 def _docstring(path: Path) -> str:

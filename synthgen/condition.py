@@ -68,7 +68,7 @@ class Conditioner:
     def _draw_defects(
         self, spec: SampleSpec, kind: DefectClass, source: SourceImage, image: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        region = self.sources.region(spec.source_id)
+        region = self.sources.region(source)
         free = np.ones(source.size_hw, bool) if region is None else region.copy()
         light_deg = float(rng_for(spec, "light").uniform(0, 360))
         sketch, instance_map = image, np.zeros(source.size_hw, np.uint8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
@@ -15,22 +14,16 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from synthgen.errors import ConfigError, SynthgenError
+from synthgen.files import find_shipped
 
-__all__ = ["build", "check_value", "compose", "find_folder", "to_plain"]
+__all__ = ["build", "check_value", "compose", "to_plain"]
 
 Value = TypeVar("Value")
 
 
-def find_folder(name: str) -> Path:
-    """Return conf/ or pipelines/: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
-
-
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
     """Return the config of a pipeline; raises ConfigError that names the key."""
-    with hydra.initialize_config_dir(str(find_folder("conf")), version_base="1.3"):
+    with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
         try:
             config = hydra.compose(pipeline, list(overrides))
             OmegaConf.resolve(config)
@@ -49,7 +42,7 @@ def _one_sentence(message: str, pipeline: str) -> str:
             f"see synthgen {pipeline} --cfg job for all of them"
         )
     if option := re.search(r"Could not (?:find|load) '([^/']+)/([^']+)'", message):
-        known = sorted(path.stem for path in (find_folder("conf") / option[1]).glob("*.yaml"))
+        known = sorted(path.stem for path in (find_shipped("conf") / option[1]).glob("*.yaml"))
         near = difflib.get_close_matches(option[2], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{option[1]}={option[2]} is unknown; {hint}choose from {', '.join(known)}"

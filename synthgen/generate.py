@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from synthgen.quality.measures import measure
 from synthgen.quality.realised import realise_mask
 from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, Status
 
-__all__ = ["Stages", "generate"]
+__all__ = ["Stages", "batched", "generate"]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | F
     A rejected sample is tried again with new noise and another place, ``stages.attempts`` times in
     all; the last try is the one that is kept. A spec that cannot be conditioned yields a Failure.
     """
-    for batch in _batched(specs, stages.batch_size):
+    for batch in batched(specs, stages.batch_size):
         done: dict[str, Sample | Failure] = {}
         pending = batch
         for _ in range(stages.attempts):
@@ -100,7 +103,12 @@ def _compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
     return Candidate(condition, pixels, image, realised)
 
 
-def _batched(specs: Iterable[SampleSpec], size: int) -> Iterator[list[SampleSpec]]:
-    iterator = iter(specs)
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of ``size`` items, the last one shorter.
+
+    >>> list(batched("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

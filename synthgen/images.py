@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -13,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from synthgen.errors import RunError, ShapeError, SourceError
+from synthgen.errors import ShapeError, SourceError
+from synthgen.files import write_whole
 
 __all__ = [
     "Pixels",
@@ -142,19 +141,15 @@ def composite(
 
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write a PNG, whole or not at all; raises RunError where the disk refuses."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
     order = pixels[..., ::-1] if pixels.ndim == 3 else pixels
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def encode(beside: Path) -> None:
         is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
         if not is_encoded:
             raise OSError("the PNG encoder failed")
         beside.write_bytes(data.tobytes())
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # whatever refused the file may refuse this too
-            beside.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+    write_whole(path, encode)
 
 
 def read_mask(path: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import count as count_up
 from typing import Annotated
 
 import numpy as np
@@ -66,9 +67,9 @@ def draw_plan(
     names = _spread_classes(classes, count)
     good = round(count * good_fraction)
     specs = []
-    for index in range(count + good):
+    endless = _spread_sources(sources.entries, seed)
+    for index, entry in zip(range(count + good), endless, strict=False):
         name = names[index] if index < count else None
-        entry = _pick_source(sources.entries, seed, index)
         specs.append(
             _draw_spec(entry, split_of[entry.group], name, classes, seed, index, negative_prompt)
         )
@@ -102,10 +103,11 @@ def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]
     return order
 
 
-def _pick_source(entries: Sequence[SourceEntry], seed: int, index: int) -> SourceEntry:
-    turn, place = divmod(index, len(entries))
-    order = stream(seed, "sources", turn).permutation(len(entries))
-    return entries[int(order[place])]
+def _spread_sources(entries: Sequence[SourceEntry], seed: int) -> Iterator[SourceEntry]:
+    """Yield sources without end, each once a turn, every turn in another order."""
+    for turn in count_up():
+        for place in stream(seed, "sources", turn).permutation(len(entries)):
+            yield entries[int(place)]
 
 
 def _draw_spec(

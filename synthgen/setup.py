@@ -15,7 +15,6 @@ from pydantic import dataclasses as checked
 from synthgen.backends.backend import Backend
 from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
-from synthgen.errors import ConfigError
 from synthgen.generate import Stages
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.limits import check_limits
@@ -96,10 +95,8 @@ class MaskSettings:
 
 
 def _build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
-    if not nodes:
-        raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
     classes = {}
-    for name, node in nodes.items():
+    for name, node in (nodes or {}).items():
         shape = build(node["shape"], f"defect.{name}.shape")
         classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
     return classes

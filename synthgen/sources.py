@@ -48,7 +48,7 @@ class Sources(Protocol):
         """Return the image; raises SourceError where it cannot be read."""
         ...
 
-    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
         """Return where defects may go, (H, W) bool; None = everywhere."""
         ...
 
@@ -86,7 +86,7 @@ class ProceduralSources:
         surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
         return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
 
-    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
         return None
 
 
@@ -112,7 +112,7 @@ class FolderSources:
             raise ConfigError(f"source.on_broken={on_broken!r} must be skip or fail")
         if foreground not in ("all", "auto"):
             raise ConfigError(f"source.foreground={foreground!r} must be all or auto")
-        self.root, self.surface, self.foreground = Path(path).expanduser(), surface, foreground
+        self.root, self.foreground = Path(path).expanduser(), foreground
         self._masks = [
             _MaskFolder(Path(folder).expanduser(), is_legal)
             for folder, is_legal in ((legal, True), (illegal, False))
@@ -141,31 +141,28 @@ class FolderSources:
             )
             for source_id, file in self._files.items()
         ]
+        self._entry_of = {entry.source_id: entry for entry in self.entries}
 
     def read(self, source_id: str) -> SourceImage:
-        file = self._files[source_id]
-        pixels = read_image(file)
-        entry = next(e for e in self.entries if e.source_id == source_id)
+        pixels, entry = read_image(self._files[source_id]), self._entry_of[source_id]
         return SourceImage(
-            source_id, entry.group, pixels, grey_window(pixels), str(file.resolve()), self.surface
+            source_id, entry.group, pixels, grey_window(pixels), entry.path, entry.surface
         )
 
-    def region(self, source_id: str) -> NDArray[np.bool_] | None:
+    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
         if not self._masks and self.foreground == "all":
             return None
-        file = self._files[source_id]
-        pixels = read_image(file)
-        height, width = pixels.shape[:2]
-        free = np.ones((height, width), bool)
+        file = self._files[source.source_id]
+        free = np.ones(source.size_hw, bool)
         for masks in self._masks:
             try:
-                mask = masks.find(file.relative_to(self.root), (height, width))
+                mask = masks.find(file.relative_to(self.root), source.size_hw)
             except ShapeError as error:
                 raise ShapeError(f"{error} (the image is {file})") from error
             if mask is not None:
                 free &= mask if masks.is_legal else ~mask
         if self.foreground == "auto":
-            free &= find_part(to_rgb8(pixels, grey_window(pixels)))
+            free &= find_part(to_rgb8(source.pixels, source.window))
         return free
 
 

@@ -14,7 +14,7 @@ import synthgen
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
     {"errors", "sample", "seeds"},
-    {"images", "geometry"},
+    {"files", "images", "geometry"},
     {"sources", "surfaces", "defects", "placement", "control", "prompts"},
     {"plan", "condition"},
     {"backends"},

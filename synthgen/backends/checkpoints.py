@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from synthgen.errors import ModelError
+from synthgen.files import find_shipped
 
 __all__ = ["EMBEDDED", "checkpoint_digest", "find_checkpoint", "pipeline_class_name"]
 
@@ -18,7 +19,8 @@ def find_checkpoint(name: str) -> Path:
 
     Raises ModelError where there is none, or where a part that its index names is missing.
     """
-    folder = _embedded_folder() if name == EMBEDDED else Path(name).expanduser()
+    is_shipped = name == EMBEDDED
+    folder = find_shipped("data") / "models" / EMBEDDED if is_shipped else Path(name).expanduser()
     index = folder / "model_index.json"
     if not index.is_file():
         raise ModelError(
@@ -33,14 +35,6 @@ def find_checkpoint(name: str) -> Path:
             )
     _refuse_pickles(folder)
     return folder
-
-
-def _embedded_folder() -> Path:
-    here = Path(__file__).resolve().parents[1]
-    for root in (here, here.parent):  # an installed wheel, a checkout
-        if (root / "data" / "models" / EMBEDDED).is_dir():
-            return root / "data" / "models" / EMBEDDED
-    return here.parent / "data" / "models" / EMBEDDED
 
 
 def _refuse_pickles(folder: Path) -> None:

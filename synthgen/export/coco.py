@@ -80,7 +80,7 @@ def _write_splits(run: RunTables, chosen: pd.DataFrame, out: Path) -> list[dict[
         (out / str(split)).mkdir()
         for index, row in rows.iterrows():
             image = _image_entry(int(str(index)) + 1, row)
-            _copy(run.root / row["image"], out / str(split) / image["file_name"])
+            shutil.copyfile(run.file(row["image"]), out / str(split) / image["file_name"])
             images.append(image)
             for _, defect in defects.get(row["sample_id"], run.instances[:0]).iterrows():
                 own.append(_annotation_entry(len(annotations) + len(own) + 1, image, defect))
@@ -95,12 +95,6 @@ def _write_splits(run: RunTables, chosen: pd.DataFrame, out: Path) -> list[dict[
         target = out / "annotations" / f"instances_{split}.json"
         target.write_text(json.dumps(dataset, indent=1, sort_keys=True), encoding="utf-8")
     return annotations
-
-
-def _copy(source: Path, target: Path) -> None:
-    if not source.is_file():
-        raise RunError(f"{source} is named in the manifest but missing; the run folder is damaged")
-    shutil.copyfile(source, target)
 
 
 def _image_entry(image_id: int, row: pd.Series) -> dict[str, Any]:

@@ -34,11 +34,11 @@ class Views:
 
 def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     """Return the views of one manifest row, all but ``whole`` cropped around the defect."""
-    source = _load(run.root / row["source_path"])
-    result = _load(run.root / row["image"])
-    asked = _load(run.root / row["requested"])[..., 0] > 0
-    label = _load(run.root / row["mask"])[..., 0] > 0
-    control = _load(run.root / row["control"])
+    source = _load(run, row["source_path"])
+    result = _load(run, row["image"])
+    asked = _load(run, row["requested"])[..., 0] > 0
+    label = _load(run, row["mask"])[..., 0] > 0
+    control = _load(run, row["control"])
     window = _window(asked | label)
 
     def crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -61,10 +61,8 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     return Views(whole, crop(source), crop(control), crop(result), marked)
 
 
-def _load(path: Path) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise RunError(f"{path} is named in the manifest but missing; the run folder is damaged")
-    pixels = read_image(path)
+def _load(run: RunTables, name: str) -> NDArray[np.uint8]:
+    pixels = read_image(run.file(name))
     return to_rgb8(pixels, grey_window(pixels))
 
 

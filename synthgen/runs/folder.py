@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 import yaml
 
 from synthgen.errors import RunError
+from synthgen.files import write_whole
 from synthgen.images import write_png
 from synthgen.plan import plan_digest
 from synthgen.runs.manifest import failure_row, instance_rows, manifest_row, merge_shards
@@ -74,9 +74,9 @@ class RunFolder:
         shards = [_read_json(path) for path in sorted((self.root / "shards").glob("*.json"))]
         tables = merge_shards(shards)
         for name, table in tables.items():
-            _replace(
+            write_whole(
                 self.root / f"{name}.parquet",
-                lambda path, table=table: table.to_parquet(path, index=False),
+                partial(table.to_parquet, index=False),
             )
         return tables["manifest"]
 
@@ -102,7 +102,7 @@ def open_run(
     for name in ("images", "masks", "requested", "controls", "shards"):
         _make_folder(root / name)
     plan = pd.DataFrame([asdict(spec) for spec in specs])
-    _replace(root / "plan.parquet", lambda path: plan.to_parquet(path, index=False))
+    write_whole(root / "plan.parquet", partial(plan.to_parquet, index=False))
     write_text(
         record,
         yaml.safe_dump({"config": dict(config), **facts, "digest": digest}, sort_keys=True),
@@ -148,22 +148,9 @@ def _make_folder(path: Path) -> None:
         raise RunError(f"cannot make the folder {path}: {error.strerror}") from error
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Write a file beside its place, then move it there: whole or absent."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; raises RunError where the disk refuses."""
-    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _read_json(path: Path) -> Any:

@@ -30,6 +30,15 @@ class RunTables:
         defects = self.record["config"]["defect"]
         return {name: int(node["class_id"]) for name, node in sorted(defects.items())}
 
+    def file(self, name: str) -> Path:
+        """Return the path of a file that the manifest names; raises RunError where it is gone."""
+        path = self.root / name
+        if not path.is_file():
+            raise RunError(
+                f"{path} is named in the manifest but missing; the run folder is damaged"
+            )
+        return path
+
 
 def read_run(root: Path) -> RunTables:
     """Read a run folder; raises RunError where it is none, or not finished."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from synthgen.control.edges import CannyControl, draw_control
 from synthgen.defects import DEFECTS, lay_on
+from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
@@ -79,12 +80,8 @@ def _try_crop(rng: Rng, size_px: int) -> Crop:
 def _grow(rng: Rng, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the mask grown by 2 to 7 px, sometimes by more, sometimes to whole 8 px cells."""
     reach = int(rng.integers(2, 8)) if rng.random() < 0.85 else int(rng.integers(8, 14))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
-    grown = cv2.dilate(mask.astype(np.uint8), kernel)
-    if rng.random() < 0.15:
-        cells = grown.reshape(grown.shape[0] // 8, 8, grown.shape[1] // 8, 8).max(axis=(1, 3))
-        grown = cells.repeat(8, axis=0).repeat(8, axis=1)
-    return np.asarray(grown > 0)
+    grown = grow_mask(mask, reach)
+    return grow_to_cells(grown, 8) if rng.random() < 0.15 else grown
 
 
 def _camera(rng: Rng, *images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -239,7 +238,7 @@ def _loss(
     clean = (encode_patches(defective) - known) * latent_mask
     noise = torch.randn(clean.shape, generator=draw).to(device)
     timesteps = torch.randint(0, 1000, (count,), generator=draw).to(device)
-    schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    schedule = pipeline.scheduler
     noisy = schedule.add_noise(clean, noise, timesteps) * latent_mask
     drops = torch.rand(count, 2, generator=draw)
     prompts = [

@@ -254,7 +254,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
     def refuse(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("synthgen.images.os.replace", refuse)
+    monkeypatch.setattr("synthgen.files.os.replace", refuse)
     with pytest.raises(RunError, match=r"x\.png: No space left on device"):
         write_png(tmp_path / "x.png", RGB16)
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]

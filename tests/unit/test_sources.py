@@ -48,7 +48,7 @@ def test_folder_is_searched_through_and_ids_are_safe_and_unique(tmp_path) -> Non
     ids = [entry.source_id for entry in sources.entries]
     assert ids == ["a-jpg", "a-png", "deep_er_x", "teil-ä_b-c", "y"]
     assert all(sources.read(source_id).pixels.size for source_id in ids)
-    assert sources.region(ids[0]) is None
+    assert sources.region(sources.read(ids[0])) is None
 
 
 def test_broken_files_are_reported_and_left_out_or_fail(tmp_path) -> None:
@@ -116,7 +116,7 @@ def test_illegal_regions_are_taken_away(tmp_path) -> None:
     (tmp_path / "no").mkdir()
     cv2.imwrite(str(tmp_path / "no" / "a.png"), mask)
     sources = FolderSources(str(tmp_path / "photos"), illegal=str(tmp_path / "no"))
-    assert np.array_equal(sources.region("a"), mask == 0)
+    assert np.array_equal(sources.region(sources.read("a")), mask == 0)
 
 
 def test_only_the_named_kinds_are_drawn_in_turn() -> None:
@@ -180,12 +180,13 @@ def test_legal_illegal_and_foreground_are_combined(tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "photos" / "b.png"), photo)
     folders = {name: str(tmp_path / name) for name in ("legal", "illegal")}
     sources = FolderSources(str(tmp_path / "photos"), foreground="auto", **folders)
-    region = sources.region("a")
+    region = sources.region(sources.read("a"))
     assert region[45:75, 25:45].all()
     assert not region[:40].any()
     assert not region[:, 50:].any()
     assert not region[:, :15].any()
-    assert FolderSources(str(tmp_path / "photos"), **folders).region("b").all()
+    sources = FolderSources(str(tmp_path / "photos"), **folders)
+    assert sources.region(sources.read("b")).all()
 
 
 def test_a_mask_of_another_size_names_both_files(tmp_path) -> None:
@@ -193,7 +194,7 @@ def test_a_mask_of_another_size_names_both_files(tmp_path) -> None:
     save(tmp_path / "masks" / "a.png", (10, 12))
     sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "masks"))
     with pytest.raises(ShapeError, match=r"masks/a\.png is 10 x 12 .*48 x 64.*photos/a\.png"):
-        sources.region("a")
+        sources.region(sources.read("a"))
 
 
 def test_noise_is_no_part() -> None:

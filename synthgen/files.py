@@ -1,0 +1,36 @@
+"""Files that are whole or absent, and where what ships with synthgen lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from synthgen.errors import RunError
+
+__all__ = ["find_shipped", "write_whole"]
+
+
+def find_shipped(name: str) -> Path:
+    """Return conf/, pipelines/ or data/: inside an installed package, or in the checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file beside its place, then move it there: whole or absent.
+
+    Raises RunError where the disk refuses; nothing is left behind.
+    """
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # whatever refused the file may refuse this too
+            beside.unlink(missing_ok=True)
