@@ -27,13 +27,15 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
         return
-    name = arguments[0]
     scripts = _pipelines()
-    if name not in scripts:
-        known = ", ".join(scripts)
-        sys.exit(_sentence(f"there is no pipeline {name!r}; choose from {known}"))
-    sys.argv = [f"synthgen {name}", *arguments[1:]]
-    runpy.run_path(str(scripts[name]), run_name="__main__")
+    for words in (2, 1):  # "evaluate fidelity" is evaluate_fidelity.py
+        name = "_".join(arguments[:words])
+        if name in scripts:
+            sys.argv = [f"synthgen {_shown(name)}", *arguments[words:]]
+            runpy.run_path(str(scripts[name]), run_name="__main__")
+            return
+    known = ", ".join(_shown(name) for name in scripts)
+    sys.exit(_sentence(f"there is no pipeline {arguments[0]!r}; choose from {known}"))
 
 
 def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
@@ -85,6 +87,11 @@ def _pipelines() -> dict[str, Path]:
     return {path.stem: path for path in sorted(find_shipped("pipelines").glob("[a-z]*.py"))}
 
 
+def _shown(name: str) -> str:
+    """Return the words of a pipeline's name as they are typed."""
+    return name.replace("_", " ")
+
+
 def _docstring(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     return text.split('"""')[1].strip() if text.startswith('"""') else ""
@@ -96,7 +103,10 @@ def _help() -> str:
         "",
         "usage: synthgen <pipeline> [key=value ...]",
         "",
-        *(f"  {name:<10}{_docstring(path).splitlines()[0]}" for name, path in _pipelines().items()),
+        *(
+            f"  {_shown(name):<19}{_docstring(path).splitlines()[0]}"
+            for name, path in _pipelines().items()
+        ),
         "",
         "synthgen <pipeline> --help   what it does, with examples",
         "synthgen <pipeline> --cfg job   every key and its value",

@@ -27,6 +27,7 @@ class Conditioner:
     """Builds conditions. ``margin_px``: how far the repaint mask reaches beyond the defect mask.
 
     ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
+    ``detail`` gives the sketch the fine grain that a backend would paint.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Conditioner:
         control: Control,
         margin_px: int = 4,
         cell_px: int = 1,
+        detail: bool = False,
     ) -> None:
         self.sources, self.classes, self.control = sources, classes, control
-        self.margin_px, self.cell_px = margin_px, cell_px
+        self.margin_px, self.cell_px, self.detail = margin_px, cell_px, detail
 
     def __call__(self, spec: SampleSpec) -> Condition:
         """Return the condition; raises SourceError, ShapeError or PlacementError."""
@@ -80,7 +82,7 @@ class Conditioner:
                 if number == 1:
                     raise
                 break  # the image is full; the label counts what is there
-            sketch, mask = lay_on(sketch, drawing, corner, light_deg)
+            sketch, mask = lay_on(sketch, drawing, corner, light_deg, self.detail)
             instance_map[mask] = number
             free &= ~grow_mask(mask, 2 * self.margin_px + 2)
         return sketch, instance_map

@@ -23,24 +23,22 @@ Value = TypeVar("Value")
 
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
     """Return the config of a pipeline; raises ConfigError that names the key."""
+    shown = pipeline.replace("_", " ")
     with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
         try:
             config = hydra.compose(pipeline, list(overrides))
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_one_sentence(str(error), pipeline)) from error
+            raise ConfigError(_one_sentence(str(error), shown)) from error
     if missing := sorted(OmegaConf.missing_keys(config)):
         keys = " and ".join(missing)
-        raise ConfigError(f"{keys} must be given, e.g. synthgen {pipeline} {missing[0]}=...")
+        raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
     return config
 
 
-def _one_sentence(message: str, pipeline: str) -> str:
+def _one_sentence(message: str, shown: str) -> str:
     if unknown := re.search(r"Could not override '([^']+)'", message):
-        return (
-            f"{unknown[1]} is no key of {pipeline}; "
-            f"see synthgen {pipeline} --cfg job for all of them"
-        )
+        return f"{unknown[1]} is no key of {shown}; see synthgen {shown} --cfg job for all of them"
     if option := re.search(r"Could not (?:find|load) '([^/']+)/([^']+)'", message):
         known = sorted(path.stem for path in (find_shipped("conf") / option[1]).glob("*.yaml"))
         near = difflib.get_close_matches(option[2], known, n=1)

@@ -33,9 +33,12 @@ def describe(noun: str, severity: float, surface: str, word: int = 0) -> str:
     'a strong scratch on brushed metal'
     >>> describe("crack", 0.5, "concrete")
     'a crack on concrete'
+    >>> describe("abrasion", 0.5, "wood")
+    'an abrasion on wood'
     """
     words = SEVERITY_WORDS[min(2, int(severity * 3))]
-    return " ".join(f"a {words[word % len(words)]} {noun} on {surface}".split())
+    named = f"{words[word % len(words)]} {noun}".strip()
+    return f"{'an' if named[0] in 'aeiou' else 'a'} {named} on {surface}"
 
 
 def describe_good(surface: str) -> str:
@@ -47,5 +50,18 @@ def vocabulary(surfaces: list[str]) -> list[str]:
     """Return every word that these prompts are made of, sorted: what a small tokenizer knows."""
     nouns = [noun for nouns in SYNONYMS.values() for noun in nouns]
     severities = [word for words in SEVERITY_WORDS for word in words]
-    extra = ["a", "on", "clean", "and", "of", "the", "surface", "part", "metal", "photo", "defect"]
+    extra = [
+        "a",
+        "an",
+        "on",
+        "clean",
+        "and",
+        "of",
+        "the",
+        "surface",
+        "part",
+        "metal",
+        "photo",
+        "defect",
+    ]
     return sorted({w for text in [*nouns, *severities, *surfaces, *extra] for w in text.split()})

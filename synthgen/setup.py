@@ -20,7 +20,7 @@ from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.limits import check_limits
 from synthgen.sample import SampleSpec
 
-__all__ = ["Job", "collect_facts", "set_up"]
+__all__ = ["Job", "MaskSettings", "build_classes", "collect_facts", "set_up"]
 
 RECORDED = (
     "synthgen-inspection",
@@ -59,7 +59,7 @@ def set_up(config: DictConfig) -> Job:
     run = check_value(RunSettings, plain["run"], "run")
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
-    classes = _build_classes(plain["defect"])
+    classes = build_classes(plain["defect"])
     limits = check_value(dict[str, tuple[float | None, float | None]], plain["quality"], "quality")
     check_limits(limits)
     sources = build(config.source, "source")
@@ -94,7 +94,8 @@ class MaskSettings:
     margin_px: int = Field(ge=0, le=64)
 
 
-def _build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
+def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
+    """Build the defect classes of a config by name; raises ConfigError that names the key."""
     classes = {}
     for name, node in (nodes or {}).items():
         shape = build(node["shape"], f"defect.{name}.shape")

@@ -76,7 +76,7 @@ class ProceduralSources:
         self._drawn = {
             f"{names[n % len(names)]}-{n:06d}": (n, names[n % len(names)]) for n in range(count)
         }
-        self.entries = [
+        self.entries: Sequence[SourceEntry] = [
             SourceEntry(source_id, source_id, None, SURFACES[kind][1])
             for source_id, (_, kind) in sorted(self._drawn.items())
         ]
@@ -132,7 +132,7 @@ class FolderSources:
         ids = _name_sources([file.relative_to(self.root) for file in usable])
         group_of = _grouping(group_by)
         self._files = dict(sorted(zip(ids, usable, strict=True)))
-        self.entries = [
+        self.entries: Sequence[SourceEntry] = [
             SourceEntry(
                 source_id,
                 group_of(file.relative_to(self.root), source_id),

@@ -21,15 +21,17 @@ LAYERS = [
     {"quality", "annotate"},
     {"generate"},
     {"runs", "export", "report"},
-    {"training"},
+    {"training", "evaluation"},
     {"config", "setup", "cli", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
-    "torch": {"backends", "training"},
+    "torch": {"backends", "training", "evaluation"},
     "diffusers": {"backends", "training"},
     "transformers": {"backends", "training"},
     "accelerate": {"training"},
+    "torchmetrics": {"evaluation"},
+    "torchvision": {"evaluation"},
     "controlnet_aux": {"control"},
     "hydra": {"config", "cli"},
     "omegaconf": {"config", "setup", "cli"},

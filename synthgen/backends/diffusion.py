@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from copy import copy
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,8 @@ from synthgen.sample import Condition
 from synthgen.seeds import stream, torch_seed_for
 
 __all__ = ["DiffusionBackend"]
+
+VARIED = ("steps", "guidance", "strength", "init", "control_scale")
 
 
 class DiffusionBackend:
@@ -56,19 +59,11 @@ class DiffusionBackend:
         feather_px: float = 0,
         name: str = "diffusion",
     ) -> None:
-        if init not in ("sketch", "source", "noise"):
-            raise ConfigError(f"backend.init={init!r} must be sketch, source or noise")
-        self.strength = 1.0 if init == "noise" else float(strength)
-        if not 0 < self.strength <= 1 or int(steps * self.strength) < 1:
-            raise ConfigError(
-                f"backend.strength={strength} with backend.steps={steps} leaves no step to run; "
-                "strength must lie in 0..1 and int(steps * strength) be at least 1"
-            )
+        self._set_painting(steps, guidance, strength, init, control_scale)
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ConfigError(f"backend.dtype={dtype!r} must be float32, float16 or bfloat16")
         self.folder = find_checkpoint(checkpoint)
-        self.name, self.init, self.steps = name, init, steps
-        self.guidance, self.control_scale = float(guidance), float(control_scale)
+        self.name = name
         self.scheduler, self.device, self.dtype, self.threads = scheduler, device, dtype, threads
         self.context_px, self.least_crop_px = context_px, least_crop_px
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
@@ -89,6 +84,40 @@ class DiffusionBackend:
         self.cell_px = self.family.cell_px
         self.checkpoint = f"{checkpoint}@{checkpoint_digest(self.folder)}"
         self._pipeline: Any = None
+
+    def _set_painting(
+        self, steps: int, guidance: float, strength: float, init: str, control_scale: float
+    ) -> None:
+        if init not in ("sketch", "source", "noise"):
+            raise ConfigError(f"backend.init={init!r} must be sketch, source or noise")
+        self.strength = 1.0 if init == "noise" else float(strength)
+        if not 0 < self.strength <= 1 or int(steps * self.strength) < 1:
+            raise ConfigError(
+                f"backend.strength={strength} with backend.steps={steps} leaves no step to run; "
+                "strength must lie in 0..1 and int(steps * strength) be at least 1"
+            )
+        self.init, self.steps = init, steps
+        self.guidance, self.control_scale = float(guidance), float(control_scale)
+
+    def vary(self, **changes: Any) -> DiffusionBackend:
+        """Return the same loaded model painting with other settings, e.g. ``steps=8``.
+
+        Raises ConfigError for settings that leave no step to run.
+        """
+        self.load()
+        settings = {name: getattr(self, name) for name in VARIED} | changes
+        if set(settings) != set(VARIED):
+            raise ConfigError(f"a backend varies in {', '.join(VARIED)}, not {sorted(changes)}")
+        other = copy(self)
+        other._set_painting(**settings)
+        return other
+
+    def device_name(self) -> str:
+        """Return the GPU's name, or cpu."""
+        import torch
+
+        device = _pick_device(self.device)
+        return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
     def load(self) -> None:
         """Load the weights; ``paint`` does so by itself when it is first called."""

@@ -22,6 +22,7 @@ __all__ = [
     "lay_on",
     "radial_field",
     "stroke",
+    "zoom",
 ]
 
 Rng = np.random.Generator
@@ -72,6 +73,23 @@ class Drawing:
             nothing if grain is None else grain.astype(np.float32),
             contrast,
         )
+
+
+def zoom(drawing: Drawing, factor: float) -> Drawing:
+    """Return the drawing as a camera ``factor`` times nearer sees it, slopes kept."""
+
+    def scaled(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(layer, None, fx=factor, fy=factor), np.float32)
+
+    return Drawing(
+        scaled(drawing.mask.astype(np.float32)) > 0.5,
+        scaled(drawing.tone),
+        scaled(drawing.relief) * np.float32(factor),
+        scaled(drawing.opacity),
+        scaled(drawing.pigment),
+        scaled(drawing.grain),
+        drawing.contrast,
+    )
 
 
 class DefectKind(Protocol):

@@ -11,6 +11,7 @@ from synthgen.quality.realised import delta_e, to_lab
 from synthgen.sample import Candidate, Measurement
 
 __all__ = [
+    "border_step",
     "fill_fraction",
     "leak_fraction",
     "measure",
@@ -58,11 +59,12 @@ def seam_step(
     """Return the mean CIELAB step across the repaint border, less the same step in the source."""
     if not repaint_mask.any() or repaint_mask.all():
         return float("nan")
-    rise = [_border_step(to_lab(image), repaint_mask) for image in (finished, source)]
-    return rise[0] - rise[1]
+    return border_step(finished, repaint_mask) - border_step(source, repaint_mask)
 
 
-def _border_step(lab: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+def border_step(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """Return the mean CIELAB difference of neighbours on the two sides of the mask's border."""
+    lab = to_lab(image)
     down = mask[1:] != mask[:-1]
     across = mask[:, 1:] != mask[:, :-1]
     steps = np.concatenate(

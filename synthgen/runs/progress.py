@@ -9,12 +9,46 @@ from types import TracebackType
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from synthgen.sample import Failure, Sample, Status
 
-__all__ = ["RunProgress", "summarise"]
+__all__ = ["RunProgress", "TaskProgress", "summarise"]
+
+
+class TaskProgress:
+    """One progress bar per named part of a long work."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TaskProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done; a new name starts a new bar."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
 
 
 class RunProgress:

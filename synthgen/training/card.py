@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_card"]
+__all__ = ["processor_name", "write_card"]
 
 
 def write_card(
@@ -31,7 +31,7 @@ def write_card(
         ema=settings["ema_decay"],
         drop_prompt=settings["drop_prompt"],
         drop_control=settings["drop_control"],
-        machine=f"{platform.machine()} {_processor()}",
+        machine=f"{platform.machine()} {processor_name()}",
         torch=version("torch"),
         first_loss=float(rows[0]["loss"]),
         last_loss=float(rows[-1]["loss"]),
@@ -41,7 +41,8 @@ def write_card(
     (folder / "log.csv").write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return what the machine calls its CPU."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text(encoding="utf-8").splitlines():

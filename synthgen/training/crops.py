@@ -9,55 +9,114 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.control.edges import CannyControl, draw_control
-from synthgen.defects import DEFECTS, lay_on
+from synthgen.defects import DEFECTS, Drawing, lay_on, zoom
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
+from synthgen.training.photos import Photos, draw_camera
 
-__all__ = ["Crop", "draw_crop", "draw_crops"]
+__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops"]
 
 Rng = np.random.Generator
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+PHOTO_SHARE = 0.4  # of the crops, where there are photos
+LEAST_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
     """One lesson: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt."""
 
-    source: NDArray[np.uint8]
-    defective: NDArray[np.uint8]  # with the fine grain of a photograph
-    sketch: NDArray[np.uint8]  # as a generator would draw it: without that grain
-    defect_mask: NDArray[np.bool_]
-    repaint_mask: NDArray[np.bool_]
-    control_image: NDArray[np.uint8]
+    source: Image
+    defective: Image  # with the fine grain of a photograph
+    sketch: Image  # as a generator would draw it: without that grain
+    defect_mask: Mask
+    repaint_mask: Mask
+    control_image: Image
     prompt: str
 
 
-def draw_crops(seed: int, step: int, count: int, size_px: int) -> list[Crop]:
+def draw_crops(
+    seed: int, step: int, count: int, size_px: int, photos: Photos | None = None
+) -> list[Crop]:
     """Return the lessons of one step; the same for the same seed and step, whatever came before."""
-    return [draw_crop(stream(seed, "crops", step, number), size_px) for number in range(count)]
+    return [
+        draw_crop(stream(seed, "crops", step, number), size_px, photos) for number in range(count)
+    ]
 
 
-def draw_crop(rng: Rng, size_px: int) -> Crop:
+def draw_crop(
+    rng: Rng, size_px: int, photos: Photos | None = None, defect_class: str | None = None
+) -> Crop:
     """Draw one crop that shows some of a defect; ``size_px`` must be a multiple of 16."""
     while True:
-        crop = _try_crop(rng, size_px)
-        if crop.defect_mask.sum() >= 4:
+        crop = _try_crop(rng, size_px, photos, defect_class)
+        change = np.abs(crop.defective.astype(np.int16) - crop.source)[crop.defect_mask]
+        if len(change) >= 4 and change.mean() >= LEAST_CHANGE:
             return crop
 
 
-def _try_crop(rng: Rng, size_px: int) -> Crop:
-    zoom = 1.0 if rng.random() < 0.75 else rng.uniform(1, 2.5)  # coarse, soft textures too
-    drawn = draw_surface(rng, (max(16, round(size_px / zoom)),) * 2)
-    source = drawn.image
-    if zoom > 1:
-        source = cv2.resize(source, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
-    severity, light = float(rng.random()), rng.uniform(0, 360)
-    defect_class = str(rng.choice(sorted(DEFECTS)))
-    defective, sketch, defect_mask = source, source, np.zeros((size_px, size_px), bool)
-    kind = DEFECTS[defect_class]()
-    for _ in range(1 + (rng.random() < 0.15)):
-        drawing = kind.draw(rng, severity, 256)
+def _try_crop(rng: Rng, size_px: int, photos: Photos | None, defect_class: str | None) -> Crop:
+    surface, name = _surface(rng, size_px, photos)
+    camera = draw_camera(rng)
+    scene = camera.expose(surface)
+    defect_class = defect_class or str(rng.choice(sorted(DEFECTS)))
+    severity, light = float(rng.random()), float(rng.uniform(0, 360))
+    sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, light)
+    if rng.random() < 0.12:
+        shape = _other_shape(rng, size_px, defect_class)
+        sketch, defective, defect_mask = _fill_shape(
+            rng, scene, defect_class, severity, light, shape
+        )
+    weight = 1.0
+    if rng.random() < 0.2:  # lost in the texture, nearly
+        weight, severity = float(rng.uniform(0.25, 0.7)), severity / 3
+    source = camera.develop(rng, camera.focus(scene))
+    sketch, defective = (
+        _add(source, weight * (camera.focus(image).astype(np.float32) - camera.focus(scene)))
+        for image in (sketch, defective)
+    )
+    repaint_mask = _loosen(rng, defect_mask)
+    defective = _add(source, _fade(repaint_mask) * (defective.astype(np.float32) - source))
+    control = draw_control(CannyControl(), source, sketch, defect_mask, repaint_mask)
+    names = SYNONYMS[defect_class]
+    noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
+    shown = name if rng.random() < 0.85 else "surface"
+    prompt = describe(noun, severity, shown, int(rng.integers(12)))
+    return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
+
+
+def _surface(rng: Rng, size_px: int, photos: Photos | None) -> tuple[Image, str]:
+    if photos is not None and len(photos) and rng.random() < PHOTO_SHARE:
+        image, name = photos.draw(rng, size_px)
+        if rng.random() < 0.35:  # grey photos would make a grey model
+            colour = rng.uniform(0.45, 1, 3)
+            image = np.rint(image * (colour / colour.max())).astype(np.uint8)
+        return image, name
+    near = rng.uniform(1, 2.5, 2) if rng.random() < 0.15 else np.repeat(rng.uniform(1, 2.5), 2)
+    if rng.random() < 0.65:
+        near = np.ones(2)  # the others: coarse and soft, or drawn out in one direction
+    height, width = (max(16, round(size_px / factor)) for factor in near)
+    drawn = draw_surface(rng, (height, width))
+    image = drawn.image
+    if near.max() > 1:
+        image = np.asarray(
+            cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_CUBIC), np.uint8
+        )
+    return np.ascontiguousarray(np.rot90(image, int(rng.integers(4)))), drawn.name
+
+
+def _lay_defects(
+    rng: Rng, scene: Image, defect_class: str, severity: float, light: float
+) -> tuple[Image, Image, Mask]:
+    """Return the scene with a few defects as sketched, with their grain, and where they are."""
+    size_px = len(scene)
+    sketch, defective, defect_mask = scene, scene, np.zeros(scene.shape[:2], bool)
+    for _ in range(1 + int(rng.choice(3, p=[0.75, 0.17, 0.08]))):
+        drawing = _draw(rng, defect_class, severity)
         rows, columns = np.nonzero(drawing.mask)
         if len(rows) == 0:
             continue
@@ -67,34 +126,73 @@ def _try_crop(rng: Rng, size_px: int) -> Crop:
         sketch, _ = lay_on(sketch, drawing, corner, light)
         defective, mask = lay_on(defective, drawing, corner, light, detail=True)
         defect_mask = defect_mask | mask
-    repaint_mask = _grow(rng, defect_mask)
-    control = draw_control(CannyControl(), source, sketch, defect_mask, repaint_mask)
-    source, defective, sketch = _camera(rng, source, defective, sketch)
-    names = SYNONYMS[defect_class]
-    noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
-    surface = drawn.name if rng.random() < 0.85 else "surface"
-    prompt = describe(noun, severity, surface, int(rng.integers(12)))
-    return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
+    return sketch, defective, defect_mask
 
 
-def _grow(rng: Rng, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask grown by 2 to 7 px, sometimes by more, sometimes to whole 8 px cells."""
-    reach = int(rng.integers(2, 8)) if rng.random() < 0.85 else int(rng.integers(8, 14))
+def _draw(rng: Rng, defect_class: str, severity: float) -> Drawing:
+    drawing = DEFECTS[defect_class]().draw(rng, severity, 256)
+    return zoom(drawing, rng.uniform(1.2, 2.4)) if rng.random() < 0.2 else drawing
+
+
+def _other_shape(rng: Rng, size_px: int, defect_class: str) -> Mask:
+    """Return the mask of a defect of another class, in the middle of a crop."""
+    others = sorted(set(DEFECTS) - {defect_class})
+    drawing = _draw(rng, str(rng.choice(others)), 0.5)
+    canvas = np.zeros((size_px, size_px, 3), np.uint8)
+    corner = tuple((size_px - length) // 2 for length in drawing.mask.shape)
+    return lay_on(canvas, drawing, (corner[0], corner[1]), 0.0)[1]
+
+
+def _fill_shape(
+    rng: Rng, scene: Image, defect_class: str, severity: float, light: float, shape: Mask
+) -> tuple[Image, Image, Mask]:
+    """Return a shape filled with what a defect of a class is made of.
+
+    The mask says where, the prompt says what: in these crops one does not follow from the other.
+    """
+    drawing = _draw(rng, defect_class, severity)
+    rows, columns = np.nonzero(shape)
+    if len(rows) == 0 or not drawing.mask.any():
+        return scene, scene, shape
+    reach = max(float(np.ptp(rows)), float(np.ptp(columns)), 6.0)
+    factor = float(np.clip(reach / min(drawing.mask.shape), 1, 4))
+    drawing = zoom(drawing, factor) if factor > 1.05 else drawing
+    middle = np.argwhere(drawing.mask).mean(axis=0)
+    corner = int(rows.mean() - middle[0]), int(columns.mean() - middle[1])
+    sketch, _ = lay_on(scene, drawing, corner, light)
+    defective, mask = lay_on(scene, drawing, corner, light, detail=True)
+    weight = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.8)[..., None]
+    sketch, defective = (
+        _add(scene, weight * (image.astype(np.float32) - scene)) for image in (sketch, defective)
+    )
+    return sketch, defective, shape & mask
+
+
+def _fade(mask: Mask) -> NDArray[np.float32]:
+    """Return (S, S, 1) weights that rise from the border of what may be repainted, over 3 px.
+
+    What is learned ends before the border does, so that none is seen.
+    """
+    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(np.clip(inside[1:-1, 1:-1, None] / 3, 0, 1), np.float32)
+
+
+def _add(image: Image, change: NDArray[np.float32]) -> Image:
+    return np.asarray(np.clip(np.rint(image + change), 0, 255), np.uint8)
+
+
+def _loosen(rng: Rng, mask: Mask) -> Mask:
+    """Return what may be repainted: the mask and some pixels around, or a loose shape around it."""
+    kind = rng.random()
+    if kind < 0.35 and mask.any():
+        points = cv2.findNonZero(mask.astype(np.uint8))
+        loose = np.zeros(mask.shape, np.uint8)
+        if rng.random() < 0.5:
+            cv2.fillConvexPoly(loose, cv2.convexHull(points), 1)
+        else:
+            x, y, width, height = cv2.boundingRect(points)
+            loose[y : y + height, x : x + width] = 1
+        return grow_mask(loose > 0, int(rng.integers(3, 10)))
+    reach = int(rng.integers(2, 8)) if kind < 0.9 else int(rng.integers(8, 14))
     grown = grow_mask(mask, reach)
     return grow_to_cells(grown, 8) if rng.random() < 0.15 else grown
-
-
-def _camera(rng: Rng, *images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-    """Blur, brighten and compress the images alike, now and then; make some of them grey."""
-    gain, blur = rng.uniform(0.75, 1.25), rng.uniform(0.4, 1.1)
-    is_blurred, is_brightened, is_grey = rng.random(3) < (0.15, 0.25, 0.15)
-    result = []
-    for image in images:
-        if is_grey:
-            image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-        if is_blurred:
-            image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.uint8)
-        if is_brightened:
-            image = np.clip(image * gain, 0, 255).astype(np.uint8)
-        result.append(image)
-    return tuple(result)

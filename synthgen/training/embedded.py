@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.errors import ModelError
 
-__all__ = ["build_pipeline", "build_tokenizer"]
+__all__ = ["build_pipeline", "build_tokenizer", "start_from"]
 
 PATCH_SIZE = 4
 TOKENS = 16
@@ -103,3 +105,34 @@ def build_pipeline(
         scheduler=scheduler,
         patch_size=PATCH_SIZE,
     )
+
+
+def start_from(pipeline: PatchControlNetInpaintPipeline, folder: Path) -> None:
+    """Load the weights of another patch model; its words may be other ones.
+
+    Words that both know keep their meaning; new ones start at random. Raises ModelError.
+    """
+    try:
+        other = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the model in {folder} cannot be trained further: {reason}") from error
+    known, words = other.tokenizer.get_vocab(), pipeline.tokenizer.get_vocab()
+    states = {
+        name: getattr(other, name).float().state_dict()
+        for name in ("unet", "controlnet", "text_encoder")
+    }
+    [key] = [k for k in states["text_encoder"] if k.endswith("token_embedding.weight")]
+    rows = pipeline.text_encoder.state_dict()[key].clone()
+    for word, number in words.items():
+        if word in known:
+            rows[number] = states["text_encoder"][key][known[word]]
+    states["text_encoder"][key] = rows
+    for name, state in states.items():
+        try:
+            getattr(pipeline, name).load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelError(
+                f"the {name} in {folder} has other sizes than the embedded model's; "
+                "pretrain.start takes a model that synthgen pretrain made"
+            ) from error

@@ -1,4 +1,4 @@
-"""Make the embedded model from nothing: procedural surfaces with defects in, weights out.
+"""Make the embedded model: surfaces (drawn ones and photos) with drawn defects in, weights out.
 
 Joint training of UNet, ControlNet and text encoder on the clean latents, weighted to the repaint
 mask and by min-SNR-5 (Hang et al. 2023, https://arxiv.org/abs/2303.09556, eq. 4).
@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.patch_inpaint import (
     PatchControlNetInpaintPipeline,
     encode_patches,
@@ -37,11 +38,14 @@ from synthgen.prompts import vocabulary
 from synthgen.surfaces import SURFACES
 from synthgen.training.card import write_card
 from synthgen.training.crops import Crop, draw_crops
-from synthgen.training.embedded import PATCH_SIZE, build_pipeline
+from synthgen.training.embedded import PATCH_SIZE, build_pipeline, start_from
+from synthgen.training.photos import PhotoFolder, Photos
 
 __all__ = ["PretrainSettings", "Progress", "pretrain"]
 
 SNR_CAP = 5.0
+SNR_FLOOR = 0.15  # so that what is told from noise alone, class and colour, is learned too
+PARTS = ("unet", "controlnet", "text_encoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class PretrainSettings:
     seed: int = 0
     steps: int = 12000
     batch_size: int = 32  # crops a step and process, at the first of crop_sizes_px
-    crop_sizes_px: tuple[int, ...] = (64, 64, 64, 96)  # taken in turn; all with as many pixels
+    crop_sizes_px: tuple[int, ...] = (64, 64, 64, 96, 64, 128)  # in turn; as many pixels a step
     learning_rate: float = 6e-4
     decay_fraction: float = 0.35  # the last part of the steps, in which the rate falls to 3 %
     ema_decay: float = 0.9995
@@ -62,12 +66,19 @@ class PretrainSettings:
     save_every_s: float = 300
     look_every_s: float = 1200
     workers: int = 0  # processes that draw crops; 0 draws them between the steps
+    start: str | None = None  # a model's folder to start from; None = random weights
+    parts: tuple[str, ...] = PARTS  # which are trained; the others stay as they start
+    photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError("pretrain.steps and pretrain.batch_size must be at least 1")
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
+        if not self.parts or set(self.parts) - set(PARTS):
+            raise ConfigError(
+                f"pretrain.parts={list(self.parts)} must name some of {', '.join(PARTS)}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +95,11 @@ class Progress:
 class _Lessons(Dataset[dict[str, Any]]):
     """Batches by step number, so that a resumed run sees what an unbroken one would have seen."""
 
-    def __init__(self, settings: PretrainSettings, first: int, process: int) -> None:
-        self.settings, self.first, self.process = settings, first, process
+    def __init__(
+        self, settings: PretrainSettings, photos: Photos, first: int, process: int
+    ) -> None:
+        self.settings, self.photos = settings, photos
+        self.first, self.process = first, process
 
     def __len__(self) -> int:
         return self.settings.steps - self.first
@@ -94,17 +108,23 @@ class _Lessons(Dataset[dict[str, Any]]):
         s, step = self.settings, self.first + number
         size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
         count = max(1, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
-        return stack_crops(draw_crops(s.seed + 1000003 * self.process, step, count, size))
+        seed = s.seed + 1000003 * self.process
+        return stack_crops(draw_crops(seed, step, count, size, self.photos))
 
 
 class _Learner(nn.Module):
-    """The trained parts as one module, so that they are wrapped and averaged together."""
+    """The parts as one module, so that they are wrapped and averaged together."""
 
-    def __init__(self, pipeline: PatchControlNetInpaintPipeline) -> None:
+    def __init__(self, pipeline: PatchControlNetInpaintPipeline, trained: Sequence[str]) -> None:
         super().__init__()
         self.unet = pipeline.unet
         self.controlnet = pipeline.controlnet
         self.text_encoder = pipeline.text_encoder
+        for name in PARTS:
+            getattr(self, name).requires_grad_(name in trained)
+
+    def trained(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters() if p.requires_grad]
 
     def forward(
         self,
@@ -157,13 +177,18 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
-    pipeline = build_pipeline(vocabulary([name for _, name in SURFACES.values()]))
+    photos = Photos(settings.photos)
+    surfaces = [name for _, name in SURFACES.values()]
+    surfaces += [folder.surface for folder in settings.photos.values()]
+    pipeline = build_pipeline(vocabulary(surfaces))
+    if settings.start is not None:
+        start_from(pipeline, find_checkpoint(settings.start))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
-    learner = _Learner(pipeline)
-    optimizer = torch.optim.AdamW(learner.parameters(), settings.learning_rate, foreach=True)
+    learner = _Learner(pipeline, settings.parts)
+    optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, foreach=True)
     ema = EMAModel(
-        learner.parameters(),
+        learner.trained(),
         decay=settings.ema_decay,
         use_ema_warmup=True,
         power=0.75,
@@ -174,7 +199,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
     ema.to(accelerator.device)
     lessons = DataLoader(
-        _Lessons(settings, first, accelerator.process_index),
+        _Lessons(settings, photos, first, accelerator.process_index),
         batch_size=None,
         num_workers=settings.workers,
     )
@@ -186,9 +211,9 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         loss = _loss(wrapped, pipeline, batch, settings, step, accelerator)
         optimizer.zero_grad()
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(wrapped.parameters(), 1.0)
+        accelerator.clip_grad_norm_(learner.trained(), 1.0)
         optimizer.step()
-        ema.step(learner.parameters())
+        ema.step(learner.trained())
         losses.append(loss.item())
         crops += len(batch["prompts"]) * accelerator.num_processes
         if not accelerator.is_main_process:
@@ -206,11 +231,11 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             _save_state(folder, settings, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
         if now - last_look > settings.look_every_s:
-            _with_average(learner, ema, partial(_look, pipeline, folder, step + 1))
+            _with_average(learner, ema, partial(_look, pipeline, folder, step + 1, photos))
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, settings.steps, learner, optimizer, ema)
-        _with_average(learner, ema, partial(_finish, pipeline, folder, settings))
+        _with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / "model"
@@ -259,7 +284,7 @@ def _loss(
     weight = unshuffle((mask * (1 + 2 * near)).expand(-1, 3, -1, -1), PATCH_SIZE)
     error = (weight * (predicted - clean) ** 2).flatten(1).sum(1) / weight.flatten(1).sum(1)
     kept = schedule.alphas_cumprod.to(device)[timesteps]
-    loss: torch.Tensor = (error * (kept / (1 - kept)).clamp(0.05, SNR_CAP)).mean()
+    loss: torch.Tensor = (error * (kept / (1 - kept)).clamp(SNR_FLOOR, SNR_CAP)).mean()
     return loss
 
 
@@ -309,8 +334,8 @@ def _restore(
     return int(state["step"])
 
 
-def _with_average(learner: nn.Module, ema: EMAModel, act: Callable[[], None]) -> None:
-    parameters = list(learner.parameters())
+def _with_average(learner: _Learner, ema: EMAModel, act: Callable[[], None]) -> None:
+    parameters = learner.trained()
     ema.store(parameters)
     ema.copy_to(parameters)
     act()
@@ -328,26 +353,28 @@ def _log(path: Path, progress: Progress) -> None:
 
 
 def _finish(
-    pipeline: PatchControlNetInpaintPipeline, folder: Path, settings: PretrainSettings
+    pipeline: PatchControlNetInpaintPipeline,
+    folder: Path,
+    settings: PretrainSettings,
+    photos: Photos,
 ) -> None:
-    _look(pipeline, folder, settings.steps)
-    parts = (pipeline.unet, pipeline.controlnet, pipeline.text_encoder)
+    _look(pipeline, folder, settings.steps, photos)
+    parts = [getattr(pipeline, name) for name in PARTS]
     weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
-    sizes = {
-        name: sum(p.numel() for p in getattr(pipeline, name).parameters())
-        for name in ("unet", "controlnet", "text_encoder")
-    }
+    sizes = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in PARTS}
     write_card(folder / "model", asdict(settings), folder / "log.csv", sizes)
     pipeline.to(torch.float32)
     for part, state in zip(parts, weights, strict=True):
         part.load_state_dict(state)
 
 
-def _look(pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int) -> None:
+def _look(
+    pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int, photos: Photos
+) -> None:
     """Write a sheet: source, reference, from noise (20, 8 steps), from the sketch, no control."""
-    crops = draw_crops(77, 0, 24, 128)
+    crops = draw_crops(77, 0, 24, 128, photos)
     rows = [[c.source for c in crops], [c.defective for c in crops]]
     for strength, steps, scale in ((1.0, 20, 1.0), (1.0, 8, 1.0), (0.7, 12, 1.0), (1.0, 20, 0.0)):
         rows.append(_paint(pipeline, crops, strength, steps, scale))

@@ -1,0 +1,1 @@
+"""Evaluation: how faithfully a backend paints what it is asked for."""

@@ -1,0 +1,94 @@
+"""A small classifier of defect classes that has seen sketches only: does the painting obey?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+__all__ = ["Classifier", "train_classifier"]
+
+Image = NDArray[np.uint8]
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """Names the class of a defect from a crop and the same crop of its source."""
+
+    names: tuple[str, ...]
+    network: nn.Module
+
+    def classify(self, crops: Sequence[Image], sources: Sequence[Image]) -> list[str]:
+        """Return the likeliest class of each (S, S, 3) crop."""
+        found: list[str] = []
+        self.network.eval()
+        with torch.no_grad():
+            for at in range(0, len(crops), BATCH):
+                pixels = _stack(crops[at : at + BATCH], sources[at : at + BATCH])
+                found += [self.names[int(n)] for n in self.network(pixels).argmax(1)]
+        return found
+
+
+def _stack(crops: Sequence[Image], sources: Sequence[Image]) -> torch.Tensor:
+    """Return (B, 6, S, S): the crop, and twice what changed in it."""
+    now = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    before = torch.from_numpy(np.stack(sources)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.cat([now, 2 * (now - before)], dim=1)
+
+
+def _network(classes: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    widths = [6, 32, 64, 128, 192]
+    for width_in, width in pairwise(widths):
+        layers += [
+            nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
+    return nn.Sequential(*layers, *pooled, nn.Linear(widths[-1], classes))
+
+
+def train_classifier(
+    crops: Sequence[Image],
+    sources: Sequence[Image],
+    labels: Sequence[str],
+    seed: int,
+    epochs: int = 6,
+    report: Callable[[float], None] = lambda done: None,
+) -> Classifier:
+    """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1."""
+    names = tuple(sorted(set(labels)))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # weights and dropout take no generator
+        network = _network(len(names))
+        rng = np.random.default_rng(seed)
+        targets = torch.tensor([names.index(label) for label in labels])
+        steps = epochs * (len(crops) // BATCH)
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
+        network.train()
+        for step in range(steps):
+            chosen = rng.integers(len(crops), size=BATCH)
+            pixels = _stack([crops[n] for n in chosen], [sources[n] for n in chosen])
+            pixels = torch.rot90(pixels, int(rng.integers(4)), (2, 3))
+            pixels = pixels.flip(3) if rng.random() < 0.5 else pixels
+            loss = F.cross_entropy(
+                network(pixels), targets[torch.from_numpy(chosen)], label_smoothing=0.05
+            )
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+            report((step + 1) / steps)
+    return Classifier(names, network)

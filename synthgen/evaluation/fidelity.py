@@ -1,0 +1,383 @@
+"""Fidelity: does a backend paint what it is asked for, where it is asked, and nothing else?
+
+One loop over a fixed, seeded set of conditions. Each is painted once as configured; some of them,
+the *probes*, also from noise, without the control image, with another class in the prompt, with
+other noise, and with other numbers of steps. One row of scores per condition comes out.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.condition import Conditioner
+from synthgen.control.edges import Control, draw_control
+from synthgen.evaluation.classifier import Classifier, train_classifier
+from synthgen.evaluation.crops import crop_around
+from synthgen.evaluation.scores import (
+    border_ratio,
+    edge_agreement,
+    in_mask_difference,
+    texture_deviation,
+)
+from synthgen.generate import batched
+from synthgen.images import composite, to_rgb8
+from synthgen.plan import DefectClass, draw_plan
+from synthgen.prompts import describe
+from synthgen.quality.measures import fill_fraction
+from synthgen.quality.realised import realise_mask
+from synthgen.sample import Condition, SampleSpec
+from synthgen.seeds import stream
+from synthgen.sources import FolderSources, ProceduralSources, Sources
+
+__all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "RealDefects", "measure_fidelity"]
+
+Image = NDArray[np.uint8]
+STRICT = ConfigDict(extra="forbid")
+DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
+SKETCH_SOURCE_PX = 160
+
+
+@checked(frozen=True, config=STRICT)
+class RealDefects:
+    """Real photos with masks of the same names, to measure the distance to."""
+
+    path: Annotated[str, Field(min_length=1)]
+    masks: Annotated[str, Field(min_length=1)]
+
+
+@checked(frozen=True, config=STRICT)
+class PhotoSet:
+    """Photos of good parts that the model has not learned from."""
+
+    path: Annotated[str, Field(min_length=1)]
+    surface: Annotated[str, Field(min_length=1)]
+    defects: RealDefects | None = None
+
+
+@checked(frozen=True, config=STRICT)
+class FidelitySettings:
+    """What is measured on how much. ``probes`` of the conditions are painted in every way."""
+
+    folder: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=12)] = 500  # on drawn sources
+    photo_count: Annotated[int, Field(ge=0)] = 200  # on photographed ones, over all sets
+    probes: Annotated[int, Field(ge=12)] = 180
+    steps: tuple[int, ...] = (4, 8, 20)
+    lessons: Annotated[int, Field(ge=128)] = 8000  # sketches that the classifier learns from
+    timed: Annotated[int, Field(ge=1)] = 24  # images per timing
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    photos: Mapping[str, PhotoSet] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fidelity:
+    """What was measured. ``rows``: one per condition; ``crops[set][kind]``: what KID compares.
+
+    ``accuracy_on_sketches`` is the classifier's on sketches that it has not seen.
+    ``images_per_s`` by "<init> <steps>".
+    """
+
+    rows: pd.DataFrame
+    crops: Mapping[str, Mapping[str, list[Image]]]
+    accuracy_on_sketches: float
+    images_per_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """One spec and what turns it into a condition."""
+
+    name: str
+    conditioner: Conditioner
+    spec: SampleSpec
+
+
+Report = Callable[[str, int, int], None]  # what, done, of how many
+
+
+def measure_fidelity(
+    settings: FidelitySettings,
+    classes: Mapping[str, DefectClass],
+    sources: ProceduralSources,
+    control: Control,
+    backend: DiffusionBackend,
+    margin_px: int,
+    report: Report,
+) -> Fidelity:
+    """Paint the whole set and score it; ``sources`` are the drawn ones.
+
+    Raises SourceError for photos that cannot be read, PlacementError where none fits.
+    """
+    scenes = _plan_scenes(settings, classes, sources, control, backend, margin_px)
+    classifier, on_sketches = _learn_sketches(settings, classes, control, report)
+    painter = _Painter(settings, classes, control, backend, classifier)
+    every = max(1, len(scenes) // settings.probes)
+    done = 0
+    for batch in batched(enumerate(scenes), settings.batch_size):
+        conditions = [
+            (number, scene.name, scene.conditioner(scene.spec)) for number, scene in batch
+        ]
+        painter.paint([c for _, _, c in conditions], [name for _, name, _ in conditions])
+        probes = [(n, c) for n, _, c in conditions if n % every == 0]
+        if probes:
+            painter.probe([n for n, _ in probes], [c for _, c in probes])
+        done += len(batch)
+        report("painting", done, len(scenes))
+    for kind, crops in _references(settings, classes, sources, control):
+        painter.crops.setdefault(kind, {})["reference"] = crops
+    timed = [scene.conditioner(scene.spec) for scene in scenes[: settings.timed]]
+    speeds = _time(backend, timed, settings, report)
+    return Fidelity(pd.DataFrame(painter.rows), painter.crops, on_sketches, speeds)
+
+
+def _plan_scenes(
+    settings: FidelitySettings,
+    classes: Mapping[str, DefectClass],
+    sources: ProceduralSources,
+    control: Control,
+    backend: DiffusionBackend,
+    margin_px: int,
+) -> list[_Scene]:
+    catalogues: list[tuple[str, Sources, int]] = [(DRAWN, sources, settings.count)]
+    names = sorted(settings.photos)
+    for number, name in enumerate(names):
+        share = settings.photo_count * (number + 1) // len(names)
+        share -= settings.photo_count * number // len(names)
+        photos = settings.photos[name]
+        if share:
+            catalogues.append((name, FolderSources(photos.path, photos.surface), share))
+    scenes = []
+    for name, catalogue, count in catalogues:
+        conditioner = Conditioner(catalogue, classes, control, margin_px, backend.cell_px)
+        plan = draw_plan(catalogue, classes, count, 0.0, {"all": 1.0}, settings.seed)
+        scenes += [_Scene(name, conditioner, spec) for spec in plan]
+    return scenes
+
+
+def _learn_sketches(
+    settings: FidelitySettings,
+    classes: Mapping[str, DefectClass],
+    control: Control,
+    report: Report,
+) -> tuple[Classifier, float]:
+    """Return a classifier of sketches and its accuracy on sketches that it has not seen."""
+    held_out = max(64, settings.lessons // 10)
+    count = settings.lessons + held_out
+    drawn = ProceduralSources(count, (SKETCH_SOURCE_PX,) * 2, seed=settings.seed + 1)
+    conditioner = Conditioner(drawn, classes, control, margin_px=0)
+    crops, befores, labels = [], [], []
+    for spec in draw_plan(drawn, classes, count, 0.0, {"all": 1.0}, settings.seed + 1):
+        condition = conditioner(spec)
+        crops.append(crop_around(condition.sketch, condition.defect_mask))
+        befores.append(crop_around(condition.image, condition.defect_mask))
+        labels.append(str(spec.defect_class))
+        report("sketches to learn from", len(crops), count)
+    last = settings.lessons
+    classifier = train_classifier(
+        crops[:last],
+        befores[:last],
+        labels[:last],
+        settings.seed,
+        report=lambda share: report("learning the sketches", round(share * 100), 100),
+    )
+    found = classifier.classify(crops[last:], befores[last:])
+    right = [one == other for one, other in zip(found, labels[last:], strict=True)]
+    return classifier, float(np.mean(right))
+
+
+class _Painter:
+    """Paints batches in every asked way and keeps the scores, a row per condition."""
+
+    def __init__(
+        self,
+        settings: FidelitySettings,
+        classes: Mapping[str, DefectClass],
+        control: Control,
+        backend: DiffusionBackend,
+        classifier: Classifier,
+    ) -> None:
+        self.settings, self.classes, self.classifier = settings, classes, classifier
+        self.control, self.backend = control, backend
+        self.noise = backend.vary(init="noise")
+        self.free = backend.vary(init="noise", control_scale=0.0)
+        self.rows: list[dict[str, Any]] = []
+        self.crops: dict[str, dict[str, list[Image]]] = {}
+        self._painted: list[Image] = []
+
+    def paint(self, conditions: Sequence[Condition], names: Sequence[str]) -> None:
+        """Paint as configured; start a row for each condition."""
+        self._painted = _finish(self.backend, conditions)
+        self._first = len(self.rows)
+        found = self._classify(conditions, self._painted)
+        for condition, image, name, answer in zip(
+            conditions, self._painted, names, found, strict=True
+        ):
+            mask, repaint = condition.defect_mask, condition.repaint_mask
+            realised = _realise(condition, image)
+            border = border_ratio(condition.image, image, repaint)
+            outside = np.any(image != condition.image, axis=2) & ~repaint
+            texture = texture_deviation(condition.image, image, repaint, realised)
+            self.rows.append(
+                {
+                    "set": name,
+                    "defect_class": condition.spec.defect_class,
+                    "source_id": condition.spec.source_id,
+                    "fill": fill_fraction(realised, mask),
+                    "border_painted": border[0],
+                    "border_source": border[1],
+                    "changed_outside_px": int(outside.sum()),
+                    "answer": answer,
+                    **{f"texture_{key}": value for key, value in texture.items()},
+                }
+            )
+            kept = self.crops.setdefault(name, {})
+            kept.setdefault("painted", []).append(crop_around(image, mask))
+            kept.setdefault("sketch", []).append(crop_around(condition.sketch, mask))
+
+    def probe(self, numbers: Sequence[int], conditions: Sequence[Condition]) -> None:
+        """Paint these conditions of the last batch in the other ways; fill up their rows."""
+        rows = [self.rows[number] for number in numbers]
+        others = [self._with_other_prompt(c) for c in conditions]
+        boxed = [self._with_box(c) for c in conditions]
+        in_box = {"box": _finish(self.noise, boxed), "box_free": _finish(self.free, boxed)}
+        again = [image for c in conditions for image in _finish(self.backend, [c])]
+        reseeded = _finish(self.backend, [_with_other_noise(c) for c in conditions])
+        painted = {"noise": _finish(self.noise, conditions), "free": _finish(self.free, conditions)}
+        for steps in self.settings.steps:
+            variant = self.noise.vary(steps=steps)
+            painted[f"steps_{steps}"] = _finish(variant, conditions)
+        answers = {name: self._classify(conditions, images) for name, images in painted.items()}
+        answers["swapped"] = self._classify(others, _finish(self.noise, others))
+        answers["swapped_free"] = self._classify(others, _finish(self.free, others))
+        for at, (row, condition) in enumerate(zip(rows, conditions, strict=True)):
+            mask = condition.defect_mask
+            first = self._painted[numbers[at] - self._first]
+            row["other_class"] = others[at].spec.defect_class
+            row["same_seed"] = in_mask_difference(first, again[at], mask)
+            row["other_seed"] = in_mask_difference(first, reseeded[at], mask)
+            for name, image in (("sketch", condition.sketch), ("painted", first)):
+                row[f"edges_{name}"] = _edges(condition, image)
+            for name, images in in_box.items():
+                row[f"edges_{name}"] = _edges(boxed[at], images[at])
+            for name, images in painted.items():
+                image = images[at]
+                row[f"edges_{name}"] = _edges(condition, image)
+                row[f"fill_{name}"] = fill_fraction(_realise(condition, image), mask)
+                kept = self.crops[row["set"]].setdefault(name, [])
+                kept.append(crop_around(image, mask))
+            for name, found in answers.items():
+                row[f"answer_{name}"] = found[at]
+
+    def _classify(self, conditions: Sequence[Condition], images: Sequence[Image]) -> list[str]:
+        crops, befores = [], []
+        for condition, image in zip(conditions, images, strict=True):
+            crops.append(crop_around(image, condition.defect_mask))
+            befores.append(crop_around(condition.image, condition.defect_mask))
+        return self.classifier.classify(crops, befores)
+
+    def _with_other_prompt(self, condition: Condition) -> Condition:
+        spec = condition.spec
+        others = sorted(set(self.classes) - {str(spec.defect_class)})
+        name = str(stream(spec.seed, "other class").choice(others))
+        surface = condition.source.surface
+        prompt = describe(self.classes[name].noun, spec.severity, surface)
+        return replace(condition, spec=replace(spec, defect_class=name, prompt=prompt))
+
+    def _with_box(self, condition: Condition) -> Condition:
+        """Return the condition with a box to repaint, which says nothing of the shape in it."""
+        rows, columns = np.nonzero(condition.repaint_mask)
+        box = np.zeros_like(condition.repaint_mask)
+        box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+        control = draw_control(
+            self.control, condition.image, condition.sketch, condition.defect_mask, box
+        )
+        return replace(condition, repaint_mask=box, control_image=control)
+
+
+def _edges(condition: Condition, image: Image) -> float:
+    return edge_agreement(condition.control_image, condition.image, image, condition.repaint_mask)
+
+
+def _with_other_noise(condition: Condition) -> Condition:
+    return replace(condition, spec=replace(condition.spec, seed=condition.spec.seed ^ 1))
+
+
+def _finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Image]:
+    """Return the finished 8-bit images, the repaint mask's outside untouched."""
+    return [
+        composite(c.image, (0, 255), c.image, painted, c.repaint_mask).astype(np.uint8)
+        for c, painted in zip(conditions, backend.paint(conditions), strict=True)
+    ]
+
+
+def _realise(condition: Condition, image: Image) -> NDArray[np.bool_]:
+    return realise_mask(condition.image, image, condition.repaint_mask, condition.label_close_px)
+
+
+def _references(
+    settings: FidelitySettings,
+    classes: Mapping[str, DefectClass],
+    sources: ProceduralSources,
+    control: Control,
+) -> Iterator[tuple[str, list[Image]]]:
+    """Yield, per set, crops of what is to be resembled: renders with grain, or real defects."""
+    seed = settings.seed + 2
+    drawn = ProceduralSources(settings.count, sources.size_hw, seed=seed)
+    conditioner = Conditioner(drawn, classes, control, detail=True)
+    plan = draw_plan(drawn, classes, settings.count, 0.0, {"all": 1.0}, seed)
+    crops = []
+    for spec in plan:
+        condition = conditioner(spec)
+        crops.append(crop_around(condition.sketch, condition.defect_mask))
+    yield DRAWN, crops
+    for name, photos in sorted(settings.photos.items()):
+        if photos.defects is not None:
+            yield name, _real_crops(photos.defects, photos.surface)
+
+
+def _real_crops(defects: RealDefects, surface: str) -> list[Image]:
+    """Return a crop around the defect of each photo that has a mask."""
+    catalogue = FolderSources(defects.path, surface, legal=defects.masks)
+    crops = []
+    for entry in catalogue.entries:
+        source = catalogue.read(entry.source_id)
+        mask = catalogue.region(source)
+        if mask is not None and mask.any() and not mask.all():
+            crops.append(crop_around(to_rgb8(source.pixels, source.window), mask))
+    return crops
+
+
+def _time(
+    backend: DiffusionBackend,
+    conditions: Sequence[Condition],
+    settings: FidelitySettings,
+    report: Report,
+) -> dict[str, float]:
+    """Return images a second, the median of three rounds, in batches, after one to warm up."""
+    variants = {f"{backend.init} {backend.steps}": backend} | {
+        f"noise {steps}": backend.vary(init="noise", steps=steps) for steps in settings.steps
+    }
+    speeds = {}
+    for number, (name, variant) in enumerate(variants.items(), start=1):
+        variant.paint(conditions[:1])
+        rounds = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            for batch in batched(conditions, settings.batch_size):
+                variant.paint(batch)
+            rounds.append(len(conditions) / (time.perf_counter() - begun))
+        speeds[name] = statistics.median(rounds)
+        report("timing", number, len(variants))
+    return speeds

@@ -1,0 +1,340 @@
+"""Fidelity for people: the table with its bars, the sheets to look at, the model card's part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.errors import ModelError
+from synthgen.evaluation.distance import EXTRACTOR, kernel_distance
+from synthgen.evaluation.fidelity import DRAWN, Fidelity, FidelitySettings
+from synthgen.files import write_whole
+from synthgen.training.card import processor_name
+
+__all__ = [
+    "GROUPS",
+    "Score",
+    "collect_fidelity_facts",
+    "draw_sheet",
+    "score_fidelity",
+    "summarise_scores",
+    "write_card_part",
+    "write_fidelity",
+]
+
+GROUPS = {
+    "lines": ("crack", "fibre", "scratch"),
+    "areas": ("abrasion", "burn", "corrosion", "inclusion", "stain"),
+    "hollows": ("chip", "dent", "pit", "spatter"),
+}
+EDGES = ("box", "box_free", "noise", "free", "painted", "sketch")
+BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One line of the table. ``least``/``most``: the bar, None where there is none."""
+
+    name: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        if self.least is None and self.most is None:
+            return None
+        above = self.least is None or self.value >= self.least
+        return bool(above and (self.most is None or self.value <= self.most))
+
+
+def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
+    """Return every score, in the order of the table."""
+    rows = fidelity.rows
+    probes = rows[rows["answer_noise"].notna()]
+    drawn, photos = rows[rows["set"] == DRAWN], rows[rows["set"] != DRAWN]
+    scores = [
+        Score("visible", _visible(rows["fill"]), least=0.9, note=f"first try, n = {len(rows)}"),
+        Score("visible, drawn sources", _visible(drawn["fill"])),
+    ]
+    if len(photos):
+        scores.append(Score("visible, photographs", _visible(photos["fill"])))
+    scores += [
+        Score("visible, from noise", _visible(probes["fill_noise"]), note=f"n = {len(probes)}"),
+        Score(
+            "clean edge",
+            float(rows["border_painted"].mean() / rows["border_source"].mean()),
+            most=1.15,
+            note="step across the repaint border over the source's",
+        ),
+        Score(
+            "clean edge, 95th percentile",
+            float((rows["border_painted"] / rows["border_source"]).quantile(0.95)),
+        ),
+        Score("pixels changed outside", float(rows["changed_outside_px"].sum()), most=0),
+    ]
+    for key in ("mean", "std", "gradient"):
+        off = rows[f"texture_{key}"].dropna()
+        within = (off <= 0.1).mean()
+        scores.append(
+            Score(
+                f"texture kept, {key}",
+                float(off.mean()),
+                most=0.1,
+                note=f"mean deviation; {within:.0%} of the images within 10 %",
+            )
+        )
+    edges = {name: float(probes[f"edges_{name}"].mean()) for name in EDGES}
+    scores += [
+        Score(
+            "edge control, F1",
+            edges["box"],
+            least=0.55,
+            note="from noise in the defect's box, scale 1",
+        ),
+        Score("edge control, F1 at scale 0", edges["box_free"]),
+        Score("edge control, ratio", edges["box"] / max(edges["box_free"], 1e-9), least=1.8),
+        Score("edge control in the usual mask, F1", edges["noise"], note="from noise, scale 1"),
+        Score(
+            "edge control in the usual mask, F1 at scale 0",
+            edges["free"],
+            note="the mask itself says the shape",
+        ),
+        Score("edge control as configured, F1", edges["painted"]),
+        Score(
+            "edge control, F1 of the sketches",
+            edges["sketch"],
+            note="Canny of the sketch itself: what the measure can reach",
+        ),
+        Score(
+            "class control",
+            _accuracy(rows, "answer"),
+            least=0.8,
+            note="as configured; a classifier that saw sketches only",
+        ),
+        Score("class control, from noise", _accuracy(probes, "answer_noise")),
+        Score("class control, sketches held out", fidelity.accuracy_on_sketches),
+        Score(
+            "other prompt, same mask: answer changes",
+            _changed(probes, "answer_free", "answer_swapped_free"),
+            least=0.5,
+            note="from noise, without control image",
+        ),
+        Score(
+            "other prompt, same mask and edges: answer changes",
+            _changed(probes, "answer_noise", "answer_swapped"),
+        ),
+        Score("diversity, other seed", float(probes["other_seed"].mean()), note="grey levels"),
+        Score("diversity, same seed", float(probes["same_seed"].mean()), note="another batch"),
+        Score(
+            "diversity, ratio",
+            float(probes["other_seed"].mean() / max(probes["same_seed"].mean(), 0.01)),
+            least=3,
+        ),
+    ]
+    return scores + _distances(fidelity) + _few_steps(fidelity, probes, settings)
+
+
+def _visible(fill: pd.Series) -> float:
+    return float((fill >= 0.5).mean())
+
+
+def _accuracy(rows: pd.DataFrame, column: str) -> float:
+    return float((rows[column] == rows["defect_class"]).mean())
+
+
+def _changed(probes: pd.DataFrame, before: str, after: str) -> float:
+    return float((probes[before] != probes[after]).mean())
+
+
+def _distances(fidelity: Fidelity) -> list[Score]:
+    scores = []
+    for name, kinds in fidelity.crops.items():
+        reference = kinds.get("reference")
+        if reference is None or len(reference) < 20 or len(kinds["painted"]) < 20:
+            continue
+        what = "renders" if name == DRAWN else f"real defects of {name}"
+        for kind in ("painted", "sketch"):
+            value, spread = kernel_distance(reference, kinds[kind])
+            note = f"n = {len(kinds[kind])} against {len(reference)}, ± {spread:.3f}"
+            scores.append(Score(f"KID to {what}, {kind}", value, note=note))
+    return scores
+
+
+def _few_steps(fidelity: Fidelity, probes: pd.DataFrame, settings: FidelitySettings) -> list[Score]:
+    scores = []
+    crops = fidelity.crops[DRAWN]
+    for steps in settings.steps:
+        key = f"steps_{steps}"
+        scores += [
+            Score(f"{steps} steps from noise: visible", _visible(probes[f"fill_{key}"])),
+            Score(f"{steps} steps from noise: class", _accuracy(probes, f"answer_{key}")),
+            Score(f"{steps} steps from noise: edges F1", float(probes[f"edges_{key}"].mean())),
+        ]
+        if min(len(crops.get(key, [])), len(crops["reference"])) >= 20:
+            value, spread = kernel_distance(crops["reference"], crops[key])
+            note = f"n = {len(crops[key])}, ± {spread:.3f}"
+            scores.append(Score(f"{steps} steps from noise: KID to renders", value, note=note))
+    for name, speed in fidelity.images_per_s.items():
+        scores.append(Score(f"images/s, {name} steps", speed))
+    return scores
+
+
+def write_fidelity(
+    folder: Path, fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]
+) -> Path:
+    """Write the page (which is returned), ``fidelity.json``, ``rows.parquet`` and the sheets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "rows.parquet", lambda path: fidelity.rows.to_parquet(path))
+    record = {
+        "facts": dict(facts),
+        "extractor": EXTRACTOR,
+        "scores": [asdict(score) | {"is_met": score.is_met} for score in scores],
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / "fidelity.json", lambda path: path.write_text(text, encoding="utf-8"))
+    for group, names in GROUPS.items():
+        cells = _cells(fidelity, names)
+        if cells:
+            _write_jpeg(folder / f"samples-{group}.jpg", draw_sheet(cells))
+    page = folder / "fidelity.md"
+    lines = _page(fidelity, scores, facts)
+    write_whole(page, lambda path: path.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    return page
+
+
+def _write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    write_whole(path, lambda beside: beside.write_bytes(data.tobytes()))
+
+
+def _cells(fidelity: Fidelity, names: Sequence[str]) -> list[NDArray[np.uint8]]:
+    """Return the first painted crops on drawn sources of these classes, none left out."""
+    drawn = fidelity.rows[fidelity.rows["set"] == DRAWN]
+    crops = fidelity.crops[DRAWN]["painted"]
+    chosen = [n for n, name in enumerate(drawn["defect_class"]) if name in names]
+    return [crops[n] for n in chosen]
+
+
+def draw_sheet(
+    cells: Sequence[NDArray[np.uint8]], rows: int = 8, columns: int = 12
+) -> NDArray[np.uint8]:
+    """Return one picture of the first ``rows * columns`` cells, 2 px apart."""
+    framed = [np.pad(c, ((1, 1), (1, 1), (0, 0)), constant_values=255) for c in cells]
+    framed = framed[: rows * columns]
+    framed += [np.full_like(framed[0], 255)] * (-len(framed) % columns)
+    lines = [np.hstack(framed[at : at + columns]) for at in range(0, len(framed), columns)]
+    return np.vstack(lines)
+
+
+def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]) -> list[str]:
+    return [
+        "# Fidelity",
+        "",
+        *(f"{key}: {value}  " for key, value in facts.items()),
+        "",
+        *_table(scores),
+        "",
+        "By class, as configured:",
+        "",
+        *_by_class(fidelity.rows),
+        "",
+        *(f"![{g}](samples-{g}.jpg)" for g in GROUPS if _cells(fidelity, GROUPS[g])),
+    ]
+
+
+def _table(scores: Sequence[Score]) -> list[str]:
+    """Return the scores as lines of a Markdown table."""
+    lines = ["| score | value | bar | | |", "|---|---|---|---|---|"]
+    for score in scores:
+        bar = "" if score.least is None else f">= {score.least:g}"
+        bar = bar if score.most is None else f"<= {score.most:g}"
+        met = {None: "", True: "met", False: "**missed**"}[score.is_met]
+        lines.append(f"| {score.name} | {score.value:.3g} | {bar} | {met} | {score.note} |")
+    return lines
+
+
+def _by_class(rows: pd.DataFrame) -> list[str]:
+    lines = [
+        "| class | n | visible | class control | from noise | edges F1 from noise |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, part in rows.groupby("defect_class"):
+        probes = part[part["answer_noise"].notna()]
+        cells = [
+            f"{_visible(part['fill']):.2f}",
+            f"{_accuracy(part, 'answer'):.2f}",
+            f"{_accuracy(probes, 'answer_noise'):.2f}" if len(probes) else "",
+            f"{probes['edges_noise'].mean():.2f}" if len(probes) else "",
+        ]
+        lines.append(f"| {name} | {len(part)} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, Any]) -> None:
+    """Put the table into the model's card, in place of the one that is there."""
+    card = model / "README.md"
+    if not card.is_file():
+        raise ModelError(f"{model} has no README.md to put the scores in; give a model with a card")
+    text = card.read_text(encoding="utf-8")
+    if BEGIN in text and END in text:
+        head, rest = text.split(BEGIN, 1)
+        text = head.rstrip() + "\n" + rest.split(END, 1)[1]
+    said = ", ".join(f"{key} {value}" for key, value in facts.items())
+    part = [
+        "",
+        BEGIN,
+        "## Measured",
+        "",
+        f"By `synthgen evaluate fidelity`: {said}. KID: {EXTRACTOR}.",
+        "",
+        *_table(scores),
+        "",
+        END,
+        "",
+    ]
+    whole = text.rstrip() + "\n" + "\n".join(part)
+    write_whole(card, lambda path: path.write_text(whole, encoding="utf-8"))
+
+
+def collect_fidelity_facts(backend: DiffusionBackend, settings: FidelitySettings) -> dict[str, Any]:
+    """Return what the scores depend on, in words."""
+    device = backend.device_name()
+    return {
+        "checkpoint": backend.checkpoint.replace(str(backend.folder), backend.folder.name),
+        "seed": settings.seed,
+        "drawn sources": settings.count,
+        "photographs": settings.photo_count if settings.photos else 0,
+        "probes": settings.probes,
+        "sets": ", ".join([DRAWN, *sorted(settings.photos)]),
+        "configured": f"init {backend.init}, strength {backend.strength:g}, {backend.steps} steps, "
+        f"guidance {backend.guidance:g}, {backend.dtype}",
+        "machine": device
+        if device != "cpu"
+        else f"{processor_name()}, {torch.get_num_threads()} threads",
+    }
+
+
+def summarise_scores(scores: Sequence[Score]) -> Table:
+    """Return the scores that have a bar as a table for the terminal."""
+    table = Table(title="Fidelity", title_justify="left")
+    for column in ("score", "value", "bar", ""):
+        table.add_column(column)
+    for score in scores:
+        if score.is_met is not None:
+            bar = f">= {score.least:g}" if score.least is not None else f"<= {score.most:g}"
+            verdict = "[green]met[/green]" if score.is_met else "[red]missed[/red]"
+            table.add_row(score.name, f"{score.value:.3g}", bar, verdict)
+    return table

@@ -1,0 +1,114 @@
+"""`synthgen evaluate fidelity`, small, on a tiny untrained model: every part of it runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.checkpoints import save_tiny_patch_model
+
+SMALL = [
+    "evaluate.count=24",
+    "evaluate.photo_count=6",
+    "evaluate.probes=12",
+    "evaluate.lessons=128",
+    "evaluate.timed=1",
+    "evaluate.steps=[2]",
+    "backend.steps=2",
+    "source.size_hw=[128,128]",
+]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "synthgen", "evaluate", "fidelity", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("fidelity")
+    model = save_tiny_patch_model(root / "model")
+    (model / "README.md").write_text("# A model\n")
+    rng = np.random.default_rng(0)
+    for name in ("good", "defects", "masks"):
+        (root / name).mkdir()
+    for number in range(21):
+        photo = rng.normal(120, 6, (110, 120)).clip(0, 255).astype(np.uint8)
+        mask = np.zeros((110, 120), np.uint8)
+        mask[40:50, 30 + number : 44 + number] = 255
+        if number < 3:
+            cv2.imwrite(str(root / "good" / f"{number}.png"), photo)
+        photo[mask > 0] = 30
+        cv2.imwrite(str(root / "defects" / f"{number}.png"), photo)
+        cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
+    defects = f"defects: {{path: {root / 'defects'}, masks: {root / 'masks'}}}"
+    photos = f"+evaluate.photos.tile={{path: {root / 'good'}, surface: tile, {defects}}}"
+    out = root / "out"
+    done = run(
+        *SMALL,
+        photos,
+        f"evaluate.folder={out}",
+        f"backend.checkpoint={model}",
+        "evaluate.card=true",
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(out / "fidelity.md") in done.stdout.replace("\n", "")
+    return out, model
+
+
+def test_every_score_is_there_with_its_bar(folders) -> None:
+    out, _ = folders
+    record = json.loads((out / "fidelity.json").read_text(encoding="utf-8"))
+    scores = {score["name"]: score for score in record["scores"]}
+    bars = {
+        "visible": 0.9,
+        "edge control, F1": 0.55,
+        "edge control, ratio": 1.8,
+        "class control": 0.8,
+        "diversity, ratio": 3,
+    }
+    assert {name: scores[name]["least"] for name in bars} == bars
+    assert scores["clean edge"]["most"] == 1.15
+    assert scores["pixels changed outside"]["value"] == 0
+    assert scores["diversity, ratio"]["is_met"]  # even noise differs by its seed
+    assert scores["2 steps from noise: visible"]["value"] >= 0
+    assert scores["images/s, noise 2 steps"]["value"] > 0
+    assert not scores["class control, from noise"]["is_met"]
+    assert record["facts"]["sets"] == "drawn, tile"
+
+
+def test_there_is_a_row_for_each_image_and_a_table_in_the_card(folders) -> None:
+    out, model = folders
+    rows = pd.read_parquet(out / "rows.parquet")
+    assert rows["set"].value_counts().to_dict() == {"drawn": 24, "tile": 6}
+    assert rows["answer_noise"].notna().sum() >= 12
+    assert (
+        rows["other_class"].dropna() != rows.loc[rows["other_class"].notna(), "defect_class"]
+    ).all()
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "## Measured" in card
+    assert str(model.parent) not in card
+
+
+def test_sheets_show_every_group(folders) -> None:
+    out, _ = folders
+    for group in ("lines", "areas", "hollows"):
+        assert cv2.imread(str(out / f"samples-{group}.jpg")).shape[1] == 12 * 98
+
+
+def test_it_says_what_is_wrong(tmp_path) -> None:
+    done = run(f"evaluate.folder={tmp_path}", "backend=sketch")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        "synthgen: evaluate fidelity needs a diffusion backend, e.g. backend=embedded"
+    )
+    done = run("evaluate.count=24")
+    assert done.returncode == 2
+    assert "evaluate.folder must be given, e.g. synthgen evaluate fidelity" in done.stderr
