@@ -24,6 +24,7 @@ def main(config: DictConfig) -> None:
     from synthgen.errors import ConfigError
     from synthgen.evaluation import fidelity_report as report
     from synthgen.evaluation.fidelity import FidelitySettings, measure_fidelity
+    from synthgen.evaluation.score import summarise_scores
     from synthgen.runs.progress import TaskProgress
     from synthgen.setup import MaskSettings, build_classes
 
@@ -45,7 +46,7 @@ def main(config: DictConfig) -> None:
     page = report.write_fidelity(Path(settings.folder), fidelity, scores, facts)
     if is_for_card:
         report.write_card_part(backend.folder, scores, facts)
-    show(report.summarise_scores(scores))
+    show(summarise_scores("Fidelity", scores))
     show(f"the whole table and the samples: {page}")
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.geometry import mask_to_box
-from synthgen.quality.measures import measure_mask
+from synthgen.quality.measures import View, measure_mask
 from synthgen.sample import Annotation, Candidate
 
 __all__ = ["annotate"]
 
 
-def annotate(candidate: Candidate) -> tuple[Annotation, ...]:
+def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
     """Return the defects that are visible; each changed pixel belongs to the nearest asked one."""
     condition, spec = candidate.condition, candidate.condition.spec
     if spec.defect_class is None or not candidate.realised_mask.any():
@@ -33,7 +33,7 @@ def annotate(candidate: Candidate) -> tuple[Annotation, ...]:
                 mask,
                 int(mask.sum()),
                 mask_to_box(mask),
-                measure_mask(candidate, mask, asked),
+                measure_mask(view.of(mask, asked)),
             )
         )
     return tuple(annotations)

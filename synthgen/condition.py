@@ -14,7 +14,7 @@ from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_rgb8
 from synthgen.placement import place
 from synthgen.plan import DefectClass
-from synthgen.sample import Condition, SampleSpec, SourceImage
+from synthgen.sample import Condition, SampleSpec
 from synthgen.seeds import rng_for
 from synthgen.sources import Sources
 
@@ -47,10 +47,11 @@ class Conditioner:
         source = self.sources.read(spec.source_id)
         image = to_rgb8(source.pixels, source.window)
         instance_map = np.zeros(source.size_hw, np.uint8)
-        sketch, close_px = image, 0
+        sketch, close_px, allowed = image, 0, None
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
-            sketch, instance_map = self._draw_defects(spec, kind, source, image)
+            allowed = self.sources.region(source)
+            sketch, instance_map = self._draw_defects(spec, kind, allowed, image)
             close_px = kind.close_px
         defect_mask = instance_map > 0
         repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
@@ -64,16 +65,20 @@ class Conditioner:
             instance_map,
             sketch,
             control,
+            allowed,
             close_px,
         )
 
     def _draw_defects(
-        self, spec: SampleSpec, kind: DefectClass, source: SourceImage, image: NDArray[np.uint8]
+        self,
+        spec: SampleSpec,
+        kind: DefectClass,
+        allowed: NDArray[np.bool_] | None,
+        image: NDArray[np.uint8],
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        region = self.sources.region(source)
-        free = np.ones(source.size_hw, bool) if region is None else region.copy()
+        free = np.ones(image.shape[:2], bool) if allowed is None else allowed.copy()
         light_deg = float(rng_for(spec, "light").uniform(0, 360))
-        sketch, instance_map = image, np.zeros(source.size_hw, np.uint8)
+        sketch, instance_map = image, np.zeros(image.shape[:2], np.uint8)
         for number in range(1, spec.instances + 1):
             rng = rng_for(spec, f"defect {number}")
             try:

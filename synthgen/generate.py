@@ -16,7 +16,7 @@ from synthgen.backends.backend import Backend
 from synthgen.errors import PlacementError, SourceError
 from synthgen.images import composite, to_rgb8
 from synthgen.quality.limits import Limits, reasons_to_reject
-from synthgen.quality.measures import measure
+from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
 from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, Status
 
@@ -74,9 +74,10 @@ def _generate_batch(specs: Sequence[SampleSpec], stages: Stages) -> Iterator[Sam
     for condition, image in zip(conditions, images, strict=True):
         begun = time.perf_counter()
         candidate = _compose(condition, image)
-        measurements = measure(candidate)
+        view = view_change(candidate)
+        measurements = measure(candidate, view)
         reasons = reasons_to_reject(measurements, stages.limits)
-        annotations = annotate(candidate)
+        annotations = annotate(candidate, view)
         yield Sample(
             candidate,
             measurements,
@@ -98,7 +99,11 @@ def _compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
     )
     image = to_rgb8(pixels, source.window)
     realised = realise_mask(
-        condition.image, image, condition.repaint_mask, condition.label_close_px
+        condition.image,
+        image,
+        condition.repaint_mask,
+        condition.defect_mask,
+        condition.label_close_px,
     )
     return Candidate(condition, pixels, image, realised)
 

@@ -12,7 +12,15 @@ from pycocotools import mask as coco_mask
 
 from synthgen.sample import BoxXYWH
 
-__all__ = ["grow_mask", "grow_to_cells", "mask_to_box", "mask_to_rle", "rle_to_mask", "union_box"]
+__all__ = [
+    "grow_mask",
+    "grow_to_cells",
+    "mask_to_box",
+    "mask_to_rle",
+    "mask_window",
+    "rle_to_mask",
+    "union_box",
+]
 
 Mask = NDArray[np.bool_]
 
@@ -66,6 +74,21 @@ def grow_mask(mask: Mask, margin_px: int) -> Mask:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def mask_window(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Return the (rows, columns) that hold the mask and ``margin_px`` around, inside the image.
+
+    >>> mask_window(np.eye(5, dtype=bool), 1)
+    (slice(0, 5, None), slice(0, 5, None))
+    """
+    spans = []
+    for axis in (1, 0):
+        used = np.flatnonzero(mask.any(axis=axis))
+        first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+        length = mask.shape[1 - axis]
+        spans.append(slice(max(0, first - margin_px), min(length, last + margin_px)))
+    return spans[0], spans[1]
 
 
 def grow_to_cells(mask: Mask, cell_px: int) -> Mask:

@@ -101,6 +101,7 @@ class Condition:
     instance_map: NDArray[np.uint8]  # 0 = good, 1.. = the defect this pixel belongs to
     sketch: NDArray[np.uint8]  # a coarse painting of the defect on the source
     control_image: NDArray[np.uint8]  # edges of the part outside, of the defect inside
+    allowed: NDArray[np.bool_] | None = None  # where a defect may lie; None = everywhere
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
 
     def __post_init__(self) -> None:

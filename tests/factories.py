@@ -9,7 +9,7 @@ import numpy as np
 from synthgen.annotate import annotate
 from synthgen.control.edges import combine_edges
 from synthgen.geometry import grow_mask
-from synthgen.quality.measures import measure
+from synthgen.quality.measures import measure, view_change
 from synthgen.runs.folder import RunFolder, open_run
 from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, SourceImage
 from tests.samples import make_spec
@@ -72,7 +72,8 @@ def make_sample(case: str, index: int) -> Sample:
     candidate = Candidate(condition, finished, finished, mask)
     reasons = ("leak_fraction 0.9 is above <b>0.3</b>",) if case == "rejected" else ()
     seconds = {"condition": 0.01, "paint": 0.5, "inspect": 0.02}
-    return Sample(candidate, measure(candidate), reasons, annotate(candidate), seconds)
+    view = view_change(candidate)
+    return Sample(candidate, measure(candidate, view), reasons, annotate(candidate, view), seconds)
 
 
 def make_run(root: Path) -> RunFolder:

@@ -323,7 +323,13 @@ def _finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[
 
 
 def _realise(condition: Condition, image: Image) -> NDArray[np.bool_]:
-    return realise_mask(condition.image, image, condition.repaint_mask, condition.label_close_px)
+    return realise_mask(
+        condition.image,
+        image,
+        condition.repaint_mask,
+        condition.defect_mask,
+        condition.label_close_px,
+    )
 
 
 def _references(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,20 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ModelError
 from synthgen.evaluation.distance import EXTRACTOR, kernel_distance
 from synthgen.evaluation.fidelity import DRAWN, Fidelity, FidelitySettings
+from synthgen.evaluation.score import Score, tabulate_scores
 from synthgen.files import write_whole
 from synthgen.training.card import processor_name
 
 __all__ = [
     "GROUPS",
-    "Score",
     "collect_fidelity_facts",
     "draw_sheet",
     "score_fidelity",
-    "summarise_scores",
     "write_card_part",
     "write_fidelity",
 ]
@@ -40,24 +38,6 @@ GROUPS = {
 }
 EDGES = ("box", "box_free", "noise", "free", "painted", "sketch")
 BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One line of the table. ``least``/``most``: the bar, None where there is none."""
-
-    name: str
-    value: float
-    least: float | None = None
-    most: float | None = None
-    note: str = ""
-
-    @property
-    def is_met(self) -> bool | None:
-        if self.least is None and self.most is None:
-            return None
-        above = self.least is None or self.value >= self.least
-        return bool(above and (self.most is None or self.value <= self.most))
 
 
 def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
@@ -245,7 +225,7 @@ def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any])
         "",
         *(f"{key}: {value}  " for key, value in facts.items()),
         "",
-        *_table(scores),
+        *tabulate_scores(scores),
         "",
         "By class, as configured:",
         "",
@@ -253,17 +233,6 @@ def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any])
         "",
         *(f"![{g}](samples-{g}.jpg)" for g in GROUPS if _cells(fidelity, GROUPS[g])),
     ]
-
-
-def _table(scores: Sequence[Score]) -> list[str]:
-    """Return the scores as lines of a Markdown table."""
-    lines = ["| score | value | bar | | |", "|---|---|---|---|---|"]
-    for score in scores:
-        bar = "" if score.least is None else f">= {score.least:g}"
-        bar = bar if score.most is None else f"<= {score.most:g}"
-        met = {None: "", True: "met", False: "**missed**"}[score.is_met]
-        lines.append(f"| {score.name} | {score.value:.3g} | {bar} | {met} | {score.note} |")
-    return lines
 
 
 def _by_class(rows: pd.DataFrame) -> list[str]:
@@ -300,7 +269,7 @@ def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, An
         "",
         f"By `synthgen evaluate fidelity`: {said}. KID: {EXTRACTOR}.",
         "",
-        *_table(scores),
+        *tabulate_scores(scores),
         "",
         END,
         "",
@@ -325,16 +294,3 @@ def collect_fidelity_facts(backend: DiffusionBackend, settings: FidelitySettings
         if device != "cpu"
         else f"{processor_name()}, {torch.get_num_threads()} threads",
     }
-
-
-def summarise_scores(scores: Sequence[Score]) -> Table:
-    """Return the scores that have a bar as a table for the terminal."""
-    table = Table(title="Fidelity", title_justify="left")
-    for column in ("score", "value", "bar", ""):
-        table.add_column(column)
-    for score in scores:
-        if score.is_met is not None:
-            bar = f">= {score.least:g}" if score.least is not None else f"<= {score.most:g}"
-            verdict = "[green]met[/green]" if score.is_met else "[red]missed[/red]"
-            table.add_row(score.name, f"{score.value:.3g}", bar, verdict)
-    return table

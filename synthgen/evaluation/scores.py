@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from synthgen.control.edges import canny_edges
 from synthgen.geometry import grow_mask
 from synthgen.quality.measures import border_step
+from synthgen.quality.realised import to_lab
 
 __all__ = ["border_ratio", "edge_agreement", "in_mask_difference", "texture_deviation"]
 
@@ -44,7 +45,7 @@ def edge_agreement(
 
 def border_ratio(source: Image, painted: Image, repaint_mask: Mask) -> tuple[float, float]:
     """Return the mean CIELAB step across the repaint border: painted, and in the source."""
-    return border_step(painted, repaint_mask), border_step(source, repaint_mask)
+    return border_step(to_lab(painted), repaint_mask), border_step(to_lab(source), repaint_mask)
 
 
 def texture_deviation(

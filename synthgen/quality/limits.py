@@ -15,11 +15,14 @@ MEASURED = (
     "area_px",
     "change_delta_e",
     "changed_outside_px",
+    "clipped_fraction",
     "contrast_delta_e",
     "fill_fraction",
     "leak_fraction",
+    "off_object_fraction",
     "seam_delta_e",
     "sharpness_ratio",
+    "size_ratio",
 )
 
 

@@ -2,34 +2,88 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.geometry import grow_mask
-from synthgen.quality.realised import delta_e, to_lab
+from synthgen.geometry import grow_mask, mask_window
+from synthgen.quality.realised import to_lab
 from synthgen.sample import Candidate, Measurement
 
 __all__ = [
+    "View",
     "border_step",
+    "clipped_fraction",
     "fill_fraction",
     "leak_fraction",
     "measure",
     "measure_mask",
+    "off_object_fraction",
     "ring_contrast",
     "seam_step",
+    "sharpness_ratio",
+    "size_ratio",
+    "view_change",
 ]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Lab = NDArray[np.float32]
 
 LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
 RING_PX = 6
+WINDOW_PX = 16
 
 
-def fill_fraction(realised: NDArray[np.bool_], asked: NDArray[np.bool_]) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The part of a Candidate that its measures look at: the repaint mask and 16 px around.
+
+    Images (h, w, 3) uint8 RGB and their CIELAB, masks (h, w) bool. ``allowed``: where a defect may
+    lie, None = everywhere.
+    """
+
+    source: Image
+    finished: Image
+    source_lab: Lab
+    finished_lab: Lab
+    asked: Mask
+    repaint: Mask
+    realised: Mask
+    allowed: Mask | None
+    window: tuple[slice, slice]  # rows and columns of the image
+
+    def of(self, realised: Mask, asked: Mask) -> View:
+        """Return the same view of one defect among several, its masks given (H, W)."""
+        return replace(self, realised=realised[self.window], asked=asked[self.window])
+
+
+def view_change(candidate: Candidate) -> View:
+    """Return what the measures of a candidate look at."""
+    condition = candidate.condition
+    window = mask_window(condition.repaint_mask, WINDOW_PX)
+    source, finished = condition.image[window], candidate.image[window]
+    return View(
+        source,
+        finished,
+        to_lab(source),
+        to_lab(finished),
+        condition.defect_mask[window],
+        condition.repaint_mask[window],
+        candidate.realised_mask[window],
+        None if condition.allowed is None else condition.allowed[window],
+        window,
+    )
+
+
+def fill_fraction(realised: Mask, asked: Mask) -> float:
     """Return the share of the asked mask that really changed, 0..1; NaN where none was asked."""
     return float(realised[asked].mean()) if asked.any() else float("nan")
 
 
-def leak_fraction(realised: NDArray[np.bool_], asked: NDArray[np.bool_]) -> float:
+def leak_fraction(realised: Mask, asked: Mask) -> float:
     """Return the share of the change that lies more than 2 px outside the asked mask, 0..1."""
     if not realised.any():
         return float("nan")
@@ -37,7 +91,19 @@ def leak_fraction(realised: NDArray[np.bool_], asked: NDArray[np.bool_]) -> floa
     return float((realised & ~near).sum() / realised.sum())
 
 
-def ring_contrast(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+def size_ratio(realised: Mask, asked: Mask) -> float:
+    """Return the label's area over the asked one's; NaN where none was asked."""
+    return float(realised.sum() / asked.sum()) if asked.any() else float("nan")
+
+
+def off_object_fraction(realised: Mask, allowed: Mask | None) -> float:
+    """Return the share of the label that lies where no defect may, 0..1; NaN without a rule."""
+    if allowed is None or not realised.any():
+        return float("nan")
+    return float((~allowed[realised]).mean())
+
+
+def ring_contrast(lab: Lab, mask: Mask) -> float:
     """Return how much more the mask's pixels differ from the ring's colour than the ring's do.
 
     Mean CIELAB difference (CIE 1976) to the median colour of a 6 px ring around the mask, less the
@@ -47,74 +113,83 @@ def ring_contrast(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
     ring = grow_mask(near, RING_PX) & ~near
     if not mask.any() or not ring.any():
         return float("nan")
-    lab = to_lab(image)
     middle = np.median(lab[ring], axis=0)
     inside = np.linalg.norm(lab[mask] - middle, axis=1).mean()
     return float(inside - np.linalg.norm(lab[ring] - middle, axis=1).mean())
 
 
-def seam_step(
-    source: NDArray[np.uint8], finished: NDArray[np.uint8], repaint_mask: NDArray[np.bool_]
-) -> float:
+def seam_step(source_lab: Lab, finished_lab: Lab, repaint_mask: Mask) -> float:
     """Return the mean CIELAB step across the repaint border, less the same step in the source."""
     if not repaint_mask.any() or repaint_mask.all():
         return float("nan")
-    return border_step(finished, repaint_mask) - border_step(source, repaint_mask)
+    return border_step(finished_lab, repaint_mask) - border_step(source_lab, repaint_mask)
 
 
-def border_step(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+def border_step(lab: Lab, mask: Mask) -> float:
     """Return the mean CIELAB difference of neighbours on the two sides of the mask's border."""
-    lab = to_lab(image)
     down = mask[1:] != mask[:-1]
     across = mask[:, 1:] != mask[:, :-1]
-    steps = np.concatenate(
-        [
-            np.linalg.norm(lab[1:] - lab[:-1], axis=2)[down],
-            np.linalg.norm(lab[:, 1:] - lab[:, :-1], axis=2)[across],
-        ]
-    )
-    return float(steps.mean())
+    pairs = (lab[1:][down], lab[:-1][down]), (lab[:, 1:][across], lab[:, :-1][across])
+    steps = [np.linalg.norm(one - other, axis=1) for one, other in pairs]
+    return float(np.concatenate(steps).mean())
 
 
-def measure_mask(
-    candidate: Candidate, realised: NDArray[np.bool_], asked: NDArray[np.bool_]
-) -> tuple[Measurement, ...]:
+def clipped_fraction(source: Image, finished: Image, realised: Mask) -> float:
+    """Return the share of the label that became pure black or white and was not, 0..1.
+
+    NaN where there is no label.
+    """
+    if not realised.any():
+        return float("nan")
+    now, before = finished[realised], source[realised]
+    ends = [np.all(pixels == level, axis=1) for pixels in (now, before) for level in (0, 255)]
+    return float(((ends[0] | ends[1]) & ~(ends[2] | ends[3])).mean())
+
+
+def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised: Mask) -> float:
+    """Return the Laplacian's deviation in the repaint band over that of the source there.
+
+    Below 1 = smoothed. NaN under 16 px of band.
+    """
+    band = repaint_mask & ~realised
+    if band.sum() < 16:
+        return float("nan")
+    sides = [
+        cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[band].std()
+        for image in (finished, source)
+    ]
+    return float(sides[0] / max(float(sides[1]), 1e-3))
+
+
+def measure_mask(view: View) -> tuple[Measurement, ...]:
     """Return what says how well one mask, of an image or of one defect, agrees with the image."""
-    changed = delta_e(candidate.condition.image, candidate.image)
-    change = float(changed[realised].mean()) if realised.any() else 0.0
+    realised, asked = view.realised, view.asked
+    change = view.finished_lab[realised] - view.source_lab[realised]
+    strength = float(np.linalg.norm(change, axis=1).mean()) if realised.any() else 0.0
     return (
         Measurement("area_px", float(realised.sum())),
         Measurement("fill_fraction", fill_fraction(realised, asked)),
         Measurement("leak_fraction", leak_fraction(realised, asked)),
-        Measurement("change_delta_e", change),
-        Measurement("contrast_delta_e", ring_contrast(candidate.image, realised)),
+        Measurement("size_ratio", size_ratio(realised, asked)),
+        Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),
+        Measurement("change_delta_e", strength),
+        Measurement("contrast_delta_e", ring_contrast(view.finished_lab, realised)),
+        Measurement("clipped_fraction", clipped_fraction(view.source, view.finished, realised)),
     )
 
 
-def measure(candidate: Candidate) -> tuple[Measurement, ...]:
+def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
     """Return every measurement of a finished image; none for a good one."""
     condition = candidate.condition
     if condition.spec.is_defect_free:
         return ()
     outside = np.any(candidate.image != condition.image, axis=2) & ~condition.repaint_mask
     return (
-        *measure_mask(candidate, candidate.realised_mask, condition.defect_mask),
-        Measurement(
-            "seam_delta_e", seam_step(condition.image, candidate.image, condition.repaint_mask)
-        ),
+        *measure_mask(view),
+        Measurement("seam_delta_e", seam_step(view.source_lab, view.finished_lab, view.repaint)),
         Measurement("changed_outside_px", float(outside.sum())),
-        Measurement("sharpness_ratio", _sharpness_ratio(candidate)),
+        Measurement(
+            "sharpness_ratio",
+            sharpness_ratio(view.source, view.finished, view.repaint, view.realised),
+        ),
     )
-
-
-def _sharpness_ratio(candidate: Candidate) -> float:
-    """Return the Laplacian's deviation in the repaint band over that of the source there."""
-    condition = candidate.condition
-    band = condition.repaint_mask & ~candidate.realised_mask
-    if band.sum() < 16:
-        return float("nan")
-    sides = [
-        cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[band].std()
-        for image in (candidate.image, condition.image)
-    ]
-    return float(sides[0] / max(float(sides[1]), 1e-3))

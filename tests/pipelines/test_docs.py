@@ -37,6 +37,11 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
         small = command
         if command.startswith("synthgen generate"):  # as written, but few and fast
             small += " run.count=4 backend=sketch"
+        if command.startswith("synthgen evaluate fidelity"):
+            small += (
+                " evaluate.count=24 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
+                " evaluate.steps=[2] backend.steps=2"
+            )
         done = subprocess.run(
             small, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
         )

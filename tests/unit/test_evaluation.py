@@ -9,13 +9,8 @@ from synthgen.errors import ConfigError, ModelError
 from synthgen.evaluation.classifier import train_classifier
 from synthgen.evaluation.crops import crop_around
 from synthgen.evaluation.distance import kernel_distance
-from synthgen.evaluation.fidelity_report import (
-    BEGIN,
-    Score,
-    draw_sheet,
-    summarise_scores,
-    write_card_part,
-)
+from synthgen.evaluation.fidelity_report import BEGIN, draw_sheet, write_card_part
+from synthgen.evaluation.score import Score, summarise_scores
 from synthgen.evaluation.scores import (
     border_ratio,
     edge_agreement,
@@ -168,7 +163,7 @@ def test_the_distance_tells_like_from_unlike() -> None:
 )
 def test_bars(score: Score, met: bool | None) -> None:
     assert score.is_met is met
-    assert summarise_scores([score]).row_count == (met is not None)
+    assert summarise_scores("title", [score]).row_count == (met is not None)
 
 
 def test_the_card_holds_one_table(tmp_path) -> None:

@@ -9,8 +9,14 @@ from synthgen.backends.backend import SketchBackend
 from synthgen.errors import ConfigError
 from synthgen.generate import Stages, generate
 from synthgen.quality.limits import check_limits, reasons_to_reject
-from synthgen.quality.measures import fill_fraction, leak_fraction, ring_contrast, seam_step
-from synthgen.quality.realised import delta_e, realise_mask
+from synthgen.quality.measures import (
+    fill_fraction,
+    leak_fraction,
+    ring_contrast,
+    seam_step,
+    view_change,
+)
+from synthgen.quality.realised import delta_e, realise_mask, to_lab
 from synthgen.sample import Candidate, Measurement
 from tests.samples import draw_conditions, flat_image
 
@@ -40,39 +46,40 @@ def test_a_visible_change_is_found_to_the_pixel(width: int) -> None:
     true = boxed(20, 20 + width, 5, 60)
     finished = flat_image()
     finished[true] = 170
-    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE), true)
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE, true), true)
 
 
 def test_an_invisible_change_is_no_label() -> None:
     finished = flat_image()
-    finished[boxed(20, 30, 20, 30)] = 123
-    assert not realise_mask(flat_image(), finished, EVERYWHERE).any()
+    asked = boxed(20, 30, 20, 30)
+    finished[asked] = 123
+    assert not realise_mask(flat_image(), finished, EVERYWHERE, asked).any()
 
 
 def test_only_inside_the_repaint_mask_and_no_specks() -> None:
     finished = flat_image()
     finished[boxed(0, 64, 0, 64)] = 200
     gate = boxed(10, 20, 10, 20)
-    assert np.array_equal(realise_mask(flat_image(), finished, gate), gate)
+    assert np.array_equal(realise_mask(flat_image(), finished, gate, gate), gate)
     speck = flat_image()
     speck[30, 30] = 255
-    assert not realise_mask(flat_image(), speck, EVERYWHERE).any()
+    assert not realise_mask(flat_image(), speck, EVERYWHERE, gate).any()
 
 
 def test_holes_stay_and_small_gaps_close_when_asked() -> None:
     ring = boxed(10, 40, 10, 40) & ~boxed(18, 32, 18, 32)
     finished = flat_image()
     finished[ring] = 200
-    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE), ring)
-    closed = realise_mask(flat_image(), finished, EVERYWHERE, 2)
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE, ring), ring)
+    closed = realise_mask(flat_image(), finished, EVERYWHERE, ring, 2)
     assert not (closed & boxed(20, 30, 20, 30)).any()
     assert (closed ^ ring).sum() <= 12  # the corners of the hole
     line = boxed(20, 23, 5, 60)
     broken = line & ~boxed(0, 64, 30, 32)
     finished = flat_image()
     finished[broken] = 200
-    assert parts(realise_mask(flat_image(), finished, EVERYWHERE)) == 2
-    bridged = realise_mask(flat_image(), finished, EVERYWHERE, 3)
+    assert parts(realise_mask(flat_image(), finished, EVERYWHERE, line)) == 2
+    bridged = realise_mask(flat_image(), finished, EVERYWHERE, line, 3)
     assert parts(bridged) == 1
     assert not (bridged & ~line).any()
 
@@ -81,7 +88,7 @@ def test_a_change_at_the_border_keeps_its_pixels() -> None:
     corner = boxed(0, 6, 0, 6)
     finished = flat_image()
     finished[corner] = 200
-    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE, 3), corner)
+    assert np.array_equal(realise_mask(flat_image(), finished, EVERYWHERE, corner, 3), corner)
 
 
 def test_fill_and_leak() -> None:
@@ -99,10 +106,10 @@ def test_contrast_is_over_the_texture() -> None:
     mask = boxed(25, 40, 25, 40)
     marked = flat_image()
     marked[mask] = 150
-    assert ring_contrast(marked, mask) == pytest.approx(
+    assert ring_contrast(to_lab(marked), mask) == pytest.approx(
         delta_e(flat_image(120), flat_image(150))[0, 0]
     )
-    assert abs(ring_contrast(rough, mask)) < 1.5
+    assert abs(ring_contrast(to_lab(rough), mask)) < 1.5
 
 
 def test_seam() -> None:
@@ -110,8 +117,8 @@ def test_seam() -> None:
     pasted = flat_image()
     pasted[mask] = 140
     step = delta_e(flat_image(120), flat_image(140))[0, 0]
-    assert seam_step(flat_image(), pasted, mask) == pytest.approx(step)
-    assert seam_step(flat_image(), flat_image(), mask) == 0
+    assert seam_step(to_lab(flat_image()), to_lab(pasted), mask) == pytest.approx(step)
+    assert seam_step(to_lab(flat_image()), to_lab(flat_image()), mask) == 0
 
 
 def test_limits_give_reasons_and_nan_breaks_none() -> None:
@@ -128,9 +135,11 @@ def test_impossible_limits(limits: dict) -> None:
 
 def test_each_instance_gets_its_own_pixels() -> None:
     condition = draw_conditions("pit", count=1, size=256, instances=(3, 3))[0]
-    realised = realise_mask(condition.image, condition.sketch, condition.repaint_mask)
+    realised = realise_mask(
+        condition.image, condition.sketch, condition.repaint_mask, condition.defect_mask
+    )
     candidate = Candidate(condition, condition.sketch, condition.sketch, realised)
-    annotations = annotate(candidate)
+    annotations = annotate(candidate, view_change(candidate))
     assert [a.instance_id for a in annotations] == [1, 2, 3]
     union = np.sum([a.mask for a in annotations], axis=0)
     assert np.array_equal(union == 1, realised)

@@ -1,0 +1,39 @@
+"""Measure labels on defects whose true mask is known to the pixel.
+
+synthgen evaluate labels evaluate.folder=runs/labels
+synthgen evaluate labels evaluate.folder=runs/labels-strict quality.change_delta_e=[8,null]
+
+Opens with labels.md in the folder. Takes half a minute.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from rich import print as show
+
+    from synthgen.config import check_value, to_plain
+    from synthgen.evaluation import labels
+    from synthgen.evaluation.score import summarise_scores
+    from synthgen.quality.limits import check_limits
+    from synthgen.runs.progress import TaskProgress
+
+    plain = to_plain(config)
+    settings = check_value(labels.LabelSettings, dict(plain["evaluate"]), "evaluate")
+    limits = check_value(dict[str, tuple[float | None, float | None]], plain["quality"], "quality")
+    check_limits(limits)
+    with TaskProgress() as progress:
+        rows = labels.measure_labels(settings, limits, progress.report)
+    page = labels.write_labels(Path(settings.folder), rows, settings)
+    show(summarise_scores("Labels", labels.score_labels(rows)))
+    show(f"the whole table: {page}")
+
+
+if __name__ == "__main__":
+    run_pipeline("evaluate_labels", main)

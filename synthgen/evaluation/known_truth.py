@@ -1,0 +1,174 @@
+"""Defects whose true mask is known to the pixel, to measure labels on.
+
+Three kinds, each on a drawn surface, at contrasts from invisible to strong:
+
+* *blend*: a defect's shape filled with one colour step, its edge half a pixel soft. True where it
+  covers half of a pixel.
+* *sketch*: what ``backend=sketch`` paints. True on the drawn mask, where the change is visible.
+* *perlin*: another surface blended into thresholded noise, as anomalib and DRAEM do (Zavrtanik et
+  al. 2021, https://arxiv.org/abs/2108.07610, section 3.1). True where the change is visible.
+
+The surface may bear traces of JPEG and sensor noise, and half of the finished images come from a
+backend that paints its own grain inside the repaint mask. A third of them were asked for otherwise
+than they were painted: shifted, and larger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.defects import DEFECTS, lay_on
+from synthgen.geometry import grow_mask
+from synthgen.images import composite
+from synthgen.quality.realised import delta_e, realise_mask, to_lab
+from synthgen.sample import Candidate, Condition, SampleSpec, SourceImage
+from synthgen.seeds import stream
+from synthgen.surfaces import draw_surface
+from synthgen.surfaces.noise import fractal_noise, white_noise
+
+__all__ = ["JUST_NOTICEABLE", "KINDS", "Case", "draw_case"]
+
+Rng = np.random.Generator
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+KINDS = ("blend", "blend", "sketch", "perlin")
+JUST_NOTICEABLE = 2.3  # Delta E (Mahy et al. 1994)
+CONTRAST = (1.0, 45.0)  # Delta E
+CLOSE_PX = {"dent": 4, "abrasion": 3, "stain": 3}  # as in conf/defect; 2 for the others
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One finished image and its truth. ``contrast``: mean true change in it, Delta E."""
+
+    kind: str
+    candidate: Candidate
+    truth: Mask
+    contrast: float
+    grain: float  # deviation, in grey levels, of the grain that the backend painted anew
+    jpeg_quality: int | None
+    is_obeyed: bool  # False: it was asked for elsewhere, and larger
+
+
+def draw_case(seed: int, number: int, size_px: int = 160) -> Case:
+    """Draw a case; one seed and number give the same case everywhere."""
+    rng = stream(seed, "known truth", number)
+    kind = KINDS[number % len(KINDS)]
+    while True:
+        surface = draw_surface(rng, (size_px, size_px)).image
+        quality = int(rng.integers(40, 96)) if rng.random() < 0.4 else None
+        if quality is not None:
+            surface = _compress(surface, quality)
+        defect_class = str(rng.choice(sorted(DEFECTS)))
+        draw = {"blend": _blend, "sketch": _sketch, "perlin": _perlin}[kind]
+        marked, asked, truth = draw(rng, surface, defect_class)
+        if truth.sum() >= 4:
+            break
+    contrast = float(delta_e(surface, marked)[truth].mean())
+    repaint = grow_mask(asked, int(rng.integers(3, 8)))
+    is_obeyed = bool(rng.random() < 2 / 3)
+    if not is_obeyed:
+        asked = _ask_otherwise(rng, asked)
+        repaint |= grow_mask(asked, 3)
+    grain = float(rng.uniform(0.5, 5)) if rng.random() < 0.5 else 0.0
+    if grain:
+        shared, own = (white_noise(rng, asked.shape)[..., None] * grain for _ in range(2))
+        source = _to_levels(surface + shared)
+        painted = _to_levels(marked + own)
+    else:
+        source, painted = surface, marked
+    image = composite(source, (0, 255), source, painted, repaint).astype(np.uint8)
+    condition = _condition(source, asked, repaint, defect_class)
+    realised = realise_mask(source, image, repaint, asked, condition.label_close_px)
+    candidate = Candidate(condition, image, image, realised)
+    return Case(kind, candidate, truth, contrast, grain, quality, is_obeyed)
+
+
+def _ask_otherwise(rng: Rng, mask: Mask) -> Mask:
+    """Return the mask moved by up to 5 px and grown by up to 3 px."""
+    down, right = rng.integers(-5, 6, 2)
+    move = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    moved = cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1])
+    return grow_mask(moved > 0, int(rng.integers(0, 4)))
+
+
+def _blend(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
+    asked = _place(rng, surface, defect_class)[1]
+    cover = cv2.GaussianBlur(asked.astype(np.float32), (0, 0), 0.6)
+    lab = to_lab(surface)
+    step = rng.normal(0, 1, 3) * (1, 0.35, 0.35)
+    is_dark = bool(asked.any()) and lab[asked][:, 0].mean() < 50
+    step[0] = abs(step[0]) if is_dark else -abs(step[0])
+    low, high = np.log(CONTRAST)
+    step *= np.exp(rng.uniform(low, high)) / np.linalg.norm(step)
+    shifted = (lab + cover[..., None] * step).astype(np.float32)
+    marked = _to_levels(cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB) * 255)
+    marked[cover == 0] = surface[cover == 0]  # no rounding where nothing is
+    return marked, asked, cover >= 0.5
+
+
+def _sketch(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
+    sketch, asked = _place(rng, surface, defect_class)
+    return sketch, asked, asked & (delta_e(surface, sketch) >= JUST_NOTICEABLE)
+
+
+def _perlin(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
+    noise = fractal_noise(rng, surface.shape[:2], rng.uniform(25, 60), octaves=3)
+    asked = noise > rng.uniform(1.2, 1.9)
+    other = draw_surface(rng, surface.shape[:2]).image
+    share = rng.uniform(0.15, 1)
+    mixed = _to_levels(surface + share * asked[..., None] * (other.astype(np.float32) - surface))
+    return mixed, asked, asked & (delta_e(surface, mixed) >= JUST_NOTICEABLE)
+
+
+def _place(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask]:
+    drawing = DEFECTS[defect_class]().draw(rng, float(rng.random()), 256)
+    size_px = len(surface)
+    middle = np.argwhere(drawing.mask).mean(axis=0) if drawing.mask.any() else np.zeros(2)
+    at = rng.integers(size_px // 4, size_px - size_px // 4, 2)
+    corner = int(at[0] - middle[0]), int(at[1] - middle[1])
+    return lay_on(surface, drawing, corner, float(rng.uniform(0, 360)))
+
+
+def _compress(image: Image, quality: int) -> Image:
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
+def _to_levels(image: NDArray[Any]) -> Image:
+    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
+
+
+def _condition(source: Image, asked: Mask, repaint: Mask, defect_class: str) -> Condition:
+    spec = SampleSpec(
+        sample_id="known-truth",
+        index=0,
+        seed=0,
+        defect_class=defect_class,
+        class_id=1,
+        source_id="drawn",
+        group="drawn",
+        split="all",
+        prompt="",
+        negative_prompt="",
+        instances=1,
+        severity=0.5,
+    )
+    return Condition(
+        spec,
+        SourceImage("drawn", "drawn", source, (0.0, 255.0), None, "surface"),
+        source,
+        asked,
+        repaint,
+        asked.astype(np.uint8),
+        source,
+        np.zeros_like(source),
+        label_close_px=CLOSE_PX.get(defect_class, 2),
+    )

@@ -1,0 +1,177 @@
+"""Labels against the truth: how well the realised mask, and other rules, find what was painted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.evaluation.known_truth import Case, draw_case
+from synthgen.evaluation.score import Score, tabulate_scores
+from synthgen.files import write_whole
+from synthgen.generate import batched
+from synthgen.images import write_png
+from synthgen.quality.limits import Limits, reasons_to_reject
+from synthgen.quality.measures import measure, view_change
+from synthgen.sample import Candidate
+
+__all__ = [
+    "RULES",
+    "LabelSettings",
+    "label_by_otsu",
+    "measure_labels",
+    "overlap",
+    "score_labels",
+    "tabulate",
+    "write_labels",
+]
+
+Mask = NDArray[np.bool_]
+VISIBLE_DELTA_E = 5.0  # the least change that a sample is accepted with, as in conf/quality
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class LabelSettings:
+    """How many cases are drawn; the report goes to ``folder``."""
+
+    folder: Annotated[str, Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    count: Annotated[int, Field(ge=4)] = 1000
+
+
+def label_by_otsu(candidate: Candidate) -> Mask:
+    """Return the grey difference over Otsu's threshold, inside the repaint mask."""
+    now, before = (
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.int16)
+        for image in (candidate.image, candidate.condition.image)
+    )
+    change = np.abs(now - before).astype(np.uint8)
+    _, binary = cv2.threshold(change, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    return np.asarray((binary > 0) & candidate.condition.repaint_mask)
+
+
+RULES: dict[str, Callable[[Candidate], Mask]] = {
+    "realised": lambda candidate: candidate.realised_mask,
+    "asked": lambda candidate: candidate.condition.defect_mask,  # for perlin: anomalib's label
+    "otsu": label_by_otsu,
+}
+
+
+def measure_labels(
+    settings: LabelSettings, limits: Limits, report: Callable[[str, int, int], None]
+) -> pd.DataFrame:
+    """Return a row per case: what it is, each rule's IoU, and whether it is rejected."""
+    rows: list[dict[str, object]] = []
+    for batch in batched(range(settings.count), 20):
+        rows += [_judge(draw_case(settings.seed, number), limits) for number in batch]
+        report("labels against the truth", len(rows), settings.count)
+    return pd.DataFrame(rows)
+
+
+def _judge(case: Case, limits: Limits) -> dict[str, object]:
+    candidate = case.candidate
+    measured = measure(candidate, view_change(candidate))
+    return {
+        "kind": case.kind,
+        "defect_class": candidate.condition.spec.defect_class,
+        "contrast": case.contrast,
+        "grain": case.grain,
+        "jpeg_quality": case.jpeg_quality or 100,
+        "is_obeyed": case.is_obeyed,
+        "is_rejected": bool(reasons_to_reject(measured, limits)),
+        **{name: overlap(rule(candidate), case.truth) for name, rule in RULES.items()},
+        **{f"measured_{m.name}": m.value for m in measured},
+    }
+
+
+def write_labels(folder: Path, rows: pd.DataFrame, settings: LabelSettings) -> Path:
+    """Write ``labels.md`` (which is returned), ``rows.parquet`` and ``cases.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "rows.parquet", lambda path: rows.to_parquet(path))
+    write_png(folder / "cases.png", _draw_cases(settings.seed))
+    page = folder / "labels.md"
+    text = "\n".join(
+        [
+            "# Labels against the truth",
+            "",
+            *tabulate_scores(score_labels(rows)),
+            "",
+            *tabulate(rows),
+            "",
+            "Source | finished | truth | realised | asked | Otsu:",
+            "",
+            "![cases](cases.png)",
+            "",
+        ]
+    )
+    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
+    return page
+
+
+def _draw_cases(seed: int, count: int = 16, columns: int = 2) -> NDArray[np.uint8]:
+    """Return a sheet of the first cases, each a strip of six pictures."""
+    strips = []
+    for number in range(count):
+        case = draw_case(seed, number)
+        candidate = case.candidate
+        masks = [case.truth, *(rule(candidate) for rule in RULES.values())]
+        grey = [np.repeat(m[..., None], 3, axis=2).astype(np.uint8) * 255 for m in masks]
+        strip = np.hstack([candidate.condition.image, candidate.image, *grey])
+        strips.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=128))
+    lines = [np.hstack(strips[at : at + columns]) for at in range(0, count, columns)]
+    return np.vstack(lines)
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    """Return the intersection over the union, 0..1; 1 where both are empty."""
+    union = int((one | other).sum())
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def score_labels(rows: pd.DataFrame) -> list[Score]:
+    """Return the scores with their bars."""
+    seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
+    lost = rows[rows["contrast"] < VISIBLE_DELTA_E]
+    note = f"n = {len(seen)}, contrast {VISIBLE_DELTA_E:g} Delta E or more"
+    return [
+        Score("label IoU, median", float(seen["realised"].median()), least=0.9, note=note),
+        Score("label IoU, 5th percentile", float(seen["realised"].quantile(0.05)), least=0.7),
+        Score(
+            "rejected below that contrast",
+            float(lost["is_rejected"].mean()),
+            least=0.95,
+            note=f"n = {len(lost)}",
+        ),
+        Score("rejected above it", float(seen["is_rejected"].mean())),
+    ]
+
+
+def tabulate(rows: pd.DataFrame) -> list[str]:
+    """Return a Markdown table: median and 5th percentile of IoU, by what was painted."""
+    seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
+    parts: Sequence[tuple[str, pd.DataFrame]] = [
+        ("all", seen),
+        *((f"{kind}", part) for kind, part in seen.groupby("kind")),
+        ("painted as asked", seen[seen["is_obeyed"]]),
+        ("painted otherwise", seen[~seen["is_obeyed"]]),
+        ("source's own grain kept", seen[seen["grain"] == 0]),
+        ("grain painted anew, under 2.5", seen[(seen["grain"] > 0) & (seen["grain"] < 2.5)]),
+        ("grain painted anew, 2.5 to 5", seen[seen["grain"] >= 2.5]),
+        ("source was JPEG", seen[seen["jpeg_quality"] < 100]),
+        ("contrast 5 to 8", seen[seen["contrast"] < 8]),
+        ("contrast 8 to 15", seen[(seen["contrast"] >= 8) & (seen["contrast"] < 15)]),
+        ("contrast 15 or more", seen[seen["contrast"] >= 15]),
+    ]
+    heads = " | ".join(f"{name}: median | 5 %" for name in RULES)
+    lines = [f"| IoU with the truth | n | {heads} |", "|---" * (2 + 2 * len(RULES)) + "|"]
+    for name, part in parts:
+        cells = [f"{part[rule].quantile(share):.2f}" for rule in RULES for share in (0.5, 0.05)]
+        lines.append(f"| {name} | {len(part)} | {' | '.join(cells)} |")
+    return lines

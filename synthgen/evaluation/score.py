@@ -1,0 +1,52 @@
+"""Scores with their bars, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+__all__ = ["Score", "summarise_scores", "tabulate_scores"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One line of the table. ``least``/``most``: the bar, None where there is none."""
+
+    name: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+    note: str = ""
+
+    @property
+    def is_met(self) -> bool | None:
+        if self.least is None and self.most is None:
+            return None
+        above = self.least is None or self.value >= self.least
+        return bool(above and (self.most is None or self.value <= self.most))
+
+
+def tabulate_scores(scores: Sequence[Score]) -> list[str]:
+    """Return the scores as lines of a Markdown table."""
+    lines = ["| score | value | bar | | |", "|---|---|---|---|---|"]
+    for score in scores:
+        bar = "" if score.least is None else f">= {score.least:g}"
+        bar = bar if score.most is None else f"<= {score.most:g}"
+        met = {None: "", True: "met", False: "**missed**"}[score.is_met]
+        lines.append(f"| {score.name} | {score.value:.3g} | {bar} | {met} | {score.note} |")
+    return lines
+
+
+def summarise_scores(title: str, scores: Sequence[Score]) -> Table:
+    """Return the scores that have a bar as a table for the terminal."""
+    table = Table(title=title, title_justify="left")
+    for column in ("score", "value", "bar", ""):
+        table.add_column(column)
+    for score in scores:
+        if score.is_met is not None:
+            bar = f">= {score.least:g}" if score.least is not None else f"<= {score.most:g}"
+            verdict = "[green]met[/green]" if score.is_met else "[red]missed[/red]"
+            table.add_row(score.name, f"{score.value:.3g}", bar, verdict)
+    return table
