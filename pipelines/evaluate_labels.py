@@ -21,13 +21,12 @@ def main(config: DictConfig) -> None:
     from synthgen.config import check_value, to_plain
     from synthgen.evaluation import labels
     from synthgen.evaluation.score import summarise_scores
-    from synthgen.quality.limits import check_limits
+    from synthgen.quality.limits import read_limits
     from synthgen.runs.progress import TaskProgress
 
     plain = to_plain(config)
     settings = check_value(labels.LabelSettings, dict(plain["evaluate"]), "evaluate")
-    limits = check_value(dict[str, tuple[float | None, float | None]], plain["quality"], "quality")
-    check_limits(limits)
+    limits = read_limits(plain["quality"])
     with TaskProgress() as progress:
         rows = labels.measure_labels(settings, limits, progress.report)
     page = labels.write_labels(Path(settings.folder), rows, settings)

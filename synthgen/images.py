@@ -15,8 +15,11 @@ from synthgen.errors import ShapeError, SourceError
 from synthgen.files import write_whole
 
 __all__ = [
+    "CROP_PX",
+    "IGNORED",
     "Pixels",
     "composite",
+    "crop_around",
     "grey_window",
     "read_image",
     "read_mask",
@@ -27,6 +30,8 @@ __all__ = [
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
+IGNORED = 255  # in label images: neither good nor a defect
+CROP_PX = 96  # of the square crops in which defects are looked at
 ACCEPTED = "save it as PNG, JPEG, BMP or TIFF with 8 or 16 bit integers"
 
 
@@ -137,6 +142,31 @@ def composite(
     limit = np.iinfo(pixels.dtype).max
     result[mask] = np.clip(np.rint(pixels[mask] + change * scale), 0, limit).astype(pixels.dtype)
     return result
+
+
+def crop_around(
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], size_px: int = CROP_PX
+) -> NDArray[np.uint8]:
+    """Return the (S, S, 3) crop around the mask's box, at native pixels.
+
+    It stays inside the image; a smaller image is mirrored, a larger defect is shrunk to fit.
+    """
+    rows, columns = np.nonzero(mask)
+    if len(rows) == 0:
+        rows, columns = (np.array([length // 2]) for length in mask.shape)
+    reach = max(int(np.ptp(rows)), int(np.ptp(columns))) + 1
+    side = max(size_px, reach + 8)
+    top = int(rows.min() + rows.max() + 1 - side) // 2
+    left = int(columns.min() + columns.max() + 1 - side) // 2
+    height, width = mask.shape
+    top = min(max(top, 0), height - side) if side <= height else top
+    left = min(max(left, 0), width - side) if side <= width else left
+    pad = max(0, -top, -left, top + side - height, left + side - width)
+    padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT)
+    cut = padded[top + pad : top + pad + side, left + pad : left + pad + side]
+    if side == size_px:
+        return np.ascontiguousarray(cut)
+    return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

@@ -30,7 +30,7 @@ Splits = Mapping[str, float]
 class DefectClass:
     """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it."""
 
-    class_id: Annotated[int, Field(ge=1, le=255)]
+    class_id: Annotated[int, Field(ge=1, le=254)]  # 255 = ignored
     noun: str
     shape: SkipValidation[DefectKind]
     weight: Annotated[float, Field(gt=0)] = (

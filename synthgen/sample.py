@@ -25,6 +25,7 @@ __all__ = [
     "SampleSpec",
     "SourceImage",
     "Status",
+    "Try",
 ]
 
 
@@ -61,7 +62,10 @@ class SampleSpec:
     negative_prompt: str
     instances: int  # defects to place, 0 for a good image
     severity: float  # 0 = barely visible .. 1 = strong; scales the sketch's contrast
-    attempt: int = 0
+    attempt: int = 0  # every try has its own noise
+    redraw: int = 0  # how often shape and place were drawn anew
+    push: int = 0  # how often guidance and strength were raised
+    candidate: int = 0  # which of several paintings of one try
 
     @property
     def is_defect_free(self) -> bool:
@@ -149,6 +153,16 @@ class Annotation:
     measurements: tuple[Measurement, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try at a sample: what was changed for it, what was measured, why it was rejected."""
+
+    attempt: int
+    step: str  # first | noise | stronger | place
+    reasons: tuple[str, ...]
+    measurements: tuple[Measurement, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """The end of the flow: an image, its labels, its numbers, and what was decided."""
@@ -158,6 +172,7 @@ class Sample:
     reasons: tuple[str, ...]
     annotations: tuple[Annotation, ...]
     durations_s: dict[str, float] = field(default_factory=dict)  # by stage; no part of the data
+    tries: tuple[Try, ...] = ()  # all of them, in order; the last is this one
 
     @property
     def spec(self) -> SampleSpec:
@@ -176,6 +191,7 @@ class Failure:
 
     spec: SampleSpec
     reason: str
+    tries: tuple[Try, ...] = ()
 
     @property
     def status(self) -> Status:

@@ -23,10 +23,10 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
 
 
 def rng_for(spec: SampleSpec, purpose: str) -> np.random.Generator:
-    """Return the generator for one purpose of one attempt at one sample."""
-    return stream(spec.seed, spec.attempt, purpose)
+    """Return the generator for one purpose of one sample; a redraw starts it anew."""
+    return stream(spec.seed, spec.redraw, purpose)
 
 
 def torch_seed_for(spec: SampleSpec) -> int:
     """Return the seed (0..2**63-1) of the noise that this attempt's painting starts from."""
-    return int(rng_for(spec, "paint").integers(2**63 - 1))
+    return int(stream(spec.seed, spec.attempt, "paint", spec.candidate).integers(2**63 - 1))

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 from pydantic import ConfigDict, Field
@@ -17,7 +17,7 @@ from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
 from synthgen.generate import Stages
 from synthgen.plan import DefectClass, draw_plan
-from synthgen.quality.limits import check_limits
+from synthgen.quality.limits import read_limits
 from synthgen.sample import SampleSpec
 
 __all__ = ["Job", "MaskSettings", "build_classes", "collect_facts", "set_up"]
@@ -40,7 +40,8 @@ class RunSettings:
     count: int = Field(ge=1, le=10_000_000)
     good_fraction: float = Field(ge=0, le=100)
     batch_size: int = Field(ge=1, le=4096)
-    attempts: int = Field(ge=1, le=100)
+    retries: list[Literal["noise", "stronger", "place"]] = Field(max_length=100)
+    candidates: int = Field(ge=1, le=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,11 @@ def set_up(config: DictConfig) -> Job:
     """Build every part of a run; raises ConfigError, SourceError or ModelError."""
     plain = to_plain(config)
     run = check_value(RunSettings, plain["run"], "run")
+    check_value(LabelSettings, plain["label"], "label")
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
     classes = build_classes(plain["defect"])
-    limits = check_value(dict[str, tuple[float | None, float | None]], plain["quality"], "quality")
-    check_limits(limits)
+    limits = read_limits(plain["quality"])
     sources = build(config.source, "source")
     control = build(config.control, "control")
     backend = build(config.backend, "backend")
@@ -76,7 +77,7 @@ def set_up(config: DictConfig) -> Job:
         str(plain["prompt"]["negative"] or ""),
     )
     conditioner = Conditioner(sources, classes, control, margin_px, backend.cell_px)
-    stages = Stages(conditioner, backend, limits, run.batch_size, run.attempts)
+    stages = Stages(conditioner, backend, limits, run.batch_size, run.retries, run.candidates)
     return Job(specs, stages, backend, list(sources.skipped))
 
 
@@ -92,6 +93,13 @@ class MaskSettings:
     """The ``mask`` part of the config."""
 
     margin_px: int = Field(ge=0, le=64)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LabelSettings:
+    """The ``label`` part of the config."""
+
+    ignore_border: bool
 
 
 def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:

@@ -11,7 +11,7 @@ from synthgen.control.edges import combine_edges
 from synthgen.geometry import grow_mask
 from synthgen.quality.measures import measure, view_change
 from synthgen.runs.folder import RunFolder, open_run
-from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, SourceImage
+from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, SourceImage, Try
 from tests.samples import make_spec
 
 SIZE = 48
@@ -73,7 +73,9 @@ def make_sample(case: str, index: int) -> Sample:
     reasons = ("leak_fraction 0.9 is above <b>0.3</b>",) if case == "rejected" else ()
     seconds = {"condition": 0.01, "paint": 0.5, "inspect": 0.02}
     view = view_change(candidate)
-    return Sample(candidate, measure(candidate, view), reasons, annotate(candidate, view), seconds)
+    measured = measure(candidate, view)
+    tries = (Try(0, "first", reasons, measured),)
+    return Sample(candidate, measured, reasons, annotate(candidate, view), seconds, tries)
 
 
 def make_run(root: Path) -> RunFolder:

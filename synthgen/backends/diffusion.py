@@ -26,6 +26,7 @@ from synthgen.seeds import stream, torch_seed_for
 
 __all__ = ["DiffusionBackend"]
 
+PUSH_STRENGTH, PUSH_GUIDANCE = 0.1, 1.5  # how a retry paints stronger
 VARIED = ("steps", "guidance", "strength", "init", "control_scale")
 
 
@@ -125,7 +126,7 @@ class DiffusionBackend:
             self._pipeline = self._load()
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
-        """Return one painted image per condition; crops of one size go through together."""
+        """Return one painted image per condition; those of one size go through together."""
         self.load()
         step = max(32, self.family.size_multiple)
         jobs = cut_jobs(
@@ -152,6 +153,7 @@ class DiffusionBackend:
             return [Image.fromarray(crop) for crop in crops]
 
         conditions = [job.condition for job in jobs]
+        push = conditions[0].spec.push
         sources = pictures([c.image for c in conditions], cv2.INTER_AREA)
         starts = pictures([c.sketch for c in conditions], cv2.INTER_AREA)
         masks = [job.mask.astype(np.uint8) * 255 for job in jobs]
@@ -169,9 +171,9 @@ class DiffusionBackend:
             inputs["image"] = starts
         painted = self._pipeline(
             **inputs,
-            strength=self.strength,
+            strength=min(1.0, self.strength + PUSH_STRENGTH * push),
             num_inference_steps=self.steps,
-            guidance_scale=self.guidance,
+            guidance_scale=self.guidance * PUSH_GUIDANCE**push,
             controlnet_conditioning_scale=self.control_scale,
             output_type="np",
         ).images
@@ -210,8 +212,8 @@ class DiffusionBackend:
         return pipeline.to(_pick_device(self.device))
 
 
-def _side(job: CropJob) -> int:
-    return job.side_px
+def _side(job: CropJob) -> tuple[int, int]:
+    return job.side_px, job.condition.spec.push
 
 
 def _noise_seed(job: CropJob) -> int:

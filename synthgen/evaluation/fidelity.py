@@ -23,7 +23,6 @@ from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.condition import Conditioner
 from synthgen.control.edges import Control, draw_control
 from synthgen.evaluation.classifier import Classifier, train_classifier
-from synthgen.evaluation.crops import crop_around
 from synthgen.evaluation.scores import (
     border_ratio,
     edge_agreement,
@@ -31,7 +30,7 @@ from synthgen.evaluation.scores import (
     texture_deviation,
 )
 from synthgen.generate import batched
-from synthgen.images import composite, to_rgb8
+from synthgen.images import composite, crop_around, to_rgb8
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
 from synthgen.quality.measures import fill_fraction

@@ -78,6 +78,7 @@ def measure_labels(
 def _judge(case: Case, limits: Limits) -> dict[str, object]:
     candidate = case.candidate
     measured = measure(candidate, view_change(candidate))
+    own = limits.of(candidate.condition.spec.defect_class)
     return {
         "kind": case.kind,
         "defect_class": candidate.condition.spec.defect_class,
@@ -85,7 +86,7 @@ def _judge(case: Case, limits: Limits) -> dict[str, object]:
         "grain": case.grain,
         "jpeg_quality": case.jpeg_quality or 100,
         "is_obeyed": case.is_obeyed,
-        "is_rejected": bool(reasons_to_reject(measured, limits)),
+        "is_rejected": bool(reasons_to_reject(measured, own)),
         **{name: overlap(rule(candidate), case.truth) for name, rule in RULES.items()},
         **{f"measured_{m.name}": m.value for m in measured},
     }

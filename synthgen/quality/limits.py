@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from synthgen.errors import ConfigError
 from synthgen.sample import Measurement
 
-__all__ = ["Limits", "check_limits", "reasons_to_reject"]
+__all__ = ["MEASURED", "Bounds", "Limits", "read_limits", "reasons_to_reject"]
 
-Limits = Mapping[str, tuple[float | None, float | None]]  # name -> (least, most); None = open
+Bounds = tuple[float | None, float | None]  # least, most; None = open
+PER_CLASS = "classes"
 MEASURED = (
     "area_px",
+    "asked_iou",
     "change_delta_e",
     "changed_outside_px",
     "clipped_fraction",
@@ -23,22 +29,58 @@ MEASURED = (
     "seam_delta_e",
     "sharpness_ratio",
     "size_ratio",
+    "twin_bits",
 )
 
 
-def check_limits(limits: Limits) -> None:
-    """Raise ConfigError for a limit on something unmeasured, or one that runs backwards."""
-    for name, bounds in limits.items():
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The allowed range of each measurement, for all classes and for some of them."""
+
+    shared: Mapping[str, Bounds] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, Bounds]] = field(default_factory=dict)
+
+    def of(self, defect_class: str | None) -> Mapping[str, Bounds]:
+        """Return the limits of a class: its own where it has some, the shared ones otherwise."""
+        return {**self.shared, **self.per_class.get(defect_class or "", {})}
+
+
+def read_limits(plain: Mapping[str, Any] | None) -> Limits:
+    """Return the limits of a config, ``{name: [least, most], classes: {class: {name: ...}}}``.
+
+    Raises ConfigError for a limit on something unmeasured, or one that runs backwards.
+    """
+    nodes = dict(plain or {})
+    per_class = nodes.pop(PER_CLASS, None) or {}
+    return Limits(
+        _check(nodes, "quality"),
+        {
+            str(name): _check(part, f"quality.{PER_CLASS}.{name}")
+            for name, part in per_class.items()
+        },
+    )
+
+
+def _check(nodes: Any, key: str) -> Mapping[str, Bounds]:
+    try:
+        limits = TypeAdapter(dict[str, Bounds]).validate_python(nodes or {})
+    except ValidationError as error:
+        name = error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else ""
+        value = nodes.get(name) if isinstance(nodes, Mapping) else nodes
+        raise ConfigError(
+            f"{key}.{name}={value!r} must be [least, most] in numbers, null = open"
+        ) from error
+    for name, (least, most) in limits.items():
         if name not in MEASURED:
-            raise ConfigError(f"quality.{name} is not measured; choose from {', '.join(MEASURED)}")
-        if len(bounds) != 2:
-            raise ConfigError(f"quality.{name}={list(bounds)} must be [least, most], null = open")
-        least, most = bounds
+            raise ConfigError(f"{key}.{name} is not measured; choose from {', '.join(MEASURED)}")
         if least is not None and most is not None and least > most:
-            raise ConfigError(f"quality.{name}=[{least:g}, {most:g}] runs backwards")
+            raise ConfigError(f"{key}.{name}=[{least:g}, {most:g}] runs backwards")
+    return limits
 
 
-def reasons_to_reject(measurements: Sequence[Measurement], limits: Limits) -> tuple[str, ...]:
+def reasons_to_reject(
+    measurements: Sequence[Measurement], limits: Mapping[str, Bounds]
+) -> tuple[str, ...]:
     """Return one reason per broken limit; a measurement that is NaN breaks none but its area's."""
     reasons = []
     for measurement in measurements:

@@ -14,6 +14,7 @@ from synthgen.sample import Candidate, Measurement
 
 __all__ = [
     "View",
+    "asked_iou",
     "border_step",
     "clipped_fraction",
     "fill_fraction",
@@ -89,6 +90,13 @@ def leak_fraction(realised: Mask, asked: Mask) -> float:
         return float("nan")
     near = grow_mask(asked, LEAK_TOLERANCE_PX)
     return float((realised & ~near).sum() / realised.sum())
+
+
+def asked_iou(realised: Mask, asked: Mask) -> float:
+    """Return the label's and the asked mask's intersection over union; NaN where none was asked."""
+    if not asked.any():
+        return float("nan")
+    return float((realised & asked).sum() / (realised | asked).sum())
 
 
 def size_ratio(realised: Mask, asked: Mask) -> float:
@@ -170,6 +178,7 @@ def measure_mask(view: View) -> tuple[Measurement, ...]:
         Measurement("area_px", float(realised.sum())),
         Measurement("fill_fraction", fill_fraction(realised, asked)),
         Measurement("leak_fraction", leak_fraction(realised, asked)),
+        Measurement("asked_iou", asked_iou(realised, asked)),
         Measurement("size_ratio", size_ratio(realised, asked)),
         Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),
         Measurement("change_delta_e", strength),

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.images import grey_window, read_image, to_rgb8, write_png
+from synthgen.images import IGNORED, grey_window, read_image, to_rgb8, write_png
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = ["Views", "draw_views", "write_contact_sheet"]
@@ -37,7 +37,7 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     source = _load(run, row["source_path"])
     result = _load(run, row["image"])
     asked = _load(run, row["requested"])[..., 0] > 0
-    label = _load(run, row["mask"])[..., 0] > 0
+    label = np.isin(_load(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
     control = _load(run, row["control"])
     window = _window(asked | label)
 

@@ -16,21 +16,31 @@ import yaml
 
 from synthgen.errors import RunError
 from synthgen.files import write_whole
-from synthgen.images import write_png
+from synthgen.images import IGNORED, write_png
 from synthgen.plan import plan_digest
-from synthgen.runs.manifest import failure_row, instance_rows, manifest_row, merge_shards
+from synthgen.quality.limits import Limits, read_limits
+from synthgen.quality.realised import soft_border
+from synthgen.runs.decide import decide, find_twins
+from synthgen.runs.manifest import (
+    failure_row,
+    instance_rows,
+    manifest_row,
+    merge_shards,
+    try_rows,
+)
 from synthgen.sample import Failure, Sample, SampleSpec
 
-__all__ = ["RunFolder", "open_run", "write_text"]
+__all__ = ["RunFolder", "inspect_run", "open_run", "write_text"]
 
+RECORD, QUALITY = "run.yaml", "quality.yaml"
 FREE_TO_CHANGE = ("run.folder", "run.batch_size", "backend.device", "backend.threads")
 
 
 class RunFolder:
     """One run on disk. Made by ``open_run``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, ignores_border: bool = False) -> None:
+        self.root, self.ignores_border = root, ignores_border
 
     def finished(self) -> set[str]:
         """Return the ids of the samples that a shard already holds."""
@@ -41,8 +51,9 @@ class RunFolder:
 
     def write(self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str) -> None:
         """Write the images of some samples, then the shard that says they are whole."""
-        rows, instances, timings = [], [], []
+        rows, instances, tries, timings = [], [], [], []
         for outcome in outcomes:
+            tries += try_rows(outcome)
             if isinstance(outcome, Failure):
                 rows.append(failure_row(outcome, backend, checkpoint))
                 continue
@@ -54,7 +65,7 @@ class RunFolder:
             instances += instance_rows(outcome)
             timings.append({"sample_id": row["sample_id"], **durations_s})
         first = min(outcome.spec.index for outcome in outcomes)
-        shard = {"manifest": rows, "instances": instances, "timings": timings}
+        shard = {"manifest": rows, "instances": instances, "tries": tries, "timings": timings}
         write_text(self.root / "shards" / f"shard-{first:08d}.json", json.dumps(shard))
 
     def _write_images(self, sample: Sample, row: Mapping[str, Any]) -> None:
@@ -62,6 +73,14 @@ class RunFolder:
         labels = np.zeros(condition.defect_mask.shape, np.uint8)
         for annotation in sample.annotations:
             labels[annotation.mask] = annotation.class_id
+        if self.ignores_border:
+            border = soft_border(
+                condition.image,
+                candidate.image,
+                candidate.realised_mask,
+                condition.repaint_mask,
+            )
+            labels[border] = IGNORED
         if condition.source.path is None and not (self.root / row["source_path"]).exists():
             write_png(self.root / row["source_path"], condition.source.pixels)
         write_png(self.root / row["requested"], condition.defect_mask.astype(np.uint8) * 255)
@@ -70,15 +89,40 @@ class RunFolder:
         write_png(self.root / row["image"], candidate.pixels)
 
     def merge(self) -> pd.DataFrame:
-        """Write manifest, instances and timings from the shards; return the manifest."""
+        """Write the tables from the shards, decided by the limits in force; return the manifest.
+
+        Those of ``quality.yaml``, which ``synthgen inspect`` writes, or else those of the run.
+        """
         shards = [_read_json(path) for path in sorted((self.root / "shards").glob("*.json"))]
         tables = merge_shards(shards)
+        limits, manifest = self.limits(), find_twins(tables["manifest"])
+        tables["manifest"] = manifest if limits is None else decide(manifest, limits)
         for name, table in tables.items():
             write_whole(
                 self.root / f"{name}.parquet",
                 partial(table.to_parquet, index=False),
             )
         return tables["manifest"]
+
+    def limits(self) -> Limits | None:
+        """Return the limits in force; None where the run was made without a say on quality."""
+        own = self.root / QUALITY
+        config = _read_yaml(self.root / RECORD)["config"]
+        plain = _read_yaml(own) if own.is_file() else config.get("quality")
+        return None if plain is None else read_limits(plain)
+
+
+def inspect_run(root: Path, quality: Mapping[str, Any]) -> pd.DataFrame:
+    """Decide a finished run again, by other limits, without painting; return the manifest.
+
+    Writes ``quality.yaml`` and the tables: statuses and reasons change, images and labels do not.
+    Raises RunError where ``root`` is no run, ConfigError for impossible limits.
+    """
+    read_limits(quality)
+    if not (root / RECORD).is_file():
+        raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
+    write_text(root / QUALITY, yaml.safe_dump(dict(quality), sort_keys=True))
+    return RunFolder(root).merge()
 
 
 def open_run(
@@ -89,11 +133,12 @@ def open_run(
     ``facts`` (versions, checkpoint) are recorded. Raises RunError where the folder holds something
     else, or a run of another config, with the key that changed.
     """
-    record = root / "run.yaml"
+    record = root / RECORD
     digest = plan_digest(specs)
+    ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     if record.is_file():
-        _check_same(root, yaml.safe_load(record.read_text(encoding="utf-8")), config, digest)
-        return RunFolder(root)
+        _check_same(root, _read_yaml(record), config, digest)
+        return RunFolder(root, ignores_border)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RunError(
             f"run.folder={str(root)!r} exists and is no run of synthgen (it has no run.yaml); "
@@ -107,7 +152,7 @@ def open_run(
         record,
         yaml.safe_dump({"config": dict(config), **facts, "digest": digest}, sort_keys=True),
     )
-    return RunFolder(root)
+    return RunFolder(root, ignores_border)
 
 
 def _check_same(
@@ -151,6 +196,10 @@ def _make_folder(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all; raises RunError where the disk refuses."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _read_json(path: Path) -> Any:

@@ -9,10 +9,21 @@ from typing import Any
 import pandas as pd
 
 from synthgen.geometry import mask_to_rle, union_box
-from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec
+from synthgen.quality.twins import look_of
+from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec, Status
 
-__all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards"]
+__all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards", "try_rows"]
 
+PER_MASK = (
+    "fill_fraction",
+    "leak_fraction",
+    "asked_iou",
+    "size_ratio",
+    "off_object_fraction",
+    "change_delta_e",
+    "contrast_delta_e",
+    "clipped_fraction",
+)
 COLUMNS: dict[str, str] = {
     "sample_id": "str",
     "status": "str",
@@ -41,13 +52,13 @@ COLUMNS: dict[str, str] = {
     "box_y": "int64",
     "box_w": "int64",
     "box_h": "int64",
-    "fill_fraction": "float64",
-    "leak_fraction": "float64",
-    "change_delta_e": "float64",
-    "contrast_delta_e": "float64",
+    **dict.fromkeys(PER_MASK, "float64"),
     "seam_delta_e": "float64",
     "changed_outside_px": "float64",
     "sharpness_ratio": "float64",
+    "look": "str",
+    "twin_id": "str",
+    "twin_bits": "float64",
 }
 INSTANCE_COLUMNS: dict[str, str] = {
     "sample_id": "str",
@@ -60,11 +71,17 @@ INSTANCE_COLUMNS: dict[str, str] = {
     "box_w": "int64",
     "box_h": "int64",
     "rle": "str",
-    "fill_fraction": "float64",
-    "leak_fraction": "float64",
-    "change_delta_e": "float64",
-    "contrast_delta_e": "float64",
+    **dict.fromkeys(PER_MASK, "float64"),
     "severity": "float64",
+}
+TRY_COLUMNS: dict[str, str] = {
+    "sample_id": "str",
+    "attempt": "int64",
+    "step": "str",
+    "status": "str",
+    "reasons": "str",
+    "area_px": "int64",
+    **dict.fromkeys(PER_MASK, "float64"),
 }
 TIMING_COLUMNS = {
     "sample_id": "str",
@@ -108,6 +125,7 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
             "width": width,
             "height": height,
             "instances": len(sample.annotations),
+            "look": look_of(sample.candidate.image, sample.candidate.realised_mask),
         }
         | _box_columns(union_box(boxes) if boxes else (0, 0, 0, 0))
         | _numbers(sample.measurements)
@@ -119,6 +137,23 @@ def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, An
     """Return the row of a spec that came to no image: rejected, with the reason, without files."""
     row = _shared(failure.spec, backend, checkpoint)
     return row | {"status": failure.status.value, "reasons": failure.reason}
+
+
+def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
+    """Return one row per try at a sample, with what was measured and why it was rejected."""
+    if outcome.spec.is_defect_free:
+        return []
+    return [
+        {
+            "sample_id": outcome.spec.sample_id,
+            "attempt": one.attempt,
+            "step": one.step,
+            "status": (Status.REJECTED if one.reasons else Status.ACCEPTED).value,
+            "reasons": "; ".join(one.reasons),
+            **_numbers(one.measurements),
+        }
+        for one in outcome.tries
+    ]
 
 
 def instance_rows(sample: Sample) -> list[dict[str, Any]]:
@@ -149,8 +184,13 @@ def _numbers(measurements: Sequence[Measurement]) -> dict[str, float | None]:
 
 
 def merge_shards(shards: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Return the tables ``manifest``, ``instances`` and ``timings``, sorted by sample id."""
-    columns = {"manifest": COLUMNS, "instances": INSTANCE_COLUMNS, "timings": TIMING_COLUMNS}
+    """Return the tables manifest, instances, tries and timings, sorted by sample."""
+    columns = {
+        "manifest": COLUMNS,
+        "instances": INSTANCE_COLUMNS,
+        "tries": TRY_COLUMNS,
+        "timings": TIMING_COLUMNS,
+    }
     return {
         name: _table([row for shard in shards for row in shard[name]], types)
         for name, types in columns.items()
@@ -161,10 +201,10 @@ def _table(rows: list[dict[str, Any]], types: Mapping[str, str]) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=list(types))
     for column, kind in types.items():
         if kind == "str":
-            table[column] = table[column].fillna("").astype(str)
+            table[column] = table[column].astype(object).fillna("").astype(str)
         elif kind == "int64":
             table[column] = table[column].fillna(0).astype("int64")
         else:
             table[column] = table[column].astype("float64")
-    keys = [key for key in ("sample_id", "instance_id") if key in types]
+    keys = [key for key in ("sample_id", "instance_id", "attempt") if key in types]
     return table.sort_values(keys, ignore_index=True)

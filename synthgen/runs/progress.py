@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from synthgen.runs.decide import explain_shortfall
 from synthgen.sample import Failure, Sample, Status
 
 __all__ = ["RunProgress", "TaskProgress", "summarise"]
@@ -106,8 +107,10 @@ class RunProgress:
         )
 
 
-def summarise(root: Path, manifest: pd.DataFrame, report: Path, seconds: float) -> None:
-    """Print what a run holds: counts by class, the share that was rejected, what to open."""
+def summarise(
+    root: Path, manifest: pd.DataFrame, report: Path, seconds: float | None = None
+) -> None:
+    """Print what a run holds: counts by class, what is missing and why, what to open."""
     console = Console()
     table = Table("class", "accepted", "rejected", title=None)
     defects = manifest[manifest["defect_class"] != ""]
@@ -116,13 +119,16 @@ def summarise(root: Path, manifest: pd.DataFrame, report: Path, seconds: float) 
         accepted, rejected = counts.get("accepted", 0), counts.get("rejected", 0)
         table.add_row(str(name), str(accepted), str(rejected))
     status = manifest["status"].value_counts()
+    taken = "" if seconds is None else f" in {seconds:.0f} s"
     table.add_section()
     table.add_row("all", str(status.get("accepted", 0)), str(status.get("rejected", 0)))
     console.print(table)
     console.print(
         f"{status.get('accepted', 0)} accepted, {status.get('good', 0)} good, "
-        f"{status.get('rejected', 0)} rejected in {seconds:.0f} s"
+        f"{status.get('rejected', 0)} rejected{taken}"
     )
+    for name, sentence in explain_shortfall(manifest).items():
+        console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
     lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
     for what, name in lines.items():
         console.print(f"{what:<8}{root / name}", highlight=False, soft_wrap=True)

@@ -22,6 +22,7 @@ class RunTables:
     record: dict[str, Any]  # run.yaml
     manifest: pd.DataFrame
     instances: pd.DataFrame
+    tries: pd.DataFrame
     timings: pd.DataFrame
 
     @property
@@ -45,7 +46,7 @@ def read_run(root: Path) -> RunTables:
     if not (root / "run.yaml").is_file():
         raise RunError(f"{root} is no run of synthgen: it has no run.yaml")
     tables = {}
-    for name in ("manifest", "instances", "timings"):
+    for name in ("manifest", "instances", "tries", "timings"):
         path = root / f"{name}.parquet"
         if not path.is_file():
             raise RunError(

@@ -25,13 +25,13 @@ def test_masks_nest_and_the_sketch_stays_inside(cell_px: int) -> None:
         assert np.array_equal(cells.any(axis=(1, 3)), cells.all(axis=(1, 3)))
 
 
-def test_an_attempt_moves_the_defect_and_keeps_the_source() -> None:
+def test_a_redraw_moves_the_defect_and_keeps_the_source() -> None:
     sources_seen = draw_conditions("pit", count=1)[0]
     classes = draw_classes("pit")
     from synthgen.sources import ProceduralSources
 
     build = Conditioner(ProceduralSources(1, (128, 128), (), 3), classes, CannyControl())
-    again = build(replace(sources_seen.spec, attempt=1))
+    again = build(replace(sources_seen.spec, redraw=1))
     assert np.array_equal(again.image, sources_seen.image)
     assert not np.array_equal(again.defect_mask, sources_seen.defect_mask)
 

@@ -7,7 +7,6 @@ import pytest
 
 from synthgen.errors import ConfigError, ModelError
 from synthgen.evaluation.classifier import train_classifier
-from synthgen.evaluation.crops import crop_around
 from synthgen.evaluation.distance import kernel_distance
 from synthgen.evaluation.fidelity_report import BEGIN, draw_sheet, write_card_part
 from synthgen.evaluation.score import Score, summarise_scores
@@ -17,6 +16,7 @@ from synthgen.evaluation.scores import (
     in_mask_difference,
     texture_deviation,
 )
+from synthgen.images import crop_around
 
 
 def surface(seed: int = 0, size: int = 64, deviation: float = 3) -> np.ndarray:

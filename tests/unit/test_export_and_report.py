@@ -128,6 +128,6 @@ def test_thin_outlines_are_seen_when_a_view_is_shrunk(tmp_path) -> None:
     for name, pixels in names.items():
         write_png(tmp_path / f"{name}.png", pixels)
     row = pd.Series({name: f"{name}.png" for name in names})
-    tables = [pd.DataFrame()] * 3
+    tables = [pd.DataFrame()] * 4
     views = draw_views(RunTables(tmp_path, {}, *tables), row)
     assert np.any(views.label != views.result, axis=2).sum() > 100

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,16 +10,21 @@ from synthgen.annotate import annotate
 from synthgen.backends.backend import SketchBackend
 from synthgen.errors import ConfigError
 from synthgen.generate import Stages, generate
-from synthgen.quality.limits import check_limits, reasons_to_reject
+from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
 from synthgen.quality.measures import (
+    asked_iou,
+    clipped_fraction,
     fill_fraction,
     leak_fraction,
+    off_object_fraction,
     ring_contrast,
     seam_step,
+    size_ratio,
     view_change,
 )
-from synthgen.quality.realised import delta_e, realise_mask, to_lab
-from synthgen.sample import Candidate, Measurement
+from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
+from synthgen.sample import Candidate, Measurement, SampleSpec
+from synthgen.seeds import rng_for, torch_seed_for
 from tests.samples import draw_conditions, flat_image
 
 
@@ -127,10 +134,66 @@ def test_limits_give_reasons_and_nan_breaks_none() -> None:
     assert reasons_to_reject(measured, limits) == ("fill_fraction 0.2 is below 0.5",)
 
 
-@pytest.mark.parametrize("limits", [{"fil": (0, 1)}, {"fill_fraction": (1, 0)}])
-def test_impossible_limits(limits: dict) -> None:
-    with pytest.raises(ConfigError, match=r"quality\.fil"):
-        check_limits(limits)
+@pytest.mark.parametrize(
+    ("quality", "text"),
+    [
+        ({"fil": [0, 1]}, r"quality\.fil is not measured; choose from area_px"),
+        ({"fill_fraction": [1, 0]}, r"quality\.fill_fraction=\[1, 0\] runs backwards"),
+        ({"fill_fraction": "much"}, r"quality\.fill_fraction='much' must be \[least, most\]"),
+        ({"classes": {"dent": {"fil": [0, 1]}}}, r"quality\.classes\.dent\.fil is not measured"),
+    ],
+)
+def test_impossible_limits(quality: dict, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        read_limits(quality)
+
+
+def test_a_class_has_its_own_limits() -> None:
+    limits = read_limits(
+        {
+            "area_px": [6, None],
+            "classes": {"dent": {"area_px": [50, None], "leak_fraction": [0, 1]}},
+        }
+    )
+    assert limits.of("pit") == {"area_px": (6, None)}
+    assert limits.of("dent") == {"area_px": (50, None), "leak_fraction": (0, 1)}
+
+
+def test_the_grain_that_a_backend_paints_anew_is_no_defect() -> None:
+    rng = np.random.default_rng(0)
+    source, again = (
+        np.clip(rng.normal(120, 6, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+        for _ in range(2)
+    )
+    asked, repaint = boxed(24, 40, 24, 40), boxed(16, 48, 16, 48)
+    finished = np.where(repaint[..., None], again, source)
+    assert realise_mask(source, finished, repaint, asked).sum() <= 6
+    finished[asked] = np.clip(finished[asked].astype(int) - 70, 0, 255)
+    found = realise_mask(source, finished, repaint, asked)
+    assert (found & asked).sum() / (found | asked).sum() > 0.85
+
+
+def test_a_soft_edge_ends_at_half_its_height() -> None:
+    cover = cv2.GaussianBlur(boxed(20, 44, 20, 44).astype(np.float32), (0, 0), 1.5)
+    finished = np.rint(120 - 80 * cover[..., None]).astype(np.uint8).repeat(3, 2)
+    found = realise_mask(flat_image(), finished, EVERYWHERE, cover > 0.5)
+    assert (found ^ (cover > 0.5)).sum() <= 0.12 * found.sum()
+    border = soft_border(flat_image(), finished, found, EVERYWHERE)
+    assert not (border & found).any()
+    assert border.sum() > 80
+    assert (delta_e(flat_image(), finished)[border] >= 2.5).all()
+
+
+def test_measures_of_size_place_and_clipping() -> None:
+    asked, label = boxed(10, 20, 10, 20), boxed(10, 20, 10, 25)
+    assert size_ratio(label, asked) == 1.5
+    assert asked_iou(label, asked) == pytest.approx(100 / 150)
+    assert off_object_fraction(label, boxed(0, 64, 0, 20)) == pytest.approx(1 / 3)
+    assert np.isnan(off_object_fraction(label, None))
+    finished = flat_image()
+    finished[boxed(10, 20, 10, 16)] = 255
+    assert clipped_fraction(flat_image(), finished, label) == pytest.approx(0.4)
+    assert clipped_fraction(finished, finished, label) == 0  # it was white before
 
 
 def test_each_instance_gets_its_own_pixels() -> None:
@@ -167,22 +230,80 @@ def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> N
     given = {c.spec.sample_id: c for c in draw_conditions("stain", count=3, severity=(1, 1))}
     backend = Blind(until)
 
-    def condition(spec):
-        from dataclasses import replace
-
+    def condition(spec: SampleSpec):
         return replace(given[spec.sample_id], spec=spec)
 
-    stages = Stages(condition, backend, {"area_px": (6, None)}, batch_size=2, attempts=3)
+    limits = Limits({"area_px": (6, None)})
+    stages = Stages(condition, backend, limits, batch_size=2, retries=("noise", "place"))
     samples = list(generate([c.spec for c in given.values()], stages))
     assert [s.status.value for s in samples] == [status] * 3
     assert [s.spec.attempt for s in samples] == [min(until, 2)] * 3
+    tries = samples[0].tries
+    assert [one.step for one in tries] == ["first", "noise", "place"][: min(until, 2) + 1]
+    assert [bool(one.reasons) for one in tries[:-1]] == [True] * (len(tries) - 1)
     if status == "rejected":
-        assert samples[0].reasons == ("area_px 0 is below 6",)
+        assert samples[0].reasons == tries[-1].reasons == ("area_px 0 is below 6",)
+
+
+def test_the_ladder_changes_what_it_says() -> None:
+    seen: list[SampleSpec] = []
+    given = draw_conditions("stain", count=1, severity=(1, 1))[0]
+
+    def condition(spec: SampleSpec):
+        seen.append(spec)
+        return replace(given, spec=spec)
+
+    steps = ("noise", "stronger", "place", "noise")
+    stages = Stages(condition, Blind(9), Limits({"area_px": (6, None)}), retries=steps)
+    list(generate([given.spec], stages))
+    assert [(s.attempt, s.push, s.redraw) for s in seen] == [
+        (0, 0, 0),
+        (1, 0, 0),
+        (2, 1, 0),
+        (3, 0, 1),
+        (4, 0, 1),
+    ]
+    assert torch_seed_for(seen[0]) != torch_seed_for(seen[1])
+    places = [rng_for(spec, "defect 1").integers(2**40) for spec in seen]
+    assert places[0] == places[1] == places[2] != places[3] == places[4]
+
+
+class Uneven:
+    """A backend whose third painting obeys; the others paint next to the mask, or not at all."""
+
+    name, checkpoint, cell_px = "uneven", "", 1
+
+    def paint(self, conditions: list) -> list:
+        images = []
+        for condition in conditions:
+            image = condition.image.copy()
+            if condition.spec.candidate == 1:
+                image[condition.repaint_mask & ~condition.defect_mask] = 0
+            if condition.spec.candidate == 2:
+                image = condition.sketch
+            images.append(image)
+        return images
+
+
+def test_the_best_of_several_paintings_is_kept() -> None:
+    given = {c.spec.sample_id: c for c in draw_conditions("stain", count=2, severity=(1, 1))}
+    specs = [c.spec for c in given.values()]
+
+    def condition(spec: SampleSpec):
+        return replace(given[spec.sample_id], spec=spec)
+
+    limits = Limits({"area_px": (6, None)})
+    one, best = (
+        list(generate(specs, Stages(condition, Uneven(), limits, retries=(), candidates=count)))
+        for count in (2, 4)
+    )
+    assert [sample.spec.candidate for sample in one] == [1, 1]
+    assert [sample.spec.candidate for sample in best] == [2, 2]
 
 
 def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions(count=12)}
-    stages = Stages(lambda spec: given[spec.sample_id], SketchBackend(), {}, 5, 1)
+    stages = Stages(lambda spec: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
     for sample in generate([c.spec for c in given.values()], stages):
         condition = sample.candidate.condition
         outside = ~condition.repaint_mask

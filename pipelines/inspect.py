@@ -1,0 +1,30 @@
+"""Decide a finished run again by other limits, without painting.
+
+synthgen inspect run.folder=out quality=strict
+synthgen inspect run.folder=out quality.fill_fraction=[0.8,null]
+
+Only statuses and reasons change (manifest.parquet, report.html); images and labels stay.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from synthgen.config import to_plain
+    from synthgen.report import write_report
+    from synthgen.runs.folder import inspect_run
+    from synthgen.runs.progress import summarise
+
+    root = Path(config.run.folder)
+    manifest = inspect_run(root, to_plain(config)["quality"])
+    summarise(root, manifest, write_report(root))
+
+
+if __name__ == "__main__":
+    run_pipeline("inspect", main)
