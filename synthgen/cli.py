@@ -84,7 +84,8 @@ def _sentence(text: str) -> int:
 def _pipelines() -> dict[str, Path]:
     from synthgen.files import find_shipped
 
-    return {path.stem: path for path in sorted(find_shipped("pipelines").glob("[a-z]*.py"))}
+    paths = sorted(find_shipped("pipelines").glob("[a-z]*.py"))
+    return {path.stem.rstrip("_"): path for path in paths}  # inspect_.py: not Python's inspect
 
 
 def _shown(name: str) -> str:

@@ -55,8 +55,14 @@ def _network(classes: int) -> nn.Module:
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
-    pooled = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
-    return nn.Sequential(*layers, *pooled, nn.Linear(widths[-1], classes))
+    return nn.Sequential(*layers, _Pool(), nn.Dropout(0.2), nn.Linear(2 * widths[-1], classes))
+
+
+class _Pool(nn.Module):
+    """The strongest and the mean of each channel (B, C, H, W) -> (B, 2 C)."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
 
 
 def train_classifier(
@@ -64,7 +70,7 @@ def train_classifier(
     sources: Sequence[Image],
     labels: Sequence[str],
     seed: int,
-    epochs: int = 6,
+    epochs: int = 10,
     report: Callable[[float], None] = lambda done: None,
 ) -> Classifier:
     """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1."""

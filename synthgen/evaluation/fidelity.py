@@ -34,7 +34,7 @@ from synthgen.images import composite, crop_around, to_rgb8
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
 from synthgen.quality.measures import fill_fraction
-from synthgen.quality.realised import realise_mask
+from synthgen.quality.realised import delta_e, realise_mask
 from synthgen.sample import Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
@@ -44,7 +44,8 @@ __all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "RealDefects", "measure_f
 Image = NDArray[np.uint8]
 STRICT = ConfigDict(extra="forbid")
 DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
-SKETCH_SOURCE_PX = 160
+SKETCH_SOURCE_PX = 128
+SEVERITIES = (0.05, 0.25, 0.45, 0.65, 0.85, 1.0)
 
 
 @checked(frozen=True, config=STRICT)
@@ -74,7 +75,8 @@ class FidelitySettings:
     photo_count: Annotated[int, Field(ge=0)] = 200  # on photographed ones, over all sets
     probes: Annotated[int, Field(ge=12)] = 180
     steps: tuple[int, ...] = (4, 8, 20)
-    lessons: Annotated[int, Field(ge=128)] = 8000  # sketches that the classifier learns from
+    lessons: Annotated[int, Field(ge=128)] = 12000  # sketches that the classifier learns from
+    sweeps: Annotated[int, Field(ge=1)] = 4  # scenes of each class painted at rising severity
     timed: Annotated[int, Field(ge=1)] = 24  # images per timing
     batch_size: Annotated[int, Field(ge=1)] = 8
     photos: Mapping[str, PhotoSet] = field(default_factory=dict)
@@ -84,11 +86,13 @@ class FidelitySettings:
 class Fidelity:
     """What was measured. ``rows``: one per condition; ``crops[set][kind]``: what KID compares.
 
+    ``severities``: the change in the asked mask (Delta E), by class, sweep and asked severity.
     ``accuracy_on_sketches`` is the classifier's on sketches that it has not seen.
     ``images_per_s`` by "<init> <steps>".
     """
 
     rows: pd.DataFrame
+    severities: pd.DataFrame
     crops: Mapping[str, Mapping[str, list[Image]]]
     accuracy_on_sketches: float
     images_per_s: Mapping[str, float]
@@ -138,7 +142,8 @@ def measure_fidelity(
         painter.crops.setdefault(kind, {})["reference"] = crops
     timed = [scene.conditioner(scene.spec) for scene in scenes[: settings.timed]]
     speeds = _time(backend, timed, settings, report)
-    return Fidelity(pd.DataFrame(painter.rows), painter.crops, on_sketches, speeds)
+    swept = _sweep_severity(scenes, classes, backend, settings, report)
+    return Fidelity(pd.DataFrame(painter.rows), swept, painter.crops, on_sketches, speeds)
 
 
 def _plan_scenes(
@@ -362,6 +367,41 @@ def _real_crops(defects: RealDefects, surface: str) -> list[Image]:
         if mask is not None and mask.any() and not mask.all():
             crops.append(crop_around(to_rgb8(source.pixels, source.window), mask))
     return crops
+
+
+def _sweep_severity(
+    scenes: Sequence[_Scene],
+    classes: Mapping[str, DefectClass],
+    backend: DiffusionBackend,
+    settings: FidelitySettings,
+    report: Report,
+) -> pd.DataFrame:
+    """Paint some scenes of each class at rising severity, all else alike."""
+    chosen: list[_Scene] = []
+    for name in sorted(classes):
+        chosen += [s for s in scenes if s.spec.defect_class == name][: settings.sweeps]
+    rows: list[dict[str, Any]] = []
+    for number, scene in enumerate(chosen, start=1):
+        conditions = [scene.conditioner(_at(scene.spec, classes, s)) for s in SEVERITIES]
+        for condition, image in zip(conditions, _finish(backend, conditions), strict=True):
+            change = delta_e(condition.image, image)[condition.defect_mask]
+            rows.append(
+                {
+                    "defect_class": condition.spec.defect_class,
+                    "sweep": number,
+                    "severity": condition.spec.severity,
+                    "change_delta_e": float(change.mean()),
+                }
+            )
+        report("severity", number, len(chosen))
+    return pd.DataFrame(rows)
+
+
+def _at(spec: SampleSpec, classes: Mapping[str, DefectClass], severity: float) -> SampleSpec:
+    """Return the spec at another severity, in sketch and prompt."""
+    surface = spec.prompt.rsplit(" on ", 1)[1]
+    noun = classes[str(spec.defect_class)].noun
+    return replace(spec, severity=severity, prompt=describe(noun, severity, surface))
 
 
 def _time(

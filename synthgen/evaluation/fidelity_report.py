@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ModelError
@@ -124,7 +125,20 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
             least=3,
         ),
     ]
+    scores += _severity(fidelity.severities)
     return scores + _distances(fidelity) + _few_steps(fidelity, probes, settings)
+
+
+def _severity(swept: pd.DataFrame) -> list[Score]:
+    """Score how monotonously the painted change follows the asked severity, class by class."""
+    curves = swept.groupby(["defect_class", "severity"])["change_delta_e"].mean().reset_index()
+    found = {
+        str(name): float(spearmanr(part["severity"], part["change_delta_e"]).statistic)
+        for name, part in curves.groupby("defect_class")
+    }
+    worst = min(found, key=lambda name: found[name])
+    note = f"the worst class, {worst}; mean {np.mean(list(found.values())):.2f}"
+    return [Score("severity, Spearman with the change", found[worst], least=0.9, note=note)]
 
 
 def _visible(fill: pd.Series) -> float:

@@ -40,7 +40,7 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
         if command.startswith("synthgen evaluate fidelity"):
             small += (
                 " evaluate.count=24 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
-                " evaluate.steps=[2] backend.steps=2"
+                " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2"
             )
         done = subprocess.run(
             small, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True

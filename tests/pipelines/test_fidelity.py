@@ -20,6 +20,7 @@ SMALL = [
     "evaluate.probes=12",
     "evaluate.lessons=128",
     "evaluate.timed=1",
+    "evaluate.sweeps=1",
     "evaluate.steps=[2]",
     "backend.steps=2",
     "source.size_hw=[128,128]",
