@@ -10,15 +10,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from synthgen.training.crops import PHOTO_SHARE
+
 __all__ = ["processor_name", "write_card"]
 
 
 def write_card(
-    folder: Path, settings: Mapping[str, Any], log: Path, parameters: Mapping[str, int]
+    folder: Path,
+    settings: Mapping[str, Any],
+    log: Path,
+    parameters: Mapping[str, int],
+    photos: Mapping[str, int],
 ) -> None:
-    """Write ``README.md`` and ``log.csv`` into the model folder."""
-    with log.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """Write ``README.md`` and ``log.csv`` into the model folder.
+
+    Where the training started from a model, the log of that one comes first. ``photos``: how many
+    of each folder of ``settings["photos"]`` were seen.
+    """
+    before = Path(settings["start"]) / "log.csv" if settings["start"] else None
+    rows = _rows(before) + _rows(log)
     seconds = sum(int(r["crops"]) / max(float(r["crops_per_s"]), 1e-9) for r in rows)
     template = resources.files("synthgen.training").joinpath("card.md").read_text(encoding="utf-8")
     card = template.format(
@@ -26,6 +36,9 @@ def write_card(
         crops=sum(int(row["crops"]) for row in rows),
         sizes=" and ".join(str(size) for size in sorted(set(settings["crop_sizes_px"]))),
         steps=settings["steps"],
+        started="on from an earlier version, whose crops and hours count here, "
+        if settings["start"]
+        else "",
         hours=seconds / 3600,
         rate=settings["learning_rate"],
         ema=settings["ema_decay"],
@@ -36,9 +49,35 @@ def write_card(
         first_loss=float(rows[0]["loss"]),
         last_loss=float(rows[-1]["loss"]),
         precision=settings["mixed_precision"],
+        photos=_describe_photos(settings["photos"], photos),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / "log.csv").write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
+    with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["step", "loss", "crops", "crops_per_s"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(log: Path | None) -> list[dict[str, str]]:
+    if log is None or not log.is_file():
+        return []
+    with log.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _describe_photos(folders: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    if not folders:
+        return "No photographs, no data of others."
+    lines = [
+        f"Photographs as surfaces, in {PHOTO_SHARE:.0%} of the crops that go on from there "
+        "(none of them is in this folder):",
+        "",
+        "| photographs | n | licence |",
+        "|---|---|---|",
+    ]
+    for name, folder in sorted(folders.items()):
+        lines.append(f"| {folder['origin']} | {counts[name]} | {folder['licence']} |")
+    return "\n".join(lines)
 
 
 def processor_name() -> str:

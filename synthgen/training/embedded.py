@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -21,25 +22,24 @@ TOKENS = 16
 
 
 def build_tokenizer(words: Sequence[str], max_length: int = TOKENS) -> CLIPTokenizer:
-    """Return a CLIP tokenizer in which each word is one token and other text falls to bytes."""
+    """Return a CLIP tokenizer in which each word is one token and other text falls to bytes.
+
+    Words are added tokens, not merges: merges of one word would break another that shares letters.
+    """
     letters = sorted(ByteLevel.alphabet())
-    tokens = letters + [letter + "</w>" for letter in letters]
-    known = set(tokens)
-    merges: list[tuple[str, str]] = []
-    for word in sorted(set(words)):
-        if len(word) < 2:
-            continue
-        left = word[0]
-        for number, letter in enumerate(word[1:], start=2):
-            right = letter + ("</w>" if number == len(word) else "")
-            if left + right not in known:
-                known.add(left + right)
-                tokens.append(left + right)
-                merges.append((left, right))
-            left += right
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=max_length)
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=max_length)
+    whole = [
+        AddedToken(w, single_word=True, normalized=True) for w in sorted(set(words)) if len(w) > 1
+    ]
+    tokenizer.add_tokens(whole)
+    return tokenizer
 
 
 def build_pipeline(
@@ -107,10 +107,13 @@ def build_pipeline(
     )
 
 
-def start_from(pipeline: PatchControlNetInpaintPipeline, folder: Path) -> None:
-    """Load the weights of another patch model; its words may be other ones.
+def start_from(
+    pipeline: PatchControlNetInpaintPipeline, folder: Path, parts: Sequence[str]
+) -> None:
+    """Load some ``parts`` of another patch model; its words may be other ones.
 
-    Words that both know keep their meaning; new ones start at random. Raises ModelError.
+    A word that it does not know starts as the mean of the pieces that it is read as there. Raises
+    ModelError.
     """
     try:
         other = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
@@ -118,16 +121,15 @@ def start_from(pipeline: PatchControlNetInpaintPipeline, folder: Path) -> None:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the model in {folder} cannot be trained further: {reason}") from error
     known, words = other.tokenizer.get_vocab(), pipeline.tokenizer.get_vocab()
-    states = {
-        name: getattr(other, name).float().state_dict()
-        for name in ("unet", "controlnet", "text_encoder")
-    }
-    [key] = [k for k in states["text_encoder"] if k.endswith("token_embedding.weight")]
-    rows = pipeline.text_encoder.state_dict()[key].clone()
-    for word, number in words.items():
-        if word in known:
-            rows[number] = states["text_encoder"][key][known[word]]
-    states["text_encoder"][key] = rows
+    states = {name: getattr(other, name).float().state_dict() for name in parts}
+    if "text_encoder" in states:
+        [key] = [k for k in states["text_encoder"] if k.endswith("token_embedding.weight")]
+        rows = pipeline.text_encoder.state_dict()[key].clone()
+        for word, number in words.items():
+            pieces = other.tokenizer(word.removesuffix("</w>"), add_special_tokens=False).input_ids
+            ids = [known[word]] if word in known else pieces
+            rows[number] = states["text_encoder"][key][ids].mean(dim=0)
+        states["text_encoder"][key] = rows
     for name, state in states.items():
         try:
             getattr(pipeline, name).load_state_dict(state)

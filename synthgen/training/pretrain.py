@@ -67,6 +67,7 @@ class PretrainSettings:
     look_every_s: float = 1200
     workers: int = 0  # processes that draw crops; 0 draws them between the steps
     start: str | None = None  # a model's folder to start from; None = random weights
+    start_parts: tuple[str, ...] = PARTS  # which are taken from there; the others start at random
     parts: tuple[str, ...] = PARTS  # which are trained; the others stay as they start
     photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
 
@@ -75,10 +76,12 @@ class PretrainSettings:
             raise ConfigError("pretrain.steps and pretrain.batch_size must be at least 1")
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
-        if not self.parts or set(self.parts) - set(PARTS):
-            raise ConfigError(
-                f"pretrain.parts={list(self.parts)} must name some of {', '.join(PARTS)}"
-            )
+        for key in ("parts", "start_parts"):
+            names = getattr(self, key)
+            if not names or set(names) - set(PARTS):
+                raise ConfigError(
+                    f"pretrain.{key}={list(names)} must name some of {', '.join(PARTS)}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     surfaces += [folder.surface for folder in settings.photos.values()]
     pipeline = build_pipeline(vocabulary(surfaces))
     if settings.start is not None:
-        start_from(pipeline, find_checkpoint(settings.start))
+        start_from(pipeline, find_checkpoint(settings.start), settings.start_parts)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
     learner = _Learner(pipeline, settings.parts)
@@ -364,7 +367,8 @@ def _finish(
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
     sizes = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in PARTS}
-    write_card(folder / "model", asdict(settings), folder / "log.csv", sizes)
+    settled = asdict(settings)
+    write_card(folder / "model", settled, folder / "log.csv", sizes, photos.counts)
     pipeline.to(torch.float32)
     for part, state in zip(parts, weights, strict=True):
         part.load_state_dict(state)

@@ -14,9 +14,11 @@ from synthgen.backends.patch_inpaint import (
     decode_patches,
     encode_patches,
 )
-from synthgen.errors import ConfigError, RunError
+from synthgen.errors import ConfigError, ModelError, RunError, SourceError
+from synthgen.prompts import vocabulary
 from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
+from synthgen.training.photos import PhotoFolder, Photos
 from synthgen.training.pretrain import PretrainSettings, pretrain
 from tests.checkpoints import save_tiny_patch_model
 
@@ -85,8 +87,11 @@ def test_impossible_calls(pipeline, changes, text) -> None:
 
 def test_words_are_one_token_and_others_fall_to_bytes() -> None:
     tokenizer = build_tokenizer(["scratch", "brushed", "metal", "a"])
-    assert tokenizer.tokenize("a scratch") == ["a</w>", "scratch</w>"]
+    assert tokenizer.tokenize("a scratch") == ["a</w>", "scratch"]
     assert len(tokenizer.tokenize("zinc")) == 4
+    assert len(tokenizer.tokenize("scratches")) == 9
+    for word in (words := vocabulary(["brushed metal"])):  # whatever letters they share
+        assert len(build_tokenizer(words).tokenize(word)) == 1, word
     assert tokenizer("brushed metal").input_ids == tokenizer("Brushed  METAL").input_ids
 
 
@@ -146,7 +151,64 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
         pretrain(PretrainSettings(steps=4, seed=1, **SMALL), tmp_path / "cut", lambda _: None)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"crop_sizes_px": (60,)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"crop_sizes_px": (60,)}, {"parts": ("vae",)}, {"start_parts": ()}],
+)
 def test_impossible_training(wrong) -> None:
     with pytest.raises(ConfigError):
         PretrainSettings(**wrong)
+
+
+def test_a_training_starts_from_another_model_and_leaves_frozen_parts_alone(
+    tmp_path, monkeypatch
+) -> None:
+    from synthgen.training import pretrain as module
+
+    build = module.build_pipeline
+    monkeypatch.setattr(module, "build_pipeline", lambda words: build(words, (16, 32, 32), 32))
+    monkeypatch.setattr(module, "_look", lambda *_: None)
+    start = save_tiny_patch_model(tmp_path / "start")
+    before = PatchControlNetInpaintPipeline.from_pretrained(start, local_files_only=True)
+    settings = PretrainSettings(
+        steps=2,
+        start=str(start),
+        parts=("controlnet",),
+        start_parts=("unet", "text_encoder"),
+        **SMALL,
+    )
+    folder = pretrain(settings, tmp_path / "run", lambda _: None)
+    after = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
+    for name in ("unet", "controlnet"):
+        pairs = zip(
+            getattr(before, name).half().parameters(),
+            getattr(after, name).half().parameters(),
+            strict=True,
+        )
+        is_same = all(torch.equal(one, other) for one, other in pairs)
+        assert is_same is (name == "unet")
+    words = [p.tokenizer("scratch").input_ids[1] for p in (before, after)]
+    rows = [
+        p.text_encoder.get_input_embeddings().weight[word].half()
+        for p, word in zip((before, after), words, strict=True)
+    ]
+    assert torch.equal(*rows)  # a word keeps its meaning, wherever it stands in the vocabulary
+    assert words[0] != words[1]
+    with pytest.raises(ModelError, match="model_index"):
+        pretrain(PretrainSettings(start=str(tmp_path), **SMALL), tmp_path / "new", lambda _: None)
+
+
+def test_photos_are_surfaces_to_learn_from(tmp_path) -> None:
+    image = np.full((70, 90), 37, np.uint8)
+    Image.fromarray(image).save(tmp_path / "flat.png")
+    folder = PhotoFolder(str(tmp_path), "zinc", "made here", "CC0")
+    photos = Photos({"flat": folder})
+    assert photos.counts == {"flat": 1}
+    crop, surface = photos.draw(np.random.default_rng(0), 64)
+    assert surface == "zinc"
+    assert crop.shape == (64, 64, 3)
+    assert (crop == 37).all()
+    prompts = [c.prompt for c in draw_crops(0, 0, 24, 64, photos)]
+    assert any("zinc" in prompt for prompt in prompts)
+    with pytest.raises(SourceError):
+        Photos({"none": PhotoFolder(str(tmp_path / "nothing"), "a", "b", "c")})
