@@ -20,7 +20,7 @@ from synthgen.defects import Stain
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
-from synthgen.quality.twins import look_of, nearest_looks
+from synthgen.quality.twins import bits_between, look_of
 from synthgen.sample import Candidate, Condition
 from synthgen.sources import ProceduralSources
 
@@ -71,7 +71,7 @@ def cases(c: Condition) -> dict[str, tuple[Candidate, Candidate]]:
         "area_px": (finish(c, only(c, away < 2)), good),
         "fill_fraction": (finish(c, only(c, columns < middle[1] - 6)), good),
         "leak_fraction": (shifted(c, 14), good),
-        "asked_iou": (shifted(c, 14), good),
+        "mask_iou": (shifted(c, 14), good),
         "size_ratio": (finish(c, only(c, away < 9)), good),
         "off_object_fraction": (finish(half, c.sketch), good),
         "change_delta_e": (finish(c, faint), good),
@@ -100,11 +100,11 @@ def main() -> None:
             axes.set_title(f"{name}\n{word}: {number(name)(candidate):.2f}", fontsize=8)
     first, other = rows["area_px"][1], rows["leak_fraction"][0]
     pair = [("bad", first), ("good", other)]
-    bits = nearest_looks([look_of(k.image, k.realised_mask) for k in (first, first, other)])[1]
+    looks = [look_of(k.image, k.realised_mask) for k in (first, other)]
     for side, (word, candidate) in enumerate(pair):
         axes = grid.flat[22 + side]
         axes.imshow(_window(candidate))
-        axes.set_title(f"twin_bits\n{word}: {bits[1 + side]:.0f}", fontsize=8)
+        axes.set_title(f"twin_bits\n{word}: {bits_between(looks[0], looks[side])}", fontsize=8)
     figure.savefig(Path(__file__).parent / "images" / "measures.png", dpi=110)
 
 

@@ -29,9 +29,7 @@ def main(config: DictConfig) -> None:
     from synthgen.setup import MaskSettings, build_classes
 
     plain = to_plain(config)
-    options = dict(plain["evaluate"])
-    is_for_card = options.pop("card")
-    settings = check_value(FidelitySettings, options, "evaluate")
+    settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")
     mask = check_value(MaskSettings, plain["mask"], "mask")
     sources, control = build(config.source, "source"), build(config.control, "control")
     classes, backend = build_classes(plain["defect"]), build(config.backend, "backend")
@@ -41,10 +39,12 @@ def main(config: DictConfig) -> None:
         fidelity = measure_fidelity(
             settings, classes, sources, control, backend, mask.margin_px, progress.report
         )
+    folder = Path(settings.folder)
+    report.write_rows(folder, fidelity)
     scores = report.score_fidelity(fidelity, settings)
-    facts = report.collect_fidelity_facts(backend, settings)
-    page = report.write_fidelity(Path(settings.folder), fidelity, scores, facts)
-    if is_for_card:
+    facts = report.collect_fidelity_facts(backend, settings, fidelity)
+    page = report.write_fidelity(folder, fidelity, scores, facts)
+    if settings.card:
         report.write_card_part(backend.folder, scores, facts)
     show(summarise_scores("Fidelity", scores))
     show(f"the whole table and the samples: {page}")

@@ -25,7 +25,7 @@ def main(config: DictConfig) -> None:
     from synthgen.runs.progress import TaskProgress
 
     plain = to_plain(config)
-    settings = check_value(labels.LabelSettings, dict(plain["evaluate"]), "evaluate")
+    settings = check_value(labels.LabelSettings, plain["evaluate"], "evaluate")
     limits = read_limits(plain["quality"])
     with TaskProgress() as progress:
         rows = labels.measure_labels(settings, limits, progress.report)

@@ -17,7 +17,9 @@ def main(config: DictConfig) -> None:
 
     from synthgen.export.coco import write_coco
 
-    summary = write_coco(Path(config.run.folder), Path(config.export.folder), config.export.include)
+    summary = write_coco(
+        Path(str(config.run.folder)), Path(str(config.export.folder)), config.export.include
+    )
     show(f"{summary.images} images, {summary.annotations} labelled defects: {summary.path}")
 
 

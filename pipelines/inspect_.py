@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     from synthgen.runs.folder import inspect_run
     from synthgen.runs.progress import summarise
 
-    root = Path(config.run.folder)
+    root = Path(str(config.run.folder))
     manifest = inspect_run(root, to_plain(config)["quality"])
     summarise(root, manifest, write_report(root))
 

@@ -20,11 +20,11 @@ from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
 from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, Status, Try
 
-__all__ = ["RETRIES", "Stages", "batched", "generate"]
+__all__ = ["RETRIES", "Stages", "batched", "compose", "generate"]
 
 Item = TypeVar("Item")
-FIRST = "first"
-RETRIES = ("noise", "stronger", "place")
+FIRST, NOISE, STRONGER, PLACE = "first", "noise", "stronger", "place"
+RETRIES = (NOISE, STRONGER, PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +47,46 @@ class Stages:
 def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | Failure]:
     """Yield one Sample per spec, in order; rejected ones too, with their reasons.
 
-    A rejected sample is tried again along ``stages.retries``; the last try is the one that is kept,
-    all are in ``tries``. A spec that cannot be conditioned yields a Failure.
+    A rejected sample is tried again along ``stages.retries``; the last image is the one that is
+    kept, all tries are in ``tries``. A spec that comes to no image yields a Failure.
     """
     for batch in batched(specs, stages.batch_size):
         done: dict[str, Sample | Failure] = {}
-        pending = batch
         for step in (FIRST, *stages.retries):
-            tried = [spec if step == FIRST else _climb(spec, step) for spec in pending]
+            tried = batch if step == FIRST else _climb(done.values(), step)
             for outcome in _generate_batch(tried, stages):
-                name = outcome.spec.sample_id
-                earlier = done[name].tries if name in done else ()
-                done[name] = replace(outcome, tries=(*earlier, _note(outcome, step)))
-            latest = [done[spec.sample_id] for spec in pending]
-            pending = [o.spec for o in latest if o.status is Status.REJECTED]
-            if not pending:
-                break
+                before = done.get(outcome.spec.sample_id)
+                tries = (*(before.tries if before else ()), _note(outcome, step))
+                is_lost = isinstance(outcome, Failure) and isinstance(before, Sample)
+                kept = before if is_lost and before is not None else outcome
+                done[outcome.spec.sample_id] = replace(kept, tries=tries)
         yield from (done[spec.sample_id] for spec in batch)
 
 
-def _climb(spec: SampleSpec, step: str) -> SampleSpec:
-    """Return the spec of the next try."""
-    spec = replace(spec, attempt=spec.attempt + 1, candidate=0)
-    if step == "stronger":
-        return replace(spec, push=spec.push + 1)
-    return replace(spec, redraw=spec.redraw + 1, push=0) if step == "place" else spec
+def _climb(outcomes: Iterable[Sample | Failure], step: str) -> list[SampleSpec]:
+    """Return the specs of the next try of what was rejected.
+
+    A sample that found no room is only helped by another place.
+    """
+    return [
+        _next_spec(outcome.spec, [one.step for one in outcome.tries], step)
+        for outcome in outcomes
+        if outcome.status is Status.REJECTED and (step == PLACE or outcome.tries[-1].measurements)
+    ]
+
+
+def _next_spec(spec: SampleSpec, steps: Sequence[str], step: str) -> SampleSpec:
+    climbed = [*steps, step]
+    since_place = (
+        climbed[len(climbed) - climbed[::-1].index(PLACE) :] if PLACE in climbed else climbed
+    )
+    return replace(
+        spec,
+        attempt=len(steps),
+        redraw=climbed.count(PLACE),
+        push=since_place.count(STRONGER),
+        candidate=0,
+    )
 
 
 def _note(outcome: Sample | Failure, step: str) -> Try:
@@ -113,7 +128,7 @@ def _again(condition: Condition, number: int) -> Condition:
 
 
 def _inspect(condition: Condition, painted: NDArray[np.uint8], limits: Limits) -> Sample:
-    candidate = _compose(condition, painted)
+    candidate = compose(condition, painted)
     view = view_change(candidate)
     measurements = measure(candidate, view)
     reasons = reasons_to_reject(measurements, limits.of(condition.spec.defect_class))
@@ -123,11 +138,11 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], limits: Limits) -
 def _rank(sample: Sample) -> tuple[bool, float]:
     """Say which of several paintings is kept: one that breaks no limit, then the one whose label
     agrees best with what was asked (IoU)."""
-    agreement = [m.value for m in sample.measurements if m.name == "asked_iou"]
+    agreement = [m.value for m in sample.measurements if m.name == "mask_iou"]
     return not sample.reasons, agreement[0] if agreement else 0.0
 
 
-def _compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
+def compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
     """Lay what was painted over the source, inside the repaint mask, and see what changed."""
     source = condition.source
     pixels = composite(

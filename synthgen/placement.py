@@ -10,7 +10,6 @@ from synthgen.errors import PlacementError
 __all__ = ["place"]
 
 TRIES = 80
-ENOUGH_INSIDE = 0.98  # share of the defect that has to lie in the region
 
 
 def place(
@@ -23,7 +22,7 @@ def place(
 
     ``shape`` (h, w) is the defect's mask in its own frame, ``free`` (H, W) is True where a defect
     may go. The defect's centre is drawn evenly over the free pixels. Raises PlacementError where
-    ``TRIES`` draws find no place that holds 98 % of it.
+    ``TRIES`` draws find no place that holds it.
     """
     rows, columns = np.nonzero(shape)
     candidates = np.flatnonzero(free)
@@ -31,7 +30,7 @@ def place(
         middle = np.array([np.median(rows), np.median(columns)]).astype(int)
         for pick in rng.choice(candidates, TRIES):
             corner = np.array(divmod(int(pick), free.shape[1])) - middle
-            if _share_inside(rows + corner[0], columns + corner[1], free) >= ENOUGH_INSIDE:
+            if _is_inside(rows + corner[0], columns + corner[1], free):
                 return int(corner[0]), int(corner[1])
     raise PlacementError(
         f"sample {sample_id!r}: a defect of {shape.shape[0]} x {shape.shape[1]} px (height, width) "
@@ -40,9 +39,8 @@ def place(
     )
 
 
-def _share_inside(
-    rows: NDArray[np.int_], columns: NDArray[np.int_], free: NDArray[np.bool_]
-) -> float:
+def _is_inside(rows: NDArray[np.int_], columns: NDArray[np.int_], free: NDArray[np.bool_]) -> bool:
     height, width = free.shape
-    is_on = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    return float(free[rows[is_on], columns[is_on]].sum() / len(rows))
+    if rows.min() < 0 or columns.min() < 0 or rows.max() >= height or columns.max() >= width:
+        return False
+    return bool(free[rows, columns].all())

@@ -31,7 +31,7 @@ class DefectClass:
     """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it."""
 
     class_id: Annotated[int, Field(ge=1, le=254)]  # 255 = ignored
-    noun: str
+    noun: Annotated[str, Field(min_length=1)]
     shape: SkipValidation[DefectKind]
     weight: Annotated[float, Field(gt=0)] = (
         1.0  # its share of the images, relative to the other classes

@@ -63,6 +63,7 @@ def set_up(config: DictConfig) -> Job:
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
     classes = build_classes(plain["defect"])
     limits = read_limits(plain["quality"])
+    limits.check_classes(classes)
     sources = build(config.source, "source")
     control = build(config.control, "control")
     backend = build(config.backend, "backend")

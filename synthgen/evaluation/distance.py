@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +12,18 @@ from torch import nn
 
 from synthgen.errors import ConfigError
 
-__all__ = ["EXTRACTOR", "kernel_distance"]
+__all__ = ["EXTRACTOR", "check_extractor", "kernel_distance"]
 
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
+
+
+def check_extractor() -> None:
+    """Raise ConfigError where the ``evaluate`` extra is missing."""
+    for package in ("torchmetrics", "torchvision"):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"{package} is missing; pip install 'synthgen-inspection[evaluate]' brings it"
+            )
 
 
 class _RandomVgg(nn.Module):
@@ -44,16 +54,12 @@ def kernel_distance(
     """Return KID (Binkowski et al. 2018, https://arxiv.org/abs/1801.01401) and its deviation.
 
     Features are scaled to unit deviation over the real crops. Subsets hold half of the smaller
-    set. Raises ConfigError where the ``evaluate`` extra is missing or a set has under 20 crops.
+    set. Raises ConfigError where a set has under 20 crops.
     """
     if min(len(real), len(other)) < 20:
         raise ConfigError(f"{len(real)} and {len(other)} crops are too few to compare; give 20")
-    try:
-        from torchmetrics.image.kid import poly_mmd
-    except ImportError as error:
-        raise ConfigError(
-            "evaluate fidelity needs pip install 'synthgen-inspection[evaluate]'"
-        ) from error
+    from torchmetrics.image.kid import poly_mmd
+
     extractor = _RandomVgg()
     sides = [_features(extractor, side) for side in (real, other)]
     middle, spread = sides[0].mean(0), sides[0].std(0).clamp_min(1e-6)

@@ -22,20 +22,22 @@ from pydantic.dataclasses import dataclass as checked
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.condition import Conditioner
 from synthgen.control.edges import Control, draw_control
+from synthgen.errors import ConfigError
 from synthgen.evaluation.classifier import Classifier, train_classifier
+from synthgen.evaluation.distance import check_extractor
 from synthgen.evaluation.scores import (
     border_ratio,
     edge_agreement,
     in_mask_difference,
     texture_deviation,
 )
-from synthgen.generate import batched
-from synthgen.images import composite, crop_around, to_rgb8
+from synthgen.generate import batched, compose
+from synthgen.images import crop_around, to_rgb8
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
-from synthgen.quality.measures import fill_fraction
-from synthgen.quality.realised import delta_e, realise_mask
-from synthgen.sample import Condition, SampleSpec
+from synthgen.quality.measures import fill_fraction, leak_fraction
+from synthgen.quality.realised import delta_e
+from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 
@@ -80,6 +82,7 @@ class FidelitySettings:
     timed: Annotated[int, Field(ge=1)] = 24  # images per timing
     batch_size: Annotated[int, Field(ge=1)] = 8
     photos: Mapping[str, PhotoSet] = field(default_factory=dict)
+    card: bool = False  # put the table into the model's card
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,19 +124,25 @@ def measure_fidelity(
 ) -> Fidelity:
     """Paint the whole set and score it; ``sources`` are the drawn ones.
 
-    Raises SourceError for photos that cannot be read, PlacementError where none fits.
+    Raises ConfigError where something is missing that is needed later, SourceError for photos that
+    cannot be read, PlacementError where a defect finds no room.
     """
+    if len(classes) < 2:
+        raise ConfigError("evaluate fidelity tells classes apart; give two or more in defect=[...]")
+    check_extractor()
+    for steps in settings.steps:
+        backend.vary(init="noise", steps=steps)
     scenes = _plan_scenes(settings, classes, sources, control, backend, margin_px)
     classifier, on_sketches = _learn_sketches(settings, classes, control, report)
     painter = _Painter(settings, classes, control, backend, classifier)
-    every = max(1, len(scenes) // settings.probes)
+    probed = _pick_probes(scenes, settings)
     done = 0
     for batch in batched(enumerate(scenes), settings.batch_size):
         conditions = [
             (number, scene.name, scene.conditioner(scene.spec)) for number, scene in batch
         ]
         painter.paint([c for _, _, c in conditions], [name for _, name, _ in conditions])
-        probes = [(n, c) for n, _, c in conditions if n % every == 0]
+        probes = [(n, c) for n, _, c in conditions if n in probed]
         if probes:
             painter.probe([n for n, _ in probes], [c for _, c in probes])
         done += len(batch)
@@ -168,6 +177,23 @@ def _plan_scenes(
         plan = draw_plan(catalogue, classes, count, 0.0, {"all": 1.0}, settings.seed)
         scenes += [_Scene(name, conditioner, spec) for spec in plan]
     return scenes
+
+
+def _pick_probes(scenes: Sequence[_Scene], settings: FidelitySettings) -> set[int]:
+    """Return which scenes are probed: of every set and class alike, drawn by the seed."""
+    rng = stream(settings.seed, "probes")
+    order = rng.permutation(len(scenes))
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for number in order:
+        scene = scenes[number]
+        groups.setdefault((scene.name, scene.spec.defect_class), []).append(int(number))
+    share = settings.probes / len(scenes)
+    ranked = sorted(  # a group's members are spread evenly over the ranks
+        ((place + 0.5) / len(members), key, number)
+        for key, members in sorted(groups.items())
+        for place, number in enumerate(members)
+    )
+    return {number for _, _, number in ranked[: round(share * len(scenes))]}
 
 
 def _learn_sketches(
@@ -218,27 +244,27 @@ class _Painter:
         self.free = backend.vary(init="noise", control_scale=0.0)
         self.rows: list[dict[str, Any]] = []
         self.crops: dict[str, dict[str, list[Image]]] = {}
-        self._painted: list[Image] = []
+        self._finished: list[Candidate] = []
+        self._first = 0
 
     def paint(self, conditions: Sequence[Condition], names: Sequence[str]) -> None:
         """Paint as configured; start a row for each condition."""
-        self._painted = _finish(self.backend, conditions)
+        self._finished = _finish(self.backend, conditions)
         self._first = len(self.rows)
-        found = self._classify(conditions, self._painted)
-        for condition, image, name, answer in zip(
-            conditions, self._painted, names, found, strict=True
-        ):
+        found = self._classify(self._finished)
+        for candidate, name, answer in zip(self._finished, names, found, strict=True):
+            condition, image = candidate.condition, candidate.image
             mask, repaint = condition.defect_mask, condition.repaint_mask
-            realised = _realise(condition, image)
             border = border_ratio(condition.image, image, repaint)
+            texture = texture_deviation(condition.image, image, repaint, mask)
             outside = np.any(image != condition.image, axis=2) & ~repaint
-            texture = texture_deviation(condition.image, image, repaint, realised)
             self.rows.append(
                 {
                     "set": name,
                     "defect_class": condition.spec.defect_class,
                     "source_id": condition.spec.source_id,
-                    "fill": fill_fraction(realised, mask),
+                    "fill": fill_fraction(candidate.realised_mask, mask),
+                    "leak": leak_fraction(candidate.realised_mask, mask),
                     "border_painted": border[0],
                     "border_source": border[1],
                     "changed_outside_px": int(outside.sum()),
@@ -252,43 +278,46 @@ class _Painter:
 
     def probe(self, numbers: Sequence[int], conditions: Sequence[Condition]) -> None:
         """Paint these conditions of the last batch in the other ways; fill up their rows."""
-        rows = [self.rows[number] for number in numbers]
         others = [self._with_other_prompt(c) for c in conditions]
         boxed = [self._with_box(c) for c in conditions]
-        in_box = {"box": _finish(self.noise, boxed), "box_free": _finish(self.free, boxed)}
-        again = [image for c in conditions for image in _finish(self.backend, [c])]
-        reseeded = _finish(self.backend, [_with_other_noise(c) for c in conditions])
-        painted = {"noise": _finish(self.noise, conditions), "free": _finish(self.free, conditions)}
+        again = [candidate for c in conditions for candidate in _finish(self.backend, [c])]
+        reseeded = [_with_other_noise(c) for c in conditions]
+        other_seed = _finish(self.backend, reseeded)
+        finished = {
+            "noise": _finish(self.noise, conditions),
+            "free": _finish(self.free, conditions),
+            "box": _finish(self.noise, boxed),
+            "box_free": _finish(self.free, boxed),
+        }
         for steps in self.settings.steps:
-            variant = self.noise.vary(steps=steps)
-            painted[f"steps_{steps}"] = _finish(variant, conditions)
-        answers = {name: self._classify(conditions, images) for name, images in painted.items()}
-        answers["swapped"] = self._classify(others, _finish(self.noise, others))
-        answers["swapped_free"] = self._classify(others, _finish(self.free, others))
-        for at, (row, condition) in enumerate(zip(rows, conditions, strict=True)):
-            mask = condition.defect_mask
-            first = self._painted[numbers[at] - self._first]
+            finished[f"steps_{steps}"] = _finish(self.noise.vary(steps=steps), conditions)
+        answers = {name: self._classify(candidates) for name, candidates in finished.items()}
+        answers["swapped"] = self._classify(_finish(self.noise, others))
+        answers["swapped_free"] = self._classify(_finish(self.free, others))
+        answers["reseeded_free"] = self._classify(_finish(self.free, reseeded))
+        for at, (number, condition) in enumerate(zip(numbers, conditions, strict=True)):
+            row, mask = self.rows[number], condition.defect_mask
+            first = self._finished[number - self._first]
             row["other_class"] = others[at].spec.defect_class
-            row["same_seed"] = in_mask_difference(first, again[at], mask)
-            row["other_seed"] = in_mask_difference(first, reseeded[at], mask)
-            for name, image in (("sketch", condition.sketch), ("painted", first)):
-                row[f"edges_{name}"] = _edges(condition, image)
-            for name, images in in_box.items():
-                row[f"edges_{name}"] = _edges(boxed[at], images[at])
-            for name, images in painted.items():
-                image = images[at]
-                row[f"edges_{name}"] = _edges(condition, image)
-                row[f"fill_{name}"] = fill_fraction(_realise(condition, image), mask)
+            row["same_seed"] = in_mask_difference(first.image, again[at].image, mask)
+            row["other_seed"] = in_mask_difference(first.image, other_seed[at].image, mask)
+            row["edges_sketch"] = _edges(condition, condition.sketch)
+            row["edges_painted"] = _edges(condition, first.image)
+            for name, candidates in finished.items():
+                candidate = candidates[at]
+                row[f"edges_{name}"] = _edges(candidate.condition, candidate.image)
+                row[f"fill_{name}"] = fill_fraction(candidate.realised_mask, mask)
                 kept = self.crops[row["set"]].setdefault(name, [])
-                kept.append(crop_around(image, mask))
+                kept.append(crop_around(candidate.image, mask))
             for name, found in answers.items():
                 row[f"answer_{name}"] = found[at]
 
-    def _classify(self, conditions: Sequence[Condition], images: Sequence[Image]) -> list[str]:
+    def _classify(self, candidates: Sequence[Candidate]) -> list[str]:
         crops, befores = [], []
-        for condition, image in zip(conditions, images, strict=True):
-            crops.append(crop_around(image, condition.defect_mask))
-            befores.append(crop_around(condition.image, condition.defect_mask))
+        for candidate in candidates:
+            mask = candidate.condition.defect_mask
+            crops.append(crop_around(candidate.image, mask))
+            befores.append(crop_around(candidate.condition.image, mask))
         return self.classifier.classify(crops, befores)
 
     def _with_other_prompt(self, condition: Condition) -> Condition:
@@ -318,22 +347,10 @@ def _with_other_noise(condition: Condition) -> Condition:
     return replace(condition, spec=replace(condition.spec, seed=condition.spec.seed ^ 1))
 
 
-def _finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Image]:
-    """Return the finished 8-bit images, the repaint mask's outside untouched."""
-    return [
-        composite(c.image, (0, 255), c.image, painted, c.repaint_mask).astype(np.uint8)
-        for c, painted in zip(conditions, backend.paint(conditions), strict=True)
-    ]
-
-
-def _realise(condition: Condition, image: Image) -> NDArray[np.bool_]:
-    return realise_mask(
-        condition.image,
-        image,
-        condition.repaint_mask,
-        condition.defect_mask,
-        condition.label_close_px,
-    )
+def _finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Candidate]:
+    """Return the finished images as a run would write them, with their realised masks."""
+    painted = backend.paint(conditions)
+    return [compose(c, image) for c, image in zip(conditions, painted, strict=True)]
 
 
 def _references(
@@ -383,8 +400,9 @@ def _sweep_severity(
     rows: list[dict[str, Any]] = []
     for number, scene in enumerate(chosen, start=1):
         conditions = [scene.conditioner(_at(scene.spec, classes, s)) for s in SEVERITIES]
-        for condition, image in zip(conditions, _finish(backend, conditions), strict=True):
-            change = delta_e(condition.image, image)[condition.defect_mask]
+        for candidate in _finish(backend, conditions):
+            condition = candidate.condition
+            change = delta_e(condition.image, candidate.image)[condition.defect_mask]
             rows.append(
                 {
                     "defect_class": condition.spec.defect_class,

@@ -40,7 +40,7 @@ Mask = NDArray[np.bool_]
 KINDS = ("blend", "blend", "sketch", "perlin")
 JUST_NOTICEABLE = 2.3  # Delta E (Mahy et al. 1994)
 CONTRAST = (1.0, 45.0)  # Delta E
-CLOSE_PX = {"dent": 4, "abrasion": 3, "stain": 3}  # as in conf/defect; 2 for the others
+CLOSE_PX = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,5 +170,5 @@ def _condition(source: Image, asked: Mask, repaint: Mask, defect_class: str) -> 
         asked.astype(np.uint8),
         source,
         np.zeros_like(source),
-        label_close_px=CLOSE_PX.get(defect_class, 2),
+        label_close_px=CLOSE_PX,
     )

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.evaluation.known_truth import Case, draw_case
-from synthgen.evaluation.score import Score, tabulate_scores
+from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.files import write_whole
 from synthgen.generate import batched
 from synthgen.images import write_png
@@ -93,10 +93,11 @@ def _judge(case: Case, limits: Limits) -> dict[str, object]:
 
 
 def write_labels(folder: Path, rows: pd.DataFrame, settings: LabelSettings) -> Path:
-    """Write ``labels.md`` (which is returned), ``rows.parquet`` and ``cases.png``."""
+    """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "rows.parquet", lambda path: rows.to_parquet(path))
     write_png(folder / "cases.png", _draw_cases(settings.seed))
+    write_scores(folder / "labels.json", score_labels(rows), {"seed": settings.seed})
     page = folder / "labels.md"
     text = "\n".join(
         [
@@ -140,17 +141,24 @@ def score_labels(rows: pd.DataFrame) -> list[Score]:
     """Return the scores with their bars."""
     seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
     lost = rows[rows["contrast"] < VISIBLE_DELTA_E]
+    blends = seen.loc[seen["kind"] == "blend", "realised"]
+    geometry = f"n = {len(blends)}: those whose truth is geometry alone"
     note = f"n = {len(seen)}, contrast {VISIBLE_DELTA_E:g} Delta E or more"
     return [
         Score("label IoU, median", float(seen["realised"].median()), least=0.9, note=note),
         Score("label IoU, 5th percentile", float(seen["realised"].quantile(0.05)), least=0.7),
+        Score("label IoU of blends, median", float(blends.median()), least=0.9, note=geometry),
+        Score("label IoU of blends, 5th percentile", float(blends.quantile(0.05)), least=0.7),
         Score(
             "rejected below that contrast",
             float(lost["is_rejected"].mean()),
             least=0.95,
             note=f"n = {len(lost)}",
         ),
-        Score("rejected above it", float(seen["is_rejected"].mean())),
+        Score(
+            "rejected above it, painted as asked",
+            float(seen.loc[seen["is_obeyed"], "is_rejected"].mean()),
+        ),
     ]
 
 

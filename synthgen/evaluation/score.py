@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-__all__ = ["Score", "summarise_scores", "tabulate_scores"]
+from synthgen.files import write_whole
+
+__all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,15 @@ class Score:
             return None
         above = self.least is None or self.value >= self.least
         return bool(above and (self.most is None or self.value <= self.most))
+
+
+def write_scores(path: Path, scores: Sequence[Score], facts: Mapping[str, Any]) -> None:
+    """Write scores and what they depend on as JSON; what is no number becomes null."""
+    rows = [asdict(score) | {"is_met": score.is_met} for score in scores]
+    for row in rows:
+        row["value"] = row["value"] if math.isfinite(row["value"]) else None
+    text = json.dumps({"facts": dict(facts), "scores": rows}, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def tabulate_scores(scores: Sequence[Score]) -> list[str]:

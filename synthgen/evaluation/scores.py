@@ -49,15 +49,15 @@ def border_ratio(source: Image, painted: Image, repaint_mask: Mask) -> tuple[flo
 
 
 def texture_deviation(
-    source: Image, painted: Image, repaint_mask: Mask, realised_mask: Mask
+    source: Image, painted: Image, repaint_mask: Mask, defect_mask: Mask
 ) -> dict[str, float]:
     """Return how far the band around a defect is from the source's, as shares of the source's.
 
-    The band is what might have been repainted and shows no visible change, 2 px away from what
-    does, since the gradient looks that far. ``mean``, ``std`` and ``gradient`` (mean Sobel
-    magnitude) of its grey levels; NaN under 24 px of band.
+    The band is what might have been repainted though no defect was asked for, 2 px away from it,
+    since a soft edge and the gradient reach that far. ``mean``, ``std`` and ``gradient`` (mean
+    Sobel magnitude) of its grey levels; NaN under 24 px of band.
     """
-    band = repaint_mask & ~grow_mask(realised_mask, 2)
+    band = repaint_mask & ~grow_mask(defect_mask, 2)
     if band.sum() < LEAST_BAND_PX:
         return {name: float("nan") for name in ("mean", "std", "gradient")}
     now, before = _statistics(painted, band), _statistics(source, band)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ Bounds = tuple[float | None, float | None]  # least, most; None = open
 PER_CLASS = "classes"
 MEASURED = (
     "area_px",
-    "asked_iou",
+    "mask_iou",
     "change_delta_e",
     "changed_outside_px",
     "clipped_fraction",
@@ -44,6 +44,15 @@ class Limits:
         """Return the limits of a class: its own where it has some, the shared ones otherwise."""
         return {**self.shared, **self.per_class.get(defect_class or "", {})}
 
+    def check_classes(self, known: Collection[str]) -> None:
+        """Raise ConfigError for limits of a class that a run does not have."""
+        for name in self.per_class:
+            if name not in known:
+                raise ConfigError(
+                    f"quality.{PER_CLASS}.{name}: the run has no such class, only "
+                    f"{', '.join(sorted(known))}"
+                )
+
 
 def read_limits(plain: Mapping[str, Any] | None) -> Limits:
     """Return the limits of a config, ``{name: [least, most], classes: {class: {name: ...}}}``.
@@ -52,6 +61,10 @@ def read_limits(plain: Mapping[str, Any] | None) -> Limits:
     """
     nodes = dict(plain or {})
     per_class = nodes.pop(PER_CLASS, None) or {}
+    if not isinstance(per_class, Mapping):
+        raise ConfigError(
+            f"quality.{PER_CLASS}={per_class!r} must be {{class: {{name: [least, most]}}}}"
+        )
     return Limits(
         _check(nodes, "quality"),
         {
@@ -62,15 +75,18 @@ def read_limits(plain: Mapping[str, Any] | None) -> Limits:
 
 
 def _check(nodes: Any, key: str) -> Mapping[str, Bounds]:
+    if not isinstance(nodes or {}, Mapping):
+        raise ConfigError(f"{key}={nodes!r} must be {{name: [least, most]}}")
     try:
-        limits = TypeAdapter(dict[str, Bounds]).validate_python(nodes or {})
+        limits = TypeAdapter(dict[str, Bounds]).validate_python(dict(nodes or {}))
     except ValidationError as error:
-        name = error.errors()[0]["loc"][0] if error.errors()[0]["loc"] else ""
-        value = nodes.get(name) if isinstance(nodes, Mapping) else nodes
+        name = error.errors()[0]["loc"][0]
         raise ConfigError(
-            f"{key}.{name}={value!r} must be [least, most] in numbers, null = open"
+            f"{key}.{name}={nodes[name]!r} must be [least, most] in numbers, null = open"
         ) from error
     for name, (least, most) in limits.items():
+        if any(bound is not None and math.isnan(bound) for bound in (least, most)):
+            raise ConfigError(f"{key}.{name} holds a nan; null = open")
         if name not in MEASURED:
             raise ConfigError(f"{key}.{name} is not measured; choose from {', '.join(MEASURED)}")
         if least is not None and most is not None and least > most:

@@ -14,11 +14,11 @@ from synthgen.sample import Candidate, Measurement
 
 __all__ = [
     "View",
-    "asked_iou",
     "border_step",
     "clipped_fraction",
     "fill_fraction",
     "leak_fraction",
+    "mask_iou",
     "measure",
     "measure_mask",
     "off_object_fraction",
@@ -92,7 +92,7 @@ def leak_fraction(realised: Mask, asked: Mask) -> float:
     return float((realised & ~near).sum() / realised.sum())
 
 
-def asked_iou(realised: Mask, asked: Mask) -> float:
+def mask_iou(realised: Mask, asked: Mask) -> float:
     """Return the label's and the asked mask's intersection over union; NaN where none was asked."""
     if not asked.any():
         return float("nan")
@@ -105,10 +105,13 @@ def size_ratio(realised: Mask, asked: Mask) -> float:
 
 
 def off_object_fraction(realised: Mask, allowed: Mask | None) -> float:
-    """Return the share of the label that lies where no defect may, 0..1; NaN without a rule."""
+    """Return the share of the label that lies over 2 px off where a defect may, 0..1.
+
+    NaN without a rule or a label.
+    """
     if allowed is None or not realised.any():
         return float("nan")
-    return float((~allowed[realised]).mean())
+    return float((~grow_mask(allowed, LEAK_TOLERANCE_PX)[realised]).mean())
 
 
 def ring_contrast(lab: Lab, mask: Mask) -> float:
@@ -157,9 +160,10 @@ def clipped_fraction(source: Image, finished: Image, realised: Mask) -> float:
 def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised: Mask) -> float:
     """Return the Laplacian's deviation in the repaint band over that of the source there.
 
-    Below 1 = smoothed. NaN under 16 px of band.
+    Below 1 = smoothed. The band keeps 2 px away from the label, whose edge is sharp by itself. NaN
+    under 16 px of band.
     """
-    band = repaint_mask & ~realised
+    band = repaint_mask & ~grow_mask(realised, 2)
     if band.sum() < 16:
         return float("nan")
     sides = [
@@ -178,7 +182,7 @@ def measure_mask(view: View) -> tuple[Measurement, ...]:
         Measurement("area_px", float(realised.sum())),
         Measurement("fill_fraction", fill_fraction(realised, asked)),
         Measurement("leak_fraction", leak_fraction(realised, asked)),
-        Measurement("asked_iou", asked_iou(realised, asked)),
+        Measurement("mask_iou", mask_iou(realised, asked)),
         Measurement("size_ratio", size_ratio(realised, asked)),
         Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),
         Measurement("change_delta_e", strength),

@@ -43,14 +43,16 @@ def change_noise(
     """Return the Delta E that grain alone makes: 0 for a backend that keeps the source's grain.
 
     A backend that paints its own grain changes pixels where no defect was asked for. Their median
-    change is the noise, as far as the source's own (its fine structure within 15 px) explains it.
+    change around its mean is the noise, as far as the source's own (its fine structure within 15
+    px) explains it. A shift of them all is no grain: it is seen.
     """
     band = repaint_mask & ~grow_mask(asked_mask, 2)
     if band.sum() < LEAST_BAND_PX:
         return 0.0
     fine = source_lab - cv2.GaussianBlur(source_lab, (0, 0), 1.5)
     own = np.sqrt(cv2.blur((fine**2).sum(axis=2), (15, 15)))
-    seen = float(np.median(np.linalg.norm(change, axis=2)[band]))
+    beside = change[band]
+    seen = float(np.median(np.linalg.norm(beside - np.median(beside, axis=0), axis=1)))
     return min(seen, 1.5 * float(np.median(own[repaint_mask])))
 
 
@@ -73,14 +75,8 @@ def realise_mask(
     if not repaint_mask.any():
         return mask
     window = mask_window(repaint_mask, WINDOW_PX)
-    repaint, source_lab = repaint_mask[window], to_lab(source[window])
-    change = to_lab(finished[window]) - source_lab
-    noise = change_noise(source_lab, change, repaint, asked_mask[window])
-    if noise > 1:
-        blur_px = 0.8 if noise < 4 else 1.1
-        change = cv2.GaussianBlur(change, (0, 0), blur_px)
-        noise *= 0.36 / blur_px  # what a Gaussian leaves of white noise: 1 / (2 sqrt(pi) sigma)
-    difference = np.linalg.norm(change, axis=2)
+    repaint = repaint_mask[window]
+    difference, noise = _change(source[window], finished[window], repaint, asked_mask[window])
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE_PX + 1,) * 2)
     low = np.maximum(max(LOW_DELTA_E, 3 * noise), EDGE_SHARE * cv2.dilate(difference, disc))
     weak = (difference >= low) & repaint
@@ -89,19 +85,36 @@ def realise_mask(
     return mask
 
 
-def soft_border(source: Image, finished: Image, realised: Mask, repaint_mask: Mask) -> Mask:
+def soft_border(
+    source: Image, finished: Image, realised: Mask, repaint_mask: Mask, asked_mask: Mask
+) -> Mask:
     """Return the pixels beside the realised mask that visibly changed, too: neither bad nor good.
 
-    Connected to it, by 2.5 (Delta E) or more, inside the repaint mask.
+    Connected to it, by 2.5 (Delta E) or more and over the grain, inside the repaint mask.
     """
     border = np.zeros(realised.shape, bool)
     if not realised.any():
         return border
     window = mask_window(repaint_mask, WINDOW_PX)
-    inside = realised[window]
-    seen = (delta_e(source[window], finished[window]) >= LOW_DELTA_E) & repaint_mask[window]
+    inside, repaint = realised[window], repaint_mask[window]
+    difference, noise = _change(source[window], finished[window], repaint, asked_mask[window])
+    seen = (difference >= max(LOW_DELTA_E, 3 * noise)) & repaint
     border[window] = _keep_connected(seen | inside, inside) & ~inside
     return border
+
+
+def _change(
+    source: Image, finished: Image, repaint: Mask, asked: Mask
+) -> tuple[NDArray[np.float32], float]:
+    """Return the difference (Delta E) per pixel, smoothed where there is noise, and the noise."""
+    source_lab = to_lab(source)
+    change = to_lab(finished) - source_lab
+    noise = change_noise(source_lab, change, repaint, asked)
+    if noise > 1:
+        blur_px = 0.8 if noise < 4 else 1.1
+        change = cv2.GaussianBlur(change, (0, 0), blur_px)
+        noise *= 0.36 / blur_px  # what a Gaussian leaves of white noise: 1 / (2 sqrt(pi) sigma)
+    return np.asarray(np.linalg.norm(change, axis=2), np.float32), noise
 
 
 def _keep_connected(weak: Mask, strong: Mask) -> Mask:

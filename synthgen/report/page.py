@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from synthgen.report.sheet import Views, draw_views
+from synthgen.runs.decide import count_reasons
 from synthgen.runs.folder import write_text
 from synthgen.runs.reader import RunTables, read_run
 
-__all__ = ["count_reasons", "write_report"]
+__all__ = ["write_report"]
 
 PER_CLASS, GOOD, REJECTED = 4, 2, 12
 COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
@@ -116,22 +117,6 @@ def _plots(run: RunTables) -> list[str]:
     seconds = run.timings[[stage for stage in STAGES if stage in run.timings]].mean().fillna(0)
     plots.append(_bars({str(k): float(v) for k, v in seconds.items()}, "seconds per image"))
     return plots
-
-
-def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
-    """Return how many rejected samples broke which limit, most frequent first.
-
-    A sample that came to no image has a sentence instead of limits and counts as ``no image``.
-    """
-    rejected = manifest[manifest["status"] == "rejected"]
-    limits = Counter(
-        reason.split(" ")[0]
-        for text in rejected.loc[rejected["image"] != "", "reasons"]
-        for reason in text.split("; ")
-        if reason
-    )
-    limits["no image"] = int((rejected["image"] == "").sum())
-    return {name: count for name, count in limits.most_common() if count}
 
 
 def _figure(title: str) -> tuple[Figure, Any]:

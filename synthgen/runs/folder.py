@@ -20,7 +20,7 @@ from synthgen.images import IGNORED, write_png
 from synthgen.plan import plan_digest
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
-from synthgen.runs.decide import decide, find_twins
+from synthgen.runs.decide import decide
 from synthgen.runs.manifest import (
     failure_row,
     instance_rows,
@@ -79,6 +79,7 @@ class RunFolder:
                 candidate.image,
                 candidate.realised_mask,
                 condition.repaint_mask,
+                condition.defect_mask,
             )
             labels[border] = IGNORED
         if condition.source.path is None and not (self.root / row["source_path"]).exists():
@@ -88,15 +89,16 @@ class RunFolder:
         write_png(self.root / row["mask"], labels)
         write_png(self.root / row["image"], candidate.pixels)
 
-    def merge(self) -> pd.DataFrame:
-        """Write the tables from the shards, decided by the limits in force; return the manifest.
+    def merge(self, limits: Limits | None = None) -> pd.DataFrame:
+        """Write the tables from the shards, decided by the limits; return the manifest.
 
-        Those of ``quality.yaml``, which ``synthgen inspect`` writes, or else those of the run.
+        By default those of ``quality.yaml``, which ``synthgen inspect`` writes, or else the run's.
         """
         shards = [_read_json(path) for path in sorted((self.root / "shards").glob("*.json"))]
         tables = merge_shards(shards)
-        limits, manifest = self.limits(), find_twins(tables["manifest"])
-        tables["manifest"] = manifest if limits is None else decide(manifest, limits)
+        limits = limits or self.limits()
+        if limits is not None:
+            tables["manifest"] = decide(tables["manifest"], limits)
         for name, table in tables.items():
             write_whole(
                 self.root / f"{name}.parquet",
@@ -116,13 +118,22 @@ def inspect_run(root: Path, quality: Mapping[str, Any]) -> pd.DataFrame:
     """Decide a finished run again, by other limits, without painting; return the manifest.
 
     Writes ``quality.yaml`` and the tables: statuses and reasons change, images and labels do not.
-    Raises RunError where ``root`` is no run, ConfigError for impossible limits.
+    Raises RunError where ``root`` is no finished run, ConfigError for impossible limits.
     """
-    read_limits(quality)
+    limits = read_limits(quality)
     if not (root / RECORD).is_file():
         raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
+    limits.check_classes(_read_yaml(root / RECORD)["config"]["defect"])
+    run = RunFolder(root)
+    planned = len(pd.read_parquet(root / "plan.parquet", columns=["sample_id"]))
+    if (done := len(run.finished())) < planned:
+        raise RunError(
+            f"{root} is not finished ({done} of {planned} samples); run the same synthgen generate "
+            "command again, then inspect it"
+        )
+    manifest = run.merge(limits)
     write_text(root / QUALITY, yaml.safe_dump(dict(quality), sort_keys=True))
-    return RunFolder(root).merge()
+    return manifest
 
 
 def open_run(

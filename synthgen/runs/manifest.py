@@ -17,13 +17,14 @@ __all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards", "try_
 PER_MASK = (
     "fill_fraction",
     "leak_fraction",
-    "asked_iou",
+    "mask_iou",
     "size_ratio",
     "off_object_fraction",
     "change_delta_e",
     "contrast_delta_e",
     "clipped_fraction",
 )
+PER_IMAGE = ("seam_delta_e", "changed_outside_px", "sharpness_ratio")
 COLUMNS: dict[str, str] = {
     "sample_id": "str",
     "status": "str",
@@ -53,9 +54,7 @@ COLUMNS: dict[str, str] = {
     "box_w": "int64",
     "box_h": "int64",
     **dict.fromkeys(PER_MASK, "float64"),
-    "seam_delta_e": "float64",
-    "changed_outside_px": "float64",
-    "sharpness_ratio": "float64",
+    **dict.fromkeys(PER_IMAGE, "float64"),
     "look": "str",
     "twin_id": "str",
     "twin_bits": "float64",
@@ -81,7 +80,7 @@ TRY_COLUMNS: dict[str, str] = {
     "status": "str",
     "reasons": "str",
     "area_px": "int64",
-    **dict.fromkeys(PER_MASK, "float64"),
+    **dict.fromkeys((*PER_MASK, *PER_IMAGE), "float64"),
 }
 TIMING_COLUMNS = {
     "sample_id": "str",
@@ -192,7 +191,7 @@ def merge_shards(shards: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]
         "timings": TIMING_COLUMNS,
     }
     return {
-        name: _table([row for shard in shards for row in shard[name]], types)
+        name: _table([row for shard in shards for row in shard.get(name, [])], types)
         for name, types in columns.items()
     }
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.training.crops import PHOTO_SHARE
 
 __all__ = ["processor_name", "write_card"]
@@ -27,8 +28,8 @@ def write_card(
     Where the training started from a model, the log of that one comes first. ``photos``: how many
     of each folder of ``settings["photos"]`` were seen.
     """
-    before = Path(settings["start"]) / "log.csv" if settings["start"] else None
-    rows = _rows(before) + _rows(log)
+    before = _rows(find_checkpoint(settings["start"]) / "log.csv") if settings["start"] else []
+    rows = before + _rows(log)
     seconds = sum(int(r["crops"]) / max(float(r["crops_per_s"]), 1e-9) for r in rows)
     template = resources.files("synthgen.training").joinpath("card.md").read_text(encoding="utf-8")
     card = template.format(
@@ -36,9 +37,7 @@ def write_card(
         crops=sum(int(row["crops"]) for row in rows),
         sizes=" and ".join(str(size) for size in sorted(set(settings["crop_sizes_px"]))),
         steps=settings["steps"],
-        started="on from an earlier version, whose crops and hours count here, "
-        if settings["start"]
-        else "",
+        started=_describe_start(settings["start"], before),
         hours=seconds / 3600,
         rate=settings["learning_rate"],
         ema=settings["ema_decay"],
@@ -58,8 +57,15 @@ def write_card(
         writer.writerows(rows)
 
 
-def _rows(log: Path | None) -> list[dict[str, str]]:
-    if log is None or not log.is_file():
+def _describe_start(start: str | None, before: list[dict[str, str]]) -> str:
+    if start is None:
+        return ""
+    counted = "whose crops and hours count here" if before else "whose record is not at hand"
+    return f"on from an earlier version, {counted}; then "
+
+
+def _rows(log: Path) -> list[dict[str, str]]:
+    if not log.is_file():
         return []
     with log.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -120,21 +120,26 @@ def start_from(
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"the model in {folder} cannot be trained further: {reason}") from error
-    known, words = other.tokenizer.get_vocab(), pipeline.tokenizer.get_vocab()
-    states = {name: getattr(other, name).float().state_dict() for name in parts}
-    if "text_encoder" in states:
-        [key] = [k for k in states["text_encoder"] if k.endswith("token_embedding.weight")]
-        rows = pipeline.text_encoder.state_dict()[key].clone()
-        for word, number in words.items():
-            pieces = other.tokenizer(word.removesuffix("</w>"), add_special_tokens=False).input_ids
-            ids = [known[word]] if word in known else pieces
-            rows[number] = states["text_encoder"][key][ids].mean(dim=0)
-        states["text_encoder"][key] = rows
-    for name, state in states.items():
-        try:
+    try:
+        for name in parts:
+            state = getattr(other, name).float().state_dict()
+            if name == "text_encoder":
+                state = _with_words(state, other.tokenizer, pipeline.tokenizer)
             getattr(pipeline, name).load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelError(
-                f"the {name} in {folder} has other sizes than the embedded model's; "
-                "pretrain.start takes a model that synthgen pretrain made"
-            ) from error
+    except RuntimeError as error:
+        raise ModelError(
+            f"the {name} in {folder} has other sizes than the embedded model's; "
+            "pretrain.start takes a model that synthgen pretrain made"
+        ) from error
+
+
+def _with_words(
+    state: dict[str, torch.Tensor], known: CLIPTokenizer, tokenizer: CLIPTokenizer
+) -> dict[str, torch.Tensor]:
+    """Return a text encoder's weights with its embedding's rows in the order of a tokenizer."""
+    [key] = [name for name in state if name.endswith("token_embedding.weight")]
+    numbers, rows = known.get_vocab(), {}
+    for word, number in tokenizer.get_vocab().items():
+        pieces = known(word.removesuffix("</w>"), add_special_tokens=False).input_ids
+        rows[number] = state[key][[numbers[word]] if word in numbers else pieces].mean(dim=0)
+    return state | {key: torch.stack([rows[number] for number in range(len(rows))])}

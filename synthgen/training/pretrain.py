@@ -183,7 +183,8 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     photos = Photos(settings.photos)
     surfaces = [name for _, name in SURFACES.values()]
     surfaces += [folder.surface for folder in settings.photos.values()]
-    pipeline = build_pipeline(vocabulary(surfaces))
+    words = vocabulary(surfaces)
+    pipeline = build_pipeline(words)
     if settings.start is not None:
         start_from(pipeline, find_checkpoint(settings.start), settings.start_parts)
     pipeline.set_progress_bar_config(disable=True)
@@ -198,7 +199,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         foreach=True,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    first = _restore(folder, settings, learner, optimizer, ema)
+    first = _restore(folder, settings, words, learner, optimizer, ema)
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
     ema.to(accelerator.device)
     lessons = DataLoader(
@@ -231,13 +232,13 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             report(progress)
             losses, crops, last_log = [], 0, now
         if now - last_save > settings.save_every_s:
-            _save_state(folder, settings, step + 1, learner, optimizer, ema)
+            _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
         if now - last_look > settings.look_every_s:
             _with_average(learner, ema, partial(_look, pipeline, folder, step + 1, photos))
             last_look = time.monotonic()
     if accelerator.is_main_process:
-        _save_state(folder, settings, settings.steps, learner, optimizer, ema)
+        _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
         _with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos))
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -301,6 +302,7 @@ def _set_rate(optimizer: Any, settings: PretrainSettings, step: int) -> None:
 def _save_state(
     folder: Path,
     settings: PretrainSettings,
+    words: list[str],
     step: int,
     learner: nn.Module,
     optimizer: Any,
@@ -308,6 +310,7 @@ def _save_state(
 ) -> None:
     state = {
         "settings": asdict(settings),
+        "words": words,
         "step": step,
         "learner": learner.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -318,19 +321,27 @@ def _save_state(
 
 
 def _restore(
-    folder: Path, settings: PretrainSettings, learner: nn.Module, optimizer: Any, ema: EMAModel
+    folder: Path,
+    settings: PretrainSettings,
+    words: list[str],
+    learner: nn.Module,
+    optimizer: Any,
+    ema: EMAModel,
 ) -> int:
     if not (folder / "state.pt").exists():
         return 0
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     may_change = {"steps", "save_every_s", "look_every_s", "workers", "decay_fraction", "threads"}
-    now = asdict(settings)
-    for key, before in state["settings"].items():
-        if key not in may_change and before != now.get(key):
+    now, plain = asdict(settings), asdict(PretrainSettings())
+    for key in now.keys() - may_change:
+        before = state["settings"].get(key, plain[key])  # a key of later versions had its default
+        if before != now[key]:
             raise RunError(
                 f"{folder} holds a training with pretrain.{key}={before}, not {now[key]}; "
                 "give another folder or the same value"
             )
+    if state.get("words", words) != words:
+        raise RunError(f"{folder} holds a training with other words; give another folder")
     learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     ema.load_state_dict(state["ema"])

@@ -123,20 +123,20 @@ def test_a_large_defect_is_shrunk() -> None:
 def test_the_classifier_learns_and_repeats() -> None:
     crops, labels = [], []
     for number in range(256):
-        crop = surface(number, 96)
+        crop = surface(number, 48)
         if number % 2:
-            crop[40:56, 40:56] = 20
+            crop[20:28, 20:28] = 20
         else:
-            crop[46:49, 20:76] = 230
+            crop[23:25, 10:38] = 230
         crops.append(crop)
         labels.append("pit" if number % 2 else "scratch")
-    befores = [surface(number, 96) for number in range(256)]
+    befores = [surface(number, 48) for number in range(256)]
     shares: list[float] = []
-    classifier = train_classifier(crops[:192], befores, labels[:192], 0, 4, shares.append)
+    classifier = train_classifier(crops[:192], befores, labels[:192], 0, 16, shares.append)
     assert shares[-1] == 1
     found = classifier.classify(crops[192:], befores[192:])
     assert np.mean([a == b for a, b in zip(found, labels[192:], strict=True)]) > 0.9
-    again = train_classifier(crops[:192], befores, labels[:192], 0, 4)
+    again = train_classifier(crops[:192], befores, labels[:192], 0, 16)
     assert again.classify(crops[192:], befores[192:]) == found
 
 

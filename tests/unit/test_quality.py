@@ -12,13 +12,14 @@ from synthgen.errors import ConfigError
 from synthgen.generate import Stages, generate
 from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
 from synthgen.quality.measures import (
-    asked_iou,
     clipped_fraction,
     fill_fraction,
     leak_fraction,
+    mask_iou,
     off_object_fraction,
     ring_contrast,
     seam_step,
+    sharpness_ratio,
     size_ratio,
     view_change,
 )
@@ -178,17 +179,38 @@ def test_a_soft_edge_ends_at_half_its_height() -> None:
     finished = np.rint(120 - 80 * cover[..., None]).astype(np.uint8).repeat(3, 2)
     found = realise_mask(flat_image(), finished, EVERYWHERE, cover > 0.5)
     assert (found ^ (cover > 0.5)).sum() <= 0.12 * found.sum()
-    border = soft_border(flat_image(), finished, found, EVERYWHERE)
+    border = soft_border(flat_image(), finished, found, EVERYWHERE, cover > 0.5)
     assert not (border & found).any()
     assert border.sum() > 80
     assert (delta_e(flat_image(), finished)[border] >= 2.5).all()
 
 
+def test_a_shift_of_the_whole_band_is_seen_and_grain_is_not() -> None:
+    rng = np.random.default_rng(0)
+    source = np.clip(rng.normal(120, 10, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+    asked, repaint = boxed(28, 36, 28, 36), boxed(16, 48, 16, 48)
+    finished = source.copy()
+    finished[repaint] = np.clip(finished[repaint].astype(int) + 22, 0, 255)
+    halo = realise_mask(source, finished, repaint, asked)
+    assert halo[repaint].mean() > 0.9
+    assert leak_fraction(halo, asked) > 0.5
+
+
+def test_smoothing_beside_a_defect_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    source = np.clip(rng.normal(120, 10, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
+    defect, repaint = boxed(28, 36, 28, 36), boxed(16, 48, 16, 48)
+    kept, smooth = source.copy(), cv2.GaussianBlur(source, (0, 0), 2)
+    kept[defect] = smooth[defect] = 10
+    assert sharpness_ratio(source, kept, repaint, defect) == pytest.approx(1)
+    assert sharpness_ratio(source, smooth, repaint, defect) < 0.4
+
+
 def test_measures_of_size_place_and_clipping() -> None:
     asked, label = boxed(10, 20, 10, 20), boxed(10, 20, 10, 25)
     assert size_ratio(label, asked) == 1.5
-    assert asked_iou(label, asked) == pytest.approx(100 / 150)
-    assert off_object_fraction(label, boxed(0, 64, 0, 20)) == pytest.approx(1 / 3)
+    assert mask_iou(label, asked) == pytest.approx(100 / 150)
+    assert off_object_fraction(label, boxed(0, 64, 0, 20)) == pytest.approx(0.2)  # 2 px are free
     assert np.isnan(off_object_fraction(label, None))
     finished = flat_image()
     finished[boxed(10, 20, 10, 16)] = 255

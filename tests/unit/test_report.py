@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from synthgen.report import write_report
-from synthgen.report.page import count_reasons
+from synthgen.runs.decide import count_reasons
 from tests.factories import make_run
 
 
