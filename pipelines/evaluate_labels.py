@@ -23,13 +23,15 @@ def main(config: DictConfig) -> None:
     from synthgen.evaluation.score import summarise_scores
     from synthgen.quality.limits import read_limits
     from synthgen.runs.progress import TaskProgress
+    from synthgen.setup import build_classes
 
     plain = to_plain(config)
     settings = check_value(labels.LabelSettings, plain["evaluate"], "evaluate")
     limits = read_limits(plain["quality"])
+    classes = build_classes(plain["defect"])
     with TaskProgress() as progress:
-        rows = labels.measure_labels(settings, limits, progress.report)
-    page = labels.write_labels(Path(settings.folder), rows, settings)
+        rows = labels.measure_labels(settings, classes, limits, progress.report)
+    page = labels.write_labels(Path(settings.folder), rows, settings, classes)
     show(summarise_scores("Labels", labels.score_labels(rows)))
     show(f"the whole table: {page}")
 

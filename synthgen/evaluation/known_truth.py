@@ -15,6 +15,7 @@ than they were painted: shifted, and larger.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.defects import DEFECTS, lay_on
+from synthgen.defects import lay_on
 from synthgen.geometry import grow_mask
 from synthgen.images import composite
+from synthgen.plan import DefectClass
 from synthgen.quality.realised import delta_e, realise_mask, to_lab
 from synthgen.sample import Candidate, Condition, SampleSpec, SourceImage
 from synthgen.seeds import stream
@@ -40,7 +42,6 @@ Mask = NDArray[np.bool_]
 KINDS = ("blend", "blend", "sketch", "perlin")
 JUST_NOTICEABLE = 2.3  # Delta E (Mahy et al. 1994)
 CONTRAST = (1.0, 45.0)  # Delta E
-CLOSE_PX = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +57,10 @@ class Case:
     is_obeyed: bool  # False: it was asked for elsewhere, and larger
 
 
-def draw_case(seed: int, number: int, size_px: int = 160) -> Case:
-    """Draw a case; one seed and number give the same case everywhere."""
+def draw_case(
+    seed: int, number: int, classes: Mapping[str, DefectClass], size_px: int = 160
+) -> Case:
+    """Draw a case of one of the classes; one seed and number give the same case everywhere."""
     rng = stream(seed, "known truth", number)
     kind = KINDS[number % len(KINDS)]
     while True:
@@ -65,9 +68,9 @@ def draw_case(seed: int, number: int, size_px: int = 160) -> Case:
         quality = int(rng.integers(40, 96)) if rng.random() < 0.4 else None
         if quality is not None:
             surface = _compress(surface, quality)
-        defect_class = str(rng.choice(sorted(DEFECTS)))
+        defect_class = str(rng.choice(sorted(classes)))
         draw = {"blend": _blend, "sketch": _sketch, "perlin": _perlin}[kind]
-        marked, asked, truth = draw(rng, surface, defect_class)
+        marked, asked, truth = draw(rng, surface, classes[defect_class])
         if truth.sum() >= 4:
             break
     contrast = float(delta_e(surface, marked)[truth].mean())
@@ -84,7 +87,8 @@ def draw_case(seed: int, number: int, size_px: int = 160) -> Case:
     else:
         source, painted = surface, marked
     image = composite(source, (0, 255), source, painted, repaint).astype(np.uint8)
-    condition = _condition(source, asked, repaint, defect_class)
+    close_px = classes[defect_class].close_px
+    condition = _condition(source, asked, repaint, defect_class, close_px)
     realised = realise_mask(source, image, repaint, asked, condition.label_close_px)
     candidate = Candidate(condition, image, image, realised)
     return Case(kind, candidate, truth, contrast, grain, quality, is_obeyed)
@@ -98,8 +102,8 @@ def _ask_otherwise(rng: Rng, mask: Mask) -> Mask:
     return grow_mask(moved > 0, int(rng.integers(0, 4)))
 
 
-def _blend(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
-    asked = _place(rng, surface, defect_class)[1]
+def _blend(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
+    asked = _place(rng, surface, kind)[1]
     cover = cv2.GaussianBlur(asked.astype(np.float32), (0, 0), 0.6)
     lab = to_lab(surface)
     step = rng.normal(0, 1, 3) * (1, 0.35, 0.35)
@@ -113,12 +117,12 @@ def _blend(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Ma
     return marked, asked, cover >= 0.5
 
 
-def _sketch(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
-    sketch, asked = _place(rng, surface, defect_class)
+def _sketch(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
+    sketch, asked = _place(rng, surface, kind)
     return sketch, asked, asked & (delta_e(surface, sketch) >= JUST_NOTICEABLE)
 
 
-def _perlin(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, Mask]:
+def _perlin(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
     noise = fractal_noise(rng, surface.shape[:2], rng.uniform(25, 60), octaves=3)
     asked = noise > rng.uniform(1.2, 1.9)
     other = draw_surface(rng, surface.shape[:2]).image
@@ -127,8 +131,8 @@ def _perlin(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask, M
     return mixed, asked, asked & (delta_e(surface, mixed) >= JUST_NOTICEABLE)
 
 
-def _place(rng: Rng, surface: Image, defect_class: str) -> tuple[Image, Mask]:
-    drawing = DEFECTS[defect_class]().draw(rng, float(rng.random()), 256)
+def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
+    drawing = kind.shape.draw(rng, float(rng.random()), 256)
     size_px = len(surface)
     middle = np.argwhere(drawing.mask).mean(axis=0) if drawing.mask.any() else np.zeros(2)
     at = rng.integers(size_px // 4, size_px - size_px // 4, 2)
@@ -146,7 +150,9 @@ def _to_levels(image: NDArray[Any]) -> Image:
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
-def _condition(source: Image, asked: Mask, repaint: Mask, defect_class: str) -> Condition:
+def _condition(
+    source: Image, asked: Mask, repaint: Mask, defect_class: str, close_px: int
+) -> Condition:
     spec = SampleSpec(
         sample_id="known-truth",
         index=0,
@@ -170,5 +176,5 @@ def _condition(source: Image, asked: Mask, repaint: Mask, defect_class: str) -> 
         asked.astype(np.uint8),
         source,
         np.zeros_like(source),
-        label_close_px=CLOSE_PX,
+        label_close_px=close_px,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.files import write_whole
 from synthgen.generate import batched
 from synthgen.images import write_png
+from synthgen.plan import DefectClass
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.sample import Candidate
@@ -65,12 +66,15 @@ RULES: dict[str, Callable[[Candidate], Mask]] = {
 
 
 def measure_labels(
-    settings: LabelSettings, limits: Limits, report: Callable[[str, int, int], None]
+    settings: LabelSettings,
+    classes: Mapping[str, DefectClass],
+    limits: Limits,
+    report: Callable[[str, int, int], None],
 ) -> pd.DataFrame:
     """Return a row per case: what it is, each rule's IoU, and whether it is rejected."""
     rows: list[dict[str, object]] = []
     for batch in batched(range(settings.count), 20):
-        rows += [_judge(draw_case(settings.seed, number), limits) for number in batch]
+        rows += [_judge(draw_case(settings.seed, n, classes), limits) for n in batch]
         report("labels against the truth", len(rows), settings.count)
     return pd.DataFrame(rows)
 
@@ -92,11 +96,13 @@ def _judge(case: Case, limits: Limits) -> dict[str, object]:
     }
 
 
-def write_labels(folder: Path, rows: pd.DataFrame, settings: LabelSettings) -> Path:
+def write_labels(
+    folder: Path, rows: pd.DataFrame, settings: LabelSettings, classes: Mapping[str, DefectClass]
+) -> Path:
     """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "rows.parquet", lambda path: rows.to_parquet(path))
-    write_png(folder / "cases.png", _draw_cases(settings.seed))
+    write_png(folder / "cases.png", _draw_cases(settings.seed, classes))
     write_scores(folder / "labels.json", score_labels(rows), {"seed": settings.seed})
     page = folder / "labels.md"
     text = "\n".join(
@@ -117,11 +123,13 @@ def write_labels(folder: Path, rows: pd.DataFrame, settings: LabelSettings) -> P
     return page
 
 
-def _draw_cases(seed: int, count: int = 16, columns: int = 2) -> NDArray[np.uint8]:
+def _draw_cases(
+    seed: int, classes: Mapping[str, DefectClass], count: int = 16, columns: int = 2
+) -> NDArray[np.uint8]:
     """Return a sheet of the first cases, each a strip of six pictures."""
     strips = []
     for number in range(count):
-        case = draw_case(seed, number)
+        case = draw_case(seed, number, classes)
         candidate = case.candidate
         masks = [case.truth, *(rule(candidate) for rule in RULES.values())]
         grey = [np.repeat(m[..., None], 3, axis=2).astype(np.uint8) * 255 for m in masks]

@@ -19,6 +19,7 @@ from synthgen.runs.decide import decide, explain_shortfall
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
 from tests.factories import CONFIG, make_run, make_sample
+from tests.samples import draw_classes
 
 DEFAULT = {
     "area_px": [6, None],
@@ -31,7 +32,7 @@ DEFAULT = {
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
 def test_cases_repeat_and_their_truth_lies_inside(number: int) -> None:
-    one, again = draw_case(3, number), draw_case(3, number)
+    one, again = (draw_case(3, number, draw_classes()) for _ in range(2))
     assert one.kind == KINDS[number]
     assert np.array_equal(one.candidate.image, again.candidate.image)
     repaint = one.candidate.condition.repaint_mask
@@ -43,7 +44,10 @@ def test_cases_repeat_and_their_truth_lies_inside(number: int) -> None:
 
 def test_labels_meet_the_truth_and_the_invisible_is_rejected() -> None:
     rows = measure_labels(
-        LabelSettings(folder="unused", count=120), read_limits(DEFAULT), lambda *_: None
+        LabelSettings(folder="unused", count=120),
+        draw_classes(),
+        read_limits(DEFAULT),
+        lambda *_: None,
     )
     scores = {score.name: score for score in score_labels(rows)}
     for name in ("label IoU, median", "label IoU of blends, 5th percentile"):
