@@ -15,10 +15,20 @@ from synthgen.annotate import annotate
 from synthgen.backends.backend import Backend
 from synthgen.errors import PlacementError, SourceError
 from synthgen.images import composite, to_rgb8
+from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
-from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, Status, Try
+from synthgen.sample import (
+    Candidate,
+    Condition,
+    Failure,
+    Measurement,
+    Sample,
+    SampleSpec,
+    Status,
+    Try,
+)
 
 __all__ = ["RETRIES", "Stages", "batched", "compose", "generate"]
 
@@ -34,6 +44,7 @@ class Stages:
     ``retries``: what is changed, try by try, for a sample that was rejected: *noise* paints the
     same condition from other noise, *stronger* also raises guidance and strength, *place* draws
     shape and place anew. ``candidates``: paintings a try, of which the best is kept.
+    ``bank``: real defects that the model has seen, which none of its own may repeat.
     """
 
     condition: Callable[[SampleSpec], Condition]
@@ -42,6 +53,7 @@ class Stages:
     batch_size: int = 8
     retries: Sequence[str] = RETRIES
     candidates: int = 1
+    bank: DefectBank | None = None
 
 
 def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | Failure]:
@@ -110,7 +122,7 @@ def _generate_batch(specs: Sequence[SampleSpec], stages: Stages) -> Iterator[Sam
     share = max(1, len(conditions))
     for variants in asked:
         begun = time.perf_counter()
-        best = max((_inspect(c, next(images), stages.limits) for c in variants), key=_rank)
+        best = max((_inspect(c, next(images), stages) for c in variants), key=_rank)
         durations_s = {
             "condition": (conditioned - started) / share,
             "paint": (painted - conditioned) / share,
@@ -127,11 +139,14 @@ def _again(condition: Condition, number: int) -> Condition:
     return replace(condition, spec=replace(condition.spec, candidate=number))
 
 
-def _inspect(condition: Condition, painted: NDArray[np.uint8], limits: Limits) -> Sample:
+def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
     candidate = compose(condition, painted)
     view = view_change(candidate)
     measurements = measure(candidate, view)
-    reasons = reasons_to_reject(measurements, limits.of(condition.spec.defect_class))
+    if stages.bank is not None and not condition.spec.is_defect_free:
+        bits = stages.bank.nearest_bits(candidate.image, candidate.realised_mask)
+        measurements = (*measurements, Measurement("real_bits", bits))
+    reasons = reasons_to_reject(measurements, stages.limits.of(condition.spec.defect_class))
     return Sample(candidate, measurements, reasons, annotate(candidate, view))
 
 

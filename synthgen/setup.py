@@ -17,6 +17,7 @@ from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
 from synthgen.generate import Stages
 from synthgen.plan import DefectClass, draw_plan
+from synthgen.quality.bank import DefectBank, RealDefects
 from synthgen.quality.limits import read_limits
 from synthgen.sample import SampleSpec
 
@@ -67,6 +68,8 @@ def set_up(config: DictConfig) -> Job:
     sources = build(config.source, "source")
     control = build(config.control, "control")
     backend = build(config.backend, "backend")
+    real = check_value(RealDefects | None, plain["bank"], "bank")  # type: ignore[arg-type]
+    bank = None if real is None else DefectBank(real)
     splits = check_value(dict[str, float], plain["splits"], "splits")
     specs = draw_plan(
         sources,
@@ -78,7 +81,7 @@ def set_up(config: DictConfig) -> Job:
         str(plain["prompt"]["negative"] or ""),
     )
     conditioner = Conditioner(sources, classes, control, margin_px, backend.cell_px)
-    stages = Stages(conditioner, backend, limits, run.batch_size, run.retries, run.candidates)
+    stages = Stages(conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank)
     return Job(specs, stages, backend, list(sources.skipped))
 
 

@@ -32,30 +32,23 @@ from synthgen.evaluation.scores import (
     texture_deviation,
 )
 from synthgen.generate import batched, compose
-from synthgen.images import crop_around, to_rgb8
+from synthgen.images import crop_around
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
+from synthgen.quality.bank import RealDefects, read_defects
 from synthgen.quality.measures import fill_fraction, leak_fraction
 from synthgen.quality.realised import delta_e
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 
-__all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "RealDefects", "measure_fidelity"]
+__all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "measure_fidelity"]
 
 Image = NDArray[np.uint8]
 STRICT = ConfigDict(extra="forbid")
 DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
 SKETCH_SOURCE_PX = 128
 SEVERITIES = (0.05, 0.25, 0.45, 0.65, 0.85, 1.0)
-
-
-@checked(frozen=True, config=STRICT)
-class RealDefects:
-    """Real photos with masks of the same names, to measure the distance to."""
-
-    path: Annotated[str, Field(min_length=1)]
-    masks: Annotated[str, Field(min_length=1)]
 
 
 @checked(frozen=True, config=STRICT)
@@ -371,19 +364,10 @@ def _references(
     yield DRAWN, crops
     for name, photos in sorted(settings.photos.items()):
         if photos.defects is not None:
-            yield name, _real_crops(photos.defects, photos.surface)
-
-
-def _real_crops(defects: RealDefects, surface: str) -> list[Image]:
-    """Return a crop around the defect of each photo that has a mask."""
-    catalogue = FolderSources(defects.path, surface, legal=defects.masks)
-    crops = []
-    for entry in catalogue.entries:
-        source = catalogue.read(entry.source_id)
-        mask = catalogue.region(source)
-        if mask is not None and mask.any() and not mask.all():
-            crops.append(crop_around(to_rgb8(source.pixels, source.window), mask))
-    return crops
+            yield (
+                name,
+                [crop_around(image, mask) for _, image, mask in read_defects(photos.defects)],
+            )
 
 
 def _sweep_severity(

@@ -26,6 +26,7 @@ MEASURED = (
     "fill_fraction",
     "leak_fraction",
     "off_object_fraction",
+    "real_bits",
     "seam_delta_e",
     "sharpness_ratio",
     "size_ratio",

@@ -24,7 +24,7 @@ PER_MASK = (
     "contrast_delta_e",
     "clipped_fraction",
 )
-PER_IMAGE = ("seam_delta_e", "changed_outside_px", "sharpness_ratio")
+PER_IMAGE = ("seam_delta_e", "changed_outside_px", "sharpness_ratio", "real_bits")
 COLUMNS: dict[str, str] = {
     "sample_id": "str",
     "status": "str",

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from synthgen.images import read_image
+from synthgen.geometry import grow_mask
+from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.quality.realised import realise_mask
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("debug=smoke", "backend.threads=1")
@@ -134,6 +136,11 @@ def test_photos_of_any_kind(tmp_path, photos) -> None:
         changed = (image != source).reshape(*image.shape[:2], -1).any(axis=2)
         asked = read_image(out / row["requested"])
         assert not changed[cv2.dilate(asked, np.ones((11, 11), np.uint8)) == 0].any()
+        window = grey_window(source)
+        views = to_rgb8(source, window), to_rgb8(image, window)
+        asked_mask = asked > 0
+        again = realise_mask(*views, grow_mask(asked_mask, 4), asked_mask, close_px=2)
+        assert np.array_equal(again, read_image(out / row["mask"]) > 0)  # the label of the file
 
 
 def test_export_and_multirun_and_the_script(tmp_path) -> None:

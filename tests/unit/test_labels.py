@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.errors import ConfigError, RunError
+from synthgen.backends.backend import SketchBackend
+from synthgen.errors import ConfigError, RunError, SourceError
 from synthgen.evaluation.known_truth import KINDS, draw_case
 from synthgen.evaluation.labels import LabelSettings, measure_labels, overlap, score_labels
-from synthgen.images import read_image
-from synthgen.quality.limits import MEASURED, read_limits
+from synthgen.generate import Stages, generate
+from synthgen.images import read_image, write_png
+from synthgen.quality.bank import DefectBank, RealDefects
+from synthgen.quality.limits import MEASURED, Limits, read_limits
 from synthgen.quality.twins import bits_between, look_of
 from synthgen.runs.decide import decide, explain_shortfall
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
 from tests.factories import CONFIG, make_run, make_sample
-from tests.samples import draw_classes
+from tests.samples import draw_classes, draw_conditions
 
 DEFAULT = {
     "area_px": [6, None],
@@ -152,6 +156,34 @@ def test_tries_are_kept(tmp_path) -> None:
 def test_labels_are_images_of_class_ids(tmp_path) -> None:
     mask = read_image(make_run(tmp_path / "run").root / "masks" / "one_pixel_scratch.png")
     assert set(np.unique(mask)) == {0, 10}
+
+
+def test_a_copy_of_a_real_defect_is_found_turned_and_mirrored(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.normal(120, 60, (128, 128)), (0, 0), 4) * 3 - 240
+    image = np.clip(image, 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    mask = np.zeros((128, 128), bool)
+    mask[58:70, 50:78] = True
+    image[mask] = 0
+    for name, pixels in (("photos", image), ("masks", mask.astype(np.uint8) * 255)):
+        (tmp_path / name).mkdir()
+        write_png(tmp_path / name / "one.png", pixels)
+    real = RealDefects(str(tmp_path / "photos"), str(tmp_path / "masks"))
+    bank = DefectBank(real)
+    copy = np.rot90(image)[:, ::-1].copy(), np.rot90(mask)[:, ::-1].copy()
+    assert bank.nearest_bits(*copy) <= 2
+    other = np.clip(255 - image[::-1].astype(int), 0, 255).astype(np.uint8).copy()
+    other[mask] = 200
+    assert bank.nearest_bits(other, mask) > 8
+    assert np.isnan(bank.nearest_bits(image, np.zeros_like(mask)))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SourceError, match="has a mask"):
+        DefectBank(RealDefects(str(tmp_path / "photos"), str(tmp_path / "none")))
+    [given] = draw_conditions("pit", count=1, size=128)
+    limits = Limits({"real_bits": (65, None)})
+    stages = Stages(lambda spec: replace(given, spec=spec), SketchBackend(), limits, bank=bank)
+    [sample] = generate([given.spec], replace(stages, retries=()))
+    assert sample.reasons[0].startswith("real_bits")
 
 
 def test_an_unfinished_run_is_not_decided(tmp_path) -> None:
