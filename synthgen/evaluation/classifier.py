@@ -70,7 +70,7 @@ def train_classifier(
     sources: Sequence[Image],
     labels: Sequence[str],
     seed: int,
-    epochs: int = 10,
+    epochs: int = 9,
     report: Callable[[float], None] = lambda done: None,
 ) -> Classifier:
     """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1."""

@@ -65,6 +65,7 @@ class PretrainSettings:
     threads: int = 1  # CPU threads a process; more processes scale, more threads hardly do
     save_every_s: float = 300
     look_every_s: float = 1200
+    look_crops: int = 24  # on each sheet of samples
     workers: int = 0  # processes that draw crops; 0 draws them between the steps
     start: str | None = None  # a model's folder to start from; None = random weights
     start_parts: tuple[str, ...] = PARTS  # which are taken from there; the others start at random
@@ -72,8 +73,10 @@ class PretrainSettings:
     photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ConfigError("pretrain.steps and pretrain.batch_size must be at least 1")
+        if min(self.steps, self.batch_size, self.look_crops // 2) < 1:
+            raise ConfigError(
+                "pretrain.steps and pretrain.batch_size must be at least 1, look_crops at least 2"
+            )
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
         for key in ("parts", "start_parts"):
@@ -235,7 +238,11 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
         if now - last_look > settings.look_every_s:
-            _with_average(learner, ema, partial(_look, pipeline, folder, step + 1, photos))
+            _with_average(
+                learner,
+                ema,
+                partial(_look, pipeline, folder, step + 1, photos, settings.look_crops),
+            )
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
@@ -331,7 +338,15 @@ def _restore(
     if not (folder / "state.pt").exists():
         return 0
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    may_change = {"steps", "save_every_s", "look_every_s", "workers", "decay_fraction", "threads"}
+    may_change = {
+        "steps",
+        "decay_fraction",
+        "save_every_s",
+        "look_every_s",
+        "look_crops",
+        "workers",
+        "threads",
+    }
     now, plain = asdict(settings), asdict(PretrainSettings())
     for key in now.keys() - may_change:
         before = state["settings"].get(key, plain[key])  # a key of later versions had its default
@@ -372,7 +387,7 @@ def _finish(
     settings: PretrainSettings,
     photos: Photos,
 ) -> None:
-    _look(pipeline, folder, settings.steps, photos)
+    _look(pipeline, folder, settings.steps, photos, settings.look_crops)
     parts = [getattr(pipeline, name) for name in PARTS]
     weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
     pipeline.to(torch.float16)
@@ -386,14 +401,14 @@ def _finish(
 
 
 def _look(
-    pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int, photos: Photos
+    pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int, photos: Photos, count: int
 ) -> None:
     """Write a sheet: source, reference, from noise (20, 8 steps), from the sketch, no control."""
-    crops = draw_crops(77, 0, 24, 128, photos)
+    crops = draw_crops(77, 0, count, 128, photos)
     rows = [[c.source for c in crops], [c.defective for c in crops]]
     for strength, steps, scale in ((1.0, 20, 1.0), (1.0, 8, 1.0), (0.7, 12, 1.0), (1.0, 20, 0.0)):
         rows.append(_paint(pipeline, crops, strength, steps, scale))
-    half = len(crops) // 2
+    half = max(1, len(crops) // 2)
     sheet = np.vstack([np.hstack(row[at : at + half]) for at in (0, half) for row in rows])
     (folder / "samples").mkdir(exist_ok=True)
     cv2.imwrite(str(folder / "samples" / f"step-{step:06d}.png"), sheet[..., ::-1])

@@ -37,6 +37,8 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
         small = command
         if command.startswith("synthgen generate"):  # as written, but few and fast
             small += " run.count=4 backend=sketch"
+        if command.startswith("synthgen pretrain"):
+            small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.look_crops=2"
         if command.startswith("synthgen evaluate fidelity"):
             small += (
                 " evaluate.count=24 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
