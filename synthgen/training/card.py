@@ -35,7 +35,7 @@ def write_card(
     card = template.format(
         **{name: count / 1e6 for name, count in parameters.items()},
         crops=sum(int(row["crops"]) for row in rows),
-        sizes=" and ".join(str(size) for size in sorted(set(settings["crop_sizes_px"]))),
+        sizes=", ".join(str(size) for size in sorted(set(settings["crop_sizes_px"]))),
         steps=settings["steps"],
         started=_describe_start(settings["start"], before),
         hours=seconds / 3600,
@@ -75,7 +75,7 @@ def _describe_photos(folders: Mapping[str, Any], counts: Mapping[str, int]) -> s
     if not folders:
         return "No photographs, no data of others."
     lines = [
-        f"Photographs as surfaces, in {PHOTO_SHARE:.0%} of the crops that go on from there "
+        f"Photographs as surfaces, in {PHOTO_SHARE:.0%} of the crops once there were any "
         "(none of them is in this folder):",
         "",
         "| photographs | n | licence |",
