@@ -62,7 +62,8 @@ def kernel_distance(
 
     extractor = _RandomVgg()
     sides = [_features(extractor, side) for side in (real, other)]
-    middle, spread = sides[0].mean(0), sides[0].std(0).clamp_min(1e-6)
+    middle, spread = sides[0].mean(0), sides[0].std(0)
+    spread = spread.clamp_min(0.1 * float(spread.median()))  # a feature that sleeps must not shout
     sides = [(side - middle) / spread for side in sides]
     size = min(len(real), len(other)) // 2
     rng = np.random.default_rng(0)

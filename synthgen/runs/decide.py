@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from synthgen.quality.limits import MEASURED, Limits, reasons_to_reject
-from synthgen.quality.twins import bits_between
+from synthgen.quality.twins import bits_between, colour_distance
 from synthgen.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
 
 Row = dict[str, Any]
+SAME_COLOUR = 5.0  # Delta E
 SAME_PLACE = 0.5  # overlap of two labels' boxes, of their union
 
 
@@ -23,7 +24,8 @@ def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
 
     Good images stay good; a sample that came to no image keeps its reason. ``twin_id`` and
     ``twin_bits`` name the earlier accepted sample that is most alike, of those of one source and
-    class at the same place; it counts last, since only a twin of what is kept is one too many.
+    class at the same place and of the same colours; it counts last, since only a twin of what is
+    kept is one too many.
     """
     rows: list[Row] = [{str(k): v for k, v in r.items()} for r in manifest.to_dict("records")]
     kept: dict[tuple[str, str], list[Row]] = {}
@@ -44,8 +46,15 @@ def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
 
 
 def _find_twin(row: Row, others: list[Row]) -> tuple[str, float]:
-    near = [other for other in others if _box_iou(row, other) >= SAME_PLACE]
-    if not near or not row["look"]:
+    if not row["look"]:
+        return "", float("nan")
+    near = [
+        other
+        for other in others
+        if _box_iou(row, other) >= SAME_PLACE
+        and colour_distance(row["colours"], other["colours"]) <= SAME_COLOUR
+    ]
+    if not near:
         return "", float("nan")
     bits = [bits_between(str(row["look"]), str(other["look"])) for other in near]
     place = int(np.argmin(bits))

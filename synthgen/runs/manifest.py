@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from synthgen.geometry import mask_to_rle, union_box
-from synthgen.quality.twins import look_of
+from synthgen.quality.twins import colours_of, look_of
 from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec, Status
 
 __all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards", "try_rows"]
@@ -56,6 +56,7 @@ COLUMNS: dict[str, str] = {
     **dict.fromkeys(PER_MASK, "float64"),
     **dict.fromkeys(PER_IMAGE, "float64"),
     "look": "str",
+    "colours": "str",
     "twin_id": "str",
     "twin_bits": "float64",
 }
@@ -125,6 +126,7 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
             "height": height,
             "instances": len(sample.annotations),
             "look": look_of(sample.candidate.image, sample.candidate.realised_mask),
+            "colours": colours_of(sample.candidate.image, sample.candidate.realised_mask),
         }
         | _box_columns(union_box(boxes) if boxes else (0, 0, 0, 0))
         | _numbers(sample.measurements)

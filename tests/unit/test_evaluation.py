@@ -147,6 +147,9 @@ def test_the_distance_tells_like_from_unlike() -> None:
     near, _ = kernel_distance(one, same, subsets=10)
     far, _ = kernel_distance(one, rough, subsets=10)
     assert abs(near) < 0.1 * far
+    grey = [np.full((64, 64, 3), 120, np.uint8) + np.uint8(n % 3) for n in range(40)]
+    tinted = [image + np.array([0, 3, 0], np.uint8) for image in grey]
+    assert kernel_distance(grey, tinted, subsets=10)[0] < 1e4
     with pytest.raises(ConfigError, match="too few"):
         kernel_distance(one[:5], same)
 

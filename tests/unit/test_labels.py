@@ -18,7 +18,7 @@ from synthgen.generate import Stages, generate
 from synthgen.images import read_image, write_png
 from synthgen.quality.bank import DefectBank, RealDefects
 from synthgen.quality.limits import MEASURED, Limits, read_limits
-from synthgen.quality.twins import bits_between, look_of
+from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
 from synthgen.runs.decide import decide, explain_shortfall
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
@@ -79,7 +79,10 @@ def test_looks_of_twins_are_near_and_of_others_far() -> None:
     looks = [look_of(picture, mask) for picture in (image, twin, other)]
     assert bits_between(looks[0], looks[1]) <= 4
     assert bits_between(looks[0], looks[2]) > 12
-    assert look_of(image, np.zeros_like(mask)) == ""
+    assert look_of(image, np.zeros_like(mask)) == colours_of(image, np.zeros_like(mask)) == ""
+    colours = [colours_of(picture, mask) for picture in (image, twin, image // 2)]
+    assert colour_distance(colours[0], colours[1]) < 1
+    assert colour_distance(colours[0], colours[2]) > 10
 
 
 def manifest(*rows: dict) -> pd.DataFrame:
@@ -90,6 +93,7 @@ def manifest(*rows: dict) -> pd.DataFrame:
         "source_id": "s",
         "defect_class": "pit",
         "look": "00000000000000ff",
+        "colours": "808080" * 16,
         "twin_id": "",
         "box_x": 10,
         "box_y": 10,
@@ -119,6 +123,8 @@ def test_twins_are_of_one_place_and_of_what_is_kept() -> None:
     assert twins["reasons"].tolist() == ["", "twin_bits 1 is below 3", "", ""]
     alone = decide(manifest({"area_px": 2.0}, near), limits)  # the first is not kept
     assert alone["status"].tolist() == ["rejected", "accepted"]
+    blue = decide(manifest({}, near | {"colours": "8080a0" * 16}), limits)
+    assert blue["status"].tolist() == ["accepted", "accepted"]
     far = decide(manifest({}, {"look": "ffffffffffffff00"}), limits)
     assert far["twin_bits"].tolist()[1] == 64
     assert far["status"].tolist()[1] == "accepted"
@@ -202,6 +208,7 @@ def test_shards_of_an_older_version_are_read(tmp_path) -> None:
     del shard["tries"]
     for row in shard["manifest"]:
         row.pop("look", None)
+        row.pop("colours", None)
     path.write_text(json.dumps(shard))
     run.merge()
     assert read_run(run.root).tries.empty
