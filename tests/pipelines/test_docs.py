@@ -36,7 +36,8 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     for command in commands(page):
         small = command
         if command.startswith("synthgen generate"):  # as written, but few and fast
-            small += " run.count=4 backend=sketch"
+            small += " run.count=4"
+            small += " backend.steps=2" if "backend." in command else " backend=sketch"
         if command.startswith("synthgen pretrain"):
             small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.look_crops=2"
         if command.startswith("synthgen evaluate fidelity"):

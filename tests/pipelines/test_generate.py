@@ -215,7 +215,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path) -> None:
     out = tmp_path / "run"
     command = ["generate", "backend.threads=1", "run.batch_size=2", f"run.folder={out}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "synthgen", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "synthgen", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells in the
+        # background hand on an ignored SIGINT
     )
     deadline = time.monotonic() + 120
     while not list(out.glob("shards/*.json")) and time.monotonic() < deadline:
