@@ -331,3 +331,19 @@ def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
         outside = ~condition.repaint_mask
         assert np.array_equal(sample.candidate.pixels[outside], condition.source.pixels[outside])
         assert sample.annotations
+
+
+def test_defects_that_touch_are_two() -> None:
+    given = draw_conditions("pit", count=1, size=64)[0]
+    instances = np.zeros((64, 64), np.uint8)
+    instances[20:30, 20:30], instances[20:30, 30:44] = 1, 2
+    mask = instances > 0
+    finished = given.image.copy()
+    finished[mask] = 255 - finished[mask]
+    condition = replace(
+        given, defect_mask=mask, repaint_mask=boxed(16, 34, 16, 48), instance_map=instances
+    )
+    candidate = Candidate(condition, finished, finished, mask)
+    found = annotate(candidate, view_change(candidate))
+    assert [tuple(a.box) for a in found] == [(20, 20, 10, 10), (30, 20, 14, 10)]
+    assert [a.area_px for a in found] == [100, 140]
