@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthgen.images import write_png
+from synthgen.images import tile, write_png
 from synthgen.report.sheet import draw_views
 from synthgen.runs.reader import read_run
 
@@ -25,9 +25,7 @@ def main(folder: Path) -> None:
         views = draw_views(run, row, SIZE_PX)
         cell = np.hstack([views.source, views.result, views.label])
         cells.append(np.pad(cell, ((2, 2), (3, 3), (0, 0)), constant_values=255))
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % COLUMNS)
-    lines = [np.hstack(cells[at : at + COLUMNS]) for at in range(0, len(cells), COLUMNS)]
-    write_png(Path(__file__).parent / "images" / "strip.png", np.vstack(lines))
+    write_png(Path(__file__).parent / "images" / "strip.png", tile(cells, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     from synthgen.config import build, check_value, to_plain
     from synthgen.errors import ConfigError
     from synthgen.evaluation import fidelity_report as report
-    from synthgen.evaluation.fidelity import FidelitySettings, measure_fidelity
+    from synthgen.evaluation.fidelity import FidelitySettings, Subject, measure_fidelity
     from synthgen.evaluation.score import summarise_scores
     from synthgen.runs.progress import TaskProgress
     from synthgen.setup import MaskSettings, build_classes
@@ -35,10 +35,9 @@ def main(config: DictConfig) -> None:
     classes, backend = build_classes(plain["defect"]), build(config.backend, "backend")
     if not isinstance(backend, DiffusionBackend):
         raise ConfigError("evaluate fidelity needs a diffusion backend, e.g. backend=embedded")
+    subject = Subject(backend, classes, sources, control, mask.margin_px)
     with TaskProgress() as progress:
-        fidelity = measure_fidelity(
-            settings, classes, sources, control, backend, mask.margin_px, progress.report
-        )
+        fidelity = measure_fidelity(settings, subject, progress.report)
     folder = Path(settings.folder)
     report.write_rows(folder, fidelity)
     scores = report.score_fidelity(fidelity, settings)

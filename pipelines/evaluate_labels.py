@@ -27,12 +27,13 @@ def main(config: DictConfig) -> None:
 
     plain = to_plain(config)
     settings = check_value(labels.LabelSettings, plain["evaluate"], "evaluate")
-    limits = read_limits(plain["quality"])
     classes = build_classes(plain["defect"])
+    limits = read_limits(plain["quality"], classes)
     with TaskProgress() as progress:
         rows = labels.measure_labels(settings, classes, limits, progress.report)
-    page = labels.write_labels(Path(settings.folder), rows, settings, classes)
-    show(summarise_scores("Labels", labels.score_labels(rows)))
+    scores = labels.score_labels(rows)
+    page = labels.write_labels(Path(settings.folder), rows, scores, settings, classes)
+    show(summarise_scores("Labels", scores))
     show(f"the whole table: {page}")
 
 

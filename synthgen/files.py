@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synthgen.errors import RunError
 
-__all__ = ["find_shipped", "write_whole"]
+__all__ = ["find_shipped", "write_bytes", "write_text", "write_whole"]
 
 
 def find_shipped(name: str) -> Path:
@@ -34,3 +34,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # whatever refused the file may refuse this too
             beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; raises RunError where the disk refuses."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; raises RunError where the disk refuses."""
+    write_whole(path, lambda beside: beside.write_bytes(data))

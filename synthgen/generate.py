@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,12 @@ from synthgen.sample import (
     Try,
 )
 
-__all__ = ["RETRIES", "Stages", "batched", "compose", "generate"]
+__all__ = ["RETRIES", "Retry", "Stages", "batched", "compose", "generate"]
 
 Item = TypeVar("Item")
-FIRST, NOISE, STRONGER, PLACE = "first", "noise", "stronger", "place"
-RETRIES = (NOISE, STRONGER, PLACE)
+Retry = Literal["noise", "stronger", "place"]
+FIRST, STRONGER, PLACE = "first", "stronger", "place"
+RETRIES: tuple[Retry, ...] = get_args(Retry)
 
 
 @dataclass(frozen=True, slots=True)

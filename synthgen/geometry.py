@@ -18,6 +18,7 @@ __all__ = [
     "mask_to_box",
     "mask_to_rle",
     "mask_window",
+    "overlap",
     "rle_to_mask",
     "union_box",
 ]
@@ -74,6 +75,12 @@ def grow_mask(mask: Mask, margin_px: int) -> Mask:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    """Return the intersection over the union, 0..1; 1 where both are empty."""
+    union = int((one | other).sum())
+    return float((one & other).sum() / union) if union else 1.0
 
 
 def mask_window(mask: Mask, margin_px: int) -> tuple[slice, slice]:

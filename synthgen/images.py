@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,10 +20,14 @@ __all__ = [
     "IGNORED",
     "Pixels",
     "composite",
+    "compress_jpeg",
     "crop_around",
+    "encode_jpeg",
     "grey_window",
     "read_image",
     "read_mask",
+    "tile",
+    "to_levels",
     "to_rgb8",
     "write_png",
 ]
@@ -167,6 +172,31 @@ def crop_around(
     if side == size_px:
         return np.ascontiguousarray(cut)
     return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def to_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return grey levels of any kind rounded and clipped to uint8."""
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """Return an RGB image (H, W, 3) as a JPEG file; ``quality`` 1..100."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def compress_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Return the image with the traces that a JPEG of this quality leaves."""
+    encoded = np.frombuffer(encode_jpeg(image, quality), np.uint8)
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
+def tile(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Return pictures of one size in rows of ``columns``; the last row is filled up with white."""
+    filled = [*cells, *[np.full_like(cells[0], 255)] * (-len(cells) % columns)]
+    rows = [np.hstack(filled[at : at + columns]) for at in range(0, len(filled), columns)]
+    return np.vstack(rows)
 
 
 def write_png(path: Path, pixels: Pixels) -> None:

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import DictConfig
 from pydantic import ConfigDict, Field
@@ -15,7 +15,7 @@ from pydantic import dataclasses as checked
 from synthgen.backends.backend import Backend
 from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
-from synthgen.generate import Stages
+from synthgen.generate import Retry, Stages
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.bank import DefectBank, RealDefects
 from synthgen.quality.limits import read_limits
@@ -41,7 +41,7 @@ class RunSettings:
     count: int = Field(ge=1, le=10_000_000)
     good_fraction: float = Field(ge=0, le=100)
     batch_size: int = Field(ge=1, le=4096)
-    retries: list[Literal["noise", "stronger", "place"]] = Field(max_length=100)
+    retries: list[Retry] = Field(max_length=100)
     candidates: int = Field(ge=1, le=64)
 
 
@@ -63,8 +63,7 @@ def set_up(config: DictConfig) -> Job:
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
     classes = build_classes(plain["defect"])
-    limits = read_limits(plain["quality"])
-    limits.check_classes(classes)
+    limits = read_limits(plain["quality"], classes)
     sources = build(config.source, "source")
     control = build(config.control, "control")
     backend = build(config.backend, "backend")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Sequence
 
@@ -12,8 +13,10 @@ from torch import nn
 
 from synthgen.errors import ConfigError
 
-__all__ = ["EXTRACTOR", "check_extractor", "kernel_distance"]
+__all__ = ["EXTRACTOR", "LEAST_CROPS", "Reference", "check_extractor"]
 
+Image = NDArray[np.uint8]
+LEAST_CROPS = 20
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
 
 
@@ -40,7 +43,6 @@ class _RandomVgg(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             self.layers = vgg16(weights=None).features.eval()
-        self.num_features = 512
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -48,32 +50,46 @@ class _RandomVgg(nn.Module):
         return torch.as_tensor(features)
 
 
-def kernel_distance(
-    real: Sequence[NDArray[np.uint8]], other: Sequence[NDArray[np.uint8]], subsets: int = 50
-) -> tuple[float, float]:
-    """Return KID (Binkowski et al. 2018, https://arxiv.org/abs/1801.01401) and its deviation.
+class Reference:
+    """A set of real crops, its features read once. Raises ConfigError under 20 crops."""
 
-    Features are scaled to unit deviation over the real crops. Subsets hold half of the smaller
-    set. Raises ConfigError where a set has under 20 crops.
-    """
-    if min(len(real), len(other)) < 20:
-        raise ConfigError(f"{len(real)} and {len(other)} crops are too few to compare; give 20")
-    from torchmetrics.image.kid import poly_mmd
+    def __init__(self, crops: Sequence[Image]) -> None:
+        _check_count(crops)
+        self._features = _features(crops)
+        self._middle, spread = self._features.mean(0), self._features.std(0)
+        floor = 0.1 * float(spread.median())  # a feature that sleeps must not shout
+        self._spread = spread.clamp_min(floor)
 
-    extractor = _RandomVgg()
-    sides = [_features(extractor, side) for side in (real, other)]
-    middle, spread = sides[0].mean(0), sides[0].std(0)
-    spread = spread.clamp_min(0.1 * float(spread.median()))  # a feature that sleeps must not shout
-    sides = [(side - middle) / spread for side in sides]
-    size = min(len(real), len(other)) // 2
-    rng = np.random.default_rng(0)
-    scores = []
-    for _ in range(subsets):
-        picked = [side[rng.permutation(len(side))[:size]] for side in sides]
-        scores.append(float(poly_mmd(*picked)))
-    return float(np.mean(scores)), float(np.std(scores))
+    def distance(self, other: Sequence[Image], subsets: int = 50) -> tuple[float, float]:
+        """Return KID (Binkowski et al. 2018, https://arxiv.org/abs/1801.01401), its deviation.
+
+        Features are scaled to unit deviation over the real crops. Subsets hold half of the smaller
+        set. Raises ConfigError under 20 crops.
+        """
+        from torchmetrics.image.kid import poly_mmd
+
+        _check_count(other)
+        pair = (self._features, _features(other))
+        sides = [(side - self._middle) / self._spread for side in pair]
+        size = min(len(side) for side in sides) // 2
+        rng = np.random.default_rng(0)
+        scores = []
+        for _ in range(subsets):
+            picked = [side[rng.permutation(len(side))[:size]] for side in sides]
+            scores.append(float(poly_mmd(*picked)))
+        return float(np.mean(scores)), float(np.std(scores))
 
 
-def _features(extractor: nn.Module, crops: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+def _check_count(crops: Sequence[Image]) -> None:
+    if len(crops) < LEAST_CROPS:
+        raise ConfigError(f"{len(crops)} crops are too few to compare; give {LEAST_CROPS}")
+
+
+@functools.cache
+def _extractor() -> nn.Module:
+    return _RandomVgg()
+
+
+def _features(crops: Sequence[Image]) -> torch.Tensor:
     stack = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
-    return torch.cat([extractor(batch) for batch in torch.split(stack, 32)]).double()
+    return torch.cat([_extractor()(batch) for batch in torch.split(stack, 32)]).double()

@@ -36,13 +36,13 @@ from synthgen.images import crop_around
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
 from synthgen.quality.bank import RealDefects, read_defects
-from synthgen.quality.measures import fill_fraction, leak_fraction
+from synthgen.quality.measures import fill_fraction, measure, view_change
 from synthgen.quality.realised import delta_e
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 
-__all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "measure_fidelity"]
+__all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "Subject", "measure_fidelity"]
 
 Image = NDArray[np.uint8]
 STRICT = ConfigDict(extra="forbid")
@@ -79,6 +79,24 @@ class FidelitySettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """What is measured: a backend, and what its conditions are made of.
+
+    ``sources`` are the drawn ones; ``margin_px`` is that of the repaint mask.
+    """
+
+    backend: DiffusionBackend
+    classes: Mapping[str, DefectClass]
+    sources: ProceduralSources
+    control: Control
+    margin_px: int
+
+    def plan(self, sources: Sources, count: int, seed: int) -> list[SampleSpec]:
+        """Return ``count`` specs, classes evenly mixed, in one split."""
+        return draw_plan(sources, self.classes, count, 0.0, {"all": 1.0}, seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fidelity:
     """What was measured. ``rows``: one per condition; ``crops[set][kind]``: what KID compares.
 
@@ -106,28 +124,20 @@ class _Scene:
 Report = Callable[[str, int, int], None]  # what, done, of how many
 
 
-def measure_fidelity(
-    settings: FidelitySettings,
-    classes: Mapping[str, DefectClass],
-    sources: ProceduralSources,
-    control: Control,
-    backend: DiffusionBackend,
-    margin_px: int,
-    report: Report,
-) -> Fidelity:
-    """Paint the whole set and score it; ``sources`` are the drawn ones.
+def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Report) -> Fidelity:
+    """Paint the whole set and score it.
 
     Raises ConfigError where something is missing that is needed later, SourceError for photos that
     cannot be read, PlacementError where a defect finds no room.
     """
-    if len(classes) < 2:
+    if len(subject.classes) < 2:
         raise ConfigError("evaluate fidelity tells classes apart; give two or more in defect=[...]")
     check_extractor()
     for steps in settings.steps:
-        backend.vary(init="noise", steps=steps)
-    scenes = _plan_scenes(settings, classes, sources, control, backend, margin_px)
-    classifier, on_sketches = _learn_sketches(settings, classes, control, report)
-    painter = _Painter(settings, classes, control, backend, classifier)
+        subject.backend.vary(init="noise", steps=steps)
+    scenes = _plan_scenes(settings, subject)
+    classifier, on_sketches = _learn_sketches(settings, subject, report)
+    painter = _Painter(settings, subject, classifier)
     probed = _pick_probes(scenes, settings)
     done = 0
     for batch in batched(enumerate(scenes), settings.batch_size):
@@ -140,23 +150,16 @@ def measure_fidelity(
             painter.probe([n for n, _ in probes], [c for _, c in probes])
         done += len(batch)
         report("painting", done, len(scenes))
-    for kind, crops in _references(settings, classes, sources, control):
+    for kind, crops in _references(settings, subject):
         painter.crops.setdefault(kind, {})["reference"] = crops
     timed = [scene.conditioner(scene.spec) for scene in scenes[: settings.timed]]
-    speeds = _time(backend, timed, settings, report)
-    swept = _sweep_severity(scenes, classes, backend, settings, report)
+    speeds = _time(subject.backend, timed, settings, report)
+    swept = _sweep_severity(scenes, subject, settings, report)
     return Fidelity(pd.DataFrame(painter.rows), swept, painter.crops, on_sketches, speeds)
 
 
-def _plan_scenes(
-    settings: FidelitySettings,
-    classes: Mapping[str, DefectClass],
-    sources: ProceduralSources,
-    control: Control,
-    backend: DiffusionBackend,
-    margin_px: int,
-) -> list[_Scene]:
-    catalogues: list[tuple[str, Sources, int]] = [(DRAWN, sources, settings.count)]
+def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
+    catalogues: list[tuple[str, Sources, int]] = [(DRAWN, subject.sources, settings.count)]
     names = sorted(settings.photos)
     for number, name in enumerate(names):
         share = settings.photo_count * (number + 1) // len(names)
@@ -166,8 +169,14 @@ def _plan_scenes(
             catalogues.append((name, FolderSources(photos.path, photos.surface), share))
     scenes = []
     for name, catalogue, count in catalogues:
-        conditioner = Conditioner(catalogue, classes, control, margin_px, backend.cell_px)
-        plan = draw_plan(catalogue, classes, count, 0.0, {"all": 1.0}, settings.seed)
+        conditioner = Conditioner(
+            catalogue,
+            subject.classes,
+            subject.control,
+            subject.margin_px,
+            subject.backend.cell_px,
+        )
+        plan = subject.plan(catalogue, count, settings.seed)
         scenes += [_Scene(name, conditioner, spec) for spec in plan]
     return scenes
 
@@ -190,18 +199,15 @@ def _pick_probes(scenes: Sequence[_Scene], settings: FidelitySettings) -> set[in
 
 
 def _learn_sketches(
-    settings: FidelitySettings,
-    classes: Mapping[str, DefectClass],
-    control: Control,
-    report: Report,
+    settings: FidelitySettings, subject: Subject, report: Report
 ) -> tuple[Classifier, float]:
     """Return a classifier of sketches and its accuracy on sketches that it has not seen."""
     held_out = max(64, settings.lessons // 10)
     count = settings.lessons + held_out
     drawn = ProceduralSources(count, (SKETCH_SOURCE_PX,) * 2, seed=settings.seed + 1)
-    conditioner = Conditioner(drawn, classes, control, margin_px=0)
+    conditioner = Conditioner(drawn, subject.classes, subject.control, margin_px=0)
     crops, befores, labels = [], [], []
-    for spec in draw_plan(drawn, classes, count, 0.0, {"all": 1.0}, settings.seed + 1):
+    for spec in subject.plan(drawn, count, settings.seed + 1):
         condition = conditioner(spec)
         crops.append(crop_around(condition.sketch, condition.defect_mask))
         befores.append(crop_around(condition.image, condition.defect_mask))
@@ -226,15 +232,13 @@ class _Painter:
     def __init__(
         self,
         settings: FidelitySettings,
-        classes: Mapping[str, DefectClass],
-        control: Control,
-        backend: DiffusionBackend,
+        subject: Subject,
         classifier: Classifier,
     ) -> None:
-        self.settings, self.classes, self.classifier = settings, classes, classifier
-        self.control, self.backend = control, backend
-        self.noise = backend.vary(init="noise")
-        self.free = backend.vary(init="noise", control_scale=0.0)
+        self.settings, self.subject, self.classifier = settings, subject, classifier
+        self.backend = subject.backend
+        self.noise = self.backend.vary(init="noise")
+        self.free = self.backend.vary(init="noise", control_scale=0.0)
         self.rows: list[dict[str, Any]] = []
         self.crops: dict[str, dict[str, list[Image]]] = {}
         self._finished: list[Candidate] = []
@@ -250,17 +254,17 @@ class _Painter:
             mask, repaint = condition.defect_mask, condition.repaint_mask
             border = border_ratio(condition.image, image, repaint)
             texture = texture_deviation(condition.image, image, repaint, mask)
-            outside = np.any(image != condition.image, axis=2) & ~repaint
+            measured = {m.name: m.value for m in measure(candidate, view_change(candidate))}
             self.rows.append(
                 {
                     "set": name,
                     "defect_class": condition.spec.defect_class,
                     "source_id": condition.spec.source_id,
-                    "fill": fill_fraction(candidate.realised_mask, mask),
-                    "leak": leak_fraction(candidate.realised_mask, mask),
+                    "fill": measured["fill_fraction"],
+                    "leak": measured["leak_fraction"],
                     "border_painted": border[0],
                     "border_source": border[1],
-                    "changed_outside_px": int(outside.sum()),
+                    "changed_outside_px": measured["changed_outside_px"],
                     "answer": answer,
                     **{f"texture_{key}": value for key, value in texture.items()},
                 }
@@ -315,11 +319,10 @@ class _Painter:
 
     def _with_other_prompt(self, condition: Condition) -> Condition:
         spec = condition.spec
-        others = sorted(set(self.classes) - {str(spec.defect_class)})
+        others = sorted(set(self.subject.classes) - {str(spec.defect_class)})
         name = str(stream(spec.seed, "other class").choice(others))
-        surface = condition.source.surface
-        prompt = describe(self.classes[name].noun, spec.severity, surface)
-        return replace(condition, spec=replace(spec, defect_class=name, prompt=prompt))
+        other = replace(condition, spec=replace(spec, defect_class=name))
+        return _with_own_prompt(other, self.subject.classes)
 
     def _with_box(self, condition: Condition) -> Condition:
         """Return the condition with a box to repaint, which says nothing of the shape in it."""
@@ -327,13 +330,20 @@ class _Painter:
         box = np.zeros_like(condition.repaint_mask)
         box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
         control = draw_control(
-            self.control, condition.image, condition.sketch, condition.defect_mask, box
+            self.subject.control, condition.image, condition.sketch, condition.defect_mask, box
         )
         return replace(condition, repaint_mask=box, control_image=control)
 
 
 def _edges(condition: Condition, image: Image) -> float:
     return edge_agreement(condition.control_image, condition.image, image, condition.repaint_mask)
+
+
+def _with_own_prompt(condition: Condition, classes: Mapping[str, DefectClass]) -> Condition:
+    """Return the condition with the prompt that its spec's class and severity have."""
+    spec, surface = condition.spec, condition.source.surface
+    prompt = describe(classes[str(spec.defect_class)].noun, spec.severity, surface)
+    return replace(condition, spec=replace(spec, prompt=prompt))
 
 
 def _with_other_noise(condition: Condition) -> Condition:
@@ -346,45 +356,34 @@ def _finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[
     return [compose(c, image) for c, image in zip(conditions, painted, strict=True)]
 
 
-def _references(
-    settings: FidelitySettings,
-    classes: Mapping[str, DefectClass],
-    sources: ProceduralSources,
-    control: Control,
-) -> Iterator[tuple[str, list[Image]]]:
+def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[str, list[Image]]]:
     """Yield, per set, crops of what is to be resembled: renders with grain, or real defects."""
     seed = settings.seed + 2
-    drawn = ProceduralSources(settings.count, sources.size_hw, seed=seed)
-    conditioner = Conditioner(drawn, classes, control, detail=True)
-    plan = draw_plan(drawn, classes, settings.count, 0.0, {"all": 1.0}, seed)
+    drawn = ProceduralSources(settings.count, subject.sources.size_hw, seed=seed)
+    conditioner = Conditioner(drawn, subject.classes, subject.control, detail=True)
     crops = []
-    for spec in plan:
+    for spec in subject.plan(drawn, settings.count, seed):
         condition = conditioner(spec)
         crops.append(crop_around(condition.sketch, condition.defect_mask))
     yield DRAWN, crops
     for name, photos in sorted(settings.photos.items()):
         if photos.defects is not None:
-            yield (
-                name,
-                [crop_around(image, mask) for _, image, mask in read_defects(photos.defects)],
-            )
+            real = read_defects(photos.defects)
+            yield name, [crop_around(image, mask) for image, mask in real]
 
 
 def _sweep_severity(
-    scenes: Sequence[_Scene],
-    classes: Mapping[str, DefectClass],
-    backend: DiffusionBackend,
-    settings: FidelitySettings,
-    report: Report,
+    scenes: Sequence[_Scene], subject: Subject, settings: FidelitySettings, report: Report
 ) -> pd.DataFrame:
     """Paint some scenes of each class at rising severity, all else alike."""
     chosen: list[_Scene] = []
-    for name in sorted(classes):
+    for name in sorted(subject.classes):
         chosen += [s for s in scenes if s.spec.defect_class == name][: settings.sweeps]
     rows: list[dict[str, Any]] = []
     for number, scene in enumerate(chosen, start=1):
-        conditions = [scene.conditioner(_at(scene.spec, classes, s)) for s in SEVERITIES]
-        for candidate in _finish(backend, conditions):
+        specs = [replace(scene.spec, severity=severity) for severity in SEVERITIES]
+        conditions = [_with_own_prompt(scene.conditioner(s), subject.classes) for s in specs]
+        for candidate in _finish(subject.backend, conditions):
             condition = candidate.condition
             change = delta_e(condition.image, candidate.image)[condition.defect_mask]
             rows.append(
@@ -397,13 +396,6 @@ def _sweep_severity(
             )
         report("severity", number, len(chosen))
     return pd.DataFrame(rows)
-
-
-def _at(spec: SampleSpec, classes: Mapping[str, DefectClass], severity: float) -> SampleSpec:
-    """Return the spec at another severity, in sketch and prompt."""
-    surface = spec.prompt.rsplit(" on ", 1)[1]
-    noun = classes[str(spec.defect_class)].noun
-    return replace(spec, severity=severity, prompt=describe(noun, severity, surface))
 
 
 def _time(

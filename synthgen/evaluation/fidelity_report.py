@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -15,10 +14,11 @@ from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ModelError
-from synthgen.evaluation.distance import EXTRACTOR, kernel_distance
+from synthgen.evaluation.distance import EXTRACTOR, LEAST_CROPS, Reference
 from synthgen.evaluation.fidelity import DRAWN, Fidelity, FidelitySettings
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
-from synthgen.files import write_whole
+from synthgen.files import write_bytes, write_text, write_whole
+from synthgen.images import encode_jpeg, tile
 from synthgen.training.card import processor_name
 
 __all__ = [
@@ -42,18 +42,37 @@ BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
 
 def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
     """Return every score, in the order of the table."""
-    rows = fidelity.rows
-    probes = rows[rows["answer_noise"].notna()]
+    probes = fidelity.rows[fidelity.rows["answer_noise"].notna()]
+    references = {
+        name: Reference(kinds["reference"])
+        for name, kinds in fidelity.crops.items()
+        if len(kinds.get("reference", [])) >= LEAST_CROPS
+    }
+    return [
+        *_presence(fidelity.rows, probes),
+        *_texture(fidelity.rows),
+        *_edge_control(probes),
+        *_class_control(fidelity, probes),
+        *_diversity(probes),
+        *_severity(fidelity.severities),
+        *_distances(fidelity, references),
+        *_few_steps(fidelity, probes, settings, references.get(DRAWN)),
+    ]
+
+
+def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
+    """Score whether the defect is there, and nothing but it."""
     drawn, photos = rows[rows["set"] == DRAWN], rows[rows["set"] != DRAWN]
+    ratios = rows["border_painted"] / rows["border_source"]
     scores = [
         Score("visible", _visible(rows["fill"]), least=0.9, note=f"first try, n = {len(rows)}"),
         Score("leak", float(rows["leak"].mean()), note="share of the change over 2 px outside"),
         Score("visible, drawn sources", _visible(drawn["fill"])),
     ]
-    ratios = rows["border_painted"] / rows["border_source"]
     if len(photos):
         scores.append(Score("visible, photographs", _visible(photos["fill"])))
-    scores += [
+    return [
+        *scores,
         Score("visible, from noise", _visible(probes["fill_noise"]), note=f"n = {len(probes)}"),
         Score(
             "clean edge",
@@ -65,6 +84,10 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
         Score("clean edge, 95th percentile of the images", float(ratios.quantile(0.95))),
         Score("pixels changed outside", float(rows["changed_outside_px"].sum()), most=0),
     ]
+
+
+def _texture(rows: pd.DataFrame) -> list[Score]:
+    scores = []
     for key in ("mean", "std", "gradient"):
         off = rows[f"texture_{key}"].dropna()
         within = (off <= 0.1).mean()
@@ -76,8 +99,12 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
                 note=f"mean deviation, n = {len(off)}; {within:.0%} of the images within 10 %",
             )
         )
+    return scores
+
+
+def _edge_control(probes: pd.DataFrame) -> list[Score]:
     edges = {name: float(probes[f"edges_{name}"].mean()) for name in EDGES}
-    scores += [
+    return [
         Score(
             "edge control, F1",
             edges["box"],
@@ -98,9 +125,14 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
             edges["sketch"],
             note="Canny of the sketch itself: what the measure can reach",
         ),
+    ]
+
+
+def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
+    return [
         Score(
             "class control",
-            _accuracy(rows, "answer"),
+            _accuracy(fidelity.rows, "answer"),
             least=0.8,
             note="as configured; a classifier that saw sketches only",
         ),
@@ -129,6 +161,11 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
             "other prompt, same mask and edges: answer is that class",
             _hit(probes, "answer_swapped"),
         ),
+    ]
+
+
+def _diversity(probes: pd.DataFrame) -> list[Score]:
+    return [
         Score("diversity, other seed", float(probes["other_seed"].mean()), note="grey levels"),
         Score("diversity, same seed", float(probes["same_seed"].mean()), note="another batch"),
         Score(
@@ -137,8 +174,6 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
             least=3,
         ),
     ]
-    scores += _severity(fidelity.severities)
-    return scores + _distances(fidelity) + _few_steps(fidelity, probes, settings)
 
 
 def _severity(swept: pd.DataFrame) -> list[Score]:
@@ -176,21 +211,26 @@ def _changed(probes: pd.DataFrame, before: str, after: str) -> float:
     return float((probes[before] != probes[after]).mean())
 
 
-def _distances(fidelity: Fidelity) -> list[Score]:
+def _distances(fidelity: Fidelity, references: Mapping[str, Reference]) -> list[Score]:
     scores = []
-    for name, kinds in fidelity.crops.items():
-        reference = kinds.get("reference")
-        if reference is None or len(reference) < 20 or len(kinds["painted"]) < 20:
+    for name, reference in references.items():
+        kinds = fidelity.crops[name]
+        if len(kinds["painted"]) < LEAST_CROPS:
             continue
         what = "renders" if name == DRAWN else f"real defects of {name}"
         for kind in ("painted", "sketch"):
-            value, spread = kernel_distance(reference, kinds[kind])
-            note = f"n = {len(kinds[kind])} against {len(reference)}, ± {spread:.3f}"
+            value, spread = reference.distance(kinds[kind])
+            note = f"n = {len(kinds[kind])} against {len(kinds['reference'])}, ± {spread:.3f}"
             scores.append(Score(f"KID to {what}, {kind}", value, note=note))
     return scores
 
 
-def _few_steps(fidelity: Fidelity, probes: pd.DataFrame, settings: FidelitySettings) -> list[Score]:
+def _few_steps(
+    fidelity: Fidelity,
+    probes: pd.DataFrame,
+    settings: FidelitySettings,
+    reference: Reference | None,
+) -> list[Score]:
     scores = []
     crops = fidelity.crops[DRAWN]
     for steps in settings.steps:
@@ -200,8 +240,8 @@ def _few_steps(fidelity: Fidelity, probes: pd.DataFrame, settings: FidelitySetti
             Score(f"{steps} steps from noise: class", _accuracy(probes, f"answer_{key}")),
             Score(f"{steps} steps from noise: edges F1", float(probes[f"edges_{key}"].mean())),
         ]
-        if min(len(crops.get(key, [])), len(crops["reference"])) >= 20:
-            value, spread = kernel_distance(crops["reference"], crops[key])
+        if reference is not None and len(crops.get(key, [])) >= LEAST_CROPS:
+            value, spread = reference.distance(crops[key])
             note = f"n = {len(crops[key])}, ± {spread:.3f}"
             scores.append(Score(f"{steps} steps from noise: KID to renders", value, note=note))
     for name, speed in fidelity.images_per_s.items():
@@ -224,16 +264,11 @@ def write_fidelity(
     for group, names in GROUPS.items():
         cells = _cells(fidelity, names)
         if cells:
-            _write_jpeg(folder / f"samples-{group}.jpg", draw_sheet(cells))
+            write_bytes(folder / f"samples-{group}.jpg", encode_jpeg(draw_sheet(cells), 92))
     page = folder / "fidelity.md"
     lines = _page(fidelity, scores, facts)
-    write_whole(page, lambda path: path.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    write_text(page, "\n".join(lines) + "\n")
     return page
-
-
-def _write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    write_whole(path, lambda beside: beside.write_bytes(data.tobytes()))
 
 
 def _cells(fidelity: Fidelity, names: Sequence[str]) -> list[NDArray[np.uint8]]:
@@ -249,10 +284,7 @@ def draw_sheet(
 ) -> NDArray[np.uint8]:
     """Return one picture of the first ``rows * columns`` cells, 2 px apart."""
     framed = [np.pad(c, ((1, 1), (1, 1), (0, 0)), constant_values=255) for c in cells]
-    framed = framed[: rows * columns]
-    framed += [np.full_like(framed[0], 255)] * (-len(framed) % columns)
-    lines = [np.hstack(framed[at : at + columns]) for at in range(0, len(framed), columns)]
-    return np.vstack(lines)
+    return tile(framed[: rows * columns], columns)
 
 
 def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]) -> list[str]:
@@ -311,7 +343,7 @@ def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, An
         "",
     ]
     whole = text.rstrip() + "\n" + "\n".join(part)
-    write_whole(card, lambda path: path.write_text(whole, encoding="utf-8"))
+    write_text(card, whole)
 
 
 def collect_fidelity_facts(

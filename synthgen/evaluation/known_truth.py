@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from synthgen.defects import lay_on
 from synthgen.geometry import grow_mask
-from synthgen.images import composite
+from synthgen.images import composite, compress_jpeg, to_levels
 from synthgen.plan import DefectClass
 from synthgen.quality.realised import delta_e, realise_mask, to_lab
 from synthgen.sample import Candidate, Condition, SampleSpec, SourceImage
@@ -67,7 +66,7 @@ def draw_case(
         surface = draw_surface(rng, (size_px, size_px)).image
         quality = int(rng.integers(40, 96)) if rng.random() < 0.4 else None
         if quality is not None:
-            surface = _compress(surface, quality)
+            surface = compress_jpeg(surface, quality)
         defect_class = str(rng.choice(sorted(classes)))
         draw = {"blend": _blend, "sketch": _sketch, "perlin": _perlin}[kind]
         marked, asked, truth = draw(rng, surface, classes[defect_class])
@@ -82,8 +81,8 @@ def draw_case(
     grain = float(rng.uniform(0.5, 5)) if rng.random() < 0.5 else 0.0
     if grain:
         shared, own = (white_noise(rng, asked.shape)[..., None] * grain for _ in range(2))
-        source = _to_levels(surface + shared)
-        painted = _to_levels(marked + own)
+        source = to_levels(surface + shared)
+        painted = to_levels(marked + own)
     else:
         source, painted = surface, marked
     image = composite(source, (0, 255), source, painted, repaint).astype(np.uint8)
@@ -112,7 +111,7 @@ def _blend(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Ma
     low, high = np.log(CONTRAST)
     step *= np.exp(rng.uniform(low, high)) / np.linalg.norm(step)
     shifted = (lab + cover[..., None] * step).astype(np.float32)
-    marked = _to_levels(cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB) * 255)
+    marked = to_levels(cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB) * 255)
     marked[cover == 0] = surface[cover == 0]  # no rounding where nothing is
     return marked, asked, cover >= 0.5
 
@@ -127,7 +126,7 @@ def _perlin(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, M
     asked = noise > rng.uniform(1.2, 1.9)
     other = draw_surface(rng, surface.shape[:2]).image
     share = rng.uniform(0.15, 1)
-    mixed = _to_levels(surface + share * asked[..., None] * (other.astype(np.float32) - surface))
+    mixed = to_levels(surface + share * asked[..., None] * (other.astype(np.float32) - surface))
     return mixed, asked, asked & (delta_e(surface, mixed) >= JUST_NOTICEABLE)
 
 
@@ -138,16 +137,6 @@ def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
     at = rng.integers(size_px // 4, size_px - size_px // 4, 2)
     corner = int(at[0] - middle[0]), int(at[1] - middle[1])
     return lay_on(surface, drawing, corner, float(rng.uniform(0, 360)))
-
-
-def _compress(image: Image, quality: int) -> Image:
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])
-
-
-def _to_levels(image: NDArray[Any]) -> Image:
-    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
 def _condition(

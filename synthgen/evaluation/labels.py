@@ -15,9 +15,10 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.evaluation.known_truth import Case, draw_case
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
-from synthgen.files import write_whole
+from synthgen.files import write_text, write_whole
 from synthgen.generate import batched
-from synthgen.images import write_png
+from synthgen.geometry import overlap
+from synthgen.images import tile, write_png
 from synthgen.plan import DefectClass
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
@@ -28,7 +29,6 @@ __all__ = [
     "LabelSettings",
     "label_by_otsu",
     "measure_labels",
-    "overlap",
     "score_labels",
     "tabulate",
     "write_labels",
@@ -97,19 +97,23 @@ def _judge(case: Case, limits: Limits) -> dict[str, object]:
 
 
 def write_labels(
-    folder: Path, rows: pd.DataFrame, settings: LabelSettings, classes: Mapping[str, DefectClass]
+    folder: Path,
+    rows: pd.DataFrame,
+    scores: Sequence[Score],
+    settings: LabelSettings,
+    classes: Mapping[str, DefectClass],
 ) -> Path:
     """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "rows.parquet", lambda path: rows.to_parquet(path))
+    write_whole(folder / "rows.parquet", rows.to_parquet)
     write_png(folder / "cases.png", _draw_cases(settings.seed, classes))
-    write_scores(folder / "labels.json", score_labels(rows), {"seed": settings.seed})
+    write_scores(folder / "labels.json", scores, {"seed": settings.seed})
     page = folder / "labels.md"
     text = "\n".join(
         [
             "# Labels against the truth",
             "",
-            *tabulate_scores(score_labels(rows)),
+            *tabulate_scores(scores),
             "",
             *tabulate(rows),
             "",
@@ -119,7 +123,7 @@ def write_labels(
             "",
         ]
     )
-    write_whole(page, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(page, text)
     return page
 
 
@@ -135,14 +139,7 @@ def _draw_cases(
         grey = [np.repeat(m[..., None], 3, axis=2).astype(np.uint8) * 255 for m in masks]
         strip = np.hstack([candidate.condition.image, candidate.image, *grey])
         strips.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=128))
-    lines = [np.hstack(strips[at : at + columns]) for at in range(0, count, columns)]
-    return np.vstack(lines)
-
-
-def overlap(one: Mask, other: Mask) -> float:
-    """Return the intersection over the union, 0..1; 1 where both are empty."""
-    union = int((one | other).sum())
-    return float((one & other).sum() / union) if union else 1.0
+    return tile(strips, columns)
 
 
 def score_labels(rows: pd.DataFrame) -> list[Score]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from synthgen.files import write_whole
+from synthgen.files import write_text
 
 __all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
 
@@ -40,7 +40,7 @@ def write_scores(path: Path, scores: Sequence[Score], facts: Mapping[str, Any]) 
     for row in rows:
         row["value"] = row["value"] if math.isfinite(row["value"]) else None
     text = json.dumps({"facts": dict(facts), "scores": rows}, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def tabulate_scores(scores: Sequence[Score]) -> list[str]:

@@ -27,10 +27,8 @@ class RealDefects:
     masks: Annotated[str, Field(min_length=1)]
 
 
-def read_defects(
-    defects: RealDefects,
-) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Yield name, image (H, W, 3) and mask (H, W) of each photo that has a mask.
+def read_defects(defects: RealDefects) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Yield image (H, W, 3) and mask (H, W) of each photo that has a mask.
 
     Raises SourceError where there is none, ShapeError for a mask of another size.
     """
@@ -41,7 +39,7 @@ def read_defects(
         mask = catalogue.region(source)
         if mask is not None and mask.any() and not mask.all():
             is_empty = False
-            yield entry.source_id, to_rgb8(source.pixels, source.window), mask
+            yield to_rgb8(source.pixels, source.window), mask
     if is_empty:
         raise SourceError(
             f"no photo in {Path(defects.path)} has a mask in {Path(defects.masks)}; masks need the "
@@ -54,7 +52,7 @@ class DefectBank:
 
     def __init__(self, defects: RealDefects) -> None:
         self._looks: list[str] = []
-        for _, image, mask in read_defects(defects):
+        for image, mask in read_defects(defects):
             for turn in range(4):
                 one, its_mask = np.rot90(image, turn), np.rot90(mask, turn)
                 self._looks.append(_look(one, its_mask))

@@ -45,20 +45,12 @@ class Limits:
         """Return the limits of a class: its own where it has some, the shared ones otherwise."""
         return {**self.shared, **self.per_class.get(defect_class or "", {})}
 
-    def check_classes(self, known: Collection[str]) -> None:
-        """Raise ConfigError for limits of a class that a run does not have."""
-        for name in self.per_class:
-            if name not in known:
-                raise ConfigError(
-                    f"quality.{PER_CLASS}.{name}: the run has no such class, only "
-                    f"{', '.join(sorted(known))}"
-                )
 
-
-def read_limits(plain: Mapping[str, Any] | None) -> Limits:
+def read_limits(plain: Mapping[str, Any] | None, classes: Collection[str] | None = None) -> Limits:
     """Return the limits of a config, ``{name: [least, most], classes: {class: {name: ...}}}``.
 
-    Raises ConfigError for a limit on something unmeasured, or one that runs backwards.
+    Raises ConfigError for a limit on something unmeasured, one that runs backwards, and one of a
+    class that is not among ``classes`` (None = any).
     """
     nodes = dict(plain or {})
     per_class = nodes.pop(PER_CLASS, None) or {}
@@ -66,6 +58,12 @@ def read_limits(plain: Mapping[str, Any] | None) -> Limits:
         raise ConfigError(
             f"quality.{PER_CLASS}={per_class!r} must be {{class: {{name: [least, most]}}}}"
         )
+    for name in per_class:
+        if classes is not None and name not in classes:
+            raise ConfigError(
+                f"quality.{PER_CLASS}.{name}: the run has no such class, only "
+                f"{', '.join(sorted(classes))}"
+            )
     return Limits(
         _check(nodes, "quality"),
         {

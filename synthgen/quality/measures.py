@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.geometry import grow_mask, mask_window
+from synthgen.geometry import grow_mask, mask_window, overlap
 from synthgen.quality.realised import to_lab
 from synthgen.sample import Candidate, Measurement
 
@@ -94,9 +94,7 @@ def leak_fraction(realised: Mask, asked: Mask) -> float:
 
 def mask_iou(realised: Mask, asked: Mask) -> float:
     """Return the label's and the asked mask's intersection over union; NaN where none was asked."""
-    if not asked.any():
-        return float("nan")
-    return float((realised & asked).sum() / (realised | asked).sum())
+    return overlap(realised, asked) if asked.any() else float("nan")
 
 
 def size_ratio(realised: Mask, asked: Mask) -> float:

@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import yaml
@@ -19,9 +18,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from synthgen.files import write_text
+from synthgen.images import encode_jpeg
 from synthgen.report.sheet import Views, draw_views
 from synthgen.runs.decide import count_reasons
-from synthgen.runs.folder import write_text
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = ["write_report"]
@@ -96,10 +96,7 @@ def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
 
 
 def _embed(image: NDArray[np.uint8]) -> str:
-    _, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88]
-    )
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 88)).decode()
 
 
 def _plots(run: RunTables) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.images import IGNORED, grey_window, read_image, to_rgb8, write_png
+from synthgen.images import IGNORED, grey_window, read_image, tile, to_rgb8, write_png
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = ["Views", "draw_views", "write_contact_sheet"]
@@ -101,7 +101,5 @@ def write_contact_sheet(
             strip, row["defect_class"], (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255,) * 3, 1
         )
         cells.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=255))
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    rows = [np.hstack(cells[at : at + columns]) for at in range(0, len(cells), columns)]
-    write_png(path, np.vstack(rows))
+    write_png(path, tile(cells, columns))
     return path

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from synthgen.errors import RunError
-from synthgen.files import write_whole
+from synthgen.files import write_text, write_whole
 from synthgen.images import IGNORED, write_png
 from synthgen.plan import plan_digest
 from synthgen.quality.limits import Limits, read_limits
@@ -30,7 +30,7 @@ from synthgen.runs.manifest import (
 )
 from synthgen.sample import Failure, Sample, SampleSpec
 
-__all__ = ["RunFolder", "inspect_run", "open_run", "write_text"]
+__all__ = ["RunFolder", "inspect_run", "open_run"]
 
 RECORD, QUALITY = "run.yaml", "quality.yaml"
 FREE_TO_CHANGE = ("run.folder", "run.batch_size", "backend.device", "backend.threads")
@@ -120,10 +120,9 @@ def inspect_run(root: Path, quality: Mapping[str, Any]) -> pd.DataFrame:
     Writes ``quality.yaml`` and the tables: statuses and reasons change, images and labels do not.
     Raises RunError where ``root`` is no finished run, ConfigError for impossible limits.
     """
-    limits = read_limits(quality)
     if not (root / RECORD).is_file():
         raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
-    limits.check_classes(_read_yaml(root / RECORD)["config"]["defect"])
+    limits = read_limits(quality, _read_yaml(root / RECORD)["config"]["defect"])
     run = RunFolder(root)
     planned = len(pd.read_parquet(root / "plan.parquet", columns=["sample_id"]))
     if (done := len(run.finished())) < planned:
@@ -202,11 +201,6 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {path}: {error.strerror}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; raises RunError where the disk refuses."""
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _read_yaml(path: Path) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from synthgen.control.edges import CannyControl, draw_control
 from synthgen.defects import DEFECTS, Drawing, lay_on, zoom
 from synthgen.geometry import grow_mask, grow_to_cells
+from synthgen.images import to_levels
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
@@ -48,22 +49,20 @@ def draw_crops(
     ]
 
 
-def draw_crop(
-    rng: Rng, size_px: int, photos: Photos | None = None, defect_class: str | None = None
-) -> Crop:
+def draw_crop(rng: Rng, size_px: int, photos: Photos | None = None) -> Crop:
     """Draw one crop that shows some of a defect; ``size_px`` must be a multiple of 16."""
     while True:
-        crop = _try_crop(rng, size_px, photos, defect_class)
+        crop = _try_crop(rng, size_px, photos)
         change = np.abs(crop.defective.astype(np.int16) - crop.source)[crop.defect_mask]
         if len(change) >= 4 and change.mean() >= LEAST_CHANGE:
             return crop
 
 
-def _try_crop(rng: Rng, size_px: int, photos: Photos | None, defect_class: str | None) -> Crop:
+def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     surface, name = _surface(rng, size_px, photos)
     camera = draw_camera(rng)
     scene = camera.expose(surface)
-    defect_class = defect_class or str(rng.choice(sorted(DEFECTS)))
+    defect_class = str(rng.choice(sorted(DEFECTS)))
     severity, light = float(rng.random()), float(rng.uniform(0, 360))
     sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, light)
     if rng.random() < 0.12:
@@ -178,7 +177,7 @@ def _fade(mask: Mask) -> NDArray[np.float32]:
 
 
 def _add(image: Image, change: NDArray[np.float32]) -> Image:
-    return np.asarray(np.clip(np.rint(image + change), 0, 255), np.uint8)
+    return to_levels(image + change)
 
 
 def _loosen(rng: Rng, mask: Mask) -> Mask:

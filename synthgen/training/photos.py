@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.images import to_rgb8
+from synthgen.images import compress_jpeg, to_levels, to_rgb8
 from synthgen.sample import SourceImage
 from synthgen.sources import FolderSources
 
@@ -111,12 +111,9 @@ class Camera:
             grain = rng.standard_normal((*image.shape[:2], 1), np.float32)
             if not self.is_grey:
                 grain = 0.7 * grain + 0.7 * rng.standard_normal(image.shape, np.float32)
-            image = np.clip(np.rint(image + deviation * grain), 0, 255).astype(np.uint8)
+            image = to_levels(image + deviation * grain)
         if self.jpeg_quality is not None:
-            options = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
-            _, data = cv2.imencode(".jpg", image[..., ::-1], options)
-            decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-            image = np.ascontiguousarray(decoded[..., ::-1])
+            image = compress_jpeg(image, self.jpeg_quality)
         return np.asarray(image, np.uint8)
 
 

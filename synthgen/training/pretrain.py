@@ -41,7 +41,7 @@ from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import PATCH_SIZE, build_pipeline, start_from
 from synthgen.training.photos import PhotoFolder, Photos
 
-__all__ = ["PretrainSettings", "Progress", "pretrain"]
+__all__ = ["PretrainSettings", "Progress", "paint_crops", "pretrain"]
 
 SNR_CAP = 5.0
 SNR_FLOOR = 0.15  # so that what is told from noise alone, class and colour, is learned too
@@ -407,20 +407,21 @@ def _look(
     crops = draw_crops(77, 0, count, 128, photos)
     rows = [[c.source for c in crops], [c.defective for c in crops]]
     for strength, steps, scale in ((1.0, 20, 1.0), (1.0, 8, 1.0), (0.7, 12, 1.0), (1.0, 20, 0.0)):
-        rows.append(_paint(pipeline, crops, strength, steps, scale))
+        rows.append(paint_crops(pipeline, crops, strength, steps, scale))
     half = max(1, len(crops) // 2)
     sheet = np.vstack([np.hstack(row[at : at + half]) for at in (0, half) for row in rows])
     (folder / "samples").mkdir(exist_ok=True)
     cv2.imwrite(str(folder / "samples" / f"step-{step:06d}.png"), sheet[..., ::-1])
 
 
-def _paint(
+def paint_crops(
     pipeline: PatchControlNetInpaintPipeline,
     crops: list[Crop],
     strength: float,
     steps: int,
     scale: float,
 ) -> list[NDArray[np.uint8]]:
+    """Return the crops as painted from their sketches (noise at ``strength`` 1), in bf16."""
     device = pipeline.unet.device
     with torch.autocast(device.type, torch.bfloat16):
         (images,) = pipeline(

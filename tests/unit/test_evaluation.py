@@ -7,7 +7,7 @@ import pytest
 
 from synthgen.errors import ConfigError, ModelError
 from synthgen.evaluation.classifier import train_classifier
-from synthgen.evaluation.distance import kernel_distance
+from synthgen.evaluation.distance import Reference
 from synthgen.evaluation.fidelity_report import BEGIN, draw_sheet, write_card_part
 from synthgen.evaluation.score import Score, summarise_scores
 from synthgen.evaluation.scores import (
@@ -144,14 +144,14 @@ def test_the_distance_tells_like_from_unlike() -> None:
     one = [surface(n, 64) for n in range(40)]
     same = [surface(n + 100, 64) for n in range(40)]
     rough = [surface(n + 200, 64, deviation=12) for n in range(40)]
-    near, _ = kernel_distance(one, same, subsets=10)
-    far, _ = kernel_distance(one, rough, subsets=10)
+    near, _ = Reference(one).distance(same, subsets=10)
+    far, _ = Reference(one).distance(rough, subsets=10)
     assert abs(near) < 0.1 * far
     grey = [np.full((64, 64, 3), 120, np.uint8) + np.uint8(n % 3) for n in range(40)]
     tinted = [image + np.array([0, 3, 0], np.uint8) for image in grey]
-    assert kernel_distance(grey, tinted, subsets=10)[0] < 1e4
+    assert Reference(grey).distance(tinted, subsets=10)[0] < 1e4
     with pytest.raises(ConfigError, match="too few"):
-        kernel_distance(one[:5], same)
+        Reference(one[:5]).distance(same)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import pytest
 from synthgen.backends.backend import SketchBackend
 from synthgen.errors import ConfigError, RunError, SourceError
 from synthgen.evaluation.known_truth import KINDS, draw_case
-from synthgen.evaluation.labels import LabelSettings, measure_labels, overlap, score_labels
+from synthgen.evaluation.labels import LabelSettings, measure_labels, score_labels
 from synthgen.generate import Stages, generate
+from synthgen.geometry import overlap
 from synthgen.images import read_image, write_png
 from synthgen.quality.bank import DefectBank, RealDefects
 from synthgen.quality.limits import MEASURED, Limits, read_limits
