@@ -1,6 +1,8 @@
-"""Export a run as a dataset (COCO instances).
+"""Export a run as datasets that other tools read, with the same labels in all of them.
 
-synthgen export run.folder=out export.folder=out-coco
+synthgen export run.folder=out format=[coco,yolo] out=dataset
+synthgen export run.folder=out format=[mvtec] out=dataset 'split={train: 0.5, test: 0.5}'
+synthgen export run.folder=out out=mixed real.path=real/ real.synthetic_per_real=2
 """
 
 from __future__ import annotations
@@ -13,14 +15,22 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
+    from synthgen.config import build, check_value, to_plain
+    from synthgen.export.gather import ExportSettings, gather
+    from synthgen.export.media import Media
+    from synthgen.export.summary import summarise_export
+    from synthgen.export.write import export
+    from synthgen.runs.progress import TaskProgress
 
-    from synthgen.export.coco import write_coco
-
-    summary = write_coco(
-        Path(str(config.run.folder)), Path(str(config.export.folder)), config.export.include
-    )
-    show(f"{summary.images} images, {summary.annotations} labelled defects: {summary.path}")
+    plain = dict(to_plain(config))
+    nodes, run = plain.pop("format") or {}, Path(plain.pop("run")["folder"])
+    settings = check_value(ExportSettings, plain, "")
+    formats = {name: build(node, f"format.{name}") for name, node in nodes.items()}
+    gathered = gather(run, settings)
+    media = Media(settings.media)
+    with TaskProgress() as progress:
+        exported = export(gathered.labels, formats, Path(settings.out), media, progress.report)
+    summarise_export(exported, gathered.notes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every conversion between mask, box, RLE and grids. Boxes are half-open, in pixels."""
+"""Every conversion between mask, box, RLE, polygon and grids. Boxes are half-open, in pixels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
+from scipy.spatial import cKDTree
 
 from synthgen.sample import BoxXYWH
 
@@ -16,8 +17,10 @@ __all__ = [
     "grow_mask",
     "grow_to_cells",
     "mask_to_box",
+    "mask_to_outline",
     "mask_to_rle",
     "mask_window",
+    "outline_to_mask",
     "overlap",
     "rle_to_mask",
     "union_box",
@@ -110,3 +113,39 @@ def grow_to_cells(mask: Mask, cell_px: int) -> Mask:
     padded = np.pad(mask, ((0, -height % cell_px), (0, -width % cell_px)))
     cells = padded.reshape(padded.shape[0] // cell_px, cell_px, -1, cell_px).any(axis=(1, 3))
     return np.asarray(cells.repeat(cell_px, 0).repeat(cell_px, 1)[:height, :width])
+
+
+def mask_to_outline(mask: Mask, at_edges: bool = False) -> NDArray[np.float64]:
+    """Return one closed line (N, 2) of x, y around all parts and holes of a mask, not empty.
+
+    Parts and holes are joined by cuts of no width, there and back, as one polygon cannot hold them
+    otherwise. Its points are pixel centres, counted from (0, 0) at the centre of the first pixel,
+    as OpenCV fills them; ``at_edges``: corners of pixels, from (0, 0) at the image's corner, as
+    COCO's own rasteriser wants them.
+
+    >>> mask_to_outline(np.array([[0, 1, 1]], dtype=bool), at_edges=True).tolist()
+    [[1.0, 0.0], [1.0, 1.0], [3.0, 1.0], [3.0, 0.0]]
+    """
+    rows, columns = mask_window(mask, 0)
+    inside = mask[rows, columns].astype(np.uint8)
+    scale = 3 if at_edges else 1  # so that even one pixel has four corners
+    large = np.kron(inside, np.ones((scale, scale), np.uint8))
+    rings, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    line = rings[0][:, 0]
+    waiting = [ring[:, 0] for ring in rings[1:]]
+    while waiting:
+        distances, nearest = zip(*(cKDTree(line).query(ring) for ring in waiting), strict=True)
+        pick = int(np.argmin([d.min() for d in distances]))
+        ring, start = waiting.pop(pick), int(distances[pick].argmin())
+        at = int(nearest[pick][start])
+        turn = np.concatenate([ring[start:], ring[: start + 1]])
+        line = np.concatenate([line[: at + 1], turn, line[at:]])
+    points = line // 3 + (line % 3) / 2 if at_edges else line.astype(np.float64)
+    return np.asarray(points + np.array([columns.start, rows.start]), np.float64)
+
+
+def outline_to_mask(outline: NDArray[np.float64], size_hw: tuple[int, int]) -> Mask:
+    """Return what OpenCV fills of a line of pixel centres (N, 2), its edge included."""
+    filled = np.zeros(size_hw, np.uint8)
+    cv2.fillPoly(filled, [np.rint(outline).astype(np.int32)], 1)
+    return filled > 0

@@ -1,119 +1,184 @@
-"""COCO instances: masks as RLE, areas of masks, good images kept."""
+"""COCO instances: one JSON a split, masks as run lengths (or polygons), good images kept."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import pandas as pd
+import numpy as np
+from pycocotools import mask as coco_mask
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from synthgen.errors import ConfigError, RunError
-from synthgen.runs.reader import RunTables, read_run
+from synthgen.errors import SourceError
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media
+from synthgen.geometry import mask_to_outline
 
-__all__ = ["CocoSummary", "write_coco"]
-
-
-@dataclass(frozen=True, slots=True)
-class CocoSummary:
-    """What was written: counts over all splits."""
-
-    path: Path
-    images: int
-    annotations: int
-    by_class: Mapping[str, int]
+__all__ = ["Coco", "read_coco"]
 
 
-def write_coco(
-    run_folder: Path, out: Path, include: Literal["accepted", "all"] = "accepted"
-) -> CocoSummary:
-    """Write ``out/<split>/*.png`` and ``out/annotations/instances_<split>.json``.
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Coco:
+    """``<split>/*.png`` and ``annotations/instances_<split>.json``.
 
-    ``include="all"`` takes rejected samples, too; a defect that left no label is never exported,
-    since it would pass for a good image. Ids start at 1 in the order of sample ids; the
-    same run gives the same bytes. Raises RunError where ``out`` exists: it is never touched.
+    Ids start at 1 in the order of sample ids, over all splits; category ids are the class ids.
+    ``segmentation="polygon"`` is for readers that know no run lengths: one polygon a defect, parts
+    and holes joined by cuts of no width, which COCO's own rasteriser gives back exactly.
     """
-    if include not in ("accepted", "all"):
-        raise ConfigError(f"export.include={include!r} must be accepted or all")
-    run = read_run(run_folder)
-    if out.exists():
-        raise RunError(f"{out} exists already; give a new export.folder, or delete that one")
-    chosen = _choose(run.manifest, include)
-    if chosen.empty:
-        raise RunError(f"{run_folder} holds no sample to export; see {run_folder / 'report.html'}")
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        annotations = _write_splits(run, chosen, beside)
-        os.replace(beside, out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    names = {class_id: name for name, class_id in run.classes.items()}
-    found = pd.Series([names[a["category_id"]] for a in annotations], dtype=str)
-    by_class = {str(name): int(count) for name, count in found.value_counts().items()}
-    return CocoSummary(out, len(chosen), len(annotations), by_class)
+
+    segmentation: Literal["rle", "polygon"] = "rle"
+    supercategory: Annotated[str, Field(min_length=1)] = "defect"
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        (folder / "annotations").mkdir()
+        image_ids = {image.sample_id: number for number, image in enumerate(labels, start=1)}
+        first = 1
+        for split in labels.splits:
+            images = labels.of_split(split)
+            names = {image.sample_id: image.file_name for image in images}
+            place = folder / split
+            if media.mode == "refer":
+                names = {i.sample_id: os.path.relpath(i.path, place) for i in images}
+            else:
+                place.mkdir()
+                for image in images:
+                    media.place(image, place / image.file_name)
+            parts = {
+                "info": _lines([_info(images)])[0],
+                "licenses": "[]",
+                "images": _array(
+                    _image_entry(image_ids[i.sample_id], names[i.sample_id], i) for i in images
+                ),
+                "annotations": _array(self._annotations(labels, images, image_ids, first, loss)),
+                "categories": _array(self._categories(labels)),
+            }
+            first += sum(len(image.defects) for image in images)
+            text = ",\n".join(f'"{key}": {value}' for key, value in parts.items())
+            target = folder / "annotations" / f"instances_{split}.json"
+            target.write_text("{\n" + text + "\n}\n", encoding="utf-8")
+
+    def _categories(self, labels: LabelledSet) -> list[dict[str, Any]]:
+        return [
+            {"id": class_id, "name": name, "supercategory": self.supercategory}
+            for name, class_id in labels.classes.items()
+        ]
+
+    def _annotations(
+        self,
+        labels: LabelledSet,
+        images: Iterable[LabelledImage],
+        image_ids: Mapping[str, int],
+        first: int,
+        loss: LabelLoss,
+    ) -> Iterable[dict[str, Any]]:
+        for image in images:
+            for defect in image.defects:
+                entry = _annotation_entry(first, image_ids[image.sample_id], image, defect)
+                if self.segmentation == "polygon":
+                    mask = defect.mask(image.size_hw)
+                    polygon = mask_to_outline(mask, at_edges=True).ravel().tolist()
+                    entry["segmentation"] = [polygon]
+                    name = labels.names[defect.class_id]
+                    loss.add(name, image.sample_id, mask, _draw([polygon], image.size_hw))
+                yield entry
+                first += 1
 
 
-def _choose(manifest: pd.DataFrame, include: str) -> pd.DataFrame:
-    wanted = ["accepted", "good"] + (["rejected"] if include == "all" else [])
-    is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
-    rows = manifest[manifest["status"].isin(wanted) & (manifest["image"] != "") & is_labelled]
-    return rows.sort_values("sample_id", ignore_index=True)
-
-
-def _write_splits(run: RunTables, chosen: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
-    categories = [
-        {"id": class_id, "name": name, "supercategory": "defect"}
-        for name, class_id in sorted(run.classes.items(), key=lambda item: item[1])
-    ]
-    defects = {str(key): rows for key, rows in run.instances.groupby("sample_id")}
-    annotations: list[dict[str, Any]] = []
-    (out / "annotations").mkdir(parents=True)
-    for split, rows in chosen.groupby("split"):
-        images: list[dict[str, Any]] = []
-        own: list[dict[str, Any]] = []
-        (out / str(split)).mkdir()
-        for index, row in rows.iterrows():
-            image = _image_entry(int(str(index)) + 1, row)
-            shutil.copyfile(run.file(row["image"]), out / str(split) / image["file_name"])
-            images.append(image)
-            for _, defect in defects.get(row["sample_id"], run.instances[:0]).iterrows():
-                own.append(_annotation_entry(len(annotations) + len(own) + 1, image, defect))
-        annotations += own
-        dataset = {
-            "info": {"description": "Synthetic defect images made by synthgen", "synthetic": True},
-            "licenses": [],
-            "images": images,
-            "annotations": own,
-            "categories": categories,
-        }
-        target = out / "annotations" / f"instances_{split}.json"
-        target.write_text(json.dumps(dataset, indent=1, sort_keys=True), encoding="utf-8")
-    return annotations
-
-
-def _image_entry(image_id: int, row: pd.Series) -> dict[str, Any]:
+def _info(images: Iterable[LabelledImage]) -> dict[str, Any]:
+    is_synthetic = any(image.is_synthetic for image in images)
     return {
-        "id": image_id,
-        "file_name": f"{row['sample_id']}.png",
-        "width": int(row["width"]),
-        "height": int(row["height"]),
-        "synthetic": True,
+        "description": "Synthetic defect images made by synthgen" if is_synthetic else "Images",
+        "synthetic": is_synthetic,
     }
 
 
-def _annotation_entry(number: int, image: Mapping[str, Any], defect: pd.Series) -> dict[str, Any]:
+def _lines(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [json.dumps(entry, sort_keys=True, ensure_ascii=False) for entry in entries]
+
+
+def _array(entries: Iterable[Mapping[str, Any]]) -> str:
+    return "[\n" + ",\n".join(_lines(entries)) + "\n]"
+
+
+def _image_entry(image_id: int, file_name: str, image: LabelledImage) -> dict[str, Any]:
+    entry = {
+        "id": image_id,
+        "file_name": file_name,
+        "width": image.size_hw[1],
+        "height": image.size_hw[0],
+        "synthetic": image.is_synthetic,
+    }
+    return entry | ({"digital_source": image.digital_source} if image.digital_source else {})
+
+
+def _annotation_entry(
+    number: int, image_id: int, image: LabelledImage, defect: DefectLabel
+) -> dict[str, Any]:
     return {
         "id": number,
-        "image_id": image["id"],
-        "category_id": int(defect["class_id"]),
+        "image_id": image_id,
+        "category_id": defect.class_id,
         "iscrowd": 0,
-        "bbox": [float(defect[key]) for key in ("box_x", "box_y", "box_w", "box_h")],
-        "area": float(defect["area_px"]),
-        "segmentation": {"size": [image["height"], image["width"]], "counts": defect["rle"]},
+        "bbox": [float(value) for value in defect.box],
+        "area": float(defect.area_px),
+        "segmentation": {"size": list(image.size_hw), "counts": defect.rle},
     }
+
+
+def _draw(polygons: list[list[float]], size_hw: tuple[int, int]) -> np.ndarray[Any, np.dtype[Any]]:
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
+    return np.asarray(coco_mask.decode(rle), bool)
+
+
+def read_coco(annotations: Path, images: Path, split: str) -> LabelledSet:
+    """Read COCO instances of one split: run lengths, polygons, or boxes alone are not enough.
+
+    Images that the JSON names lie in ``images``. Raises SourceError that names what is wrong.
+    """
+    try:
+        data = json.loads(annotations.read_text(encoding="utf-8"))
+        categories = {int(c["id"]): str(c["name"]) for c in data["categories"]}
+        by_image: dict[int, list[DefectLabel]] = {}
+        sizes = {int(i["id"]): (int(i["height"]), int(i["width"])) for i in data["images"]}
+        for entry in data["annotations"]:
+            image_id = int(entry["image_id"])
+            mask = _read_mask(entry, sizes[image_id], annotations)
+            if mask.any():
+                label = label_defect(int(entry["category_id"]), mask)
+                by_image.setdefault(image_id, []).append(label)
+        read = [
+            LabelledImage(
+                sample_id=Path(entry["file_name"]).stem,
+                path=images / entry["file_name"],
+                split=split,
+                group=Path(entry["file_name"]).stem,
+                size_hw=sizes[int(entry["id"])],
+                defects=tuple(by_image.get(int(entry["id"]), ())),
+                digital_source=str(entry.get("digital_source", "")),
+            )
+            for entry in data["images"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{annotations} cannot be read as COCO instances: {error!r}") from error
+    return LabelledSet({name: number for number, name in categories.items()}, read)
+
+
+def _read_mask(
+    entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path
+) -> np.ndarray[Any, np.dtype[Any]]:
+    shape = entry.get("segmentation")
+    if not shape:
+        raise SourceError(
+            f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
+        )
+    if isinstance(shape, list):
+        return _draw(shape, size_hw)
+    counts = shape["counts"]
+    rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
+    return np.asarray(coco_mask.decode(rle), bool)

@@ -1,0 +1,92 @@
+"""What goes into an export: which samples, in which splits, with which real images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.errors import ConfigError
+from synthgen.export.labels import GOOD, Include, LabelledSet, read_labels
+from synthgen.export.media import MediaMode
+from synthgen.export.mix import mix, read_real
+from synthgen.export.splits import split_anew
+
+__all__ = ["ExportSettings", "Gathered", "gather"]
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@checked(frozen=True, config=STRICT)
+class RealSettings:
+    """The ``real`` part of the config."""
+
+    path: str | None = None
+    synthetic_per_real: Annotated[float, Field(ge=0)] | None = None
+
+
+@checked(frozen=True, config=STRICT)
+class SignSettings:
+    """The ``sign`` part of the config: PEM files, and the algorithm of the key."""
+
+    certificate: Annotated[str, Field(min_length=1)]
+    key: Annotated[str, Field(min_length=1)]
+    alg: str = "es256"
+
+
+@checked(frozen=True, config=STRICT)
+class ExportSettings:
+    """What an export is told, beside the run and the formats."""
+
+    out: Annotated[str, Field(min_length=1)]
+    include: Include = "accepted"
+    media: MediaMode = "copy"
+    split: Mapping[str, float] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    real: RealSettings = RealSettings()
+    sign: SignSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The labelled images of an export, and sentences that its user should read."""
+
+    labels: LabelledSet
+    notes: Sequence[str]
+
+
+def gather(run_folder: Path, settings: ExportSettings) -> Gathered:
+    """Return what is to be exported; raises RunError, SourceError, ConfigError."""
+    labels = read_labels(run_folder, settings.include)
+    notes: list[str] = []
+    if settings.real.path is not None:
+        if settings.split is not None:
+            raise ConfigError(
+                "split and real.path exclude each other: real splits stay as they are"
+            )
+        real = read_real(Path(settings.real.path).expanduser())
+        mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
+        labels, notes = mixed.labels, list(mixed.notes)
+    elif settings.split is not None:
+        labels = split_anew(labels, settings.split, settings.seed)
+    return Gathered(labels, [*notes, *_gaps(labels)])
+
+
+def _gaps(labels: LabelledSet) -> list[str]:
+    """Say which classes a split lacks though others have them."""
+    counts = labels.counts()
+    sentences = []
+    for split in labels.splits:
+        lacking = [
+            str(kind)
+            for kind in counts.index
+            if counts.loc[kind].sum() and not counts.loc[kind, split]
+        ]
+        if lacking:
+            what = ", ".join("good images" if kind == GOOD else kind for kind in lacking)
+            sentences.append(f"split {split} has no {what}")
+    return sentences

@@ -1,0 +1,217 @@
+"""The label model: what every format, and every training run, is told about an image.
+
+    LabelledSet -> LabelledImage (file, split, group, defects) -> DefectLabel (class, box, mask)
+
+Masks are the master, kept as COCO run lengths; boxes and areas are those of the masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from synthgen.errors import ConfigError, RunError
+from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
+from synthgen.marking import digital_source
+from synthgen.runs.reader import RunTables, read_run
+from synthgen.sample import BoxXYWH
+
+__all__ = ["DefectLabel", "Include", "LabelledImage", "LabelledSet", "label_defect", "read_labels"]
+
+Include = Literal["accepted", "reviewed", "all"]
+GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class DefectLabel:
+    """One defect of an image. ``rle``: COCO's compressed counts of its mask (column-major)."""
+
+    class_id: int
+    box: BoxXYWH
+    area_px: int
+    rle: str
+
+    def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return its mask, (H, W) bool."""
+        return rle_to_mask({"size": list(size_hw), "counts": self.rle})
+
+
+def label_defect(class_id: int, mask: NDArray[np.bool_]) -> DefectLabel:
+    """Return the label of a defect from its mask (H, W); raises ValueError for an empty one."""
+    return DefectLabel(class_id, mask_to_box(mask), int(mask.sum()), mask_to_rle(mask)["counts"])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image and its defects; none = a good image.
+
+    ``digital_source``: the IPTC's word for how it came to be, '' for a photograph.
+    ``label_path``: a PNG of its class ids where there is one, 255 = neither good nor a defect.
+    ``facts``: what else is known (prompt, seed, fill_fraction, ...); plain values.
+    """
+
+    sample_id: str
+    path: Path
+    split: str
+    group: str  # the physical part; never in two splits
+    size_hw: tuple[int, int]
+    defects: tuple[DefectLabel, ...]
+    digital_source: str = ""
+    label_path: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_synthetic(self) -> bool:
+        return self.digital_source != ""
+
+    @property
+    def file_name(self) -> str:
+        """Its name in a dataset: the sample id and the suffix of its file."""
+        return f"{self.sample_id}{self.path.suffix.lower()}"
+
+    def class_map(self) -> NDArray[np.uint8]:
+        """Return the class id of each pixel, (H, W) uint8; 0 = good, later defects on top."""
+        classes = np.zeros(self.size_hw, np.uint8)
+        for defect in self.defects:
+            classes[defect.mask(self.size_hw)] = defect.class_id
+        return classes
+
+    def instance_map(self) -> NDArray[np.uint8]:
+        """Return the number of the defect of each pixel, 1.., (H, W) uint8; 0 = good."""
+        numbers = np.zeros(self.size_hw, np.uint8)
+        for number, defect in enumerate(self.defects, start=1):
+            numbers[defect.mask(self.size_hw)] = number
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """Images in the order of their ids, and the classes that they may hold, by name.
+
+    ``record``: what the run says of itself (config, versions, checkpoint), for the datasheet.
+    """
+
+    classes: Mapping[str, int]
+    images: Sequence[LabelledImage]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.images, key=lambda image: image.sample_id)
+        object.__setattr__(self, "images", tuple(ordered))
+        object.__setattr__(
+            self, "classes", dict(sorted(self.classes.items(), key=lambda item: item[1]))
+        )
+        ids = [image.sample_id for image in self.images]
+        if len(set(ids)) < len(ids):
+            raise RunError("two images of the dataset have one sample_id; ids must differ")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return iter(self.images)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by id."""
+        return {class_id: name for name, class_id in self.classes.items()}
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits in use: train, val, test first."""
+        usual = {"train": 0, "val": 1, "test": 2}
+        used = {image.split for image in self.images}
+        return sorted(used, key=lambda split: (usual.get(split, 3), split))
+
+    def of_split(self, split: str) -> list[LabelledImage]:
+        """Return the images of one split, in order."""
+        return [image for image in self.images if image.split == split]
+
+    def kinds(self, image: LabelledImage) -> list[str]:
+        """Return the names of the classes in an image; ["good"] for a good one."""
+        names = self.names
+        return sorted({names[defect.class_id] for defect in image.defects}) or [GOOD]
+
+    def counts(self) -> pd.DataFrame:
+        """Return images by class (rows, "good" last) and split (columns)."""
+        rows = [(kind, image.split) for image in self.images for kind in self.kinds(image)]
+        table = pd.DataFrame(rows, columns=["class", "split"])
+        counted = pd.crosstab(table["class"], table["split"])
+        order = [*self.classes, GOOD]
+        return counted.reindex(index=order, columns=self.splits, fill_value=0)
+
+    def with_splits(self, split_of: Mapping[str, str]) -> LabelledSet:
+        """Return the set with the split of each group as given."""
+        images = [replace(image, split=split_of[image.group]) for image in self.images]
+        return replace(self, images=images)
+
+
+def read_labels(run_folder: Path, include: Include = "accepted") -> LabelledSet:
+    """Return the labelled images of a finished run, good ones among them.
+
+    ``accepted``: what met the limits; ``reviewed``: what a person accepted, with the good images
+    that nobody rejected; ``all``: rejected samples, too. A defect that left no label is never among
+    them, since it would pass for a good image. Raises RunError, ConfigError.
+    """
+    if include not in ("accepted", "reviewed", "all"):
+        raise ConfigError(f"include={include!r} must be accepted, reviewed or all")
+    run = read_run(run_folder)
+    manifest = run.manifest
+    is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
+    rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include)]
+    if rows.empty:
+        raise RunError(f"{run_folder} holds no sample to export; see {run_folder / 'report.html'}")
+    defects: dict[str, list[DefectLabel]] = {}
+    for row in run.instances.to_dict("records"):
+        defects.setdefault(row["sample_id"], []).append(_read_defect(row))
+    images = [
+        _read_image(run, row, tuple(defects.get(row["sample_id"], ())))
+        for row in rows.to_dict("records")
+    ]
+    return LabelledSet(run.classes, images, run.record)
+
+
+def _included(run: RunTables, include: Include) -> pd.Series:
+    status = run.manifest["status"]
+    if include == "all":
+        return status.isin(["accepted", "good", "rejected"])
+    if include == "accepted":
+        return status.isin(["accepted", "good"])
+    path = run.root / "review.parquet"
+    if not path.is_file():
+        raise RunError(
+            f"{run.root} has not been reviewed: it has no {path.name}; export include=accepted, or "
+            "review it first"
+        )
+    verdicts = pd.read_parquet(path).sort_values("time", kind="stable")
+    latest = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")["verdict"]
+    verdict = run.manifest["sample_id"].map(latest)
+    return (verdict == "accept") | ((status == GOOD) & (verdict != "reject"))
+
+
+def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:
+    box = BoxXYWH(*(int(row[key]) for key in ("box_x", "box_y", "box_w", "box_h")))
+    return DefectLabel(int(row["class_id"]), box, int(row["area_px"]), str(row["rle"]))
+
+
+def _read_image(
+    run: RunTables, row: Mapping[Any, Any], defects: tuple[DefectLabel, ...]
+) -> LabelledImage:
+    is_drawn = str(row["source_path"]).startswith("sources/")
+    return LabelledImage(
+        sample_id=str(row["sample_id"]),
+        path=run.root / str(row["image"]),
+        split=str(row["split"]),
+        group=str(row["group"]),
+        size_hw=(int(row["height"]), int(row["width"])),
+        defects=defects,
+        digital_source=digital_source(is_drawn, str(row["backend"]), str(row["checkpoint"])),
+        label_path=run.root / str(row["mask"]),
+        facts={str(key): value for key, value in row.items()},
+    )

@@ -1,0 +1,64 @@
+"""Splits by part, stratified by class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from synthgen.errors import ConfigError
+from synthgen.export.labels import LabelledSet
+from synthgen.seeds import stream
+
+__all__ = ["split_anew", "stratify"]
+
+
+def split_anew(labels: LabelledSet, shares: Mapping[str, float], seed: int) -> LabelledSet:
+    """Return the set split again by the given shares: whole groups, every class in its share."""
+    kinds: dict[str, list[str]] = {}
+    for image in labels:
+        kinds.setdefault(image.group, []).extend(labels.kinds(image))
+    return labels.with_splits(stratify(kinds, shares, seed))
+
+
+def stratify(
+    kinds: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Return the split of each group so that every kind comes in the given shares.
+
+    ``kinds``: the kinds of a group's images. Iterative stratification (Sechidis et al. 2011,
+    https://doi.org/10.1007/978-3-642-23808-6_10), of groups: the rarest kind first, each group to
+    the split that lacks most of it. A kind of as many groups as splits is in all of them. Raises
+    ConfigError for impossible shares.
+
+    >>> kinds = {"a": ["pit"], "b": ["pit"], "c": ["good"], "d": ["good"]}
+    >>> sorted(stratify(kinds, {"train": 0.5, "test": 0.5}, 0).values())
+    ['test', 'test', 'train', 'train']
+    """
+    names = [name for name, share in shares.items() if share > 0]
+    if not names or any(share < 0 for share in shares.values()):
+        raise ConfigError(f"split={dict(shares)} must hold shares of 0 or more, not all 0")
+    groups = sorted(kinds)
+    known = sorted({kind for own in kinds.values() for kind in own})
+    tallies = [Counter(kinds[group]) for group in groups]
+    counts = np.array([[tally[kind] for kind in known] for tally in tallies])
+    share = np.array([shares[name] for name in names]) / sum(shares.values())
+    lacking = share[:, None] * counts.sum(axis=0)[None]  # (splits, kinds)
+    held = np.zeros(lacking.shape, bool)  # which split has some of which kind
+    place: dict[int, int] = {}
+    waiting = [int(n) for n in stream(seed, "stratify").permutation(len(groups))]
+    while waiting:
+        left = (counts[waiting] > 0).sum(axis=0)
+        kind = int(np.where(left > 0, left, len(groups) + 1).argmin())
+        own = [n for n in waiting if counts[n, kind] > 0]
+        for number, group in enumerate(own):
+            empty = np.flatnonzero(~held[:, kind])
+            is_scarce = len(empty) > 0 and len(own) - number <= len(empty)
+            choice = empty if is_scarce else range(len(names))
+            split = max(choice, key=lambda s: (lacking[s, kind], lacking[s].sum()))
+            place[group] = int(split)
+            lacking[split] -= counts[group]
+            held[split] |= counts[group] > 0
+        waiting = [n for n in waiting if n not in place]
+    return {group: names[place[number]] for number, group in enumerate(groups)}

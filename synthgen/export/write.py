@@ -1,0 +1,76 @@
+"""Write a labelled set in several formats, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from synthgen.errors import ConfigError, RunError
+from synthgen.export.labels import LabelledSet
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media
+
+__all__ = ["Exported", "Format", "export"]
+
+
+class Format(Protocol):
+    """A way to lay out a dataset."""
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one; tell ``loss`` what it cannot hold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, and what each format lost."""
+
+    path: Path
+    labels: LabelledSet
+    losses: Mapping[str, LabelLoss]
+
+
+def export(
+    labels: LabelledSet,
+    formats: Mapping[str, Format],
+    out: Path,
+    media: Media,
+    report: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Exported:
+    """Write ``out/<format>/`` for each format and the sidecars beside them.
+
+    Everything is written beside ``out`` and moved there at the end. Raises RunError where ``out``
+    exists (it is never touched), where an image is gone or the disk refuses.
+    """
+    if not formats:
+        raise ConfigError("format names none; give at least one, e.g. format=[coco,yolo]")
+    if out.exists():
+        raise RunError(f"{out} exists already; give a new out=<folder>, or delete that one")
+    remove_leftovers(out)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    losses = {name: LabelLoss() for name in formats}
+    try:
+        beside.mkdir(parents=True)
+        for number, (name, layout) in enumerate(sorted(formats.items())):
+            report("formats", number, len(formats))
+            (beside / name).mkdir()
+            layout.write(labels, beside / name, media, losses[name])
+        report("formats", len(formats), len(formats))
+        os.replace(beside, out)
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Exported(out, labels, losses)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what an export to ``out`` left that was killed: its process is no more."""
+    for path in out.parent.glob(f".{out.name}.*.tmp"):
+        number = path.name.split(".")[-2]
+        if number.isdigit() and not Path(f"/proc/{number}").exists():
+            shutil.rmtree(path, ignore_errors=True)
