@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from synthgen.errors import ShapeError, SourceError
 from synthgen.files import write_whole
+from synthgen.marking import mark_png
 
 __all__ = [
     "CROP_PX",
@@ -199,15 +200,18 @@ def tile(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     return np.vstack(rows)
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write a PNG, whole or not at all; raises RunError where the disk refuses."""
+def write_png(path: Path, pixels: Pixels, digital_source: str = "") -> None:
+    """Write a PNG, whole or not at all; raises RunError where the disk refuses.
+
+    ``digital_source``: the IPTC's word for how the image came to be, written into the file.
+    """
     order = pixels[..., ::-1] if pixels.ndim == 3 else pixels
 
     def encode(beside: Path) -> None:
         is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
         if not is_encoded:
             raise OSError("the PNG encoder failed")
-        beside.write_bytes(data.tobytes())
+        beside.write_bytes(mark_png(data.tobytes(), digital_source))
 
     write_whole(path, encode)
 

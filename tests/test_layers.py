@@ -14,7 +14,7 @@ import synthgen
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
     {"errors", "sample", "seeds"},
-    {"files", "images", "geometry"},
+    {"files", "marking", "images", "geometry"},
     {"sources", "surfaces", "defects", "placement", "control", "prompts"},
     {"plan", "condition"},
     {"backends"},

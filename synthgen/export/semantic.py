@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.images import read_image, write_png
@@ -32,7 +33,8 @@ class Semantic:
             for image in labels.of_split(split):
                 media.place(image, folder / "images" / split / image.file_name)
                 mask = folder / "masks" / split / f"{image.sample_id}.png"
-                classes = image.class_map() if image.label_path is None else _read_label(image)
+                path = image.label_path
+                classes = image.class_map() if path is None else read_image(path).astype(np.uint8)
                 write_png(mask, classes)
                 for defect in image.defects:
                     master = defect.mask(image.size_hw)
@@ -42,8 +44,3 @@ class Semantic:
         (folder / "classes.json").write_text(text + "\n", encoding="utf-8")
         rows = "".join(f"{key} {name}\n" for key, name in names.items())
         (folder / "classes.txt").write_text(rows, encoding="utf-8")
-
-
-def _read_label(image: LabelledImage):  # type: ignore[no-untyped-def]
-    assert image.label_path is not None
-    return read_image(image.label_path)

@@ -55,9 +55,10 @@ def stratify(
         for number, group in enumerate(own):
             empty = np.flatnonzero(~held[:, kind])
             is_scarce = len(empty) > 0 and len(own) - number <= len(empty)
-            choice = empty if is_scarce else range(len(names))
-            split = max(choice, key=lambda s: (lacking[s, kind], lacking[s].sum()))
-            place[group] = int(split)
+            choice = [int(s) for s in empty] if is_scarce else list(range(len(names)))
+            wants = [(lacking[s, kind], lacking[s].sum()) for s in choice]
+            split = choice[wants.index(max(wants))]
+            place[group] = split
             lacking[split] -= counts[group]
             held[split] |= counts[group] > 0
         waiting = [n for n in waiting if n not in place]

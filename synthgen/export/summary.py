@@ -23,9 +23,9 @@ def summarise_export(exported: Exported, notes: Sequence[str]) -> None:
     if any(loss.by_class for loss in exported.losses.values()):
         lost = Table("format", "class", "defects", "mean IoU", "worst IoU", "worst sample")
         for name, loss in sorted(exported.losses.items()):
-            for row in loss.table().to_dict("records"):
-                numbers = (f"{row['mean_iou']:.4f}", f"{row['worst_iou']:.4f}")
-                lost.add_row(name, row["class"], str(row["defects"]), *numbers, row["worst_sample"])
+            for one in loss.table().to_dict("records"):
+                numbers = (f"{one['mean_iou']:.4f}", f"{one['worst_iou']:.4f}")
+                lost.add_row(name, one["class"], str(one["defects"]), *numbers, one["worst_sample"])
         console.print("what the formats hold of the masks (all others: every pixel)")
         console.print(lost)
     sentences = [*notes, *(n for loss in exported.losses.values() for n in loss.notes)]

@@ -17,6 +17,7 @@ import yaml
 from synthgen.errors import RunError
 from synthgen.files import write_text, write_whole
 from synthgen.images import IGNORED, write_png
+from synthgen.marking import DRAWN, digital_source
 from synthgen.plan import plan_digest
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
@@ -82,12 +83,14 @@ class RunFolder:
                 condition.defect_mask,
             )
             labels[border] = IGNORED
-        if condition.source.path is None and not (self.root / row["source_path"]).exists():
-            write_png(self.root / row["source_path"], condition.source.pixels)
+        is_drawn = condition.source.path is None
+        if is_drawn and not (self.root / row["source_path"]).exists():
+            write_png(self.root / row["source_path"], condition.source.pixels, DRAWN)
         write_png(self.root / row["requested"], condition.defect_mask.astype(np.uint8) * 255)
         write_png(self.root / row["control"], condition.control_image)
         write_png(self.root / row["mask"], labels)
-        write_png(self.root / row["image"], candidate.pixels)
+        origin = digital_source(is_drawn, row["backend"], row["checkpoint"])
+        write_png(self.root / row["image"], candidate.pixels, origin)
 
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
         """Write the tables from the shards, decided by the limits; return the manifest.

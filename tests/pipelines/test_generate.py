@@ -152,13 +152,13 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
     script = [sys.executable, str(ROOT / "pipelines" / "export.py")]
     out = tmp_path / "coco"
     done = subprocess.run(
-        [*script, f"run.folder={tmp_path / 'seed-1'}", f"export.folder={out}"],
+        [*script, f"run.folder={tmp_path / 'seed-1'}", f"out={out}"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert list((out / "annotations").glob("*.json"))
+    assert list((out / "coco" / "annotations").glob("*.json"))
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,7 @@ def test_a_run_of_another_config_names_the_key(tmp_path) -> None:
     sentence = bad("generate", "debug=smoke", "backend=sketch", "seed=5", f"run.folder={out}")
     assert "seed=0, now it is 5" in sentence
     assert "no pipeline 'generat'" in bad("generat")
-    assert "no run.yaml" in bad(
-        "export", f"run.folder={tmp_path}", f"export.folder={tmp_path / 'c'}"
-    )
+    assert "no run.yaml" in bad("export", f"run.folder={tmp_path}", f"out={tmp_path / 'c'}")
 
 
 def test_a_sweep_with_an_impossible_value_has_no_traceback(tmp_path) -> None:

@@ -1,0 +1,184 @@
+"""Who is in which split: by part, stratified; real test images alone and unseen."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synthgen.errors import ConfigError, RunError, SourceError
+from synthgen.export.coco import Coco
+from synthgen.export.gather import ExportSettings, RealSettings, gather
+from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
+from synthgen.export.media import Media
+from synthgen.export.mix import mix, read_real
+from synthgen.export.mvtec import Mvtec
+from synthgen.export.splits import stratify
+from synthgen.export.write import export
+from synthgen.images import write_png
+from tests.hard_set import CASES, make_hard_run
+
+SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return make_hard_run(tmp_path_factory.mktemp("hard") / "run")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_class_and_good_images_come_in_their_shares(seed) -> None:
+    rng = np.random.default_rng(seed)
+    names = ["good", "pit", "scratch", "stain", "rare"]
+    kinds = {
+        f"part-{n:03d}": [str(k) for k in rng.choice(names, 4, p=[0.3, 0.3, 0.2, 0.18, 0.02])]
+        for n in range(300)
+    }
+    split_of = stratify(kinds, SHARES, seed)
+    assert split_of.keys() == kinds.keys()
+    total = Counter(kind for own in kinds.values() for kind in own)
+    for split, share in SHARES.items():
+        held = Counter(kind for g, own in kinds.items() if split_of[g] == split for kind in own)
+        for kind in names:
+            assert abs(held[kind] - share * total[kind]) <= max(2, 0.1 * total[kind])
+    assert stratify(dict(reversed(kinds.items())), SHARES, seed) == split_of
+    assert stratify(kinds, SHARES, seed + 1) != split_of
+
+
+def test_three_parts_of_a_kind_are_in_three_splits() -> None:
+    kinds = {f"p{n}": ["pit"] for n in range(40)} | {f"g{n}": ["good"] for n in range(3)}
+    split_of = stratify(kinds, SHARES, 0)
+    assert {split_of[f"g{n}"] for n in range(3)} == set(SHARES)
+
+
+def test_a_new_split_keeps_parts_together(run) -> None:
+    labels = read_labels(run)
+    twins = [replace(image, group=f"part-{n // 2}") for n, image in enumerate(labels)]
+    settings = ExportSettings(out="x", split={"train": 0.5, "test": 0.5})
+    from synthgen.export.splits import split_anew
+
+    again = split_anew(LabelledSet(labels.classes, twins), settings.split or {}, 0)
+    splits: dict[str, set[str]] = {}
+    for image in again:
+        splits.setdefault(image.group, set()).add(image.split)
+    assert all(len(own) == 1 for own in splits.values())
+    assert {image.split for image in again} == {"train", "test"}
+
+
+@pytest.mark.parametrize("shares", [{}, {"train": 0}, {"train": -1, "test": 2}])
+def test_impossible_shares(run, shares) -> None:
+    with pytest.raises(ConfigError, match="split="):
+        gather(run, ExportSettings(out="x", split=shares))
+
+
+def test_what_a_split_lacks_is_said(run) -> None:
+    assert gather(run, ExportSettings(out="x")).notes == ["split test has no scratch"]
+
+
+def make_real(root: Path, layout: str) -> Path:
+    """Write a small real set, its test images among them, and return its folder."""
+    rng = np.random.default_rng(9)
+    images = []
+    for number in range(12):
+        pixels = rng.integers(0, 255, (40, 40, 3), np.uint8)
+        path = root.parent / "photos" / f"photo{number}.png"
+        write_png(path, pixels)
+        mask = np.zeros((40, 40), bool)
+        mask[5 : 9 + number, 5:9] = number % 3 != 0
+        kind = 1 if number % 3 == 1 else 2
+        defects = (label_defect(kind, mask),) if mask.any() else ()
+        split = "train" if number < 8 else "test"
+        images.append(LabelledImage(f"photo{number}", path, split, f"p{number}", (40, 40), defects))
+    labels = LabelledSet({"pit": 1, "blowhole": 2}, images)
+    formats = {"coco": Coco(), "mvtec": Mvtec("tile")}
+    place = {"coco": "coco", "mvtec": "mvtec/tile"}[layout]
+    return export(labels, {layout: formats[layout]}, root, Media()).path / place
+
+
+@pytest.mark.parametrize("layout", ["coco", "mvtec"])
+def test_real_test_images_stay_alone(run, tmp_path, layout) -> None:
+    real = read_real(make_real(tmp_path / "real", layout))
+    mixed = mix(read_labels(run), real, None, 0)
+    labels = mixed.labels
+    assert {image.split for image in labels if image.is_synthetic} == {"train"}
+    tested = [image for image in labels if image.split == "test"]
+    assert len(tested) == 4
+    assert not any(image.is_synthetic for image in tested)
+    assert labels.classes == {"pit": 9, "scratch": 10, "stain": 12, "blowhole": 13}
+    for image in tested:  # files as they came, to the byte
+        stem = image.path.stem
+        assert image.path.read_bytes() == (tmp_path / "photos" / f"{stem}.png").read_bytes()
+    pits = [i for i in tested if 9 in {d.class_id for d in i.defects}]
+    assert {image.path.stem for image in pits} == {"photo10"}
+
+
+@pytest.mark.parametrize(("per_real", "count"), [(0.5, 4), (1.0, 8), (0.0, 0), (5.0, 10)])
+def test_the_ratio_is_kept(run, tmp_path, per_real, count) -> None:
+    mixed = mix(read_labels(run), read_real(make_real(tmp_path / "real", "coco")), per_real, 0)
+    assert sum(image.is_synthetic for image in mixed.labels) == count
+    assert bool(mixed.notes) == (per_real == 5.0)
+
+
+def test_a_synthetic_image_of_a_real_test_part_is_left_out(run, tmp_path) -> None:
+    root = make_real(tmp_path / "real", "coco")
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    photos = {0: root / "test" / "photo9.png", 1: root / "train" / "photo2.png"}
+    for row, path in photos.items():
+        manifest.loc[row, "source_path"] = str(path)
+    manifest.to_parquet(copy / "manifest.parquet")
+    settings = ExportSettings(out="x", real=RealSettings(str(root)))
+    gathered = gather(copy, settings)
+    ids = {image.sample_id for image in gathered.labels}
+    assert manifest.loc[0, "sample_id"] not in ids
+    assert manifest.loc[1, "sample_id"] in ids
+    assert "1 synthetic images are left out" in gathered.notes[0]
+
+
+def test_real_folders_that_are_none(run, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="neither COCO"):
+        read_real(tmp_path / "empty")
+    with pytest.raises(SourceError, match="is no folder"):
+        read_real(tmp_path / "nowhere")
+    root = make_real(tmp_path / "real", "mvtec")
+    next((root / "ground_truth").rglob("*.png")).unlink()
+    with pytest.raises(SourceError, match="has no mask"):
+        read_real(root)
+    settings = ExportSettings(out="x", split={"train": 1.0}, real=RealSettings("y"))
+    with pytest.raises(ConfigError, match="exclude each other"):
+        gather(run, settings)
+
+
+def test_only_what_was_reviewed(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(RunError, match="has not been reviewed"):
+        read_labels(copy, "reviewed")
+    rows = [
+        ("hole", "accept", 1),
+        ("touching", "accept", 1),
+        ("touching", "reject", 2),
+        ("defect_free", "reject", 1),
+    ]
+    table = pd.DataFrame(rows, columns=["sample_id", "verdict", "time"])
+    table.to_parquet(copy / "review.parquet")
+    ids = [image.sample_id for image in read_labels(copy, "reviewed")]
+    assert ids == ["defect_free_test", "hole"]
+
+
+def test_rejected_samples_only_on_request(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    manifest.loc[manifest["sample_id"].isin(["hole", "large"]), "status"] = "rejected"
+    manifest.loc[manifest["sample_id"] == "large", "instances"] = 0  # no label: not a good image
+    manifest.to_parquet(copy / "manifest.parquet")
+    assert len(read_labels(copy)) == len(CASES) - 2
+    assert {i.sample_id for i in read_labels(copy, "all")} == set(CASES) - {"large"}
+    (copy / "instances.parquet").unlink()
+    with pytest.raises(RunError, match=r"instances\.parquet is missing"):
+        read_labels(copy)

@@ -1,0 +1,386 @@
+"""The labels of the hard set as tensors: as known, after transforms, from workers, mixed."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from synthgen.errors import ConfigError, ShapeError
+from synthgen.export.labels import LabelledSet, read_labels
+from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.training.dataset import BoxesFromMasks, DefectDataset
+from synthgen.training.mixing import MixingSampler
+from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import lightning
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    from synthgen.training.datamodule import DefectDataModule, list_batch, stack_batch
+
+SMALL = [case for case in CASES if case != "large"]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return make_hard_run(tmp_path_factory.mktemp("training") / "run")
+
+
+@pytest.fixture(scope="module")
+def labels(run_folder) -> LabelledSet:
+    return read_labels(run_folder)
+
+
+@pytest.fixture
+def small(labels) -> LabelledSet:
+    """The set without its one large image, so that batches stack."""
+    return replace(labels, images=[i for i in labels if i.sample_id != "large"])
+
+
+def item(dataset: DefectDataset, case: str):
+    return dataset[[image.sample_id for image in dataset.images].index(case)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_instances_are_the_known_masks(labels, case) -> None:
+    image, target = item(DefectDataset(labels), case)
+    height, width = size_of(case)
+    assert type(image) is tv_tensors.Image
+    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, height, width))
+    defects = CASES[case]
+    masks = np.stack([mask for _, mask in defects]) if defects else np.zeros((0, height, width))
+    assert type(target["masks"]) is tv_tensors.Mask
+    assert np.array_equal(target["masks"].numpy(), masks)
+    assert target["labels"].tolist() == [CLASSES[name] for name, _ in defects]
+    assert target["area"].tolist() == [mask.sum() for mask in masks]
+    boxes = target["boxes"]
+    assert type(boxes) is tv_tensors.BoundingBoxes
+    assert (boxes.format, boxes.canvas_size) == (
+        tv_tensors.BoundingBoxFormat.XYXY,
+        (height, width),
+    )
+    assert (boxes.dtype, tuple(boxes.shape)) == (torch.float32, (len(masks), 4))
+    for box, mask in zip(boxes.int().tolist(), masks, strict=True):
+        cut = mask[box[1] : box[3], box[0] : box[2]]
+        assert cut.sum() == mask.sum()
+        assert all(edge.any() for edge in (cut[0], cut[-1], cut[:, 0], cut[:, -1]))
+    assert target["labels"].dtype == target["iscrowd"].dtype == torch.int64
+    assert target["iscrowd"].tolist() == [0] * len(masks)
+
+
+def test_images_are_the_files_and_16_bit_is_seen_as_elsewhere(labels) -> None:
+    for entry, (image, _) in zip(labels, DefectDataset(labels), strict=False):
+        pixels = read_image(entry.path)
+        assert (pixels.dtype == np.uint16) == (entry.sample_id == "grey_16_bit")
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), to_rgb8(pixels, grey_window(pixels)))
+
+
+def test_semantic_masks_hold_class_ids_and_ignored_pixels(labels, tmp_path) -> None:
+    dataset = DefectDataset(labels, target="semantic")
+    for case, defects in CASES.items():
+        known = np.zeros(size_of(case), np.int64)
+        for name, mask in defects:
+            known[mask] = CLASSES[name]
+        _, classes = item(dataset, case)
+        assert type(classes) is tv_tensors.Mask
+        assert classes.dtype == torch.int64
+        assert np.array_equal(classes.numpy(), known)
+    assert dataset.num_classes == max(CLASSES.values()) + 1 == 13
+    hole = next(image for image in labels if image.sample_id == "hole")
+    written = hole.class_map()
+    written[:4] = 255
+    cv2.imwrite(str(tmp_path / "soft.png"), written)
+    softer = replace(labels, images=[replace(hole, label_path=tmp_path / "soft.png")])
+    _, target = DefectDataset(softer, target="both")[0]
+    assert np.array_equal(target["semantic"].numpy(), written)
+    assert target["masks"].sum() == hole.defects[0].area_px
+
+
+def test_splits_and_ids_are_those_of_an_export(labels, run_folder) -> None:
+    dataset = DefectDataset(run_folder, "test")
+    assert sorted(image.sample_id for image in dataset.images) == sorted(TEST)
+    ids = {image.sample_id: number for number, image in enumerate(labels, start=1)}
+    found = {
+        i.sample_id: target["image_id"]
+        for i, (_, target) in zip(dataset.images, dataset, strict=False)
+    }
+    assert found == {case: ids[case] for case in TEST}
+    with pytest.raises(ConfigError, match="'val'; the set has train, test"):
+        DefectDataset(labels, "val")
+    with pytest.raises(ConfigError, match="instances, semantic, both"):
+        DefectDataset(labels, target="boxes")  # type: ignore[arg-type]
+
+
+def test_an_image_of_another_size_than_its_labels_is_named(labels) -> None:
+    odd = replace(labels.images[0], size_hw=(7, 9))
+    with pytest.raises(ShapeError, match=r"48 x 64 px .* for 7 x 9"):
+        DefectDataset(replace(labels, images=[odd]))[0]
+
+
+def test_images_of_another_source_need_no_run(labels) -> None:
+    real = [replace(i, sample_id=f"real-{i.sample_id}", digital_source="") for i in labels]
+    real = [replace(image, label_path=None, facts={}) for image in real]
+    both = replace(labels, images=[*labels, *real])
+    dataset = DefectDataset(both, target="both")
+    assert Counter(dataset.is_synthetic) == {True: len(labels), False: len(labels)}
+    for case in CASES:
+        (one, of_run), (other, of_real) = item(dataset, case), item(dataset, f"real-{case}")
+        assert torch.equal(one, other)
+        assert torch.equal(of_run["masks"], of_real["masks"])
+        assert torch.equal(of_run["semantic"], of_real["semantic"])
+
+
+def test_it_pickles_small_and_opens_files_late(labels) -> None:
+    assert len(pickle.dumps(DefectDataset(labels, "train"))) < 100_000
+    gone = replace(labels.images[0], path=labels.images[0].path / "gone.png")
+    dataset = DefectDataset(replace(labels, images=[gone]))
+    assert len(dataset) == 1
+    with pytest.raises(Exception, match=r"gone\.png cannot be read"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_give_what_the_process_itself_gives(small, start) -> None:
+    dataset = DefectDataset(small, target="both")
+    loader = DataLoader(
+        dataset, 2, num_workers=2, collate_fn=list_batch, multiprocessing_context=start
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking a process that has threads
+        found = [pair for batch in loader for pair in zip(*batch, strict=True)]
+    assert len(found) == len(dataset)
+    for (image, target), (own_image, own_target) in zip(found, dataset, strict=False):
+        assert torch.equal(image, own_image)
+        assert type(target["boxes"]) is tv_tensors.BoundingBoxes
+        assert target["boxes"].canvas_size == own_target["boxes"].canvas_size
+        assert target.keys() == own_target.keys()
+        for key, value in own_target.items():
+            assert torch.equal(torch.as_tensor(target[key]), torch.as_tensor(value)), key
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_a_flip_moves_image_masks_and_boxes_alike(small, case) -> None:
+    plain, target = item(DefectDataset(small, target="both"), case)
+    flip = v2.Compose([v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1), BoxesFromMasks()])
+    image, turned = item(DefectDataset(small, transforms=flip, target="both"), case)
+    assert torch.equal(image, plain.flip(1, 2))
+    assert torch.equal(turned["masks"], target["masks"].flip(1, 2))
+    assert torch.equal(turned["semantic"], target["semantic"].flip(0, 1))
+    left, top, right, bottom = target["boxes"].unbind(1)
+    mirrored = torch.stack([64 - right, 48 - bottom, 64 - left, 48 - top], dim=1)
+    assert torch.equal(turned["boxes"].as_subclass(torch.Tensor), mirrored)
+    assert torch.equal(turned["area"], target["area"])
+
+
+@pytest.mark.parametrize("case", SMALL)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomRotation((30, 30), expand=True),
+        v2.RandomAffine(degrees=(20, 20), translate=(0.1, 0.1), scale=(0.8, 1.3), shear=5),
+        v2.RandomCrop((40, 40)),
+        v2.Resize((96, 128)),
+        v2.RandomResizedCrop((32, 32)),
+        v2.RandomPerspective(p=1.0),
+        v2.RandomPhotometricDistort(p=1.0),
+    ],
+    ids=lambda t: type(t).__name__,
+)
+def test_boxes_are_tight_after_any_transform_good_parts_too(small, case, transform) -> None:
+    chain = v2.Compose([transform, BoxesFromMasks(), v2.ToDtype(torch.float32, scale=True)])
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        image, target = item(DefectDataset(small, transforms=chain, target="both"), case)
+    count = len(target["labels"])
+    assert 0 <= image.min() <= image.max() <= 1
+    assert target["masks"].shape == (count, *image.shape[1:])
+    assert target["boxes"].shape == (count, 4)
+    assert target["boxes"].canvas_size == tuple(image.shape[1:])
+    assert len(target["iscrowd"]) == len(target["area"]) == count
+    for mask, box, area in zip(target["masks"], target["boxes"], target["area"], strict=True):
+        rows, columns = np.nonzero(mask.numpy())
+        assert box.tolist() == [
+            columns.min(),
+            rows.min(),
+            columns.max() + 1,
+            rows.max() + 1,
+        ]
+        assert area == len(rows) > 0
+
+
+def test_rotated_boxes_are_loose_without_it(small) -> None:
+    turn = v2.RandomRotation((30, 30))
+    _, loose = item(DefectDataset(small, transforms=turn), "one_pixel_scratch")
+    _, tight = BoxesFromMasks()(None, loose)
+    sizes = [box[2:] - box[:2] for box in (loose["boxes"][0], tight["boxes"][0])]
+    assert sizes[1].prod() < sizes[0].prod()
+
+
+def test_defects_that_left_the_image_are_dropped(small) -> None:
+    upper_left = v2.Lambda(lambda x: v2.functional.crop(x, 0, 0, 20, 20), *[tv_tensors.TVTensor])
+    chain = v2.Compose([upper_left, BoxesFromMasks()])
+    _, target = item(DefectDataset(small, transforms=chain), "two_classes")
+    assert target["labels"].tolist() == [CLASSES["pit"]]
+    assert target["boxes"].tolist() == [[4, 4, 9, 9]]
+    _, none = item(DefectDataset(small, transforms=chain), "one_pixel_scratch")
+    assert (none["masks"].shape, none["boxes"].shape) == ((0, 20, 20), (0, 4))
+
+
+def test_mask_rcnn_learns_from_good_parts_too(small) -> None:
+    data = DefectDataModule(small, batch_size=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_classes=data.num_classes, min_size=64
+        )
+        wanted = ("defect_free", "one_pixel_scratch", "touching")
+        pairs = [item(DefectDataset(small, transforms=data.transforms), case) for case in wanted]
+        losses = model(*list_batch(pairs))
+    assert "loss_mask" in losses
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_data_module_loads_each_split(small, labels) -> None:
+    small = small.with_splits({i.group: "val" if i.split == "test" else "train" for i in small})
+    data = DefectDataModule(small, batch_size=4, target="semantic", workers=0, seed=3)
+    images, masks = next(iter(data.train_dataloader()))
+    assert (images.shape, masks.shape) == ((4, 3, 48, 64), (4, 48, 64))
+    assert (images.dtype, masks.dtype) == (torch.float32, torch.int64)
+    assert 0 <= images.min() <= images.max() <= 1
+    again = DefectDataModule(small, batch_size=4, target="semantic", seed=3)
+    assert torch.equal(next(iter(again.train_dataloader()))[0], images)
+    others = [len(masks) for _, masks in data.val_dataloader()]
+    assert sum(others) == len(small.of_split("val"))
+    with pytest.raises(ConfigError, match="'test'"):
+        data.test_dataloader()
+    boxes = next(iter(DefectDataModule(small, batch_size=3).val_dataloader()))[1]
+    assert [sorted(target) for target in boxes] == [
+        ["area", "boxes", "image_id", "iscrowd", "labels", "masks"]
+    ] * 3
+    with pytest.raises(ShapeError, match="do not stack"):
+        stack_batch([DefectDataset(labels, target="semantic")[n] for n in range(len(labels))])
+
+
+def kinds(flags, indices) -> str:
+    return "".join("rs"[flags[index]] for index in indices)
+
+
+def test_the_mix_is_exact_and_each_kind_is_gone_through() -> None:
+    flags = [False] * 4 + [True] * 20
+    sampler = MixingSampler(flags, 2, seed=1)
+    assert len(sampler) == 12
+    epochs = []
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+        assert kinds(flags, epochs[-1]) == "rss" * 4
+        assert {index for index in epochs[-1] if index < 4} == {0, 1, 2, 3}
+    seen = Counter(index for epoch in epochs for index in epoch if index >= 4)
+    assert seen == dict.fromkeys(range(4, 24), 2)  # 40 synthetic places, 20 images
+    first_round = [index for epoch in epochs for index in epoch if index >= 4][:20]
+    assert len(set(first_round)) == 20
+    assert epochs[0] != epochs[1]
+    resumed = MixingSampler(flags, 2, seed=1)
+    resumed.set_epoch(3)
+    assert list(resumed) == epochs[3] == list(resumed)
+    assert list(MixingSampler(flags, 2, seed=2)) != epochs[0]
+
+
+@pytest.mark.parametrize("ratio", [0, 0.1, 0.5, 1, 1.5, 3, 7.25])
+def test_any_ratio_holds_at_any_length(ratio) -> None:
+    flags = [True, False] * 30
+    drawn = kinds(flags, MixingSampler(flags, ratio, length=1_000))
+    for end in range(1, 1_001):
+        real = drawn[:end].count("r")
+        assert abs(real - end / (1 + ratio)) < 1
+    each_once = MixingSampler(flags, ratio)
+    real = [index for index in each_once if not flags[index]]
+    assert sorted(real) == list(range(1, 60, 2))
+
+
+def test_shares_of_processes_are_disjoint_and_mixed_alike() -> None:
+    flags = [False] * 30 + [True] * 100
+    shares = []
+    for rank in range(4):
+        sampler = MixingSampler(flags, 3, seed=5, rank=rank, world_size=4)
+        sampler.set_epoch(2)
+        shares.append(list(sampler))
+        assert len(shares[-1]) == len(sampler) == 30
+        assert abs(kinds(flags, shares[-1]).count("r") - 7.5) < 1
+    whole = MixingSampler(flags, 3, seed=5)
+    whole.set_epoch(2)
+    assert [index for share in shares for index in share] == list(whole)
+    assert not any(set(one) & set(other) - set(range(30)) for one, other in pairwise(shares))
+
+
+def test_a_mix_that_cannot_be_is_refused() -> None:
+    assert sorted(MixingSampler([False] * 3, 0)) == [0, 1, 2]
+    for flags, ratio, sentence in [
+        ([False] * 3, 1, "all 3 images are real"),
+        ([True] * 3, 1, "none of the 3 images is real"),
+        ([True, False], -1, "must be 0 or more"),
+        ([True, False], float("nan"), "must be 0 or more"),
+    ]:
+        with pytest.raises(ConfigError, match=sentence):
+            MixingSampler(flags, ratio)
+    with pytest.raises(ConfigError, match="length=0"):
+        MixingSampler([True, False], 1, length=0)
+
+
+class _Watcher(lightning.LightningModule):
+    """Learns nothing; keeps the image ids of every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[tuple[int, int]] = []
+
+    def training_step(self, batch, number):
+        images, targets = batch
+        self.seen += [(self.current_epoch, target["image_id"]) for target in targets]
+        return self.weight * images[0].mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_lightning_mixes_anew_each_epoch(small, tmp_path) -> None:
+    ids = {image.sample_id: number for number, image in enumerate(small, start=1)}
+    real = ("hole", "touching")
+    mixed = [
+        replace(i, split="train", digital_source="" if i.sample_id in real else i.digital_source)
+        for i in small
+    ]
+    data = DefectDataModule(replace(small, images=mixed), batch_size=2, synthetic_per_real=1)
+    watcher = _Watcher()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its advice on workers and logging
+        trainer = lightning.Trainer(
+            max_epochs=3,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(watcher, datamodule=data)
+    reals = {ids[case] for case in real}
+    for epoch in range(3):
+        own = [number for at, number in watcher.seen if at == epoch]
+        assert len(own) == 4
+        assert set(own) > reals
+    others = [number for _, number in watcher.seen if number not in reals]
+    assert len(others) == len(set(others)) == 6
