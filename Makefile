@@ -10,7 +10,7 @@ install: .venv/installed ## Install everything into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edges,evaluate,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edges,evaluate,formats,sign,training,dev]'
 	@touch $@
 
 demo: install ## Write a labelled defect dataset, painted by the embedded model, to runs/demo

@@ -16,8 +16,7 @@ from synthgen.cli import run_pipeline
 
 def main(config: DictConfig) -> None:
     from synthgen.config import build, check_value, to_plain
-    from synthgen.export.gather import ExportSettings, gather
-    from synthgen.export.media import Media
+    from synthgen.export.gather import ExportSettings, gather, make_media
     from synthgen.export.summary import summarise_export
     from synthgen.export.write import export
     from synthgen.runs.progress import TaskProgress
@@ -26,11 +25,12 @@ def main(config: DictConfig) -> None:
     nodes, run = plain.pop("format") or {}, Path(plain.pop("run")["folder"])
     settings = check_value(ExportSettings, plain, "")
     formats = {name: build(node, f"format.{name}") for name, node in nodes.items()}
-    gathered = gather(run, settings)
-    media = Media(settings.media)
+    media, gathered = make_media(settings), gather(run, settings)
     with TaskProgress() as progress:
-        exported = export(gathered.labels, formats, Path(settings.out), media, progress.report)
-    summarise_export(exported, gathered.notes)
+        exported = export(
+            gathered.labels, formats, Path(settings.out), media, progress.report, gathered.notes
+        )
+    summarise_export(exported)
 
 
 if __name__ == "__main__":

@@ -56,5 +56,14 @@ def mark_png(data: bytes, term: str) -> bytes:
 
 
 def is_marked(data: bytes) -> bool:
-    """Say whether a PNG file names its digital source (only its first 4 kB are looked at)."""
-    return KEYWORD in data[:4096] and b"DigitalSourceType" in data[:4096]
+    """Say whether a PNG file names its digital source; looks at the chunks before its pixels."""
+    at = len(SIGNATURE)
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        if kind == b"IDAT":
+            return False
+        if kind == b"iTXt" and body.startswith(KEYWORD) and b"DigitalSourceType" in body:
+            return True
+        at += length + 12
+    return False

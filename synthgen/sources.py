@@ -95,7 +95,8 @@ class FolderSources:
 
     ``legal`` and ``illegal`` are folders with mask images under the photos' own relative names;
     a photo without one is not restricted. ``foreground="auto"`` keeps defects on the part where it
-    lies on an even background. Raises SourceError, ConfigError.
+    lies on an even background. ``licence`` of the photos is only passed on, to the datasheet.
+    Raises SourceError, ConfigError.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class FolderSources:
         legal: str | None = None,
         illegal: str | None = None,
         foreground: Literal["all", "auto"] = "all",
+        licence: str | None = None,
     ) -> None:
         if on_broken not in ("skip", "fail"):
             raise ConfigError(f"source.on_broken={on_broken!r} must be skip or fail")
         if foreground not in ("all", "auto"):
             raise ConfigError(f"source.foreground={foreground!r} must be all or auto")
         self.root, self.foreground = Path(path).expanduser(), foreground
+        self.licence = licence
         self._masks = [
             _MaskFolder(Path(folder).expanduser(), is_legal)
             for folder, is_legal in ((legal, True), (illegal, False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.errors import ConfigError
 from synthgen.export.labels import GOOD, Include, LabelledSet, read_labels
-from synthgen.export.media import MediaMode
+from synthgen.export.media import Media, MediaMode
 from synthgen.export.mix import mix, read_real
+from synthgen.export.signing import make_signer
 from synthgen.export.splits import split_anew
 
-__all__ = ["ExportSettings", "Gathered", "gather"]
+__all__ = ["ExportSettings", "Gathered", "gather", "make_media"]
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -49,6 +50,7 @@ class ExportSettings:
     seed: Annotated[int, Field(ge=0)] = 0
     real: RealSettings = RealSettings()
     sign: SignSettings | None = None
+    licence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,19 @@ def gather(run_folder: Path, settings: ExportSettings) -> Gathered:
         labels, notes = mixed.labels, list(mixed.notes)
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
+    if settings.licence is not None:
+        labels = replace(labels, record={**labels.record, "licence": settings.licence})
     return Gathered(labels, [*notes, *_gaps(labels)])
+
+
+def make_media(settings: ExportSettings) -> Media:
+    """Return what puts images into the dataset; raises ConfigError where it cannot sign."""
+    if settings.sign is None:
+        return Media(settings.media)
+    if settings.media == "refer":
+        raise ConfigError("sign and media=refer exclude each other; give media=copy to sign images")
+    sign = settings.sign
+    return Media(settings.media, make_signer(Path(sign.certificate), Path(sign.key), sign.alg))
 
 
 def _gaps(labels: LabelledSet) -> list[str]:

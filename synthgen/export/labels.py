@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.marking import digital_source
+from synthgen.runs.manifest import PER_MASK
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.sample import BoxXYWH
 
@@ -30,12 +31,16 @@ GOOD = "good"
 
 @dataclass(frozen=True, slots=True)
 class DefectLabel:
-    """One defect of an image. ``rle``: COCO's compressed counts of its mask (column-major)."""
+    """One defect of an image. ``rle``: COCO's compressed counts of its mask (column-major).
+
+    ``facts``: its measurements and severity, where there are some.
+    """
 
     class_id: int
     box: BoxXYWH
     area_px: int
     rle: str
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         """Return its mask, (H, W) bool."""
@@ -174,7 +179,7 @@ def read_labels(run_folder: Path, include: Include = "accepted") -> LabelledSet:
         _read_image(run, row, tuple(defects.get(row["sample_id"], ())))
         for row in rows.to_dict("records")
     ]
-    return LabelledSet(run.classes, images, run.record)
+    return LabelledSet(run.classes, images, run.record | {"quality": run.quality})
 
 
 def _included(run: RunTables, include: Include) -> pd.Series:
@@ -197,7 +202,8 @@ def _included(run: RunTables, include: Include) -> pd.Series:
 
 def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:
     box = BoxXYWH(*(int(row[key]) for key in ("box_x", "box_y", "box_w", "box_h")))
-    return DefectLabel(int(row["class_id"]), box, int(row["area_px"]), str(row["rle"]))
+    facts = {name: float(row[name]) for name in (*PER_MASK, "severity") if pd.notna(row[name])}
+    return DefectLabel(int(row["class_id"]), box, int(row["area_px"]), str(row["rle"]), facts)
 
 
 def _read_image(

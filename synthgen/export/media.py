@@ -15,6 +15,7 @@ from synthgen.marking import is_marked, mark_png
 __all__ = ["Media", "MediaMode"]
 
 MediaMode = Literal["copy", "link", "refer"]
+HEAD_BYTES = 1 << 16  # more than what stands before the pixels of an image made here
 Sign = Callable[[bytes, LabelledImage], bytes]
 
 
@@ -58,4 +59,4 @@ def _needs_no_mark(image: LabelledImage) -> bool:
     if not image.is_synthetic:
         return True
     with _present(image).open("rb") as file:
-        return is_marked(file.read(4096))
+        return is_marked(file.read(HEAD_BYTES))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +10,7 @@ from synthgen.export.write import Exported
 __all__ = ["summarise_export"]
 
 
-def summarise_export(exported: Exported, notes: Sequence[str]) -> None:
+def summarise_export(exported: Exported) -> None:
     """Print images by class and split, what each format lost, and what to open."""
     console = Console()
     counts = exported.labels.counts()
@@ -28,7 +26,7 @@ def summarise_export(exported: Exported, notes: Sequence[str]) -> None:
                 lost.add_row(name, one["class"], str(one["defects"]), *numbers, one["worst_sample"])
         console.print("what the formats hold of the masks (all others: every pixel)")
         console.print(lost)
-    sentences = [*notes, *(n for loss in exported.losses.values() for n in loss.notes)]
+    sentences = [*exported.notes, *(n for loss in exported.losses.values() for n in loss.notes)]
     for sentence in sentences:
         console.print(f"[yellow]note[/yellow] {sentence}", highlight=False)
     defects = sum(len(image.defects) for image in exported.labels)

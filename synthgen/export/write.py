@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from synthgen.errors import ConfigError, RunError
+from synthgen.export.croissant import NO_CROISSANT, write_croissant
+from synthgen.export.datasheet import write_datasheet
 from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
@@ -32,6 +34,7 @@ class Exported:
     path: Path
     labels: LabelledSet
     losses: Mapping[str, LabelLoss]
+    notes: Sequence[str]
 
 
 def export(
@@ -40,10 +43,12 @@ def export(
     out: Path,
     media: Media,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
+    notes: Sequence[str] = (),
 ) -> Exported:
     """Write ``out/<format>/`` for each format and the sidecars beside them.
 
-    Everything is written beside ``out`` and moved there at the end. Raises RunError where ``out``
+    Everything is written beside ``out`` and moved there at the end. ``notes`` on the data go into
+    the datasheet. Raises RunError where ``out``
     exists (it is never touched), where an image is gone or the disk refuses.
     """
     if not formats:
@@ -60,12 +65,14 @@ def export(
             (beside / name).mkdir()
             layout.write(labels, beside / name, media, losses[name])
         report("formats", len(formats), len(formats))
+        write_datasheet(labels, beside, sorted(formats), losses, notes)
+        told = [] if write_croissant(labels, beside) else [NO_CROISSANT]
         os.replace(beside, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Exported(out, labels, losses)
+    return Exported(out, labels, losses, [*notes, *told])
 
 
 def remove_leftovers(out: Path) -> None:

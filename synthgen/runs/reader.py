@@ -31,6 +31,14 @@ class RunTables:
         defects = self.record["config"]["defect"]
         return {name: int(node["class_id"]) for name, node in sorted(defects.items())}
 
+    @property
+    def quality(self) -> dict[str, Any]:
+        """The limits in force: those of ``synthgen inspect``, or else the run's own."""
+        own = self.root / "quality.yaml"
+        if own.is_file():
+            return dict(yaml.safe_load(own.read_text(encoding="utf-8")) or {})
+        return dict(self.record["config"].get("quality") or {})
+
     def file(self, name: str) -> Path:
         """Return the path of a file that the manifest names; raises RunError where it is gone."""
         path = self.root / name

@@ -6,6 +6,7 @@ import datetime
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,14 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.labels import LabelledImage
+from synthgen.export.coco import Coco
+from synthgen.export.labels import LabelledImage, read_labels
+from synthgen.export.media import Media
 from synthgen.export.signing import make_signer
+from synthgen.export.write import export
+from synthgen.images import read_image
 from synthgen.marking import PAINTED, PASTED, VOCABULARY, is_marked, mark_png
+from tests.hard_set import make_hard_run
 
 c2pa = pytest.importorskip("c2pa")
 x509 = pytest.importorskip("cryptography.x509")
@@ -51,7 +57,7 @@ def _name(text: str) -> Any:
 
 def _certify(subject: str, key: Any, issuer: str, issuer_key: Any, *uses: str) -> bytes:
     """Return a certificate for ``key`` as PEM; one that may sign certificates is a CA's."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     is_ca = "key_cert_sign" in uses
     builder = (
         x509.CertificateBuilder(_name(issuer), _name(subject), key.public_key(), 1 + is_ca)
@@ -186,3 +192,18 @@ def test_the_missing_package_is_named(pems: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "c2pa", None)
     with pytest.raises(ConfigError, match=r"pip install 'synthgen-inspection\[sign\]'"):
         make_signer(pems / "chain.pem", pems / "key.pem", "es256")
+
+
+def test_exported_images_are_signed_and_photographs_are_not(pems: Path, tmp_path: Path) -> None:
+    labels = read_labels(make_hard_run(tmp_path / "run"))
+    small = [i for i in labels if i.sample_id in ("grey_16_bit", "hole", "defect_free")]
+    images = [replace(i, digital_source="" if i.sample_id == "hole" else PAINTED) for i in small]
+    media = Media("link", make_signer(pems / "chain.pem", pems / "key.pem", "es256"))
+    out = export(replace(labels, images=images), {"coco": Coco()}, tmp_path / "out", media).path
+    for image in images:
+        path = out / "coco" / image.split / image.file_name
+        assert np.array_equal(read_image(path), read_image(image.path))
+        if image.is_synthetic:
+            assert _read(path.read_bytes())["state"] == "Valid"
+        else:
+            assert path.read_bytes() == image.path.read_bytes()

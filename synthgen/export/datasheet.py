@@ -1,0 +1,273 @@
+"""datasheet.md: how an exported dataset was made, what is in it and what it cannot do."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
+from synthgen.errors import ModelError
+from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.losses import LabelLoss
+from synthgen.files import write_text
+from synthgen.marking import DRAWN, PAINTED, PASTED, SIGNATURE
+from synthgen.quality.limits import Bounds, read_limits
+
+__all__ = ["KNOWN_LIMITS", "write_datasheet"]
+
+NOT_STATED = "not stated"
+MOST_KINDS = 10  # rows of image sizes
+KNOWN_LIMITS = (
+    "Synthetic defects look like what their generator draws and paints. Scores on them say little "
+    "about real defects: keep real images that no training has seen for the test.",
+    "Classes and their counts are as planned, not as they occur in production.",
+    "Only the listed classes are labelled. What else is on a photograph, dirt or an old scratch, "
+    "is taken for good.",
+    "Masks end where a change becomes visible. At soft borders another reader would draw the line "
+    "a few pixels off.",
+)
+ORIGINS = {
+    DRAWN: "drawn by a procedure, without a trained model",
+    PASTED: "a photograph with a drawn defect",
+    PAINTED: "a surface with a defect painted by a trained model",
+    "": "a photograph, as it was taken",
+}
+MEANINGS = {
+    "area_px": "pixels of the labels",
+    "fill_fraction": "share of the asked mask that visibly changed",
+    "leak_fraction": "share of the change more than 2 px outside the asked mask",
+    "mask_iou": "overlap of label and asked mask, of their union",
+    "change_delta_e": "mean CIELAB change of the labelled pixels",
+    "contrast_delta_e": "CIELAB distance from the texture around",
+    "clipped_fraction": "share of the label that became pure black or white",
+    "seam_delta_e": "CIELAB step across the border of the repainted region, over the surface's own",
+    "sharpness_ratio": "sharpness beside the label, over the surface's there",
+    "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
+    "real_bits": "bits, of 64, to the most similar real defect",
+}
+SETTINGS = {
+    "init": "denoising starts from",
+    "strength": "strength",
+    "steps": "steps",
+    "guidance": "guidance scale",
+    "control_scale": "control scale",
+    "scheduler": "scheduler",
+    "dtype": "precision",
+}
+PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+MODES = {"L": "8 bit grey", "RGB": "8 bit RGB", "I;16": "16 bit grey", "I;16B": "16 bit grey"}
+STATED_LICENCE = re.compile(r"^(?:licen[cs]e:|\| *licen[cs]e *\|)([^|\n]+)", re.I | re.M)
+
+
+def write_datasheet(
+    labels: LabelledSet,
+    folder: Path,
+    formats: Sequence[str],
+    losses: Mapping[str, LabelLoss],
+    notes: Sequence[str],
+) -> Path:
+    """Write ``datasheet.md`` into ``folder`` and return its path; the same set, the same file.
+
+    Questions of Gebru et al. 2021 (https://arxiv.org/abs/1803.09010). Only what the set and the
+    record of its run say is stated; folders are named without the way to them. Raises RunError.
+    """
+    loader = PackageLoader("synthgen.export", ".")
+    environment = Environment(
+        loader=loader,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
+    text = environment.get_template("datasheet.md.j2").render(
+        not_stated=NOT_STATED,
+        notes=notes,
+        known_limits=KNOWN_LIMITS,
+        formats=[_describe_format(name, losses.get(name)) for name in sorted(formats)],
+        **_describe_images(labels),
+        **_describe_sources(labels),
+        **_describe_making(labels),
+        **_describe_quality(labels),
+    )
+    write_text(folder / "datasheet.md", re.sub(r"\n{3,}", "\n\n", text))
+    return folder / "datasheet.md"
+
+
+def _describe_images(labels: LabelledSet) -> dict[str, Any]:
+    counts, splits = labels.counts(), labels.splits
+    defects = Counter(defect.class_id for image in labels for defect in image.defects)
+    synthetic = sum(image.is_synthetic for image in labels)
+    origins = Counter(image.digital_source for image in labels)
+    parts = Counter(group for _, group in {(i.split, i.group) for i in labels})
+    used = [name for name in labels.classes if defects[labels.classes[name]]]
+    return {
+        "images": len(labels),
+        "with_defects": sum(bool(image.defects) for image in labels),
+        "defects": defects.total(),
+        "synthetic": synthetic,
+        "share": f"{synthetic / len(labels):.0%}" if len(labels) else "none",
+        "splits": splits,
+        "classes": [
+            {
+                "name": name,
+                "id": labels.classes[name],
+                "counts": list(counts.loc[name]),
+                "defects": defects[labels.classes[name]],
+            }
+            for name in used
+        ],
+        "good": list(counts.iloc[-1]),
+        "unused": [
+            f"{name} ({labels.classes[name]})" for name in labels.classes if name not in used
+        ],
+        "split_rows": [_describe_split(split, labels.of_split(split)) for split in splits],
+        "shared_parts": sum(count > 1 for count in parts.values()),
+        "kinds": _describe_kinds(labels),
+        "origins": [
+            {"what": what, "term": term or "none", "images": origins[term]}
+            for term, what in ORIGINS.items()
+            if origins[term]
+        ],
+        "rejected": sum(image.facts.get("status") == "rejected" for image in labels),
+    }
+
+
+def _describe_split(name: str, images: Sequence[LabelledImage]) -> dict[str, Any]:
+    return {"name": name, "images": len(images), "parts": len({image.group for image in images})}
+
+
+def _describe_kinds(labels: LabelledSet) -> list[dict[str, Any]]:
+    """Return rows of size, depth and colours, the most frequent first."""
+    kinds = Counter((image.size_hw, _pixels_of(image.path)) for image in labels)
+    order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        {"size": f"{width} x {height}", "pixels": pixels, "images": count}
+        for ((height, width), pixels), count in order
+    ]
+    if len(rows) <= MOST_KINDS:
+        return rows
+    rest = sum(count for _, count in order[MOST_KINDS:])
+    pixels = ", ".join(sorted({pixels for (_, pixels), _ in order[MOST_KINDS:]}))
+    return [*rows[:MOST_KINDS], {"size": "others", "pixels": pixels, "images": rest}]
+
+
+def _pixels_of(path: Path) -> str:
+    """Return the format, depth and colours of an image file; only its header is read."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
+        depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
+        return f"PNG, {depth} bit {PNG_COLOURS[colours]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # large, or with a bad tag: no reason to stop
+        with Image.open(path) as opened:
+            return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
+
+
+def _describe_sources(labels: LabelledSet) -> dict[str, Any]:
+    record = labels.record.get("config", {})
+    source, bank = record.get("source") or {}, record.get("bank") or {}
+    paths = {str(image.facts.get("source_path") or "") for image in labels} - {""}
+    drawn = sum(path.startswith("sources/") for path in paths)
+    return {
+        "drawn": drawn,
+        "photographs": len(paths) - drawn,
+        "folder": _name_of(source.get("path")),
+        "source_licence": source.get("licence") or f"{NOT_STATED} by the run",
+        "real": sum(not image.facts for image in labels),
+        "bank": _name_of(bank.get("path")) if bank else "",
+    }
+
+
+def _name_of(path: str | None) -> str:
+    """Return the last part of a path; the way to it is of the machine, not of the dataset."""
+    return Path(path or "").name or NOT_STATED
+
+
+def _describe_making(labels: LabelledSet) -> dict[str, Any]:
+    record = labels.record
+    config, checkpoint = record.get("config", {}), str(record.get("checkpoint") or "")
+    backend = config.get("backend") or {}
+    name, _, digest = checkpoint.rpartition("@")
+    prompts = sorted({str(i.facts.get("prompt") or "") for i in labels if i.defects} - {""})
+    versions = record.get("versions") or {}
+    settings = {
+        "backend": record.get("backend") or NOT_STATED,
+        "checkpoint": f"{_name_of(name)}, digest {digest}" if checkpoint else "none",
+        "licence of the checkpoint": _find_licence(name, digest) if checkpoint else "",
+        **{SETTINGS[key]: backend[key] for key in SETTINGS if backend.get(key) is not None},
+        "repainted beyond the mask": f"{config['mask']['margin_px']} px"
+        if "mask" in config
+        else "",
+        "paintings a try": (config.get("run") or {}).get("candidates", ""),
+        "prompts": f'{len(prompts)}, e.g. "{prompts[0]}"' if prompts else "",
+        "seed": config.get("seed", NOT_STATED),
+        "versions": ", ".join(f"{k} {v}" for k, v in sorted(versions.items())) or NOT_STATED,
+    }
+    return {
+        "checkpoint": checkpoint,
+        "settings": {key: value for key, value in settings.items() if value != ""},
+        "digest": record.get("digest", ""),
+        "licence": record.get("licence") or NOT_STATED,
+    }
+
+
+def _find_licence(name: str, digest: str) -> str:
+    """Return the licence in a checkpoint's own card, where exactly that one is at hand."""
+    try:
+        folder = find_checkpoint(name)
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        is_same = checkpoint_digest(folder) == digest
+    except (ModelError, OSError, ValueError):
+        return NOT_STATED
+    stated = STATED_LICENCE.search(card)
+    return stated.group(1).strip(" \"'") if stated and is_same else NOT_STATED
+
+
+def _describe_quality(labels: LabelledSet) -> dict[str, Any]:
+    facts = [image.facts for image in labels if image.is_synthetic and image.defects]
+    rows = [(name, _numbers(fact.get(name) for fact in facts)) for name in MEANINGS]
+    record = labels.record
+    plain = record.get("quality") or record.get("config", {}).get("quality")
+    limits = read_limits(plain)
+    bounds = [(name, "all", own) for name, own in limits.shared.items()]
+    for kind, others in sorted(limits.per_class.items()):
+        bounds += [(name, kind, own) for name, own in others.items()]
+    return {
+        "figures": [_describe_figure(name, values) for name, values in rows if len(values)],
+        "limits": [_describe_bounds(*row) for row in sorted(bounds, key=lambda r: r[:2])],
+    }
+
+
+def _numbers(values: Iterable[Any]) -> Any:
+    known = np.array([np.nan if value is None else float(value) for value in values])
+    return known[np.isfinite(known)]
+
+
+def _describe_figure(name: str, values: Any) -> dict[str, Any]:
+    low, median, high = (
+        f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        for value in np.percentile(values, (5, 50, 95))
+    )
+    shown = {"low": low, "median": median, "high": high}
+    return {"name": name, "meaning": MEANINGS[name], "n": len(values), **shown}
+
+
+def _describe_bounds(name: str, kind: str, bounds: Bounds) -> dict[str, Any]:
+    least, most = ("" if value is None else f"{value:g}" for value in bounds)
+    return {"name": name, "class": kind, "least": least, "most": most}
+
+
+def _describe_format(name: str, loss: LabelLoss | None) -> dict[str, Any]:
+    rows = [] if loss is None else loss.table().to_dict("records")
+    lost = [row for row in rows if row["worst_iou"] < 1]
+    return {"name": name, "lost": lost, "notes": [] if loss is None else loss.notes}

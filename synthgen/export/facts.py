@@ -1,0 +1,127 @@
+"""What is known of an image and of its defects as plain values, and tables of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pyarrow as pa
+from pyarrow import parquet
+
+from synthgen.errors import RunError
+from synthgen.export.labels import LabelledImage, LabelledSet
+
+__all__ = [
+    "DEFECT_MEASURES",
+    "class_png",
+    "defect_facts",
+    "fact_types",
+    "image_facts",
+    "write_parquet",
+]
+
+DEFECT_MEASURES = ("fill_fraction", "leak_fraction", "contrast_delta_e", "severity")
+RUN_PATHS = ("image", "mask", "requested", "control", "source_path")  # not paths of a dataset
+OWN = {
+    "sample_id": "string",
+    "split": "string",
+    "group": "string",
+    "width": "int64",
+    "height": "int64",
+    "synthetic": "bool",
+    "digital_source": "string",
+    "instances": "int64",
+    "area_px": "int64",
+}
+ALIASES = {bool: "bool", int: "int64", float: "float64", str: "string"}
+GROUP_ROWS, GROUP_BYTES = 1000, 16 << 20  # of Parquet held in memory at once
+
+
+def fact_types(labels: LabelledSet) -> dict[str, str]:
+    """Return Arrow's type (string, int64, float64, bool) of everything known of any image."""
+    types = dict(OWN)
+    for image in labels:
+        for name, value in image.facts.items():
+            if value is not None and name not in RUN_PATHS:
+                types.setdefault(name, ALIASES[type(_plain(value))])
+    return types
+
+
+def image_facts(image: LabelledImage) -> dict[str, Any]:
+    """Return what is known of an image; None for a number that does not apply."""
+    facts = {name: _plain(value) for name, value in image.facts.items()}
+    own = {
+        "sample_id": image.sample_id,
+        "split": image.split,
+        "group": image.group,
+        "width": image.size_hw[1],
+        "height": image.size_hw[0],
+        "synthetic": image.is_synthetic,
+        "digital_source": image.digital_source,
+        "instances": len(image.defects),
+        "area_px": sum(defect.area_px for defect in image.defects),
+    }
+    return own | {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in facts.items()
+        if name not in own and name not in RUN_PATHS
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value  # NumPy's numbers
+
+
+def defect_facts(labels: LabelledSet, image: LabelledImage) -> list[dict[str, Any]]:
+    """Return the defects of an image; ``id`` counts from 1, ``rle`` is COCO's compressed counts."""
+    names = labels.names
+    return [
+        {
+            "id": number,
+            "category_id": defect.class_id,
+            "category": names[defect.class_id],
+            "bbox": list(defect.box),
+            "area": defect.area_px,
+            "rle": defect.rle,
+            **{name: defect.facts.get(name) for name in DEFECT_MEASURES},
+        }
+        for number, defect in enumerate(image.defects, start=1)
+    ]
+
+
+def class_png(image: LabelledImage) -> bytes:
+    """Return a PNG file of the class id of each pixel: the run's own, or one of the defects."""
+    if image.label_path is None:
+        return bytes(cv2.imencode(".png", image.class_map())[1])
+    if not image.label_path.is_file():
+        raise RunError(
+            f"{image.label_path} is named in the manifest but missing; the run folder is damaged"
+        )
+    return image.label_path.read_bytes()
+
+
+def write_parquet(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows group by group, so that few of them are in memory; a missing value is null."""
+    with parquet.ParquetWriter(path, schema) as writer:
+        for group in _groups(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    group: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(len(value["bytes"]) for value in row.values() if _is_file(value))
+        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and "bytes" in value

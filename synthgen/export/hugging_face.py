@@ -1,0 +1,158 @@
+"""Folders that Hugging Face's ``datasets`` opens: images with a table, or Parquet with both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import yaml
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from synthgen.export.facts import class_png, defect_facts, image_facts, write_parquet
+from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media
+
+__all__ = ["ImageFolder", "Parquet", "loaded_split", "write_card"]
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+OBJECTS = pa.struct(
+    [
+        ("id", pa.list_(pa.int64())),
+        ("bbox", pa.list_(pa.list_(pa.float64()))),
+        ("categories", pa.list_(pa.int64())),
+        ("names", pa.list_(pa.string())),
+        ("area", pa.list_(pa.int64())),
+        ("rle", pa.list_(pa.string())),
+    ]
+)
+COLUMNS = {
+    "sample_id": pa.string(),
+    "width": pa.int64(),
+    "height": pa.int64(),
+    "objects": OBJECTS,
+    "split": pa.string(),
+    "group": pa.string(),
+    "synthetic": pa.bool_(),
+    "digital_source": pa.string(),
+    "prompt": pa.string(),
+    "seed": pa.int64(),
+    "severity": pa.float64(),
+    "fill_fraction": pa.float64(),
+    "leak_fraction": pa.float64(),
+    "contrast_delta_e": pa.float64(),
+}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ImageFolder:
+    """``<split>/*.png``, ``<split>/masks/*.png`` (class ids, 0 = good) and ``metadata.parquet``.
+
+    ``datasets`` gives the columns ``image`` and ``mask`` and reads the split ``val`` as
+    ``validation``. ``metadata="jsonl"`` is a text, whose types have to be guessed: it cannot be
+    opened where the images of one split have no defect at all, or no measure.
+    """
+
+    metadata: Literal["parquet", "jsonl"] = "parquet"
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        for split in labels.splits:
+            place = folder / split
+            (place / "masks").mkdir(parents=True)
+            rows = (_place(labels, image, place, media) for image in labels.of_split(split))
+            if self.metadata == "parquet":
+                names = {"file_name": pa.string(), "mask_file_name": pa.string()}
+                write_parquet(place / "metadata.parquet", pa.schema(names | COLUMNS), rows)
+            else:
+                _write_lines(place / "metadata.jsonl", rows)
+        write_card(folder, {split: f"{split}/**" for split in labels.splits})
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Parquet:
+    """``data/<split>-00000-of-00001.parquet``: the files of images and masks inside the table.
+
+    The split ``val`` is named ``validation``, as ``datasets`` wants it here.
+    """
+
+    rows_per_shard: Annotated[int, Field(ge=1)] = 1000
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        (folder / "data").mkdir()
+        images = {name: {"_type": "Image"} for name in ("image", "mask")}
+        told = json.dumps({"info": {"features": images}})
+        schema = pa.schema(dict.fromkeys(images, IMAGE) | COLUMNS, {"huggingface": told})
+        for split in labels.splits:
+            own = labels.of_split(split)
+            shards = [
+                own[start : start + self.rows_per_shard]
+                for start in range(0, len(own), self.rows_per_shard)
+            ]
+            for number, shard in enumerate(shards):
+                name = f"{loaded_split(split)}-{number:05}-of-{len(shards):05}.parquet"
+                rows = (_embed(labels, image, media) for image in shard)
+                write_parquet(folder / "data" / name, schema, rows)
+        write_card(folder, {split: f"data/{loaded_split(split)}-*" for split in labels.splits})
+
+
+def _place(labels: LabelledSet, image: LabelledImage, place: Path, media: Media) -> dict[str, Any]:
+    media.place(image, place / image.file_name)
+    mask = f"masks/{image.sample_id}.png"
+    (place / mask).write_bytes(class_png(image))
+    return {"file_name": image.file_name, "mask_file_name": mask, **_row(labels, image)}
+
+
+def _embed(labels: LabelledSet, image: LabelledImage, media: Media) -> dict[str, Any]:
+    return {
+        "image": {"bytes": media.read(image), "path": image.file_name},
+        "mask": {"bytes": class_png(image), "path": f"{image.sample_id}.mask.png"},
+        **_row(labels, image),
+    }
+
+
+def _row(labels: LabelledSet, image: LabelledImage) -> dict[str, Any]:
+    known = image_facts(image) | {"objects": _objects(defect_facts(labels, image))}
+    return {name: known.get(name) for name in COLUMNS}
+
+
+def _objects(defects: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {
+        "id": [defect["id"] for defect in defects],
+        "bbox": [[float(value) for value in defect["bbox"]] for defect in defects],
+        "categories": [defect["category_id"] for defect in defects],
+        "names": [defect["category"] for defect in defects],
+        "area": [defect["area"] for defect in defects],
+        "rle": [defect["rle"] for defect in defects],
+    }
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def loaded_split(split: str) -> str:
+    """Return what ``datasets`` calls a split.
+
+    >>> loaded_split("val"), loaded_split("train")
+    ('validation', 'train')
+    """
+    return "validation" if split == "val" else split
+
+
+def write_card(
+    folder: Path, files: Mapping[str, str], features: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write the README.md that ``datasets`` reads: files by split, and types if given."""
+    found = [{"split": loaded_split(split), "path": path} for split, path in files.items()]
+    card: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": found}]}
+    if features:
+        card["dataset_info"] = {"features": list(features)}
+    text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True)
+    (folder / "README.md").write_text(f"---\n{text}---\n", encoding="utf-8")

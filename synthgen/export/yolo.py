@@ -1,0 +1,197 @@
+"""YOLO: images, a text file of boxes or outlines for each, and data.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from synthgen.errors import SourceError
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media
+from synthgen.geometry import Mask, mask_to_outline, outline_to_mask
+from synthgen.images import read_image
+from synthgen.sources import SUFFIXES
+
+__all__ = ["Yolo", "read_yolo"]
+
+# Some readers round the products of share and width, others cut them: a quarter of a pixel beside
+# its centre leads both to the same pixel.
+ASIDE_PX = 0.25
+OF_ROBOFLOW = {"valid": "val"}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Yolo:
+    """``images/<split>/*.png``, ``labels/<split>/*.txt``, ``data.yaml`` that may be moved with them.
+
+    Class ids count from 0, in the order of the run's. A good image has an empty text file.
+    ``task="segment"``: an outline a defect. The format knows no holes and one part only:
+    ``parts="join"`` joins them by cuts, one pixel wide where they lead over good surface;
+    ``parts="split"`` writes every part as a defect of its own. ``task="detect"``: boxes.
+    """
+
+    task: Literal["segment", "detect"] = "segment"
+    parts: Literal["join", "split"] = "join"
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        numbers = {class_id: number for number, class_id in enumerate(labels.names)}
+        for split in labels.splits:
+            (folder / "images" / split).mkdir(parents=True)
+            (folder / "labels" / split).mkdir(parents=True)
+            for image in labels.of_split(split):
+                media.place(image, folder / "images" / split / image.file_name)
+                lines = [
+                    f"{numbers[defect.class_id]} {values}\n"
+                    for defect in image.defects
+                    for values in self._describe(labels, image, defect, loss)
+                ]
+                target = folder / "labels" / split / f"{image.sample_id}.txt"
+                target.write_text("".join(lines), encoding="utf-8")
+        _write_data_yaml(labels, folder / "data.yaml", loss)
+
+    def _describe(
+        self, labels: LabelledSet, image: LabelledImage, defect: DefectLabel, loss: LabelLoss
+    ) -> Iterator[str]:
+        """Yield the values of each line of a defect; tell ``loss`` what they hold."""
+        master = defect.mask(image.size_hw)
+        held = np.zeros(image.size_hw, bool)
+        if self.task == "detect":
+            x, y, width, height = defect.box
+            held[y : y + height, x : x + width] = True
+            yield _shares(np.array([[x + width / 2, y + height / 2], [width, height]]), held.shape)
+        else:
+            parts = [master] if self.parts == "join" else _parts_of(master)
+            if len(parts) > 1:
+                loss.note("YOLO: each part of a defect of several parts counts as a defect")
+            for part in parts:
+                outline = mask_to_outline(part)
+                held |= outline_to_mask(outline, image.size_hw)
+                yield _shares(_at_least_three(outline) + ASIDE_PX, image.size_hw)
+        loss.add(labels.names[defect.class_id], image.sample_id, master, held)
+
+
+def _parts_of(mask: Mask) -> list[Mask]:
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return [np.asarray(pieces == number) for number in range(1, count)]
+
+
+def _at_least_three(outline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the line with its last point repeated: readers take two points for no outline."""
+    return np.pad(outline, ((0, max(0, 3 - len(outline))), (0, 0)), mode="edge")
+
+
+def _shares(points: NDArray[np.float64], size_hw: tuple[int, ...]) -> str:
+    """Return x, y in shares of width and height; six digits are a hundredth of 10 000 pixels."""
+    return " ".join(f"{share:.6f}" for share in (points / size_hw[1::-1]).ravel())
+
+
+def _write_data_yaml(labels: LabelledSet, path: Path, loss: LabelLoss) -> None:
+    """Write where the splits are and what the classes are called.
+
+    No ``path``: readers then start from the folder of the file, wherever that is. They refuse a
+    file without ``train`` and ``val``, so a missing one is pointed at another split.
+    """
+    splits = {split: split for split in labels.splits}
+    for name, others in (("train", ()), ("val", ("test", "train"))):
+        if name not in splits:
+            splits[name] = next((s for s in others if s in splits), labels.splits[0])
+            loss.note(
+                f"YOLO: there is no split {name}, which readers ask for: data.yaml points it at "
+                f"images/{splits[name]}"
+            )
+    usual = [*(s for s in ("train", "val", "test") if s in splits)]
+    order = [*usual, *(s for s in splits if s not in usual)]
+    names = dict(enumerate(labels.classes))
+    data = {split: f"images/{splits[split]}" for split in order} | {"names": names}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    pairs = ", ".join(f"{n} = {name} ({labels.classes[name]})" for n, name in names.items())
+    loss.note(f"YOLO: class ids count from 0 (the run's in brackets): {pairs}")
+
+
+def read_yolo(root: Path) -> LabelledSet:
+    """Read outlines: ``data.yaml`` and ``images/<split>`` with ``labels/<split>``.
+
+    Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too; its ``valid`` becomes
+    ``val``. Class ids are one higher than in the files, as 0 is good. An image without a text file
+    is good, and each image is a group of its own. Raises SourceError that names what is wrong.
+    """
+    names = _read_names(root / "data.yaml")
+    images = []
+    for split, place, texts in _split_folders(root):
+        files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() in SUFFIXES}
+        for text in sorted(texts.glob("*.txt")):
+            if text.stem not in files:
+                raise SourceError(f"{text} has no image; {place / text.stem}.png is missing")
+        for stem, path in files.items():
+            size_hw = (read_image(path).shape[0], read_image(path).shape[1])
+            defects = _read_lines(texts / f"{stem}.txt", names, size_hw)
+            name = f"{split}-{stem}"
+            images.append(LabelledImage(name, path, split, name, size_hw, defects))
+    if not images:
+        raise SourceError(f"{root} holds no images; YOLO's lie in images/<split>")
+    return LabelledSet({name: number + 1 for number, name in names.items()}, images)
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    try:
+        names: Any = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(number): str(name) for number, name in pairs}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise SourceError(f"{path} cannot be read as YOLO's data.yaml: {error!r}") from error
+
+
+def _split_folders(root: Path) -> list[tuple[str, Path, Path]]:
+    """Return split, folder of images and folder of labels."""
+    found = [(p.name, p, root / "labels" / p.name) for p in root.glob("images/*")]
+    found += [(p.parent.name, p, p.with_name("labels")) for p in root.glob("*/images")]
+    return sorted((OF_ROBOFLOW.get(s, s), p, texts) for s, p, texts in found if p.is_dir())
+
+
+def _read_lines(
+    path: Path, names: dict[int, str], size_hw: tuple[int, int]
+) -> tuple[DefectLabel, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read: {error!r}") from error
+    return tuple(
+        _read_line(line, f"line {number} of {path}", names, size_hw)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    )
+
+
+def _read_line(
+    line: str, where: str, names: dict[int, str], size_hw: tuple[int, int]
+) -> DefectLabel:
+    values = line.split()
+    try:
+        number, shares = int(values[0]), np.array([float(value) for value in values[1:]])
+    except ValueError as error:
+        raise SourceError(f"{where} holds what is no number: {error}") from error
+    if number not in names:
+        raise SourceError(f"{where} names class {number}, which data.yaml does not")
+    if len(shares) == 4:
+        raise SourceError(f"{where} is a box without an outline; synthgen needs masks")
+    if len(shares) < 6 or len(shares) % 2:
+        raise SourceError(f"{where} has {len(shares)} values after the class; x y x y x y ... fit")
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise SourceError(f"{where} has values outside of 0..1, the shares of width and height")
+    mask = outline_to_mask(shares.reshape(-1, 2) * size_hw[::-1], size_hw)
+    if not mask.any():
+        raise SourceError(f"{where} holds no pixel of its image")
+    return label_defect(number + 1, mask)
