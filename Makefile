@@ -13,10 +13,13 @@ install: .venv/installed ## Install everything into .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edges,evaluate,formats,sign,training,dev]'
 	@touch $@
 
+.venv-datumaro: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ datumaro==1.13.12 imagesize==2.0.1 json-stream==2.5.1 json-stream-rs-tokenizer==0.5.4 orjson==3.13.0 shapely==2.2.0 # CVAT's own library, whose pins do not fit beside
+
 demo: install ## Write a labelled defect dataset, painted by the embedded model, to runs/demo
 	$(BIN)/synthgen generate run.folder=runs/demo
 
-test: install ## Run the tests
+test: install .venv-datumaro ## Run the tests
 	$(BIN)/pytest
 
 lint: install ## Check style and types
@@ -28,4 +31,4 @@ wheel: install ## Build dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean: ## Remove what was built; runs/ stays
-	rm -rf .venv dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-datumaro dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache

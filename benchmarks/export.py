@@ -73,12 +73,11 @@ def draw_run(root: Path, count: int) -> None:
 
 
 def export_synthgen(run: Path, out: Path, layout: str) -> None:
-    from synthgen.export.yolo import Yolo
-
     from synthgen.export.coco import Coco
     from synthgen.export.labels import read_labels
     from synthgen.export.media import Media
     from synthgen.export.write import export
+    from synthgen.export.yolo import Yolo
 
     formats = {"coco": (Coco(), Media("refer")), "yolo": (Yolo(), Media("link"))}
     chosen, media = formats[layout]

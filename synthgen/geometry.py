@@ -131,17 +131,42 @@ def mask_to_outline(mask: Mask, at_edges: bool = False) -> NDArray[np.float64]:
     scale = 3 if at_edges else 1  # so that even one pixel has four corners
     large = np.kron(inside, np.ones((scale, scale), np.uint8))
     rings, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    line = rings[0][:, 0]
-    waiting = [ring[:, 0] for ring in rings[1:]]
-    while waiting:
-        distances, nearest = zip(*(cKDTree(line).query(ring) for ring in waiting), strict=True)
-        pick = int(np.argmin([d.min() for d in distances]))
-        ring, start = waiting.pop(pick), int(distances[pick].argmin())
-        at = int(nearest[pick][start])
-        turn = np.concatenate([ring[start:], ring[: start + 1]])
-        line = np.concatenate([line[: at + 1], turn, line[at:]])
+    line = _join_rings([ring[:, 0] for ring in rings])
     points = line // 3 + (line % 3) / 2 if at_edges else line.astype(np.float64)
     return np.asarray(points + np.array([columns.start, rows.start]), np.float64)
+
+
+def _join_rings(rings: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """Return closed lines (N, 2) as one: the nearest is cut in, there and back, until none is left.
+
+    Cuts are those of Prim's minimum spanning tree over the rings.
+    """
+    points = np.concatenate(rings)
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    first = np.concatenate([[0], np.cumsum([len(ring) for ring in rings])[:-1]])
+    after: dict[int, list[int]] = {}  # at which point which other points are cut in
+    distance, nearest = np.full(len(points), np.inf), np.zeros(len(points), int)
+    is_waiting = owner != 0
+    joined = 0
+    while is_waiting.any():
+        own = np.flatnonzero(owner == joined)
+        found, at = cKDTree(points[own]).query(points)
+        is_nearer = found < distance
+        distance[is_nearer], nearest[is_nearer] = found[is_nearer], own[at[is_nearer]]
+        start = int(np.where(is_waiting, distance, np.inf).argmin())
+        after.setdefault(int(nearest[start]), []).append(start)
+        joined = int(owner[start])
+        is_waiting &= owner != joined
+    order: list[int] = []
+    todo: list[tuple[int, bool]] = [(n, True) for n in reversed(range(len(rings[0])))]
+    while todo:
+        point, is_new = todo.pop()
+        order.append(point)
+        for start in after.pop(point, []) if is_new else []:
+            base, length = int(first[owner[start]]), len(rings[owner[start]])
+            turn = [base + (start - base + n) % length for n in range(length)]
+            todo += [(point, False), (start, False), *((n, True) for n in reversed(turn))]
+    return points[order]
 
 
 def outline_to_mask(outline: NDArray[np.float64], size_hw: tuple[int, int]) -> Mask:

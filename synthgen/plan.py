@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import count as count_up
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import SourceEntry, Sources
 
-__all__ = ["DefectClass", "Splits", "draw_plan", "plan_digest", "split_groups"]
+__all__ = ["DefectClass", "Splits", "draw_plan", "plan_digest", "split_groups", "tabulate_plan"]
 
 CHECKED = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 Splits = Mapping[str, float]
@@ -93,10 +94,11 @@ def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]
     """Return class names in the ratio of their weights, evenly mixed along the run."""
     names = sorted(classes)
     weights = np.array([classes[name].weight for name in names], float)
+    shares = weights / weights.sum()
     due = np.zeros(len(names))
     order = []
     for _ in range(count):
-        due += weights / weights.sum()
+        due += shares
         pick = int(due.argmax())
         due[pick] -= 1
         order.append(names[pick])
@@ -170,7 +172,14 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
     return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
 
 
-def plan_digest(specs: Sequence[SampleSpec]) -> str:
-    """Return a short digest of a plan; equal plans have equal digests."""
-    text = "\n".join(str(sorted(asdict(spec).items())) for spec in specs)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def tabulate_plan(specs: Sequence[SampleSpec]) -> pd.DataFrame:
+    """Return one row per spec, in order, one column per field."""
+    return pd.DataFrame(
+        {field.name: [getattr(spec, field.name) for spec in specs] for field in fields(SampleSpec)}
+    )
+
+
+def plan_digest(plan: pd.DataFrame) -> str:
+    """Return a short digest of a plan's table; equal plans have equal digests."""
+    rows = pd.util.hash_pandas_object(plan, index=False, categorize=False).to_numpy()
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]

@@ -71,17 +71,17 @@ def _meta(labels: LabelledSet, split: str, count: int) -> str:
 
 
 def _tag(name: str, values: Mapping[str, Any]) -> str:
-    return f"<{name} " + " ".join(f"{key}={quoteattr(str(v))}" for key, v in values.items())
+    return f"<{name} " + " ".join(f"{key}={quoteattr(str(v))}" for key, v in values.items()) + ">"
 
 
 def _image_entry(number: int, names: Mapping[int, str], image: LabelledImage) -> str:
     height, width = image.size_hw
     values = {"id": number, "name": image.file_name, "width": width, "height": height}
     masks = "".join(
-        f"    {_tag('mask', _mask_values(names, image, defect, z_order))}>\n    </mask>\n"
+        f"    {_tag('mask', _mask_values(names, image, defect, z_order))}\n    </mask>\n"
         for z_order, defect in enumerate(image.defects)
     )
-    return f"  {_tag('image', values)}>\n{masks}  </image>\n"
+    return f"  {_tag('image', values)}\n{masks}  </image>\n"
 
 
 def _mask_values(

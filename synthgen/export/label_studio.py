@@ -107,12 +107,12 @@ def _config(labels: LabelledSet) -> str:
 def encode_brush(mask: NDArray[np.bool_]) -> list[int]:
     """Return a mask as the bytes of Label Studio's brush: RGBA in thi.ng's rle-pack.
 
-    A head of 57 bits (32 the number of values, 5 the bits of a value - 1, four times 4 the bits of a
-    run's length - 1), then for each run 1 (it repeats one value), 2 bits for which of the four
+    A head of 53 bits: 32 the number of values, 5 the bits of a value - 1, four times 4 the bits of
+    a run's length - 1. Then for each run 1 (it repeats one value), 2 bits for which of the four
     lengths, the length - 1, the value (https://github.com/thi-ng/umbrella, packages/rle-pack).
 
     >>> encode_brush(np.ones((1, 2), dtype=bool))
-    [0, 0, 0, 8, 57, 27, 192, 255, 128]
+    [0, 0, 0, 8, 57, 27, 252, 255, 224]
     """
     counts, values = _split_runs(run_lengths(mask) * CHANNELS)
     choice = np.searchsorted(1 << SIZES_BIT, counts)

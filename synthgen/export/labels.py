@@ -87,9 +87,9 @@ class LabelledImage:
             classes[defect.mask(self.size_hw)] = defect.class_id
         return classes
 
-    def instance_map(self) -> NDArray[np.uint8]:
-        """Return the number of the defect of each pixel, 1.., (H, W) uint8; 0 = good."""
-        numbers = np.zeros(self.size_hw, np.uint8)
+    def instance_map(self) -> NDArray[np.uint16]:
+        """Return the number of the defect of each pixel, 1.., (H, W) uint16; 0 = good."""
+        numbers = np.zeros(self.size_hw, np.uint16)
         for number, defect in enumerate(self.defects, start=1):
             numbers[defect.mask(self.size_hw)] = number
         return numbers

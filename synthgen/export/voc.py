@@ -71,14 +71,13 @@ def voc_colour(number: int) -> tuple[int, int, int]:
 def _write_masks(labels: LabelledSet, image: LabelledImage, folder: Path, loss: LabelLoss) -> None:
     path = image.label_path
     classes = image.class_map() if path is None else read_image(path).astype(np.uint8)
-    numbers = image.instance_map()
+    numbers = image.instance_map().clip(max=IGNORED).astype(np.uint8)  # it counts to 254
     numbers[classes == IGNORED] = IGNORED
     for place, ids in (("SegmentationClass", classes), ("SegmentationObject", numbers)):
         _write_palette_png(folder / place / f"{image.sample_id}.png", ids)
     for number, defect in enumerate(image.defects, start=1):
-        master, held = defect.mask(image.size_hw), numbers == number
-        if not np.array_equal(master, held):
-            loss.add(labels.names[defect.class_id], image.sample_id, master, held)
+        master, held = defect.mask(image.size_hw), (numbers == number) & (number < IGNORED)
+        loss.add(labels.names[defect.class_id], image.sample_id, master, held)
 
 
 def _write_palette_png(path: Path, ids: NDArray[np.uint8]) -> None:

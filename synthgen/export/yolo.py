@@ -31,7 +31,7 @@ OF_ROBOFLOW = {"valid": "val"}
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Yolo:
-    """``images/<split>/*.png``, ``labels/<split>/*.txt``, ``data.yaml`` that may be moved with them.
+    """``images/<split>/*.png``, ``labels/<split>/*.txt``, ``data.yaml``; works where it is moved.
 
     Class ids count from 0, in the order of the run's. A good image has an empty text file.
     ``task="segment"``: an outline a defect. The format knows no holes and one part only:
@@ -70,19 +70,24 @@ class Yolo:
             held[y : y + height, x : x + width] = True
             yield _shares(np.array([[x + width / 2, y + height / 2], [width, height]]), held.shape)
         else:
-            parts = [master] if self.parts == "join" else _parts_of(master)
-            if len(parts) > 1:
+            is_joined = self.parts == "join"
+            outlines = [mask_to_outline(master)] if is_joined else _outlines_of_parts(master)
+            if len(outlines) > 1:
                 loss.note("YOLO: each part of a defect of several parts counts as a defect")
-            for part in parts:
-                outline = mask_to_outline(part)
+            for outline in outlines:
                 held |= outline_to_mask(outline, image.size_hw)
                 yield _shares(_at_least_three(outline) + ASIDE_PX, image.size_hw)
         loss.add(labels.names[defect.class_id], image.sample_id, master, held)
 
 
-def _parts_of(mask: Mask) -> list[Mask]:
-    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return [np.asarray(pieces == number) for number in range(1, count)]
+def _outlines_of_parts(mask: Mask) -> list[NDArray[np.float64]]:
+    count, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    outlines = []
+    for number in range(1, count):
+        x, y, width, height, _ = boxes[number]
+        part = pieces[y : y + height, x : x + width] == number
+        outlines.append(mask_to_outline(part) + np.array([x, y]))
+    return outlines
 
 
 def _at_least_three(outline: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,15 +134,17 @@ def read_yolo(root: Path) -> LabelledSet:
     names = _read_names(root / "data.yaml")
     images = []
     for split, place, texts in _split_folders(root):
+        if not texts.is_dir():
+            raise SourceError(f"{texts} is missing, so all images of {place} would pass for good")
         files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() in SUFFIXES}
         for text in sorted(texts.glob("*.txt")):
             if text.stem not in files:
                 raise SourceError(f"{text} has no image; {place / text.stem}.png is missing")
         for stem, path in files.items():
-            size_hw = (read_image(path).shape[0], read_image(path).shape[1])
-            defects = _read_lines(texts / f"{stem}.txt", names, size_hw)
+            height, width = read_image(path).shape[:2]
+            defects = _read_lines(texts / f"{stem}.txt", names, (height, width))
             name = f"{split}-{stem}"
-            images.append(LabelledImage(name, path, split, name, size_hw, defects))
+            images.append(LabelledImage(name, path, split, name, (height, width), defects))
     if not images:
         raise SourceError(f"{root} holds no images; YOLO's lie in images/<split>")
     return LabelledSet({name: number + 1 for number, name in names.items()}, images)

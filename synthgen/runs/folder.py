@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from synthgen.errors import RunError
 from synthgen.files import write_text, write_whole
 from synthgen.images import IGNORED, write_png
 from synthgen.marking import DRAWN, digital_source
-from synthgen.plan import plan_digest
+from synthgen.plan import plan_digest, tabulate_plan
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
 from synthgen.runs.decide import decide
@@ -147,7 +146,8 @@ def open_run(
     else, or a run of another config, with the key that changed.
     """
     record = root / RECORD
-    digest = plan_digest(specs)
+    plan = tabulate_plan(specs)
+    digest = plan_digest(plan)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     if record.is_file():
         _check_same(root, _read_yaml(record), config, digest)
@@ -159,7 +159,6 @@ def open_run(
         )
     for name in ("images", "masks", "requested", "controls", "shards"):
         _make_folder(root / name)
-    plan = pd.DataFrame([asdict(spec) for spec in specs])
     write_whole(root / "plan.parquet", partial(plan.to_parquet, index=False))
     write_text(
         record,
