@@ -47,7 +47,6 @@ __all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "Subject", "measure_fidel
 Image = NDArray[np.uint8]
 STRICT = ConfigDict(extra="forbid")
 DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
-SKETCH_SOURCE_PX = 128
 SEVERITIES = (0.05, 0.25, 0.45, 0.65, 0.85, 1.0)
 
 
@@ -204,7 +203,7 @@ def _learn_sketches(
     """Return a classifier of sketches and its accuracy on sketches that it has not seen."""
     held_out = max(64, settings.lessons // 10)
     count = settings.lessons + held_out
-    drawn = ProceduralSources(count, (SKETCH_SOURCE_PX,) * 2, seed=settings.seed + 1)
+    drawn = ProceduralSources(count, subject.sources.size_hw, seed=settings.seed + 1)
     conditioner = Conditioner(drawn, subject.classes, subject.control, margin_px=0)
     crops, befores, labels = [], [], []
     for spec in subject.plan(drawn, count, settings.seed + 1):
@@ -249,11 +248,14 @@ class _Painter:
         self._finished = _finish(self.backend, conditions)
         self._first = len(self.rows)
         found = self._classify(self._finished)
-        for candidate, name, answer in zip(self._finished, names, found, strict=True):
+        sketched = [compose(condition, condition.sketch) for condition in conditions]
+        asked = self._classify(sketched)
+        for at, (candidate, name) in enumerate(zip(self._finished, names, strict=True)):
             condition, image = candidate.condition, candidate.image
             mask, repaint = condition.defect_mask, condition.repaint_mask
             border = border_ratio(condition.image, image, repaint)
             texture = texture_deviation(condition.image, image, repaint, mask)
+            drawn = texture_deviation(condition.image, sketched[at].image, repaint, mask)
             measured = {m.name: m.value for m in measure(candidate, view_change(candidate))}
             self.rows.append(
                 {
@@ -265,8 +267,10 @@ class _Painter:
                     "border_painted": border[0],
                     "border_source": border[1],
                     "changed_outside_px": measured["changed_outside_px"],
-                    "answer": answer,
+                    "answer": found[at],
+                    "answer_sketch": asked[at],
                     **{f"texture_{key}": value for key, value in texture.items()},
+                    **{f"sketch_texture_{key}": value for key, value in drawn.items()},
                 }
             )
             kept = self.crops.setdefault(name, {})

@@ -99,6 +99,11 @@ def _texture(rows: pd.DataFrame) -> list[Score]:
                 note=f"mean deviation, n = {len(off)}; {within:.0%} of the images within 10 %",
             )
         )
+    for key in ("std", "gradient"):
+        drawn = float(rows[f"sketch_texture_{key}"].mean())
+        scores.append(
+            Score(f"texture kept, {key}, of the sketches", drawn, note="laid in without feather")
+        )
     return scores
 
 
@@ -137,6 +142,11 @@ def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
             note="as configured; a classifier that saw sketches only",
         ),
         Score("class control, from noise", _accuracy(probes, "answer_noise")),
+        Score(
+            "class control, sketches of the same images",
+            _accuracy(fidelity.rows, "answer_sketch"),
+            note="what the classifier can reach",
+        ),
         Score("class control, sketches held out", fidelity.accuracy_on_sketches),
         Score(
             "other prompt, same mask: answer changes",
