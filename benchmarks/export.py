@@ -33,14 +33,14 @@ def draw_run(root: Path, count: int) -> None:
     from synthgen.sample import Annotation, Candidate, Condition, Sample, SampleSpec, SourceImage
 
     rng = np.random.default_rng(0)
-    flat = rng.integers(100, 140, (SIZE_PX, SIZE_PX, 3), np.uint8)
+    flat = rng.integers(100, 104, (SIZE_PX, SIZE_PX, 3), np.uint8)
     config = {"defect": {"scratch": {"class_id": 1}, "stain": {"class_id": 2}}, "seed": 0}
     specs, made = [], []
     for n in range(count):
         name = ("scratch", "stain")[n % 2]
         specs.append(
             SampleSpec(
-                f"{name}-{n:06d}", n, n, name, n % 2 + 1, f"s{n}", f"s{n}",
+                f"{name}-{n:06d}", n, n, name, n % 2 + 1, "s", f"s{n}",
                 ("train", "val")[n % 5 == 0], "", "", 1, 0.5,
             )
         )  # fmt: skip
@@ -97,8 +97,8 @@ def export_supervision(run: Path, out: Path, layout: str) -> None:
         boxes = np.array([[d.box.x, d.box.y, d.box.x + d.box.width, d.box.y + d.box.height]
                           for d in image.defects], float)  # fmt: skip
         ids = np.array([names.index(labels.names[d.class_id]) for d in image.defects])
-        images.append(str(image.path))
-        annotations[str(image.path)] = sv.Detections(boxes, masks, class_id=ids)
+        images.append(str(image.path.local))
+        annotations[str(image.path.local)] = sv.Detections(boxes, masks, class_id=ids)
     dataset = sv.DetectionDataset(names, images, annotations)
     begun = time.perf_counter()
     if layout == "coco":
@@ -125,7 +125,7 @@ def export_fiftyone(run: Path, out: Path, layout: str) -> None:
             found.append(
                 fo.Detection(label=labels.names[defect.class_id], bounding_box=box, mask=crop)
             )
-        samples.append(fo.Sample(str(image.path), labels=fo.Detections(detections=found)))
+        samples.append(fo.Sample(str(image.path.local), labels=fo.Detections(detections=found)))
     dataset = fo.Dataset()
     dataset.add_samples(samples, progress=False)
     dataset.compute_metadata(progress=False)

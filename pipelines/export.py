@@ -22,7 +22,7 @@ def main(config: DictConfig) -> None:
     from synthgen.runs.progress import TaskProgress
 
     plain = dict(to_plain(config))
-    nodes, run = plain.pop("format") or {}, Path(plain.pop("run")["folder"])
+    nodes, run = plain.pop("format") or {}, str(plain.pop("run")["folder"])
     settings = check_value(ExportSettings, plain, "")
     formats = {name: build(node, f"format.{name}") for name, node in nodes.items()}
     media, gathered = make_media(settings), gather(run, settings)

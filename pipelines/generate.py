@@ -10,31 +10,40 @@ The same command again continues a run that was stopped. Every key: synthgen gen
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import to_plain
-    from synthgen.generate import batched, generate
+    from functools import partial
+
+    from synthgen.config import build, to_plain
+    from synthgen.generate import batched
     from synthgen.report import write_report
     from synthgen.runs.folder import open_run
+    from synthgen.runs.lock import hold_run
     from synthgen.runs.progress import RunProgress, summarise
-    from synthgen.setup import collect_facts, set_up
+    from synthgen.runs.stop import Stop
+    from synthgen.setup import collect_facts, make_worker, set_up
 
-    job = set_up(config)
-    run = open_run(Path(config.run.folder), to_plain(config), job.specs, collect_facts(job))
-    done = run.finished()
-    specs = [spec for spec in job.specs if spec.sample_id not in done]
-    with RunProgress(total=len(job.specs), done=len(done), skipped=job.skipped) as progress:
-        for batch in batched(generate(specs, job.stages), job.stages.batch_size):
-            run.write(batch, job.backend.name, job.backend.checkpoint)
-            progress.add(batch)
-    manifest = run.merge()
-    summarise(run.root, manifest, write_report(run.root), progress.seconds)
+    executor = build(config.executor, "executor")
+    job, plain = set_up(config), to_plain(config)
+    folder = str(config.run.folder)
+    with hold_run(folder), Stop() as stop:
+        run = open_run(folder, plain, job.specs, collect_facts(job))
+        done = run.finished()
+        todo = (spec for spec in job.specs if spec.sample_id not in done)
+        batches = stop.until(batched(todo, job.batch_size))
+        with RunProgress(total=len(job.specs), done=len(done), skipped=job.skipped) as progress:
+            made = executor.run(batches, partial(make_worker, plain, folder))
+            for number, statuses in enumerate(made, start=1):
+                progress.add(statuses)
+                if number % 200 == 0:
+                    run.compact()
+        stop.check()
+        manifest = run.merge()
+        summarise(run.root, manifest, write_report(run.root), progress.seconds)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Only statuses and reasons change (manifest.parquet, report.html); images and lab
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from synthgen.cli import run_pipeline
@@ -21,7 +19,7 @@ def main(config: DictConfig) -> None:
     from synthgen.runs.folder import inspect_run
     from synthgen.runs.progress import summarise
 
-    root = Path(str(config.run.folder))
+    root = str(config.run.folder)
     manifest = inspect_run(root, to_plain(config)["quality"])
     summarise(root, manifest, write_report(root))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from synthgen.errors import RunError
 
-__all__ = ["find_shipped", "write_bytes", "write_text", "write_whole"]
+__all__ = ["find_shipped", "remove_leftovers", "write_bytes", "write_text", "write_whole"]
 
 
 def find_shipped(name: str) -> Path:
@@ -24,7 +28,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises RunError where the disk refuses; nothing is left behind.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    own = f"{os.getpid()}-{threading.get_ident()}"  # threads may write one file at the same time
+    beside = path.with_name(f".{path.stem}.{own}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
@@ -44,3 +49,12 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all; raises RunError where the disk refuses."""
     write_whole(path, lambda beside: beside.write_bytes(data))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder and the folders in it."""
+    for place in [folder, *(path for path in folder.iterdir() if path.is_dir())]:
+        for path in place.glob(".*.tmp*"):
+            found = re.search(r"\.(\d+)-\d+\.tmp", path.name)
+            if found and not psutil.pid_exists(int(found[1])):
+                path.unlink(missing_ok=True)

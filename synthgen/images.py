@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from synthgen.errors import ShapeError, SourceError
-from synthgen.files import write_whole
+from synthgen.errors import RunError, ShapeError, SourceError
+from synthgen.files import write_bytes
 from synthgen.marking import mark_png
+from synthgen.storage import StoredFile
 
 __all__ = [
     "CROP_PX",
@@ -23,7 +25,9 @@ __all__ = [
     "composite",
     "compress_jpeg",
     "crop_around",
+    "decode_image",
     "encode_jpeg",
+    "encode_png",
     "grey_window",
     "read_image",
     "read_mask",
@@ -41,33 +45,44 @@ CROP_PX = 96  # of the square crops in which defects are looked at
 ACCEPTED = "save it as PNG, JPEG, BMP or TIFF with 8 or 16 bit integers"
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(file: Path | StoredFile) -> Pixels:
     """Read PNG, JPEG, BMP or TIFF: (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
 
     EXIF orientation is applied, alpha is dropped, palettes become RGB. Raises SourceError.
     """
     try:
+        data = file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"{file} cannot be read as an image ({reason}); {ACCEPTED}") from error
+    return decode_image(data, str(file))
+
+
+def decode_image(data: bytes, name: str) -> Pixels:
+    """Decode the bytes of an image file, as ``read_image``; ``name`` is for messages."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a bad tag beside good pixels is no reason to refuse
-            with Image.open(path) as opened:
+            with Image.open(io.BytesIO(data)) as opened:
                 opened.load()
                 upright = ImageOps.exif_transpose(opened)
-                mode, deep = opened.mode, _deep_kind(path, opened)
+                mode, deep = opened.mode, _deep_kind(data, opened)
             if mode == "F":
-                raise SourceError(f"{path} holds floating point pixels; {ACCEPTED}")
+                raise SourceError(f"{name} holds floating point pixels; {ACCEPTED}")
             if deep is None:
                 return _to_eight_bit(upright)
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        raise SourceError(f"{name} cannot be read as an image of any kind; {ACCEPTED}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).strip()
-        raise SourceError(f"{path} cannot be read as an image ({reason}); {ACCEPTED}") from error
-    return _read_deep(path, is_grey=deep == "grey")
+        raise SourceError(f"{name} cannot be read as an image ({reason}); {ACCEPTED}") from error
+    return _decode_deep(data, name, is_grey=deep == "grey")
 
 
-def _deep_kind(path: Path, opened: Image.Image) -> Literal["grey", "colour"] | None:
+def _deep_kind(data: bytes, opened: Image.Image) -> Literal["grey", "colour"] | None:
     """Say what 16 bit levels a file has, None for 8; Pillow would cut 16 bit colour to 8."""
     if opened.format == "PNG":
-        with path.open("rb") as file:
-            depth, colour_type = file.read(26)[24:]  # of the IHDR chunk; 0 and 4 are grey
+        depth, colour_type = data[24:26]  # of the IHDR chunk; 0 and 4 are grey
         is_deep, is_grey = depth == 16, colour_type in (0, 4)
     else:
         tags = getattr(opened, "tag_v2", {})  # TIFF BitsPerSample, PhotometricInterpretation
@@ -84,19 +99,19 @@ def _to_eight_bit(upright: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(upright.convert("RGB"), np.uint8)
 
 
-def _read_deep(path: Path, is_grey: bool) -> NDArray[np.uint16]:
+def _decode_deep(data: bytes, name: str, is_grey: bool) -> NDArray[np.uint16]:
     """Decode 16 bit levels; imdecode, as imread fails on a TIFF that is turned by 90 degrees."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        encoded = np.frombuffer(data, np.uint8)
         raw = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    except (OSError, cv2.error) as error:
-        raise SourceError(f"{path} cannot be decoded ({error}); {ACCEPTED}") from error
+    except cv2.error as error:
+        raise SourceError(f"{name} cannot be decoded ({error}); {ACCEPTED}") from error
     finally:
         cv2.utils.logging.setLogLevel(level)
     if raw is None or raw.dtype != np.uint16:
-        raise SourceError(f"{path} cannot be read with 16 bit levels; {ACCEPTED}")
+        raise SourceError(f"{name} cannot be read with 16 bit levels; {ACCEPTED}")
     if raw.ndim == 3 and is_grey:  # grey with alpha comes as three equal channels
         raw = raw[..., 0]
     return np.ascontiguousarray(raw if raw.ndim == 2 else raw[..., 2::-1])
@@ -200,23 +215,21 @@ def tile(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     return np.vstack(rows)
 
 
-def write_png(path: Path, pixels: Pixels, digital_source: str = "") -> None:
-    """Write a PNG, whole or not at all; raises RunError where the disk refuses.
-
-    ``digital_source``: the IPTC's word for how the image came to be, written into the file.
-    """
+def encode_png(pixels: Pixels, digital_source: str = "") -> bytes:
+    """Return a PNG file; ``digital_source``: the IPTC's word for how the image came to be."""
     order = pixels[..., ::-1] if pixels.ndim == 3 else pixels
-
-    def encode(beside: Path) -> None:
-        is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
-        if not is_encoded:
-            raise OSError("the PNG encoder failed")
-        beside.write_bytes(mark_png(data.tobytes(), digital_source))
-
-    write_whole(path, encode)
+    is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
+    if not is_encoded:
+        raise RunError(f"an image of {pixels.shape} cannot be encoded as PNG")
+    return mark_png(data.tobytes(), digital_source)
 
 
-def read_mask(path: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def write_png(path: Path, pixels: Pixels, digital_source: str = "") -> None:
+    """Write a PNG, whole or not at all; raises RunError where the disk refuses."""
+    write_bytes(path, encode_png(pixels, digital_source))
+
+
+def read_mask(path: Path | StoredFile, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Read a mask: True over half of its own highest level, be that 1 or 255. Raises ShapeError."""
     pixels = read_image(path)
     grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)

@@ -7,9 +7,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
+
 import cv2
 import pytest
 import torch
+
+from tests.object_storage import serve_bucket
 
 cv2.setNumThreads(1)
 
@@ -17,3 +21,10 @@ cv2.setNumThreads(1)
 @pytest.fixture(autouse=True)
 def _one_torch_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket on a server of its own."""
+    with serve_bucket() as address:
+        yield address

@@ -78,13 +78,14 @@ def make_sample(case: str, index: int) -> Sample:
     return Sample(candidate, measured, reasons, annotate(candidate, view), seconds, tries)
 
 
-def make_run(root: Path) -> RunFolder:
+def make_run(root: Path | str, storage: str = "files") -> RunFolder:
     """Write a finished run of all cases and one spec that came to no image."""
     samples = [make_sample(case, number) for number, case in enumerate(CASES)]
     failure = Failure(make_spec(sample_id="lost", index=99), "the photo x.png is broken")
     outcomes: list[Sample | Failure] = [*samples, failure]
     facts = {"versions": {}, "backend": "test", "checkpoint": "none@0"}
-    run = open_run(root, CONFIG, [outcome.spec for outcome in outcomes], facts)
+    config = CONFIG | {"run": {"folder": "x", "count": 6, "storage": storage}}
+    run = open_run(root, config, [outcome.spec for outcome in outcomes], facts)
     run.write(outcomes, "test", "none@0")
     run.merge()
     return run

@@ -12,6 +12,7 @@ from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, rea
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media, MediaMode
 from synthgen.export.write import Format
+from synthgen.storage import StoredFile
 from tests.hard_set import make_hard_run
 
 PHOTO = "real-Teil 7.2%ä"
@@ -27,7 +28,9 @@ def make_loader_set(root: Path) -> LabelledSet:
     path = root / f"{PHOTO}.JPG"
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
     path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
-    photo = LabelledImage(PHOTO, path, "train", PHOTO, (40, 50), (label_defect(12, mask),))
+    photo = LabelledImage(
+        PHOTO, StoredFile.at(path), "train", PHOTO, (40, 50), (label_defect(12, mask),)
+    )
     return replace(labels, images=[*images, photo])
 
 

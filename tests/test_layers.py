@@ -14,7 +14,7 @@ import synthgen
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
     {"errors", "sample", "seeds"},
-    {"files", "marking", "images", "geometry"},
+    {"files", "storage", "marking", "images", "geometry"},
     {"sources", "surfaces", "defects", "placement", "control", "prompts"},
     {"plan", "condition"},
     {"backends"},
@@ -22,11 +22,11 @@ LAYERS = [
     {"generate"},
     {"runs", "export", "report"},
     {"training", "evaluation"},
-    {"config", "setup", "cli", "__main__"},
+    {"config", "setup", "reproduce", "cli", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
-    "torch": {"backends", "training", "evaluation"},
+    "torch": {"backends", "runs", "training", "evaluation"},
     "diffusers": {"backends", "training"},
     "transformers": {"backends", "training"},
     "accelerate": {"training"},
@@ -36,8 +36,10 @@ ROOMS = {
     "mlcroissant": {"export"},
     "c2pa": {"export"},
     "controlnet_aux": {"control"},
+    "ray": {"runs"},
+    "fsspec": {"storage", "runs"},
     "hydra": {"config", "cli"},
-    "omegaconf": {"config", "setup", "cli"},
+    "omegaconf": {"config", "setup", "reproduce", "cli"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in {"pipelines"})
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from copy import copy
 from itertools import groupby
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import validate_call
@@ -18,11 +16,18 @@ from synthgen.backends.checkpoints import (
     find_checkpoint,
     pipeline_class_name,
 )
-from synthgen.backends.crops import CropJob, cut_jobs, paste, take
+from synthgen.backends.crops import CropJob, cut_jobs, paste
 from synthgen.backends.families import FAMILIES
+from synthgen.backends.loading import (
+    Hardware,
+    load_pipeline,
+    pick_device,
+    pick_dtype,
+    set_scheduler,
+)
+from synthgen.backends.painting import Painter
 from synthgen.errors import ConfigError, ModelError
 from synthgen.sample import Condition
-from synthgen.seeds import stream, torch_seed_for
 
 __all__ = ["DiffusionBackend"]
 
@@ -37,7 +42,8 @@ class DiffusionBackend:
     what they start from: the sketch, the source, or pure noise (then ``strength`` is 1).
     ``guidance`` and ``control_scale`` are guidance_scale and controlnet_conditioning_scale of
     diffusers. ``context_px`` of surface is seen around each defect. ``scheduler`` is a class name
-    of diffusers, None keeps the checkpoint's. Raises ConfigError, ModelError.
+    of diffusers, None keeps the checkpoint's. ``paint_batch`` is the most crops in one call of the
+    pipeline. Raises ConfigError, ModelError.
     """
 
     @validate_call
@@ -58,14 +64,19 @@ class DiffusionBackend:
         most_crop_px: int = 512,
         resolution_px: int | None = None,
         feather_px: float = 0,
+        paint_batch: int = 16,
+        compile: bool = False,
+        vae_slicing: bool = False,
+        vae_tiling: bool = False,
         name: str = "diffusion",
     ) -> None:
         self._set_painting(steps, guidance, strength, init, control_scale)
-        if dtype not in ("float32", "float16", "bfloat16"):
-            raise ConfigError(f"backend.dtype={dtype!r} must be float32, float16 or bfloat16")
+        if paint_batch < 1:
+            raise ConfigError(f"backend.paint_batch={paint_batch} must be 1 or more")
+        self.hardware = Hardware(device, dtype, threads, compile, vae_slicing, vae_tiling)
         self.folder = find_checkpoint(checkpoint)
         self.name = name
-        self.scheduler, self.device, self.dtype, self.threads = scheduler, device, dtype, threads
+        self.scheduler, self.paint_batch = scheduler, paint_batch
         self.context_px, self.least_crop_px = context_px, least_crop_px
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
         self.feather_px = feather_px
@@ -84,7 +95,7 @@ class DiffusionBackend:
                 )
         self.cell_px = self.family.cell_px
         self.checkpoint = f"{checkpoint}@{checkpoint_digest(self.folder)}"
-        self._pipeline: Any = None
+        self._painter: Painter | None = None
 
     def _set_painting(
         self, steps: int, guidance: float, strength: float, init: str, control_scale: float
@@ -113,21 +124,30 @@ class DiffusionBackend:
         other._set_painting(**settings)
         return other
 
+    @property
+    def dtype(self) -> str:
+        """The type of number that the weights have, on this machine."""
+        return pick_dtype(self.hardware.dtype, pick_device(self.hardware.device))
+
     def device_name(self) -> str:
         """Return the GPU's name, or cpu."""
         import torch
 
-        device = _pick_device(self.device)
+        device = pick_device(self.hardware.device)
         return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
-    def load(self) -> None:
-        """Load the weights; ``paint`` does so by itself when it is first called."""
-        if self._pipeline is None:
-            self._pipeline = self._load()
+    def load(self) -> Painter:
+        """Load the weights, once; ``paint`` does so by itself when it is first called."""
+        if self._painter is None:
+            pipeline = load_pipeline(self.folder, self.class_name, self.family, self.hardware)
+            if self.scheduler:
+                set_scheduler(pipeline, self.scheduler)
+            self._painter = Painter(pipeline, self.family.takes_init_image, self.paint_batch)
+        return self._painter
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
         """Return one painted image per condition; those of one size go through together."""
-        self.load()
+        painter = self.load()
         step = max(32, self.family.size_multiple)
         jobs = cut_jobs(
             list(conditions),
@@ -138,93 +158,22 @@ class DiffusionBackend:
             self.resolution_px,
         )
         images = [condition.image for condition in conditions]
-        for _, group in groupby(sorted(jobs, key=_side), key=_side):
-            same_size = list(group)
-            for job, painted in zip(same_size, self._paint_crops(same_size), strict=True):
-                images[job.index] = paste(images[job.index], painted, job, self.feather_px)
+        for (_, push), group in groupby(sorted(jobs, key=_alike), key=_alike):
+            alike = list(group)
+            crops = painter.paint(alike, self.init, self._options(push))
+            for job, crop in zip(alike, crops, strict=True):
+                images[job.index] = paste(images[job.index], crop, job, self.feather_px)
         return images
 
-    def _paint_crops(self, jobs: list[CropJob]) -> list[NDArray[np.uint8]]:
-        import torch
-        from PIL import Image
-
-        def pictures(arrays: list[NDArray[np.uint8]], how: int) -> list[Image.Image]:
-            crops = (take(array, job, how) for array, job in zip(arrays, jobs, strict=True))
-            return [Image.fromarray(crop) for crop in crops]
-
-        conditions = [job.condition for job in jobs]
-        push = conditions[0].spec.push
-        sources = pictures([c.image for c in conditions], cv2.INTER_AREA)
-        starts = pictures([c.sketch for c in conditions], cv2.INTER_AREA)
-        masks = [job.mask.astype(np.uint8) * 255 for job in jobs]
-        inputs: dict[str, Any] = {
-            "prompt": [c.spec.prompt for c in conditions],
-            "negative_prompt": [c.spec.negative_prompt for c in conditions],
-            "image": sources,
-            "mask_image": pictures(masks, cv2.INTER_NEAREST),
-            "control_image": pictures([c.control_image for c in conditions], cv2.INTER_NEAREST),
-            "generator": [torch.Generator("cpu").manual_seed(_noise_seed(job)) for job in jobs],
+    def _options(self, push: int) -> dict[str, Any]:
+        return {
+            "strength": min(1.0, self.strength + PUSH_STRENGTH * push),
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance * PUSH_GUIDANCE**push,
+            "controlnet_conditioning_scale": self.control_scale,
         }
-        if self.family.takes_init_image:
-            inputs["init_image"] = starts if self.init == "sketch" else sources
-        elif self.init == "sketch":
-            inputs["image"] = starts
-        painted = self._pipeline(
-            **inputs,
-            strength=min(1.0, self.strength + PUSH_STRENGTH * push),
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance * PUSH_GUIDANCE**push,
-            controlnet_conditioning_scale=self.control_scale,
-            output_type="np",
-        ).images
-        if not np.isfinite(painted).all():
-            raise ModelError(
-                f"{self.class_name} painted values that are not numbers for sample "
-                f"{conditions[0].spec.sample_id!r}; try backend.dtype=float32"
-            )
-        return list(np.rint(np.asarray(painted) * 255).astype(np.uint8))
-
-    def _load(self) -> Any:
-        import diffusers
-        import torch
-        import transformers
-
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
-        pipeline_class = getattr(importlib.import_module(self.family.module), self.class_name)
-        options: dict[str, Any] = {"dtype": getattr(torch, self.dtype), "local_files_only": True}
-        if self.family.has_safety_checker:  # it blacks out images of harmless surfaces
-            options |= {"safety_checker": None, "requires_safety_checker": False}
-        try:
-            pipeline = pipeline_class.from_pretrained(str(self.folder), **options)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(
-                f"the checkpoint in {self.folder} does not load: {str(error).splitlines()[0]}"
-            ) from error
-        if self.scheduler:
-            scheduler_class = getattr(diffusers, self.scheduler, None)
-            if scheduler_class is None:
-                raise ConfigError(f"backend.scheduler={self.scheduler!r} is no class of diffusers")
-            pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(_pick_device(self.device))
 
 
-def _side(job: CropJob) -> tuple[int, int]:
+def _alike(job: CropJob) -> tuple[int, int]:
+    """Return what jobs must share to go through in one call: the size and the settings."""
     return job.side_px, job.condition.spec.push
-
-
-def _noise_seed(job: CropJob) -> int:
-    return int(stream(torch_seed_for(job.condition.spec), "crop", job.number).integers(2**63 - 1))
-
-
-def _pick_device(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"backend.device={device!r}, but torch sees no CUDA GPU; use cpu or auto")
-    return device

@@ -80,30 +80,54 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         self.register_to_config(patch_size=patch_size)
         self.size_multiple = patch_size * 2 ** (len(unet.config.block_out_channels) - 1)
+        kinds = (*controlnet.config.down_block_types, controlnet.config.mid_block_type)
+        self._control_reads_text = any("CrossAttn" in kind for kind in kinds)
         self._image = VaeImageProcessor(vae_scale_factor=patch_size, do_resize=False)
         self._raw = VaeImageProcessor(
             vae_scale_factor=patch_size, do_resize=False, do_normalize=False
         )
 
-    def encode_prompt(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Return the text states (B, tokens, width) of prompts; longer ones are cut off."""
+    def encode_prompt(
+        self,
+        prompt: str | Sequence[str],
+        device: torch.device | str | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = False,
+        negative_prompt: str | Sequence[str] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the text states (B, tokens, width) of prompts and, with guidance, of negatives.
+
+        Longer texts are cut off. It is called like the method of diffusers' pipelines.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        states = self._encode(prompts, device, num_images_per_prompt)
+        if not do_classifier_free_guidance:
+            return states, None
+        negative = negative_prompt or ""
+        negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
+        return states, self._encode(negatives, device, num_images_per_prompt)
+
+    def _encode(
+        self, texts: Sequence[str], device: torch.device | str | None, copies: int
+    ) -> torch.Tensor:
         tokens = self.tokenizer(
-            list(prompts),
+            list(texts),
             padding="max_length",
             max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         )
-        states = self.text_encoder(tokens.input_ids.to(self.text_encoder.device))
-        return states.last_hidden_state  # type: ignore[no-any-return]
+        states = self.text_encoder(tokens.input_ids.to(device or self.text_encoder.device))
+        repeated: torch.Tensor = states.last_hidden_state.repeat_interleave(copies, dim=0)
+        return repeated
 
     @torch.no_grad()
     def __call__(
         self,
-        prompt: str | list[str],
-        image: PipelineImageInput,
-        mask_image: PipelineImageInput,
-        control_image: PipelineImageInput,
+        prompt: str | list[str] | None = None,
+        image: PipelineImageInput = None,
+        mask_image: PipelineImageInput = None,
+        control_image: PipelineImageInput = None,
         init_image: PipelineImageInput | None = None,
         strength: float = 1.0,
         num_inference_steps: int = 20,
@@ -113,6 +137,8 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         control_guidance_start: float = 0.0,
         control_guidance_end: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> ImagePipelineOutput | tuple[Any]:
@@ -120,24 +146,21 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         ``image``, ``mask_image`` (white = repaint) and ``control_image`` are equally long lists of
         equal size, or single pictures. ``init_image`` (default: ``image``) is what denoising starts
-        from where ``strength`` < 1; it is how a sketch gets in. ``output_type``: pil, np or pt.
-        Raises ValueError for sizes that the UNet cannot halve and for 0 steps.
+        from where ``strength`` < 1; it is how a sketch gets in. ``prompt_embeds`` replaces texts,
+        with guidance ``negative_prompt_embeds`` too (see ``encode_prompt``). ``output_type``: pil,
+        np or pt. Raises ValueError for sizes that the UNet cannot halve and for 0 steps.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         device, dtype = self._execution_device, self.unet.dtype
         source = self._image.preprocess(image).to(device, dtype)
         mask = self._prepare_mask(mask_image).to(device, dtype)
         control = self._raw.preprocess(control_image).to(device, dtype)
-        self._check(prompts, source, mask, control)
         start = source if init_image is None else self._image.preprocess(init_image).to(source)
 
         guided = guidance_scale > 1.0
-        states = self.encode_prompt(prompts)
-        if guided:
-            negative = negative_prompt or ""
-            negatives = [negative] * len(prompts) if isinstance(negative, str) else negative
-            states = torch.cat([self.encode_prompt(negatives), states])
-
+        states = self._text_states(
+            prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, guided
+        ).to(device, dtype)
+        self._check(len(states) // (2 if guided else 1), source, mask, control)
         timesteps = self._timesteps(num_inference_steps, strength, device)
         latents, known, latent_mask = self._prepare_latents(
             source, start, mask, timesteps, strength, generator
@@ -166,6 +189,27 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         images = self._image.postprocess(painted, output_type=output_type)
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
+    def _text_states(
+        self,
+        prompt: str | list[str] | None,
+        negative_prompt: str | list[str] | None,
+        states: torch.Tensor | None,
+        negative_states: torch.Tensor | None,
+        guided: bool,
+    ) -> torch.Tensor:
+        """Return one row per image, behind as many of the negative prompts with guidance."""
+        if states is None:
+            if prompt is None:
+                raise ValueError("give prompt or prompt_embeds")
+            states, negative_states = self.encode_prompt(prompt, None, 1, guided, negative_prompt)
+        if not guided:
+            return states
+        if negative_states is None:
+            raise ValueError(
+                "guidance_scale over 1 needs negative_prompt_embeds beside prompt_embeds"
+            )
+        return torch.cat([negative_states, states])
+
     def _prepare_mask(self, mask: PipelineImageInput) -> torch.Tensor:
         if isinstance(mask, Image.Image):
             mask = [mask]
@@ -178,7 +222,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         return (tensor >= 0.5).float()
 
     def _check(
-        self, prompts: list[str], source: torch.Tensor, mask: torch.Tensor, control: torch.Tensor
+        self, prompts: int, source: torch.Tensor, mask: torch.Tensor, control: torch.Tensor
     ) -> None:
         height, width = source.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
@@ -191,8 +235,8 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise ValueError(
                     f"{name} is {tuple(tensor.shape)} but the image is {tuple(source.shape)}"
                 )
-        if len(prompts) != len(source):
-            raise ValueError(f"{len(prompts)} prompts came with {len(source)} images")
+        if prompts != len(source):
+            raise ValueError(f"{prompts} prompts came with {len(source)} images")
 
     def _timesteps(self, steps: int, strength: float, device: torch.device) -> torch.Tensor:
         run = min(int(steps * strength), steps)
@@ -242,18 +286,10 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         latents = self.scheduler.scale_model_input(latents, timestep)
         shape = unshuffle(mask, self.config.patch_size)
         sides = 2 if guidance_scale > 1.0 else 1
-        both = latents.repeat(sides, 1, 1, 1)
         inputs = torch.cat([latents, shape, known], dim=1).repeat(sides, 1, 1, 1)
         down, middle = None, None
         if control_scale:
-            down, middle = self.controlnet(
-                both,
-                timestep,
-                encoder_hidden_states=states,
-                controlnet_cond=hint.repeat(sides, 1, 1, 1),
-                conditioning_scale=control_scale,
-                return_dict=False,
-            )
+            down, middle = self._control(latents, timestep, hint, states, sides, control_scale)
         predicted: torch.Tensor = self.unet(
             inputs,
             timestep,
@@ -266,3 +302,29 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
             return predicted
         without, towards = predicted.chunk(2)
         return torch.lerp(without, towards, guidance_scale)
+
+    def _control(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        hint: torch.Tensor,
+        states: torch.Tensor,
+        sides: int,
+        control_scale: float,
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the ControlNet's residuals for ``sides`` times the rows of ``latents``.
+
+        Both sides of the guidance differ in text alone: one that reads none runs for one of them.
+        """
+        runs = sides if self._control_reads_text else 1
+        down, middle = self.controlnet(
+            latents.repeat(runs, 1, 1, 1),
+            timestep,
+            encoder_hidden_states=states[: runs * len(latents)],
+            controlnet_cond=hint.repeat(runs, 1, 1, 1),
+            conditioning_scale=control_scale,
+            return_dict=False,
+        )
+        if runs == sides:
+            return down, middle
+        return [part.repeat(sides, 1, 1, 1) for part in down], middle.repeat(sides, 1, 1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,8 +15,9 @@ from pydantic.dataclasses import dataclass
 from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
 from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.export.media import Media, refer_to
 from synthgen.geometry import mask_to_outline
+from synthgen.storage import LocalFolder, StoredFile
 
 __all__ = ["Coco", "read_coco"]
 
@@ -44,7 +44,7 @@ class Coco:
             names = {image.sample_id: image.file_name for image in images}
             place = folder / split
             if media.mode == "refer":
-                names = {i.sample_id: os.path.relpath(i.path, place) for i in images}
+                names = {i.sample_id: refer_to(i, place) for i in images}
             else:
                 place.mkdir()
                 for image in images:
@@ -155,7 +155,7 @@ def read_coco(annotations: Path, images: Path, split: str) -> LabelledSet:
         read = [
             LabelledImage(
                 sample_id=Path(entry["file_name"]).stem,
-                path=images / entry["file_name"],
+                path=StoredFile(LocalFolder(images), entry["file_name"]),
                 split=split,
                 group=Path(entry["file_name"]).stem,
                 size_hw=sizes[int(entry["id"])],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections import Counter
@@ -20,6 +21,7 @@ from synthgen.export.losses import LabelLoss
 from synthgen.files import write_text
 from synthgen.marking import DRAWN, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
+from synthgen.storage import StoredFile
 
 __all__ = ["KNOWN_LIMITS", "write_datasheet"]
 
@@ -160,16 +162,15 @@ def _describe_kinds(labels: LabelledSet) -> list[dict[str, Any]]:
     return [*rows[:MOST_KINDS], {"size": "others", "pixels": pixels, "images": rest}]
 
 
-def _pixels_of(path: Path) -> str:
-    """Return the format, depth and colours of an image file; only its header is read."""
-    with path.open("rb") as file:
-        header = file.read(26)
+def _pixels_of(file: StoredFile) -> str:
+    """Return the format, depth and colours of an image file; of a PNG only the header is read."""
+    header = file.read_head(26)
     if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
         depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
         return f"PNG, {depth} bit {PNG_COLOURS[colours]}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # large, or with a bad tag: no reason to stop
-        with Image.open(path) as opened:
+        with Image.open(io.BytesIO(file.read_bytes())) as opened:
             return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
 
 

@@ -11,8 +11,8 @@ import cv2
 import pyarrow as pa
 from pyarrow import parquet
 
-from synthgen.errors import RunError
 from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.media import read_present
 
 __all__ = [
     "DEFECT_MEASURES",
@@ -96,11 +96,7 @@ def class_png(image: LabelledImage) -> bytes:
     """Return a PNG file of the class id of each pixel: the run's own, or one of the defects."""
     if image.label_path is None:
         return bytes(cv2.imencode(".png", image.class_map())[1])
-    if not image.label_path.is_file():
-        raise RunError(
-            f"{image.label_path} is named in the manifest but missing; the run folder is damaged"
-        )
-    return image.label_path.read_bytes()
+    return read_present(image.label_path)
 
 
 def write_parquet(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:

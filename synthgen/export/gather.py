@@ -61,7 +61,7 @@ class Gathered:
     notes: Sequence[str]
 
 
-def gather(run_folder: Path, settings: ExportSettings) -> Gathered:
+def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
     """Return what is to be exported; raises RunError, SourceError, ConfigError."""
     labels = read_labels(run_folder, settings.include)
     notes: list[str] = []

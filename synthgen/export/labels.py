@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.marking import digital_source
-from synthgen.runs.manifest import PER_MASK
+from synthgen.runs.manifest import PER_MASK, read_table
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.sample import BoxXYWH
+from synthgen.storage import StoredFile
 
 __all__ = ["DefectLabel", "Include", "LabelledImage", "LabelledSet", "label_defect", "read_labels"]
 
@@ -62,13 +63,13 @@ class LabelledImage:
     """
 
     sample_id: str
-    path: Path
+    path: StoredFile
     split: str
     group: str  # the physical part; never in two splits
     size_hw: tuple[int, int]
     defects: tuple[DefectLabel, ...]
     digital_source: str = ""
-    label_path: Path | None = None
+    label_path: StoredFile | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -157,7 +158,7 @@ class LabelledSet:
         return replace(self, images=images)
 
 
-def read_labels(run_folder: Path, include: Include = "accepted") -> LabelledSet:
+def read_labels(run_folder: Path | str, include: Include = "accepted") -> LabelledSet:
     """Return the labelled images of a finished run, good ones among them.
 
     ``accepted``: what met the limits; ``reviewed``: what a person accepted, with the good images
@@ -171,7 +172,7 @@ def read_labels(run_folder: Path, include: Include = "accepted") -> LabelledSet:
     is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
     rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include)]
     if rows.empty:
-        raise RunError(f"{run_folder} holds no sample to export; see {run_folder / 'report.html'}")
+        raise RunError(f"{run_folder} holds no sample to export; see {run_folder}/report.html")
     defects: dict[str, list[DefectLabel]] = {}
     for row in run.instances.to_dict("records"):
         defects.setdefault(row["sample_id"], []).append(_read_defect(row))
@@ -188,13 +189,12 @@ def _included(run: RunTables, include: Include) -> pd.Series:
         return status.isin(["accepted", "good", "rejected"])
     if include == "accepted":
         return status.isin(["accepted", "good"])
-    path = run.root / "review.parquet"
-    if not path.is_file():
+    if not run.storage.exists("review.parquet"):
         raise RunError(
-            f"{run.root} has not been reviewed: it has no {path.name}; export include=accepted, or "
-            "review it first"
+            f"{run.root} has not been reviewed: it has no review.parquet; export include=accepted, "
+            "or review it first"
         )
-    verdicts = pd.read_parquet(path).sort_values("time", kind="stable")
+    verdicts = read_table(run.storage, "review").to_pandas().sort_values("time", kind="stable")
     latest = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")["verdict"]
     verdict = run.manifest["sample_id"].map(latest)
     return (verdict == "accept") | ((status == GOOD) & (verdict != "reject"))
@@ -212,12 +212,12 @@ def _read_image(
     is_drawn = str(row["source_path"]).startswith("sources/")
     return LabelledImage(
         sample_id=str(row["sample_id"]),
-        path=run.root / str(row["image"]),
+        path=run.stored(str(row["image"])),
         split=str(row["split"]),
         group=str(row["group"]),
         size_hw=(int(row["height"]), int(row["width"])),
         defects=defects,
         digital_source=digital_source(is_drawn, str(row["backend"]), str(row["checkpoint"])),
-        label_path=run.root / str(row["mask"]),
+        label_path=run.stored(str(row["mask"])),
         facts={str(key): value for key, value in row.items()},
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from synthgen.errors import RunError
+from synthgen.errors import ConfigError, RunError
 from synthgen.export.labels import LabelledImage
 from synthgen.marking import is_marked, mark_png
+from synthgen.storage import StoredFile
 
-__all__ = ["Media", "MediaMode"]
+__all__ = ["Media", "MediaMode", "read_present", "refer_to"]
 
 MediaMode = Literal["copy", "link", "refer"]
 HEAD_BYTES = 1 << 16  # more than what stands before the pixels of an image made here
@@ -24,8 +25,9 @@ class Media:
     """Puts images into a dataset.
 
     ``copy`` writes files of their own; ``link`` makes hard links where the disk can (no space, at
-    once; never edit one in place); ``refer`` leaves images where they are and gives relative paths,
-    in formats that can. ``sign`` gets the bytes of a PNG and returns them signed.
+    once; never edit one in place) and copies what lies elsewhere or in a tar; ``refer`` leaves
+    images where they are and gives relative paths, in formats that can. ``sign`` gets the bytes of
+    a PNG and returns them signed.
     """
 
     mode: MediaMode = "copy"
@@ -33,9 +35,10 @@ class Media:
 
     def place(self, image: LabelledImage, target: Path) -> None:
         """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
-        if self.mode == "link" and self.sign is None and _needs_no_mark(image):
+        path = image.path.local if self.mode == "link" and self.sign is None else None
+        if path is not None and _needs_no_mark(image):
             try:
-                os.link(_present(image), target)
+                os.link(path, target)
                 return
             except OSError:  # another disk, or one without links
                 pass
@@ -43,20 +46,35 @@ class Media:
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are."""
-        data = mark_png(_present(image).read_bytes(), image.digital_source)
+        data = mark_png(read_present(image.path), image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
 
 
-def _present(image: LabelledImage) -> Path:
-    if not image.path.is_file():
-        raise RunError(
-            f"{image.path} is named in the manifest but missing; the run folder is damaged"
+def refer_to(image: LabelledImage, folder: Path) -> str:
+    """Return the image's path as seen from a folder; raises ConfigError where it has none."""
+    path = image.path.local
+    if path is None:
+        raise ConfigError(
+            f"media=refer needs images that are files on this machine, but {image.path} lies "
+            "elsewhere or inside a tar; give media=copy"
         )
-    return image.path
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def read_present(file: StoredFile) -> bytes:
+    """Return the bytes of a file of a run; raises RunError where it is gone."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{file} is named in the manifest but missing; the run folder is damaged"
+        ) from error
 
 
 def _needs_no_mark(image: LabelledImage) -> bool:
     if not image.is_synthetic:
         return True
-    with _present(image).open("rb") as file:
-        return is_marked(file.read(HEAD_BYTES))
+    try:
+        return is_marked(image.path.read_head(HEAD_BYTES))
+    except FileNotFoundError:
+        return False  # to be told by whoever reads all of it

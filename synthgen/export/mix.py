@@ -13,6 +13,7 @@ from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.mvtec import read_mvtec
 from synthgen.images import read_image
 from synthgen.seeds import stream
+from synthgen.storage import StoredFile
 
 __all__ = ["Mixed", "mix", "read_real"]
 
@@ -97,7 +98,7 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     for image in synthetic:
         source = str(image.facts.get("source_path", ""))
         if source and not source.startswith("sources/"):
-            known.setdefault(source, _digest(Path(source)))
+            known.setdefault(source, _digest(StoredFile.at(Path(source))))
         if known.get(source) not in held_out:
             free.append(replace(image, split=TRAIN))
     if leaked := len(synthetic) - len(free):
@@ -129,9 +130,9 @@ def _pick(
     return picked
 
 
-def _digest(path: Path) -> str:
+def _digest(file: StoredFile) -> str:
     """Return a digest of the pixels, which a copy in another format shares."""
-    if not path.is_file():
-        raise SourceError(f"{path} is named by the data but missing")
-    pixels = read_image(path)
+    if not file.is_file():
+        raise SourceError(f"{file} is named by the data but missing")
+    pixels = read_image(file)
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()

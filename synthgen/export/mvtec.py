@@ -16,6 +16,7 @@ from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.images import read_image, read_mask, write_png
 from synthgen.sources import SUFFIXES
+from synthgen.storage import StoredFile
 
 __all__ = ["Mvtec", "read_mvtec"]
 
@@ -95,7 +96,9 @@ def read_mvtec(root: Path) -> LabelledSet:
                 for number in range(1, int(pieces.max()) + 1)
             ]
         images.append(
-            LabelledImage(name, path, split, name, (size_hw[0], size_hw[1]), tuple(defects))
+            LabelledImage(
+                name, StoredFile.at(path), split, name, (size_hw[0], size_hw[1]), tuple(defects)
+            )
         )
     return LabelledSet(classes, images)
 

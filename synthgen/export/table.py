@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from synthgen.export.facts import (
 )
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.export.media import Media, refer_to
 
 __all__ = ["Table", "place_or_refer"]
 
@@ -68,7 +67,7 @@ class Table:
 def place_or_refer(image: LabelledImage, root: Path, folder: str, media: Media) -> str:
     """Put an image into a folder of ``root``, unless media refers; return its path from there."""
     if media.mode == "refer":
-        return Path(os.path.relpath(image.path, root)).as_posix()
+        return refer_to(image, root)
     (root / folder).mkdir(exist_ok=True)
     media.place(image, root / folder / image.file_name)
     return f"{folder}/{image.file_name}"

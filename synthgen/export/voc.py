@@ -40,7 +40,7 @@ class Voc:
             (folder / name).mkdir(parents=True)
         for image in labels:
             media.place(image, folder / "JPEGImages" / image.file_name)
-            _write_xml(labels, image, folder / "Annotations" / f"{image.sample_id}.xml")
+            _write_xml(labels, image, folder)
             _write_masks(labels, image, folder, loss)
         for split in labels.splits:
             text = "".join(f"{image.sample_id}\n" for image in labels.of_split(split))
@@ -86,8 +86,9 @@ def _write_palette_png(path: Path, ids: NDArray[np.uint8]) -> None:
     picture.save(path)
 
 
-def _write_xml(labels: LabelledSet, image: LabelledImage, path: Path) -> None:
-    with Image.open(image.path) as opened:  # reads the head of the file only
+def _write_xml(labels: LabelledSet, image: LabelledImage, folder: Path) -> None:
+    path = folder / "JPEGImages" / image.file_name
+    with Image.open(path) as opened:  # reads the head of the file only
         depth = len(opened.getbands())
     height, width = image.size_hw
     root = ElementTree.Element("annotation")
@@ -104,7 +105,8 @@ def _write_xml(labels: LabelledSet, image: LabelledImage, path: Path) -> None:
         _add_object(root, labels.names[defect.class_id], defect)
     ElementTree.indent(root, "\t")
     text = ElementTree.tostring(root, encoding="unicode")
-    path.write_text(text + "\n", encoding="utf-8")
+    target = folder / "Annotations" / f"{image.sample_id}.xml"
+    target.write_text(text + "\n", encoding="utf-8")
 
 
 def _add_object(root: ElementTree.Element, name: str, defect: DefectLabel) -> None:

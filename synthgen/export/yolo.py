@@ -20,6 +20,7 @@ from synthgen.export.media import Media
 from synthgen.geometry import Mask, mask_to_outline, outline_to_mask
 from synthgen.images import read_image
 from synthgen.sources import SUFFIXES
+from synthgen.storage import StoredFile
 
 __all__ = ["Yolo", "read_yolo"]
 
@@ -144,7 +145,8 @@ def read_yolo(root: Path) -> LabelledSet:
             height, width = read_image(path).shape[:2]
             defects = _read_lines(texts / f"{stem}.txt", names, (height, width))
             name = f"{split}-{stem}"
-            images.append(LabelledImage(name, path, split, name, (height, width), defects))
+            file = StoredFile.at(path)
+            images.append(LabelledImage(name, file, split, name, (height, width), defects))
     if not images:
         raise SourceError(f"{root} holds no images; YOLO's lie in images/<split>")
     return LabelledSet({name: number + 1 for number, name in names.items()}, images)

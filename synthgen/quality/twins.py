@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
 import cv2
 import imagehash
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from synthgen.images import crop_around
 from synthgen.quality.realised import to_lab
 
-__all__ = ["bits_between", "colour_distance", "colours_of", "look_of"]
+__all__ = ["Marks", "bits_between", "colour_distance", "colours_of", "find_near", "look_of"]
+
+Places = NDArray[np.int64]
+SAME_COLOUR = 5.0  # Delta E, the mean of the parts
+SAME_PLACE = 0.5  # overlap of two labels' boxes, of their union
+PAIRS = 250_000  # compared at once
 
 
 def look_of(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
@@ -53,3 +63,77 @@ def bits_between(one: str, other: str) -> int:
     8
     """
     return (int(one, 16) ^ int(other, 16)).bit_count()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """What N labels are compared by, one row each: ``boxes`` (N, 4) x, y, width, height; ``looks``
+    (N,) uint64; ``colours`` (N, 16, 3) CIELAB, a constant off."""
+
+    COLUMNS: ClassVar = ("look", "colours", "box_x", "box_y", "box_w", "box_h")
+    boxes: NDArray[np.int64]
+    looks: NDArray[np.uint64]
+    colours: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Marks:
+        """Return the marks of rows of a manifest; each must have a ``look``."""
+        looks = _from_hex(rows["look"]).view(">u8").astype(np.uint64)
+        colours = _from_hex(rows["colours"])
+        boxes = rows[list(cls.COLUMNS[2:])].to_numpy(np.int64)
+        return cls(boxes, looks, colours.reshape(len(rows), 16, 3))
+
+    def take(self, places: Places) -> Marks:
+        """Return those of some rows."""
+        return Marks(self.boxes[places], self.looks[places], self.colours[places])
+
+
+def _from_hex(texts: pd.Series) -> NDArray[np.uint8]:
+    """Return the bytes of texts one behind another; few texts are in memory at once."""
+    parts = (texts.iloc[at : at + 50_000] for at in range(0, len(texts), 50_000))
+    whole = b"".join(bytes.fromhex("".join(part)) for part in parts)
+    return np.frombuffer(whole, np.uint8)
+
+
+def find_near(marks: Marks) -> Iterator[tuple[int, Places, NDArray[np.int64]]]:
+    """Yield each label that has earlier ones at its place and of its colours, those, and in how
+    many of the 64 bits of their looks they differ; all in order."""
+    count = len(marks.looks)
+    step = max(1, PAIRS // max(1, count))
+    for start in range(0, count, step):
+        later, earlier = _at_one_place(marks.boxes, start, min(count, start + step))
+        one, other = (marks.colours[places].astype(float) for places in (later, earlier))
+        is_near = np.linalg.norm(one - other, axis=2).mean(axis=1) <= SAME_COLOUR
+        later, earlier = later[is_near], earlier[is_near]
+        apart = np.bitwise_count(marks.looks[later] ^ marks.looks[earlier]).astype(np.int64)
+        firsts = np.flatnonzero(np.diff(later, prepend=-1))
+        ends = np.append(firsts, len(later))[1:]
+        for first, end in zip(firsts, ends, strict=True):
+            yield int(later[first]), earlier[first:end], apart[first:end]
+
+
+def _at_one_place(boxes: NDArray[np.int64], start: int, end: int) -> tuple[Places, Places]:
+    """Return the pairs (later, earlier) whose boxes overlap, the later from ``start`` to ``end``.
+
+    Boxes that share half of their union do so along x alone, too; that is looked at first.
+    """
+    x, _, width, _ = boxes.T.astype(np.int32)
+    right = x + width
+    rows, columns = slice(start, end), slice(0, end)
+    shared = np.minimum.outer(right[rows], right[columns])
+    shared -= np.maximum.outer(x[rows], x[columns])
+    shared *= 3  # shared / (sum - shared) >= 1 / 2
+    is_near = shared >= np.add.outer(width[rows], width[columns])
+    is_near &= np.tri(end - start, end, start - 1, dtype=bool)
+    later, earlier = np.nonzero(is_near)
+    later += start
+    is_same = _box_iou(boxes[later], boxes[earlier]) >= SAME_PLACE
+    return later[is_same], earlier[is_same]
+
+
+def _box_iou(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+    ends = np.minimum(one[:, :2] + one[:, 2:], other[:, :2] + other[:, 2:])
+    spans = (ends - np.maximum(one[:, :2], other[:, :2])).clip(min=0)
+    shared = spans.prod(axis=1)
+    areas = one[:, 2:].prod(axis=1) + other[:, 2:].prod(axis=1)
+    return np.asarray(shared / (areas - shared).clip(min=1), float)

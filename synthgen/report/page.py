@@ -18,11 +18,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from synthgen.files import write_text
 from synthgen.images import encode_jpeg
 from synthgen.report.sheet import Views, draw_views
 from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.storage import StoredFile
 
 __all__ = ["write_report"]
 
@@ -31,8 +31,8 @@ COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
 STAGES = ("condition", "paint", "inspect", "write")
 
 
-def write_report(run_folder: Path) -> Path:
-    """Write ``report.html`` into a finished run folder; return its path. Raises RunError."""
+def write_report(run_folder: Path | str) -> StoredFile:
+    """Write ``report.html`` into a finished run, wherever it lies; return it. Raises RunError."""
     run = read_run(run_folder)
     environment = Environment(loader=PackageLoader("synthgen.report", "."), autoescape=True)
     page = environment.get_template("page.html.j2").render(
@@ -48,8 +48,8 @@ def write_report(run_folder: Path) -> Path:
         plots=_plots(run),
         record=yaml.safe_dump(run.record, sort_keys=True),
     )
-    write_text(run_folder / "report.html", page)
-    return run_folder / "report.html"
+    run.storage.write("report.html", page.encode("utf-8"))
+    return StoredFile(run.storage, "report.html")
 
 
 def _count_classes(run: RunTables) -> list[dict[str, Any]]:

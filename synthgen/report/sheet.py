@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.images import IGNORED, grey_window, read_image, tile, to_rgb8, write_png
+from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = ["Views", "draw_views", "write_contact_sheet"]
@@ -62,7 +62,7 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
 
 
 def _load(run: RunTables, name: str) -> NDArray[np.uint8]:
-    pixels = read_image(run.file(name))
+    pixels = decode_image(run.read(name), str(run.stored(name)))
     return to_rgb8(pixels, grey_window(pixels))
 
 
@@ -80,7 +80,7 @@ def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def write_contact_sheet(
-    run_folder: Path, path: Path, per_class: int = 4, columns: int = 4, size_px: int = 128
+    run_folder: Path | str, path: Path, per_class: int = 4, columns: int = 4, size_px: int = 128
 ) -> Path:
     """Write a PNG: for each class its first accepted samples, source | result | label."""
     run = read_run(run_folder)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from synthgen.quality.limits import MEASURED, Limits, reasons_to_reject
-from synthgen.quality.twins import bits_between, colour_distance
+from synthgen.quality.limits import MEASURED, Bounds, Limits, reasons_to_reject
+from synthgen.quality.twins import Marks, find_near
 from synthgen.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
 
-Row = dict[str, Any]
-SAME_COLOUR = 5.0  # Delta E
-SAME_PLACE = 0.5  # overlap of two labels' boxes, of their union
+Rows = NDArray[np.int64]
+TWIN = "twin_bits"
 
 
 def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
@@ -27,48 +27,88 @@ def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     class at the same place and of the same colours; it counts last, since only a twin of what is
     kept is one too many.
     """
-    rows: list[Row] = [{str(k): v for k, v in r.items()} for r in manifest.to_dict("records")]
-    kept: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        row["twin_id"], row["twin_bits"] = "", float("nan")
-        if row["status"] == Status.GOOD.value or not row["image"]:
+    is_judged = (manifest["status"] != Status.GOOD.value) & (manifest["image"] != "")
+    judged = np.flatnonzero(is_judged.to_numpy(bool))
+    is_broken = _break_limits(manifest, judged, limits)
+    bits, twins = np.full(len(manifest), np.nan), np.full(len(manifest), -1)
+    for name, rows, marks in _groups(manifest, judged):
+        most_alike = limits.of(name).get(TWIN, (None, None))
+        _settle_twins(rows, marks, most_alike, is_broken, bits, twins)
+    decided = manifest.assign(
+        twin_bits=bits,
+        twin_id=_name_twins(manifest["sample_id"], twins),
+        status=manifest["status"].mask(is_judged, Status.ACCEPTED.value),
+        reasons=manifest["reasons"].mask(is_judged, ""),
+    )
+    decided["status"] = decided["status"].mask(is_broken, Status.REJECTED.value)
+    sentences = list(_reasons(decided, np.flatnonzero(is_broken), limits))
+    decided.loc[is_broken, "reasons"] = sentences
+    return decided.astype(manifest.dtypes.to_dict())
+
+
+def _break_limits(manifest: pd.DataFrame, judged: Rows, limits: Limits) -> NDArray[np.bool_]:
+    """Say which rows break a limit other than that on twins; NaN breaks none."""
+    is_broken = np.zeros(len(manifest), bool)
+    for name, places in manifest["defect_class"].iloc[judged].groupby(manifest["defect_class"]):
+        rows = manifest.index.get_indexer(places.index)
+        for measured, bounds in limits.of(str(name)).items():
+            if measured != TWIN:
+                is_broken[rows] |= _is_outside(manifest[measured].to_numpy(float)[rows], bounds)
+    return is_broken
+
+
+def _is_outside(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
+    least, most = bounds
+    below = values < least if least is not None else np.zeros(len(values), bool)
+    return below | (values > most) if most is not None else below
+
+
+def _groups(manifest: pd.DataFrame, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
+    """Yield class, rows and marks of each source and class, in order; rows without a label are in
+    none."""
+    rows = judged[(manifest["look"].iloc[judged] != "").to_numpy(bool)]
+    own = manifest[["source_id", "defect_class", *Marks.COLUMNS]].iloc[rows]
+    marks = Marks.of(own)
+    grouped = own.groupby(["source_id", "defect_class"], sort=False).ngroup().to_numpy()
+    order = np.argsort(grouped, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(grouped[order])) + 1):
+        if len(places):
+            yield str(own["defect_class"].iloc[places[0]]), rows[places], marks.take(places)
+
+
+def _settle_twins(
+    rows: Rows,
+    marks: Marks,
+    most_alike: Bounds,
+    is_broken: NDArray[np.bool_],
+    bits: NDArray[np.float64],
+    twins: Rows,
+) -> None:
+    """Find the twins of one group, row by row, since a twin of what is not kept is none."""
+    for later, earlier, apart in find_near(marks):
+        kept = ~is_broken[rows[earlier]]
+        if not kept.any():
             continue
-        bounds = limits.of(row["defect_class"])
-        others = kept.setdefault((row["source_id"], row["defect_class"]), [])
-        row["twin_id"], row["twin_bits"] = _find_twin(row, others)
-        measured = [Measurement(name, float(row[name])) for name in MEASURED]
-        reasons = reasons_to_reject(measured, bounds)
-        row["status"] = (Status.REJECTED if reasons else Status.ACCEPTED).value
-        row["reasons"] = "; ".join(reasons)
-        if not reasons:
-            others.append(row)
-    return pd.DataFrame(rows, columns=manifest.columns).astype(manifest.dtypes.to_dict())
+        place = int(apart[kept].argmin())
+        row = rows[later]
+        bits[row], twins[row] = apart[kept][place], rows[earlier[kept][place]]
+        is_broken[row] |= _is_outside(bits[row : row + 1], most_alike)[0]
 
 
-def _find_twin(row: Row, others: list[Row]) -> tuple[str, float]:
-    if not row["look"]:
-        return "", float("nan")
-    near = [
-        other
-        for other in others
-        if _box_iou(row, other) >= SAME_PLACE
-        and colour_distance(row["colours"], other["colours"]) <= SAME_COLOUR
-    ]
-    if not near:
-        return "", float("nan")
-    bits = [bits_between(str(row["look"]), str(other["look"])) for other in near]
-    place = int(np.argmin(bits))
-    return str(near[place]["sample_id"]), float(bits[place])
+def _name_twins(ids: pd.Series, twins: Rows) -> pd.Series:
+    names = pd.Series("", ids.index)
+    has_twin = twins >= 0
+    names[has_twin] = ids.iloc[twins[has_twin]].to_numpy(object)
+    return names
 
 
-def _box_iou(one: Row, other: Row) -> float:
-    spans = []
-    for start, length in (("box_x", "box_w"), ("box_y", "box_h")):
-        ends = [(int(r[start]), int(r[start]) + int(r[length])) for r in (one, other)]
-        spans.append(max(0, min(ends[0][1], ends[1][1]) - max(ends[0][0], ends[1][0])))
-    shared = spans[0] * spans[1]
-    areas = [int(r["box_w"]) * int(r["box_h"]) for r in (one, other)]
-    return float(shared / max(1, sum(areas) - shared))
+def _reasons(manifest: pd.DataFrame, broken: Rows, limits: Limits) -> Iterator[str]:
+    classes = manifest["defect_class"].to_numpy(object)[broken]
+    values = manifest[list(MEASURED)].iloc[broken].to_numpy(float)
+    bounds = {name: limits.of(name) for name in set(classes)}
+    for name, numbers in zip(classes, values, strict=True):
+        measured = map(Measurement, MEASURED, map(float, numbers))
+        yield "; ".join(reasons_to_reject(list(measured), bounds[name]))
 
 
 def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:

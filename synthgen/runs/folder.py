@@ -2,73 +2,139 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import yaml
+from numpy.typing import NDArray
 
-from synthgen.errors import RunError
-from synthgen.files import write_text, write_whole
-from synthgen.images import IGNORED, write_png
+from synthgen.errors import ConfigError, RunError
+from synthgen.files import remove_leftovers
+from synthgen.images import IGNORED, encode_png
 from synthgen.marking import DRAWN, digital_source
 from synthgen.plan import plan_digest, tabulate_plan
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
 from synthgen.runs.decide import decide
 from synthgen.runs.manifest import (
+    TABLES,
     failure_row,
     instance_rows,
     manifest_row,
-    merge_shards,
+    read_table,
+    to_pandas,
     try_rows,
+    write_table,
 )
+from synthgen.runs.shards import Shards, compact, write_shard
+from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
+from synthgen.storage import Storage, open_storage
 
-__all__ = ["RunFolder", "inspect_run", "open_run"]
+__all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
 
+Layout = Literal["files", "tar"]
+Row = Mapping[str, Any]
 RECORD, QUALITY = "run.yaml", "quality.yaml"
-FREE_TO_CHANGE = ("run.folder", "run.batch_size", "backend.device", "backend.threads")
+BEGUN = re.compile(r"plan\.parquet|\.(plan|run)\..*\.tmp\.\w+")  # of a run killed at its start
+FREE_TO_CHANGE = (
+    *("run.folder", "run.batch_size", "run.storage"),
+    *("backend.device", "backend.threads", "executor"),
+)
 
 
 class RunFolder:
-    """One run on disk. Made by ``open_run``."""
+    """One run, wherever it lies. Made by ``open_run``; workers make their own.
 
-    def __init__(self, root: Path, ignores_border: bool = False) -> None:
-        self.root, self.ignores_border = root, ignores_border
+    ``layout``: *files* writes an image per file, *tar* a WebDataset shard per batch.
+    """
+
+    def __init__(
+        self, root: Path | str, ignores_border: bool = False, layout: Layout = "files"
+    ) -> None:
+        if layout not in get_args(Layout):
+            known = ", ".join(get_args(Layout))
+            raise ConfigError(f"run.storage={layout!r} must be one of {known}")
+        self.storage = open_storage(root)
+        self.ignores_border, self.layout = ignores_border, layout
+        self._sources: set[str] = set()  # drawn ones that are known to be stored
+
+    @property
+    def root(self) -> Path | str:
+        """Its folder, or its address where it is not on this machine."""
+        return self.storage.local("") or self.storage.location
 
     def finished(self) -> set[str]:
         """Return the ids of the samples that a shard already holds."""
-        done: set[str] = set()
-        for path in sorted((self.root / "shards").glob("*.json")):
-            done.update(row["sample_id"] for row in _read_json(path)["manifest"])
-        return done
+        return Shards(self.storage).finished()
 
     def write(self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str) -> None:
-        """Write the images of some samples, then the shard that says they are whole."""
-        rows, instances, tries, timings = [], [], [], []
+        """Write the images of some samples, then the shard that says they are whole.
+
+        May be called from several threads at once.
+        """
+        first = min(outcome.spec.index for outcome in outcomes)
+        pack = TarPack(f"tars/batch-{first:08d}.tar") if self.layout == "tar" else None
+        rows, instances, timings = [], [], []
         for outcome in outcomes:
-            tries += try_rows(outcome)
             if isinstance(outcome, Failure):
                 rows.append(failure_row(outcome, backend, checkpoint))
                 continue
-            row = manifest_row(outcome, backend, checkpoint)
             begun = time.perf_counter()
-            self._write_images(outcome, row)
+            row, defects = manifest_row(outcome, backend, checkpoint), instance_rows(outcome)
+            self._write_source(outcome, row, pack)
+            self._write_images(outcome, row, defects, pack)
             durations_s = outcome.durations_s | {"write": time.perf_counter() - begun}
             rows.append(row)
-            instances += instance_rows(outcome)
+            instances += defects
             timings.append({"sample_id": row["sample_id"], **durations_s})
-        first = min(outcome.spec.index for outcome in outcomes)
-        shard = {"manifest": rows, "instances": instances, "tries": tries, "timings": timings}
-        write_text(self.root / "shards" / f"shard-{first:08d}.json", json.dumps(shard))
+        if pack is not None and (tar := pack.finish()):
+            self.storage.write(pack.path, tar)
+        tables = {
+            "manifest": rows,
+            "instances": instances,
+            "tries": [row for outcome in outcomes for row in try_rows(outcome)],
+            "timings": timings,
+            "files": [] if pack is None else pack.rows,
+        }
+        write_shard(self.storage, first, tables)
 
-    def _write_images(self, sample: Sample, row: Mapping[str, Any]) -> None:
+    def _write_source(self, sample: Sample, row: Row, pack: TarPack | None) -> None:
+        """Write the source where it was drawn, once; it may be in several tars."""
+        source, name = sample.candidate.condition.source, str(row["source_path"])
+        if source.path is not None or name in self._sources:
+            return
+        if pack is not None:
+            pack.add_source(name, encode_png(source.pixels, DRAWN))
+        elif not self.storage.exists(name):
+            self.storage.write(name, encode_png(source.pixels, DRAWN))
+        self._sources.add(name)
+
+    def _write_images(
+        self, sample: Sample, row: Row, defects: Sequence[Row], pack: TarPack | None
+    ) -> None:
+        candidate, condition = sample.candidate, sample.candidate.condition
+        is_drawn = condition.source.path is None
+        origin = digital_source(is_drawn, row["backend"], row["checkpoint"])
+        files = {
+            row["requested"]: encode_png(condition.defect_mask.astype(np.uint8) * 255),
+            row["control"]: encode_png(condition.control_image),
+            row["mask"]: encode_png(self._label_map(sample)),
+            row["image"]: encode_png(candidate.pixels, origin),
+        }
+        if pack is not None:
+            pack.add_sample(row, defects, files)
+            return
+        for name, data in files.items():
+            self.storage.write(name, data)
+
+    def _label_map(self, sample: Sample) -> NDArray[np.uint8]:
         candidate, condition = sample.candidate, sample.candidate.condition
         labels = np.zeros(condition.defect_mask.shape, np.uint8)
         for annotation in sample.annotations:
@@ -82,93 +148,97 @@ class RunFolder:
                 condition.defect_mask,
             )
             labels[border] = IGNORED
-        is_drawn = condition.source.path is None
-        if is_drawn and not (self.root / row["source_path"]).exists():
-            write_png(self.root / row["source_path"], condition.source.pixels, DRAWN)
-        write_png(self.root / row["requested"], condition.defect_mask.astype(np.uint8) * 255)
-        write_png(self.root / row["control"], condition.control_image)
-        write_png(self.root / row["mask"], labels)
-        origin = digital_source(is_drawn, row["backend"], row["checkpoint"])
-        write_png(self.root / row["image"], candidate.pixels, origin)
+        return labels
+
+    def compact(self, least: int = 200) -> None:
+        """Put small shards into large ones where there are ``least`` or more; for one process."""
+        compact(self.storage, least)
 
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
         """Write the tables from the shards, decided by the limits; return the manifest.
 
         By default those of ``quality.yaml``, which ``synthgen inspect`` writes, or else the run's.
         """
-        shards = [_read_json(path) for path in sorted((self.root / "shards").glob("*.json"))]
-        tables = merge_shards(shards)
+        self.compact()
+        shards = Shards(self.storage)
+        manifest = to_pandas(shards.table("manifest"))
         limits = limits or self.limits()
         if limits is not None:
-            tables["manifest"] = decide(tables["manifest"], limits)
-        for name, table in tables.items():
-            write_whole(
-                self.root / f"{name}.parquet",
-                partial(table.to_parquet, index=False),
-            )
-        return tables["manifest"]
+            manifest = decide(manifest, limits)
+        write_table(self.storage, "manifest", pa.Table.from_pandas(manifest, preserve_index=False))
+        for name in TABLES:
+            if name == "manifest":
+                continue
+            table = shards.table(name)
+            if name != "files" or len(table):
+                write_table(self.storage, name, table)
+        return manifest
 
     def limits(self) -> Limits | None:
         """Return the limits in force; None where the run was made without a say on quality."""
-        own = self.root / QUALITY
-        config = _read_yaml(self.root / RECORD)["config"]
-        plain = _read_yaml(own) if own.is_file() else config.get("quality")
+        if self.storage.exists(QUALITY):
+            plain = _read_yaml(self.storage, QUALITY)
+        else:
+            plain = _read_yaml(self.storage, RECORD)["config"].get("quality")
         return None if plain is None else read_limits(plain)
 
 
-def inspect_run(root: Path, quality: Mapping[str, Any]) -> pd.DataFrame:
+def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
     """Decide a finished run again, by other limits, without painting; return the manifest.
 
     Writes ``quality.yaml`` and the tables: statuses and reasons change, images and labels do not.
     Raises RunError where ``root`` is no finished run, ConfigError for impossible limits.
     """
-    if not (root / RECORD).is_file():
-        raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
-    limits = read_limits(quality, _read_yaml(root / RECORD)["config"]["defect"])
     run = RunFolder(root)
-    planned = len(pd.read_parquet(root / "plan.parquet", columns=["sample_id"]))
+    if not run.storage.exists(RECORD):
+        raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
+    limits = read_limits(quality, _read_yaml(run.storage, RECORD)["config"]["defect"])
+    planned = len(read_table(run.storage, "plan", ["sample_id"]))
     if (done := len(run.finished())) < planned:
         raise RunError(
             f"{root} is not finished ({done} of {planned} samples); run the same synthgen generate "
             "command again, then inspect it"
         )
     manifest = run.merge(limits)
-    write_text(root / QUALITY, yaml.safe_dump(dict(quality), sort_keys=True))
+    text = yaml.safe_dump(dict(quality), sort_keys=True)
+    run.storage.write(QUALITY, text.encode("utf-8"))
     return manifest
 
 
 def open_run(
-    root: Path, config: Mapping[str, Any], specs: Sequence[SampleSpec], facts: Mapping[str, Any]
+    root: Path | str,
+    config: Mapping[str, Any],
+    specs: Sequence[SampleSpec],
+    facts: Mapping[str, Any],
 ) -> RunFolder:
     """Begin a run in a new or empty folder, or continue one of the same config and plan.
 
-    ``facts`` (versions, checkpoint) are recorded. Raises RunError where the folder holds something
-    else, or a run of another config, with the key that changed.
+    ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``facts`` (versions,
+    checkpoint) are recorded. Raises RunError where it holds something else, or a run of another
+    config, with the key that changed.
     """
-    record = root / RECORD
     plan = tabulate_plan(specs)
     digest = plan_digest(plan)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
-    if record.is_file():
-        _check_same(root, _read_yaml(record), config, digest)
-        return RunFolder(root, ignores_border)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
+    if run.storage.exists(RECORD):
+        _check_same(root, _read_yaml(run.storage, RECORD), config, digest)
+        if (folder := run.storage.local("")) is not None:
+            remove_leftovers(folder)
+        return run
+    if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
         raise RunError(
             f"run.folder={str(root)!r} exists and is no run of synthgen (it has no run.yaml); "
             "give a new or an empty folder"
         )
-    for name in ("images", "masks", "requested", "controls", "shards"):
-        _make_folder(root / name)
-    write_whole(root / "plan.parquet", partial(plan.to_parquet, index=False))
-    write_text(
-        record,
-        yaml.safe_dump({"config": dict(config), **facts, "digest": digest}, sort_keys=True),
-    )
-    return RunFolder(root, ignores_border)
+    write_table(run.storage, "plan", pa.Table.from_pandas(plan, preserve_index=False))
+    record = {"config": dict(config), **facts, "digest": digest}
+    run.storage.write(RECORD, yaml.safe_dump(record, sort_keys=True).encode("utf-8"))
+    return run
 
 
 def _check_same(
-    root: Path, before: Mapping[str, Any], config: Mapping[str, Any], digest: str
+    root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], digest: str
 ) -> None:
     old, new = _flatten(before["config"]), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
@@ -198,16 +268,5 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {path}: {error.strerror}") from error
-
-
-def _read_yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read_yaml(storage: Storage, name: str) -> Any:
+    return yaml.safe_load(storage.read(name))

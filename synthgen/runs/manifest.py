@@ -1,18 +1,37 @@
-"""The tables of a run: one row per sample, one per defect, one per sample's seconds."""
+"""The tables of a run: one row per sample, per defect, per try, per sample's seconds."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
+from synthgen.errors import RunError
+from synthgen.files import write_whole
 from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
 from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec, Status
+from synthgen.storage import Storage
 
-__all__ = ["failure_row", "instance_rows", "manifest_row", "merge_shards", "try_rows"]
+__all__ = [
+    "TABLES",
+    "failure_row",
+    "fill",
+    "instance_rows",
+    "manifest_row",
+    "read_table",
+    "schema_of",
+    "to_arrow",
+    "to_pandas",
+    "try_rows",
+    "write_table",
+]
 
 PER_MASK = (
     "fill_fraction",
@@ -90,6 +109,23 @@ TIMING_COLUMNS = {
     "inspect": "float64",
     "write": "float64",
 }
+FILE_COLUMNS = {  # files that lie inside a tar, by their names in the manifest
+    "name": "str",
+    "tar": "str",
+    "offset": "int64",
+    "size": "int64",
+    "sample_id": "str",  # '' for a source, which many samples share
+}
+TABLES = {
+    "manifest": COLUMNS,
+    "instances": INSTANCE_COLUMNS,
+    "tries": TRY_COLUMNS,
+    "timings": TIMING_COLUMNS,
+    "files": FILE_COLUMNS,
+}
+ARROW = {"str": pa.large_string(), "int64": pa.int64(), "float64": pa.float64()}
+GROUP_ROWS = 100_000  # of Parquet, written at once
+FILLERS = {pa.large_string(): "", pa.int64(): 0}
 
 
 def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
@@ -184,28 +220,51 @@ def _numbers(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     return {m.name: None if math.isnan(m.value) else round(m.value, 6) for m in measurements}
 
 
-def merge_shards(shards: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Return the tables manifest, instances, tries and timings, sorted by sample."""
-    columns = {
-        "manifest": COLUMNS,
-        "instances": INSTANCE_COLUMNS,
-        "tries": TRY_COLUMNS,
-        "timings": TIMING_COLUMNS,
-    }
-    return {
-        name: _table([row for shard in shards for row in shard.get(name, [])], types)
-        for name, types in columns.items()
-    }
+def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as one of ``TABLES``; what a row lacks is null.
+
+    Raises ValueError or TypeError for values of another kind.
+    """
+    return pa.Table.from_pylist(list(rows), schema=schema_of(name))
 
 
-def _table(rows: list[dict[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(types))
-    for column, kind in types.items():
-        if kind == "str":
-            table[column] = table[column].astype(object).fillna("").astype(str)
-        elif kind == "int64":
-            table[column] = table[column].fillna(0).astype("int64")
-        else:
-            table[column] = table[column].astype("float64")
-    keys = [key for key in ("sample_id", "instance_id", "attempt") if key in types]
-    return table.sort_values(keys, ignore_index=True)
+def schema_of(name: str) -> pa.Schema:
+    """Return the columns of one of ``TABLES``, as Arrow's types."""
+    return pa.schema([(column, ARROW[kind]) for column, kind in TABLES[name].items()])
+
+
+def fill(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column with '' for texts and 0 for whole numbers that are missing."""
+    if column.type not in FILLERS or not column.null_count:
+        return column
+    return column.fill_null(FILLERS[column.type])
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Return a table for pandas; column by column, so that little of it is in memory twice."""
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
+
+
+def write_table(storage: Storage, name: str, table: pa.Table) -> None:
+    """Write ``<name>.parquet``, whole or not at all."""
+    path = storage.local(f"{name}.parquet")
+    if path is not None:  # without the whole file in memory
+        write_whole(path, partial(parquet.write_table, table, row_group_size=GROUP_ROWS))
+        return
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink, row_group_size=GROUP_ROWS)
+    storage.write(f"{name}.parquet", sink.getvalue().to_pybytes())
+
+
+def read_table(storage: Storage, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none."""
+    file = f"{name}.parquet"
+    source = storage.local(file) or io.BytesIO(storage.read(file))
+    try:
+        return parquet.read_table(source, columns=None if columns is None else list(columns))
+    except pa.ArrowInvalid as error:
+        raise RunError(
+            f"{storage.location}/{file} is damaged ({error}); delete it and run the same synthgen "
+            "generate command again"
+        ) from error

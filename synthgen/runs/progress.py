@@ -20,7 +20,8 @@ from rich.progress import (
 from rich.table import Table
 
 from synthgen.runs.decide import explain_shortfall
-from synthgen.sample import Failure, Sample, Status
+from synthgen.sample import Status
+from synthgen.storage import StoredFile
 
 __all__ = ["RunProgress", "TaskProgress", "summarise"]
 
@@ -93,10 +94,10 @@ class RunProgress:
     def seconds(self) -> float:
         return time.monotonic() - self._begun
 
-    def add(self, outcomes: Sequence[Sample | Failure]) -> None:
+    def add(self, statuses: Sequence[Status]) -> None:
         """Count some finished samples."""
-        for outcome in outcomes:
-            self._counts[outcome.status] += 1
+        for status in statuses:
+            self._counts[status] += 1
         made = sum(self._counts.values())
         self._bar.update(
             self._task,
@@ -108,7 +109,7 @@ class RunProgress:
 
 
 def summarise(
-    root: Path, manifest: pd.DataFrame, report: Path, seconds: float | None = None
+    root: Path | str, manifest: pd.DataFrame, report: StoredFile, seconds: float | None = None
 ) -> None:
     """Print what a run holds: counts by class, what is missing and why, what to open."""
     console = Console()
@@ -131,5 +132,5 @@ def summarise(
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
     lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
     for what, name in lines.items():
-        console.print(f"{what:<8}{root / name}", highlight=False, soft_wrap=True)
+        console.print(f"{what:<8}{root}/{name}", highlight=False, soft_wrap=True)
     console.print(f"{'open':<8}{report}", highlight=False, soft_wrap=True)

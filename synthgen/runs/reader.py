@@ -1,8 +1,9 @@
-"""Read a run folder: its tables, checked."""
+"""Read a run: its tables, checked, and its files, wherever they lie."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,43 @@ import pandas as pd
 import yaml
 
 from synthgen.errors import RunError
+from synthgen.runs.manifest import read_table, to_pandas
+from synthgen.runs.tars import RunFiles
+from synthgen.storage import Storage, StoredFile, open_storage
 
 __all__ = ["RunTables", "read_run"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class RunTables:
-    """What a finished run says of itself. Paths in the tables are relative to ``root``."""
+    """What a finished run says of itself. Files are known by their names in the manifest.
 
-    root: Path
+    The tables are read when they are first asked for.
+    """
+
+    storage: Storage
     record: dict[str, Any]  # run.yaml
-    manifest: pd.DataFrame
-    instances: pd.DataFrame
-    tries: pd.DataFrame
-    timings: pd.DataFrame
+
+    @property
+    def root(self) -> Path | str:
+        """Its folder, or its address where it is not on this machine."""
+        return self.storage.local("") or self.storage.location
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        return self._table("manifest")
+
+    @cached_property
+    def instances(self) -> pd.DataFrame:
+        return self._table("instances")
+
+    @cached_property
+    def tries(self) -> pd.DataFrame:
+        return self._table("tries")
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        return self._table("timings")
 
     @property
     def classes(self) -> dict[str, int]:
@@ -34,33 +58,44 @@ class RunTables:
     @property
     def quality(self) -> dict[str, Any]:
         """The limits in force: those of ``synthgen inspect``, or else the run's own."""
-        own = self.root / "quality.yaml"
-        if own.is_file():
-            return dict(yaml.safe_load(own.read_text(encoding="utf-8")) or {})
+        if self.storage.exists("quality.yaml"):
+            return dict(yaml.safe_load(self.storage.read("quality.yaml")) or {})
         return dict(self.record["config"].get("quality") or {})
 
-    def file(self, name: str) -> Path:
-        """Return the path of a file that the manifest names; raises RunError where it is gone."""
-        path = self.root / name
-        if not path.is_file():
+    @cached_property
+    def files(self) -> Storage:
+        """The storage, with what lies inside tars."""
+        return RunFiles(self.storage)
+
+    def stored(self, name: str) -> StoredFile:
+        """Return a file that the manifest names; a source photo has a path of its own."""
+        path = Path(name)
+        return StoredFile.at(path) if path.is_absolute() else StoredFile(self.files, name)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file that the manifest names; raises RunError where it is gone."""
+        file = self.stored(name)
+        try:
+            return file.read_bytes()
+        except FileNotFoundError as error:
             raise RunError(
-                f"{path} is named in the manifest but missing; the run folder is damaged"
-            )
-        return path
+                f"{file} is named in the manifest but missing; the run folder is damaged"
+            ) from error
+
+    def _table(self, name: str) -> pd.DataFrame:
+        return to_pandas(read_table(self.storage, name))
 
 
-def read_run(root: Path) -> RunTables:
-    """Read a run folder; raises RunError where it is none, or not finished."""
-    if not (root / "run.yaml").is_file():
+def read_run(root: Path | str) -> RunTables:
+    """Read a run in a folder or at an address; raises RunError where it is none, or unfinished."""
+    storage = open_storage(root)
+    if not storage.exists("run.yaml"):
         raise RunError(f"{root} is no run of synthgen: it has no run.yaml")
-    tables = {}
+    there = set(storage.names())
     for name in ("manifest", "instances", "tries", "timings"):
-        path = root / f"{name}.parquet"
-        if not path.is_file():
+        if f"{name}.parquet" not in there:
             raise RunError(
-                f"{root} is not finished: {path.name} is missing; run the same synthgen generate "
-                "command again"
+                f"{root} is not finished: {name}.parquet is missing; run the same synthgen "
+                "generate command again"
             )
-        tables[name] = pd.read_parquet(path)
-    record = yaml.safe_load((root / "run.yaml").read_text(encoding="utf-8"))
-    return RunTables(root, record, **tables)
+    return RunTables(storage, yaml.safe_load(storage.read("run.yaml")))

@@ -55,7 +55,7 @@ class DefectDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.labels = data if isinstance(data, LabelledSet) else read_labels(Path(data))
+        self.labels = data if isinstance(data, LabelledSet) else read_labels(data)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.target: TargetKind = target

@@ -21,6 +21,7 @@ from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
 from synthgen.export.semantic import Semantic
 from synthgen.export.write import export
+from synthgen.storage import StoredFile
 from tests.hard_set import make_hard_run
 
 WHERE = "/home/somebody/private"
@@ -228,7 +229,7 @@ def test_many_sizes_are_summed_up_and_jpegs_are_named(hard, tmp_path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "grey.jpg")
     sizes = [replace(i, size_hw=(n, 8)) for n, i in enumerate([*hard] * 2)]
     images = [replace(image, sample_id=f"{n}") for n, image in enumerate(sizes)]
-    images[3] = replace(images[3], path=tmp_path / "grey.jpg", size_hw=(3, 8))
+    images[3] = replace(images[3], path=StoredFile.at(tmp_path / "grey.jpg"), size_hw=(3, 8))
     rows = _table(_sheet(replace(hard, images=images), tmp_path), "size (px, width x height)")
     assert ["8 x 3", "JPEG, 8 bit grey", "1"] in rows
     assert len(rows) == 12

@@ -146,7 +146,7 @@ def test_fiftyone_finds_the_images_and_what_is_known_of_them(mode, found, folder
         assert known["digital_source"] == image.digital_source
         path = Path(known["filepath"])
         if mode == "refer":
-            assert path.samefile(image.path)
+            assert path.samefile(image.path.local)
         else:
             assert path == folders[0] / "data" / image.file_name
             assert path.read_bytes() == Media().read(image)

@@ -21,6 +21,7 @@ from synthgen.export.mvtec import Mvtec
 from synthgen.export.splits import stratify
 from synthgen.export.write import export
 from synthgen.images import write_png
+from synthgen.storage import StoredFile
 from tests.hard_set import CASES, make_hard_run
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -93,7 +94,8 @@ def make_real(root: Path, layout: str) -> Path:
         kind = 1 if number % 3 == 1 else 2
         defects = (label_defect(kind, mask),) if mask.any() else ()
         split = "train" if number < 8 else "test"
-        images.append(LabelledImage(f"photo{number}", path, split, f"p{number}", (40, 40), defects))
+        file = StoredFile.at(path)
+        images.append(LabelledImage(f"photo{number}", file, split, f"p{number}", (40, 40), defects))
     labels = LabelledSet({"pit": 1, "blowhole": 2}, images)
     formats = {"coco": Coco(), "mvtec": Mvtec("tile")}
     place = {"coco": "coco", "mvtec": "mvtec/tile"}[layout]

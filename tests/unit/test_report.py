@@ -15,6 +15,7 @@ from synthgen.report import write_contact_sheet, write_report
 from synthgen.report.sheet import draw_views
 from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables
+from synthgen.storage import LocalFolder
 from tests.factories import make_run
 
 
@@ -29,7 +30,7 @@ def test_the_same_run_gives_the_same_page(run) -> None:
 
 def test_the_headline_says_how_many_were_asked_for(run) -> None:
     asked = len(pd.read_parquet(run / "plan.parquet"))
-    assert f"<b>{asked}</b>asked" in write_report(run).read_text(encoding="utf-8")
+    assert f"<b>{asked}</b>asked" in write_report(run).read_bytes().decode()
 
 
 def test_reasons_are_counted_by_the_limit_they_broke() -> None:
@@ -72,7 +73,7 @@ class Page(HTMLParser):
 
 def test_the_report_is_one_file_and_says_what_the_manifest_says(run) -> None:
     page = Page()
-    page.feed(write_report(run).read_text(encoding="utf-8"))
+    page.feed(write_report(run).read_bytes().decode())
     assert page.links
     assert all(link.startswith("data:image/") for link in page.links)
     assert "script" not in page.tags
@@ -96,6 +97,5 @@ def test_thin_outlines_are_seen_when_a_view_is_shrunk(tmp_path) -> None:
     for name, pixels in names.items():
         write_png(tmp_path / f"{name}.png", pixels)
     row = pd.Series({name: f"{name}.png" for name in names})
-    tables = [pd.DataFrame()] * 4
-    views = draw_views(RunTables(tmp_path, {}, *tables), row)
+    views = draw_views(RunTables(LocalFolder(tmp_path), {}), row)
     assert np.any(views.label != views.result, axis=2).sum() > 100

@@ -23,6 +23,7 @@ from synthgen.export.signing import make_signer
 from synthgen.export.write import export
 from synthgen.images import read_image
 from synthgen.marking import PAINTED, PASTED, VOCABULARY, is_marked, mark_png
+from synthgen.storage import StoredFile
 from tests.hard_set import make_hard_run
 
 c2pa = pytest.importorskip("c2pa")
@@ -95,7 +96,9 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _image(term: str) -> LabelledImage:
-    return LabelledImage("pit-1", Path("pit-1.png"), "train", "a", (64, 48), (), term)
+    return LabelledImage(
+        "pit-1", StoredFile.at(Path("pit-1.png")), "train", "a", (64, 48), (), term
+    )
 
 
 def _png(pixels: np.ndarray) -> bytes:

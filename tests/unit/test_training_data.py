@@ -103,7 +103,9 @@ def test_semantic_masks_hold_class_ids_and_ignored_pixels(labels, tmp_path) -> N
     written = hole.class_map()
     written[:4] = 255
     cv2.imwrite(str(tmp_path / "soft.png"), written)
-    softer = replace(labels, images=[replace(hole, label_path=StoredFile.at(tmp_path / "soft.png"))])
+    softer = replace(
+        labels, images=[replace(hole, label_path=StoredFile.at(tmp_path / "soft.png"))]
+    )
     _, target = DefectDataset(softer, target="both")[0]
     assert np.array_equal(target["semantic"].numpy(), written)
     assert target["masks"].sum() == hole.defects[0].area_px
@@ -147,7 +149,7 @@ def test_it_pickles_small_and_opens_files_late(labels) -> None:
     pickled = pickle.dumps(DefectDataset(labels, target="both", transforms=BoxesFromMasks()))
     assert len(pickled) < 100_000
     assert_same(list(pickle.loads(pickled)), DefectDataset(labels, target="both"))
-    gone = replace(labels.images[0], path=StoredFile.at(Path("gone.png")))
+    gone = replace(labels.images[0], path=replace(labels.images[0].path, path="gone.png"))
     dataset = DefectDataset(replace(labels, images=[gone]))
     assert len(dataset) == 1
     with pytest.raises(Exception, match=r"gone\.png cannot be read"):

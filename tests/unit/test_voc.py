@@ -17,6 +17,7 @@ from synthgen.export.voc import Voc, voc_colour
 from synthgen.export.write import Exported, export
 from synthgen.geometry import grow_mask, mask_to_box
 from synthgen.images import read_image, write_png
+from synthgen.storage import StoredFile
 from tests.datumaro_reader import needs_datumaro, read_with_datumaro
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run, size_of
 
@@ -145,7 +146,7 @@ def test_void_and_what_is_covered_is_reported(labels, tmp_path) -> None:
     write_png(tmp_path / "label.png", classes.astype(np.uint8))
     image = next(i for i in labels if i.sample_id == "hole")
     defects = (label_defect(9, below), label_defect(10, above))
-    image = replace(image, defects=defects, label_path=tmp_path / "label.png")
+    image = replace(image, defects=defects, label_path=StoredFile.at(tmp_path / "label.png"))
     one = replace(labels, images=[image])
     done = export(one, {"voc": Voc()}, tmp_path / "out", Media())
     for place, ids in (

@@ -1,0 +1,38 @@
+"""Make one image of a run again from its row, and compare.
+
+synthgen reproduce run.folder=out sample_id=scratch-000003
+synthgen reproduce run.folder=out sample_id=scratch-000003 out=compare.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    import numpy as np
+    from rich import print as show
+
+    from synthgen.images import write_png
+    from synthgen.reproduce import reproduce
+
+    made = reproduce(str(config.run.folder), str(config.sample_id))
+    if config.out is not None:
+        difference = np.abs(made.now.astype(np.int16) - made.before).astype(np.uint8)
+        write_png(Path(config.out), np.hstack([made.before, made.now, difference]))
+        show(f"before | now | difference: {config.out}")
+    show(
+        f"{made.sample_id}: pixels differ by {made.worst_levels} grey levels at most, "
+        f"the label in {made.other_label_px} pixels"
+    )
+    if not made.is_equal:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_pipeline("reproduce", main)

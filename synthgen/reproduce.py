@@ -1,0 +1,92 @@
+"""Make one image of a run again, from its row, and compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from synthgen.errors import RunError
+from synthgen.generate import generate
+from synthgen.images import read_image, to_rgb8
+from synthgen.runs.reader import read_run
+from synthgen.sample import Sample, SampleSpec
+from synthgen.setup import build_parts
+from synthgen.storage import Storage
+
+__all__ = ["Reproduced", "reproduce"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reproduced:
+    """A sample made again, beside what the run holds. Images (H, W, 3) uint8, 8-bit views.
+
+    ``worst_levels``: the largest difference of any pixel, in grey levels of the file's own depth;
+    1 may come from another batch size or thread count. ``other_label_px``: labels that differ.
+    """
+
+    sample_id: str
+    worst_levels: int
+    other_label_px: int
+    before: NDArray[np.uint8]
+    now: NDArray[np.uint8]
+
+    @property
+    def is_equal(self) -> bool:
+        return self.worst_levels <= 1 and self.other_label_px == 0
+
+
+def reproduce(run_folder: str, sample_id: str) -> Reproduced:
+    """Make the sample again by the run's own config, with all its tries.
+
+    Raises RunError where there is no such sample, it came to no image, or the checkpoint is another
+    one than the run's.
+    """
+    run = read_run(run_folder)
+    rows = run.manifest[run.manifest["sample_id"] == sample_id]
+    if rows.empty:
+        raise RunError(
+            f"{run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}, e.g. "
+            f"{run.manifest['sample_id'].iloc[0]!r}"
+        )
+    row = rows.iloc[0]
+    if not row["image"]:
+        raise RunError(f"{sample_id} came to no image: {row['reasons']}")
+    stages = build_parts(OmegaConf.create(run.record["config"])).stages
+    if row["checkpoint"] and stages.backend.checkpoint != row["checkpoint"]:
+        raise RunError(
+            f"{sample_id} was painted by {row['checkpoint']}, here is {stages.backend.checkpoint}"
+        )
+    outcome = next(generate([_read_spec(run.storage, sample_id)], stages))
+    if not isinstance(outcome, Sample):
+        raise RunError(f"{sample_id} comes to no image now: {outcome.reason}")
+    before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels
+    if before.shape != now.shape or before.dtype != now.dtype:
+        raise RunError(f"the source of {sample_id} is not what it was: {row['source_path']}")
+    label = np.zeros(now.shape[:2], np.uint8)
+    for annotation in outcome.annotations:
+        label[annotation.mask] = annotation.class_id
+    kept = read_image(run.stored(row["mask"]))
+    window = outcome.candidate.condition.source.window
+    return Reproduced(
+        sample_id,
+        int(np.abs(before.astype(np.int64) - now).max()),
+        int(((kept != label) & (kept != 255)).sum()),
+        to_rgb8(before, window),
+        outcome.candidate.image,
+    )
+
+
+def _read_spec(storage: Storage, sample_id: str) -> SampleSpec:
+    wanted = [("sample_id", "==", sample_id)]
+    plan = pd.read_parquet(BytesIO(storage.read("plan.parquet")), filters=wanted)
+    values = plan.iloc[0].to_dict()
+    names = [field.name for field in fields(SampleSpec)]
+    plain = {name: getattr(values[name], "item", lambda v=values[name]: v)() for name in names}
+    if not isinstance(plain["defect_class"], str):
+        plain["defect_class"] = None  # a table has no None but a missing value
+    return SampleSpec(**plain)

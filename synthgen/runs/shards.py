@@ -1,0 +1,219 @@
+"""What is finished so far: a small JSON per batch, and zips of tables that many of them go into."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from synthgen.errors import RunError
+from synthgen.runs.manifest import TABLES, fill, schema_of, to_arrow
+from synthgen.storage import Storage
+
+__all__ = ["Shards", "compact", "write_large", "write_shard"]
+
+FOLDER = "shards"
+SMALL = re.compile(r"shard-(\d+)\.json")
+LARGE = re.compile(r"merged-\d+-[0-9a-f]{8}\.zip")
+MOST = 1000  # small shards in one large one
+JOINED = 100_000  # rows
+SORTED_BY = ("sample_id", "instance_id", "attempt", "name")
+SHARD = "shard"  # a column while tables are merged: which file a row is from
+log = logging.getLogger(__name__)
+
+
+def write_shard(storage: Storage, first: int, tables: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a batch; ``first`` is the lowest index of its samples."""
+    text = json.dumps({name: list(rows) for name, rows in tables.items()})
+    storage.write(f"{FOLDER}/shard-{first:08d}.json", text.encode("utf-8"))
+
+
+def compact(storage: Storage, least: int = 200) -> None:
+    """Put small shards into large ones where there are ``least`` or more.
+
+    One process at a time may do so; others may write meanwhile. The large one is whole before a
+    small one goes: a kill between leaves rows twice, and they are read once.
+    """
+    names = [name for name in storage.names(FOLDER) if SMALL.fullmatch(name)]
+    if len(names) < least:
+        return
+    for start in range(0, len(names), MOST):
+        read = {name: _read_small(storage, name) for name in names[start : start + MOST]}
+        whole = {name: tables for name, tables in read.items() if tables is not None}
+        if whole:
+            write_large(storage, whole)
+        for name in whole:
+            storage.remove(f"{FOLDER}/{name}")
+
+
+def write_large(storage: Storage, shards: Mapping[str, Mapping[str, pa.Table]]) -> None:
+    """Write one large shard. Its name has a digest, so that none is ever written over another."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name in TABLES:
+            sink = pa.BufferOutputStream()
+            parquet.write_table(pa.concat_tables(one[name] for one in shards.values()), sink)
+            member = zipfile.ZipInfo(f"{name}.parquet")  # of 1980, as there is no clock in data
+            archive.writestr(member, sink.getvalue().to_pybytes())
+    data = packed.getvalue()
+    first = min(shards).removeprefix("shard-").removesuffix(".json")
+    storage.write(f"{FOLDER}/merged-{first}-{zlib.crc32(data):08x}.zip", data)
+
+
+class Shards:
+    """What a run holds at one moment. A sample that lies in two shards is that of the first.
+
+    A shard that is damaged is named in the log and left out: its samples count as not made.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        names = storage.names(FOLDER)
+        self._large = [name for name in names if LARGE.fullmatch(name)]
+        self._small = {
+            name: tables
+            for name in names
+            if SMALL.fullmatch(name) and (tables := _read_small(storage, name)) is not None
+        }
+        self._owners: dict[str, int] = {}  # shards of samples that are in several
+        self._damaged: set[str] = set()
+
+    def finished(self) -> set[str]:
+        """Return the ids of the samples that a shard holds."""
+        ids: set[str] = set()
+        for part in self._parts("manifest", ["sample_id"]):
+            ids.update(part["sample_id"].to_pylist())
+        return ids
+
+    def table(self, name: str) -> pa.Table:
+        """Return one of the tables, sorted; the manifest must be the first that is asked for."""
+        parts = list(_join(self._parts(name)))
+        table = pa.concat_tables(parts) if parts else schema_of(name).empty_table()
+        del parts
+        if SHARD in table.schema.names:
+            if name == "manifest":
+                self._owners = _find_owners(table)
+            table = _drop_strangers(table, self._owners).drop_columns([SHARD])
+        order = _order(table, is_unique=name == "files")
+        columns = dict(zip(table.schema.names, table.columns, strict=True))
+        del table
+        for column in columns:  # one by one, so that no more than one is in memory twice
+            columns[column] = fill(columns[column].take(order)).combine_chunks()
+            pa.default_memory_pool().release_unused()
+        return pa.table(columns)
+
+    def _parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the table of each shard, with a column of the shard's number."""
+        for number, shard in enumerate(self._large):
+            part = self._read_large(shard, name, columns)
+            if part is not None:
+                yield _number(part, number)
+        for number, tables in enumerate(self._small.values(), start=len(self._large)):
+            yield _number(tables[name] if columns is None else tables[name].select(columns), number)
+
+    def _read_large(self, shard: str, name: str, columns: Sequence[str] | None) -> pa.Table | None:
+        try:
+            data = _read(self._storage, shard)
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if archive.testzip() is not None:
+                    raise ValueError("a part of it has another checksum")
+                member = pa.BufferReader(archive.read(f"{name}.parquet"))
+            table = parquet.read_table(member, columns=None if columns is None else list(columns))
+            return table if columns else table.cast(schema_of(name))
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+            if shard not in self._damaged:
+                _tell(self._storage, shard, error)
+            self._damaged.add(shard)
+            return None
+
+
+def _read_small(storage: Storage, name: str) -> dict[str, pa.Table] | None:
+    """Return the tables of a small shard; None, and a word in the log, where it is damaged."""
+    try:
+        rows = json.loads(_read(storage, name))
+        tables = {table: to_arrow(table, rows.get(table, [])) for table in TABLES}
+        if tables["manifest"]["sample_id"].null_count or not len(tables["manifest"]):
+            raise ValueError("it holds no samples")
+        return tables
+    except (ValueError, TypeError, AttributeError) as error:
+        _tell(storage, name, error)
+        return None
+
+
+def _read(storage: Storage, name: str) -> bytes:
+    try:
+        return storage.read(f"{FOLDER}/{name}")
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{storage.location}/{FOLDER}/{name} went while it was read: another process works on "
+            "this run; wait until it is done"
+        ) from error
+    except OSError as error:
+        raise RunError(f"cannot read {storage.location}/{FOLDER}/{name}: {error}") from error
+
+
+def _tell(storage: Storage, name: str, error: Exception) -> None:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    log.warning(
+        "%s/%s/%s is damaged and left out (%s); the same synthgen generate command makes its "
+        "samples again",
+        *(storage.location, FOLDER, name, reason),
+    )
+
+
+def _join(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of some 100,000 rows: many small pieces would hold twice their memory."""
+    waiting: list[pa.Table] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= JOINED:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def _number(table: pa.Table, number: int) -> pa.Table:
+    return table.append_column(SHARD, pa.repeat(pa.scalar(number, pa.int32()), len(table)))
+
+
+def _find_owners(manifest: pa.Table) -> dict[str, int]:
+    """Return the first shard of each sample that is in more than one."""
+    grouped = manifest.select(["sample_id", SHARD]).group_by("sample_id")
+    found = grouped.aggregate([(SHARD, "min"), (SHARD, "count")])
+    twice = found.filter(pc.greater(found[f"{SHARD}_count"], 1))
+    firsts = twice[f"{SHARD}_min"].to_pylist()
+    return dict(zip(twice["sample_id"].to_pylist(), firsts, strict=True))
+
+
+def _drop_strangers(table: pa.Table, owners: Mapping[str, int]) -> pa.Table:
+    """Return the table without the rows of samples that another shard owns."""
+    if not owners:
+        return table
+    ids, shards = table["sample_id"].to_pylist(), table[SHARD].to_pylist()
+    kept = [owners.get(key, own) == own for key, own in zip(ids, shards, strict=True)]
+    return table.filter(pa.array(kept, pa.bool_()))
+
+
+def _order(table: pa.Table, is_unique: bool) -> pa.Array:
+    """Return the places of the rows in order; ``is_unique``: of each name the first only."""
+    keys = ["name"] if is_unique else [key for key in SORTED_BY if key in table.schema.names]
+    order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+    return _first_of_each(table["name"].take(order), order) if is_unique else order
+
+
+def _first_of_each(values: pa.ChunkedArray, order: pa.Array) -> pa.Array:
+    """Return the places in ``order`` whose values, which are sorted, are not those before."""
+    if len(values) < 2:
+        return order
+    is_new = pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
+    return order.filter(pa.concat_arrays([pa.array([True]), is_new.combine_chunks()]))

@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM: what is under way is finished, nothing new is begun."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import TypeVar
+
+__all__ = ["Stop"]
+
+Item = TypeVar("Item")
+
+
+class Stop:
+    """Within it, the first signal asks to stop, the second stops at once (KeyboardInterrupt)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Stop:
+        self._before = {
+            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("Finishing the batch in hand; once more stops at once.", file=sys.stderr)
+
+    def until(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items until a stop is asked for."""
+        for item in items:
+            if self.asked:
+                return
+            yield item
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where a stop was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt

@@ -1,0 +1,146 @@
+"""Batches as WebDataset shards, and how single files are found inside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synthgen.runs.manifest import read_table
+from synthgen.storage import Storage
+
+__all__ = ["RunFiles", "TarPack", "tar_key"]
+
+PARTS = {
+    "images": "image",
+    "masks": "mask",
+    "requested": "requested",
+    "controls": "control",
+    "sources": "source",
+}
+
+
+def tar_key(name: str) -> str:
+    """Return a sample's key in WebDataset, which would cut it at a dot.
+
+    >>> tar_key("pit-1.5")
+    'pit-1%2E5'
+    """
+    return name.replace("%", "%25").replace(".", "%2E").replace("/", "%2F")
+
+
+class TarPack:
+    """A tar in the making. ``rows``: what ``files.parquet`` says of each file in it."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.rows = path, list[dict[str, Any]]()
+        self._file = io.BytesIO()
+        self._tar = tarfile.open(fileobj=self._file, mode="w")  # noqa: SIM115
+
+    def add_source(self, name: str, data: bytes) -> None:
+        """Add a drawn source image by its name in the manifest."""
+        self._add_file(name, data, "")
+
+    def add_sample(
+        self,
+        row: Mapping[str, Any],
+        instances: Sequence[Mapping[str, Any]],
+        files: Mapping[str, bytes],
+    ) -> None:
+        """Add the files of one sample, by their names in the manifest, and what is known of it.
+
+        In the JSON the status is that of the painting; twins are found later.
+        """
+        sample_id = str(row["sample_id"])
+        text = json.dumps({"manifest": row, "instances": instances}, ensure_ascii=False)
+        self._add_member(f"{tar_key(sample_id)}.json", text.encode("utf-8"))
+        for name, data in files.items():
+            self._add_file(name, data, sample_id)
+
+    def finish(self) -> bytes:
+        """Return the tar; b'' where nothing was added."""
+        self._tar.close()
+        return self._file.getvalue() if self.rows else b""
+
+    def _add_file(self, name: str, data: bytes, sample_id: str) -> None:
+        folder, _, file = name.partition("/")
+        key = tar_key(file.removesuffix(".png"))
+        offset = self._add_member(f"{key}.{PARTS[folder]}.png", data)
+        place = {"tar": self.path, "offset": offset, "size": len(data)}
+        self.rows.append({"name": name, **place, "sample_id": sample_id})
+
+    def _add_member(self, name: str, data: bytes) -> int:
+        """Add a member and return where its bytes begin."""
+        member = tarfile.TarInfo(name)  # time 0, nobody's
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+        return self._tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run by their names in the manifest: files of their own, or parts of tars.
+
+    A storage itself. Parts of tars are read where they lie, found by ``files.parquet``.
+    """
+
+    storage: Storage
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RunFiles, (self.storage,)  # the index is read again where it is needed
+
+    @property
+    def location(self) -> str:
+        return self.storage.location
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        try:
+            return self.storage.read(name, start, size)
+        except FileNotFoundError:
+            part = self._find(name)
+            if part is None:
+                raise
+        tar, offset, total = part
+        left = max(0, total - start)
+        return self.storage.read(tar, offset + start, left if size is None else min(size, left))
+
+    def write(self, name: str, data: bytes) -> None:
+        self.storage.write(name, data)
+
+    def exists(self, name: str) -> bool:
+        return self.storage.exists(name) or self._find(name) is not None
+
+    def names(self, folder: str = "") -> list[str]:
+        return self.storage.names(folder)
+
+    def remove(self, name: str) -> None:
+        self.storage.remove(name)
+
+    def local(self, name: str) -> Path | None:
+        path = self.storage.local(name)
+        return path if path is not None and path.is_file() else None
+
+    @cached_property
+    def _index(self) -> pa.Table:
+        """The places of files in tars, sorted by name; empty where the run has none."""
+        columns = ["name", "tar", "offset", "size"]
+        if not self.storage.exists("files.parquet"):
+            return pa.table({name: [] for name in columns})
+        return read_table(self.storage, "files", columns).combine_chunks()
+
+    def _find(self, name: str) -> tuple[str, int, int] | None:
+        """Return tar, offset and size of a file; None where no tar has it."""
+        names = self._index["name"]
+        place = bisect_left(range(len(names)), name, key=lambda at: names[at].as_py())
+        if place == len(names) or names[place].as_py() != name:
+            return None
+        found = self._index.slice(place, 1).to_pylist()[0]
+        return found["tar"], found["offset"], found["size"]

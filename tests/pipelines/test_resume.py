@@ -1,0 +1,204 @@
+"""Kill it at any moment: the same command goes on, and the dataset is that of an unbroken run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from synthgen.errors import RunError
+from synthgen.images import read_image
+from synthgen.runs.lock import hold_run
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = [
+    "generate",
+    "backend=sketch",
+    "run.count=120",
+    "run.batch_size=4",
+    "source.size_hw=[96,96]",
+    "source.count=24",
+    "run.good_fraction=0.1",
+]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "synthgen", *arguments]
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    done = run(*RUN, f"run.folder={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def assert_same_dataset(folder: Path, unbroken: Path) -> None:
+    for name in ("plan", "manifest", "instances", "tries"):
+        tables = [pd.read_parquet(root / f"{name}.parquet") for root in (folder, unbroken)]
+        pd.testing.assert_frame_equal(*tables)
+    manifest = pd.read_parquet(folder / "manifest.parquet")
+    assert manifest["sample_id"].is_unique
+    assert len(manifest) == 132
+    for row in manifest[manifest["image"] != ""].itertuples():
+        images = [read_image(root / row.image) for root in (folder, unbroken)]
+        assert np.abs(images[0].astype(int) - images[1]).max() <= 1
+        labels = [read_image(root / row.mask) for root in (folder, unbroken)]
+        assert np.array_equal(*labels)
+    files = [
+        sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+        for root in (folder, unbroken)
+    ]
+    assert files[0] == files[1]  # nothing is lost, nothing is left over
+
+
+def test_twenty_kills_lose_nothing_and_make_nothing_twice(tmp_path, unbroken) -> None:
+    script = [sys.executable, str(ROOT / "tests" / "killing.py"), "20", "1"]
+    done = subprocess.run(
+        [*script, *RUN, f"run.folder={tmp_path / 'run'}"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 kills" in done.stdout
+    assert_same_dataset(tmp_path / "run", unbroken)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no lock is left
+
+
+def shards(folder: Path) -> int:
+    return len(list((folder / "shards").glob("*.json")))
+
+
+def wait_for(begun: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while shards(folder) < count:
+        assert begun.poll() is None, "it ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("executor", ["processes", "ray"])
+def test_workers_make_the_same_dataset(tmp_path, unbroken, executor) -> None:
+    pytest.importorskip("ray")
+    folder = tmp_path / "run"
+    done = run(*RUN, f"run.folder={folder}", f"executor={executor}")
+    assert done.returncode == 0, done.stderr
+    assert_same_dataset(folder, unbroken)
+
+
+@pytest.mark.parametrize("executor", ["processes", "ray"])
+def test_a_worker_that_dies_is_replaced(tmp_path, unbroken, executor) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        command(*RUN, f"run.folder={folder}", f"executor={executor}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as begun:
+        wait_for(begun, folder, 2)
+        name = {"processes": "spawn_main", "ray": "_Actor"}[executor]
+        workers = [
+            child
+            for child in psutil.Process(begun.pid).children(recursive=True)
+            if name in " ".join(child.cmdline())
+        ]
+        assert workers
+        workers[0].kill()
+        errors = begun.stderr.read().decode() if begun.stderr else ""
+        assert begun.wait(120) == 0, errors
+    assert_same_dataset(folder, unbroken)
+
+
+def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        command(*RUN, f"run.folder={folder}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as begun:
+        wait_for(begun, folder, 3)
+        begun.send_signal(signal.SIGINT)
+        errors = begun.stderr.read().decode() if begun.stderr else ""
+        assert begun.wait(60) == 130
+    assert "Finishing the batch in hand" in errors
+    assert "The same command goes on from here" in errors
+    assert "Traceback" not in errors
+    assert 3 <= shards(folder) < 33
+    made = {p.stem for p in (folder / "images").glob("*.png")}
+    told = {
+        row["sample_id"]
+        for path in (folder / "shards").glob("*.json")
+        for row in json.loads(path.read_text(encoding="utf-8"))["manifest"]
+        if row.get("image")
+    }
+    assert made == told  # the batch in hand was finished
+    assert run(*RUN, f"run.folder={folder}").returncode == 0
+    assert_same_dataset(folder, unbroken)
+
+
+def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        command(*RUN, "run.count=9000", f"run.folder={folder}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    ) as first:
+        wait_for(first, folder, 1)
+        second = run(*RUN, "run.count=9000", f"run.folder={folder}")
+        assert second.returncode == 2
+        assert f"is held by process {first.pid} on " in second.stderr
+        first.kill()
+    assert (tmp_path / ".run.lock").exists()  # a stale one
+    with hold_run(str(folder)):
+        pass
+    assert not (tmp_path / ".run.lock").exists()
+
+
+def test_a_lock_of_another_machine_goes_stale(tmp_path) -> None:
+    lock = tmp_path / ".run.lock"
+    other = {"host": "elsewhere", "pid": 1, "begun": 0.0}
+    lock.write_text(json.dumps(other | {"seen": time.time()}), encoding="utf-8")
+    with pytest.raises(RunError, match="process 1 on elsewhere"), hold_run(str(tmp_path / "run")):
+        pass
+    lock.write_text(json.dumps(other | {"seen": time.time() - 61}), encoding="utf-8")
+    with hold_run(str(tmp_path / "run")):
+        assert json.loads(lock.read_text(encoding="utf-8"))["pid"] == os.getpid()
+        with pytest.raises(RunError, match="is held by"), hold_run(str(tmp_path / "run")):
+            pass
+    assert not lock.exists()
+
+
+def test_reproduce_makes_any_image_again(unbroken, tmp_path) -> None:
+    manifest = pd.read_parquet(unbroken / "manifest.parquet")
+    retried = manifest[(manifest["attempt"] > 0) & (manifest["status"] == "accepted")]
+    good = manifest[manifest["status"] == "good"]
+    for sample_id in [*retried["sample_id"][:2], good["sample_id"].iloc[0]]:
+        out = tmp_path / f"{sample_id}.png"
+        done = run("reproduce", f"run.folder={unbroken}", f"sample_id={sample_id}", f"out={out}")
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "differ by 0 grey levels" in done.stdout
+        assert read_image(out).shape == (96, 3 * 96, 3)
+    done = run("reproduce", f"run.folder={unbroken}", "sample_id=nobody")
+    assert done.returncode == 2
+    assert "has no sample 'nobody'" in done.stderr

@@ -1,0 +1,244 @@
+"""What painting costs: rows of the denoiser, texts that are read once, memory that runs out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.errors import ConfigError
+from synthgen.training.embedded import build_pipeline
+from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
+from tests.samples import draw_conditions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "patch": str(save_tiny_patch_model(root / "patch")),
+        "stable": str(save_tiny_stable_diffusion(root / "stable")),
+    }
+
+
+def make_backend(folders, name: str, **options) -> DiffusionBackend:
+    return DiffusionBackend(folders[name], steps=4, resolution_px=128, **options)
+
+
+def count_rows(module: torch.nn.Module) -> list[int]:
+    """Return a list that grows by the rows of each batch that goes through a module."""
+    rows: list[int] = []
+    module.register_forward_hook(lambda _, arguments, __: rows.append(len(arguments[0])))
+    return rows
+
+
+def differ(images, others) -> int:
+    pairs = zip(images, others, strict=True)
+    return max(int(np.abs(one.astype(int) - other.astype(int)).max()) for one, other in pairs)
+
+
+@pytest.mark.parametrize("name", ["patch", "stable"])
+@pytest.mark.parametrize(("guidance", "sides"), [(1.0, 1), (0.5, 1), (2.0, 2)])
+def test_only_guidance_over_one_costs_a_second_row(folders, name, guidance, sides) -> None:
+    backend = make_backend(folders, name, guidance=guidance)
+    pipeline = backend.load().pipeline
+    rows, control_rows = count_rows(pipeline.unet), count_rows(pipeline.controlnet)
+    backend.paint(draw_conditions("pit", count=3))
+    assert set(rows) == {3 * sides}
+    reads_text = name == "stable"  # the patch model's ControlNet does not, so one side will do
+    assert set(control_rows) == {3 * sides if reads_text else 3}
+
+
+def test_a_control_net_without_text_paints_the_same_for_one_side_as_for_both(folders) -> None:
+    backend = make_backend(folders, "patch", guidance=2.0)
+    conditions = draw_conditions("pit", count=3)
+    once = backend.paint(conditions)
+    backend.load().pipeline._control_reads_text = True
+    assert differ(once, backend.paint(conditions)) <= 1
+
+
+@pytest.mark.parametrize("name", ["patch", "stable"])
+def test_a_text_is_read_once_for_all_calls(folders, name) -> None:
+    backend = make_backend(folders, name, guidance=2.0)
+    rows = count_rows_of_texts(backend)
+    conditions = draw_conditions("scratch", count=3)
+    texts = {c.spec.prompt for c in conditions} | {c.spec.negative_prompt for c in conditions}
+    first = backend.paint(conditions)
+    assert len(rows) == len(texts)
+    assert differ(first, backend.vary(steps=4).paint(conditions)) == 0
+    assert len(rows) == len(texts)
+    spec = replace(conditions[0].spec, negative_prompt="metal metal metal")
+    away = backend.paint([replace(conditions[0], spec=spec)])
+    assert len(rows) == len(texts) + 1
+    assert not np.array_equal(away[0], first[0])
+
+
+def count_rows_of_texts(backend: DiffusionBackend) -> list[int]:
+    rows: list[int] = []
+    backend.load().pipeline.text_encoder.register_forward_hook(lambda *_: rows.append(1))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["patch", "stable"])
+def test_states_of_prompts_paint_what_the_prompts_do(folders, name) -> None:
+    pipeline = make_backend(folders, name).load().pipeline
+    texts, negatives = ["a scratch", "metal"], ["metal", ""]
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def call(**prompts):
+        return pipeline(
+            image=pictures.clone(),
+            mask_image=(pictures[:, :1] > 0.3).float(),
+            control_image=pictures.clone(),
+            num_inference_steps=2,
+            guidance_scale=3.0,
+            generator=[torch.Generator().manual_seed(n) for n in range(2)],
+            output_type="pt",
+            **prompts,
+        ).images
+
+    states, away = pipeline.encode_prompt(texts, "cpu", 1, True, negatives)
+    by_state = call(prompt_embeds=states, negative_prompt_embeds=away)
+    assert torch.equal(by_state, call(prompt=texts, negative_prompt=negatives))
+
+
+def test_the_patch_pipeline_wants_a_text(folders) -> None:
+    pipeline = make_backend(folders, "patch").load().pipeline
+    picture = torch.zeros(1, 3, 64, 64)
+    arguments = {"image": picture, "mask_image": picture[:, :1], "control_image": picture}
+    with pytest.raises(ValueError, match="prompt_embeds"):
+        pipeline(**arguments)
+    states, _ = pipeline.encode_prompt("metal")
+    with pytest.raises(ValueError, match="negative_prompt_embeds"):
+        pipeline(**arguments, prompt_embeds=states, guidance_scale=2.0)
+
+
+@pytest.mark.parametrize("name", ["patch", "stable"])
+def test_paint_batch_bounds_a_call_and_changes_nothing(folders, name) -> None:
+    conditions = draw_conditions("pit", count=5)
+    whole = make_backend(folders, name).paint(conditions)
+    backend = make_backend(folders, name, guidance=1.0, paint_batch=2)
+    rows = count_rows(backend.load().pipeline.unet)
+    backend.paint(conditions)
+    assert sorted(set(rows)) == [1, 2]
+    assert differ(whole, make_backend(folders, name, paint_batch=2).paint(conditions)) <= 1
+
+
+def test_slices_and_tiles_of_the_vae(folders) -> None:
+    conditions = draw_conditions("pit", count=2)
+    plain = make_backend(folders, "stable").paint(conditions)
+    backend = make_backend(folders, "stable", vae_slicing=True, vae_tiling=True)
+    rows = count_rows(backend.load().pipeline.vae.decoder)
+    assert differ(plain, backend.paint(conditions)) <= 1  # 128 px is one tile
+    assert set(rows) == {1}
+
+
+@pytest.mark.parametrize("key", ["vae_slicing", "vae_tiling"])
+def test_a_family_without_a_vae_says_so(folders, key) -> None:
+    with pytest.raises(ConfigError, match=rf"backend\.{key}"):
+        make_backend(folders, "patch", **{key: True}).load()
+
+
+def test_auto_is_float32_on_a_cpu(folders) -> None:
+    backend = make_backend(folders, "patch", dtype="auto", device="cpu")
+    assert backend.load().pipeline.unet.dtype == torch.float32
+    assert backend.dtype == "float32"
+
+
+def test_bfloat16_paints_nearly_the_same(folders) -> None:
+    conditions = draw_conditions("pit", count=2)
+    pairs = zip(
+        make_backend(folders, "patch").paint(conditions),
+        make_backend(folders, "patch", dtype="bfloat16").paint(conditions),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert 0 < np.abs(one.astype(int) - other).mean() < 2
+
+
+def test_impossible_batches(folders) -> None:
+    with pytest.raises(ConfigError, match=r"backend\.paint_batch=0"):
+        make_backend(folders, "patch", paint_batch=0)
+
+
+def test_without_a_compiler_nothing_is_compiled(folders, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"backend\.compile=true needs a C\+\+ compiler"):
+        make_backend(folders, "patch", compile=True).load()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_what_is_compiled_paints_the_same(tmp_path) -> None:
+    build_pipeline(["metal"], widths=(16,), text_width=16).save_pretrained(tmp_path)
+    options = {"steps": 1, "strength": 1, "guidance": 1, "control_scale": 0, "resolution_px": 64}
+    conditions = draw_conditions("pit", count=2)  # one step of the UNet alone: compiling is slow
+    plain = DiffusionBackend(str(tmp_path), **options).paint(conditions)
+    backend = DiffusionBackend(str(tmp_path), compile=True, **options)
+    assert differ(plain, backend.paint(conditions)) <= 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.errors import ModelError
+from tests.samples import draw_conditions
+
+def limit_memory(spare_mb):
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (spare_mb << 20), resource.RLIM_INFINITY))
+
+def lift_limit():
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+def backend(side_px):
+    options = {"steps": 1, "strength": 1, "guidance": 2, "device": "cpu"}
+    made = DiffusionBackend(sys.argv[1], resolution_px=side_px, **options)
+    made.rows = []
+    made.load().pipeline.unet.register_forward_hook(
+        lambda _, arguments, __: made.rows.append(len(arguments[0]) // 2))
+    return made
+
+conditions = draw_conditions("pit", count=16)
+small, large = backend(256), backend(1024)
+small.paint(conditions[:1])  # loads all code
+small.rows.clear()
+limit_memory(32)
+try:
+    large.paint(conditions[:1])
+except ModelError as error:
+    lift_limit()
+    print(error)
+limit_memory(128)
+limited = small.paint(conditions)
+lift_limit()
+print(max(small.rows))
+small.load().fits.clear()
+whole = small.paint(conditions)
+print(max(small.rows))
+print(max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(limited, whole, strict=True)))
+"""
+
+
+def test_where_memory_runs_out_half_the_crops_go_through_and_paint_the_same(folders) -> None:
+    command = [sys.executable, "-c", MEMORY, folders["patch"]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    sentence, limited, unlimited, difference = done.stdout.splitlines()
+    assert int(limited) < int(unlimited) == 16
+    assert int(difference) <= 1
+    assert "one crop of 1024 x 1024 px, of sample 'pit-000000'" in sentence
+    for key in ("backend.most_crop_px", "run.batch_size", "backend.dtype"):
+        assert key in sentence
