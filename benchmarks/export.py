@@ -93,7 +93,7 @@ def export_supervision(run: Path, out: Path, layout: str) -> None:
     names = list(labels.classes)
     images, annotations = [], {}
     for image in labels:
-        masks = np.stack([d.mask(image.size_hw) for d in image.defects])
+        masks = np.ascontiguousarray(np.stack([d.mask(image.size_hw) for d in image.defects]))
         boxes = np.array([[d.box.x, d.box.y, d.box.x + d.box.width, d.box.y + d.box.height]
                           for d in image.defects], float)  # fmt: skip
         ids = np.array([names.index(labels.names[d.class_id]) for d in image.defects])
