@@ -49,7 +49,7 @@ from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.limits import Limits
 from synthgen.runs.folder import open_run
 from synthgen.sample import Condition, SampleSpec
-from synthgen.setup import collect_facts, set_up
+from synthgen.setup import collect_facts, make_worker, set_up
 from synthgen.sources import ProceduralSources
 from synthgen.training.embedded import build_tokenizer
 
@@ -94,19 +94,7 @@ def save_stable_diffusion(folder: Path, size: Size, side_px: int, dtype: torch.d
         norm_num_groups=16,
         sample_size=side_px,
     )
-    tokenizer = build_tokenizer(["scratch", "metal"], 77)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=size.text_width,
-            intermediate_size=4 * size.text_width,
-            num_hidden_layers=size.text_layers,
-            num_attention_heads=size.heads,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    tokenizer, text_encoder = build_texts(size)
     pipeline = StableDiffusionControlNetInpaintPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -120,6 +108,23 @@ def save_stable_diffusion(folder: Path, size: Size, side_px: int, dtype: torch.d
     )
     pipeline.to(dtype=dtype).save_pretrained(folder)
     return folder
+
+
+def build_texts(size: Size) -> tuple[Any, CLIPTextModel]:
+    tokenizer = build_tokenizer(["scratch", "metal"], 77)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=size.text_width,
+            intermediate_size=4 * size.text_width,
+            num_hidden_layers=size.text_layers,
+            num_attention_heads=size.heads,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    return tokenizer, text_encoder
 
 
 def plan(count: int, size_px: int, cell_px: int) -> tuple[Conditioner, list[SampleSpec]]:
@@ -257,12 +262,14 @@ def part_b(count: int = 48, size_px: int = 256) -> None:
             overrides = [f"run.folder={folder}/{number}", f"run.count={count}"]
             config = compose("generate", [*overrides, f"source.size_hw=[{size_px},{size_px}]"])
             job = set_up(config)
-            run = open_run(Path(config.run.folder), to_plain(config), job.specs, collect_facts(job))
-            pipeline = job.backend.load().pipeline  # type: ignore[attr-defined]
+            plain, where = to_plain(config), str(config.run.folder)
+            open_run(where, plain, job.specs, collect_facts(job))
+            worker = make_worker(plain, where)
+            pipeline = worker.stages.backend.load().pipeline  # type: ignore[attr-defined]
             begun = time.perf_counter()
             with watch_denoiser(pipeline) as spent:
-                for batch in batched(generate(job.specs, job.stages), job.stages.batch_size):
-                    run.write(batch, job.backend.name, job.backend.checkpoint)
+                for batch in batched(job.specs, job.batch_size):
+                    worker(batch)
             seconds = time.perf_counter() - begun
             shares.append(sum(spent) / seconds)
             rates.append(len(job.specs) / seconds)

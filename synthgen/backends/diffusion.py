@@ -17,7 +17,7 @@ from synthgen.backends.checkpoints import (
     pipeline_class_name,
 )
 from synthgen.backends.crops import CropJob, cut_jobs, paste
-from synthgen.backends.families import FAMILIES
+from synthgen.backends.families import find_family
 from synthgen.backends.loading import (
     Hardware,
     load_pipeline,
@@ -26,7 +26,7 @@ from synthgen.backends.loading import (
     set_scheduler,
 )
 from synthgen.backends.painting import Painter
-from synthgen.errors import ConfigError, ModelError
+from synthgen.errors import ConfigError
 from synthgen.sample import Condition
 
 __all__ = ["DiffusionBackend"]
@@ -80,22 +80,21 @@ class DiffusionBackend:
         self.context_px, self.least_crop_px = context_px, least_crop_px
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
         self.feather_px = feather_px
-        class_name = pipeline_class_name(self.folder)
-        if class_name not in FAMILIES:
-            raise ModelError(
-                f"the checkpoint in {self.folder} is a {class_name}; "
-                f"this backend runs {' and '.join(sorted(FAMILIES))}"
-            )
-        self.family, self.class_name = FAMILIES[class_name], class_name
+        self.class_name = pipeline_class_name(self.folder)
+        self.family = find_family(self.class_name, self.folder)
         for key, size in (("resolution_px", resolution_px), ("most_crop_px", most_crop_px)):
-            if size is not None and (size < 64 or size % self.family.size_multiple):
-                raise ConfigError(
-                    f"backend.{key}={size} must be 64 or more and a multiple of "
-                    f"{self.family.size_multiple}, which {class_name} needs"
-                )
+            self._check_size(key, size)
         self.cell_px = self.family.cell_px
         self.checkpoint = f"{checkpoint}@{checkpoint_digest(self.folder)}"
         self._painter: Painter | None = None
+
+    def _check_size(self, key: str, size_px: int | None) -> None:
+        step = self.family.size_multiple
+        if size_px is not None and (size_px < 64 or size_px % step):
+            raise ConfigError(
+                f"backend.{key}={size_px} must be 64 or more and a multiple of {step}, "
+                f"which {self.class_name} needs"
+            )
 
     def _set_painting(
         self, steps: int, guidance: float, strength: float, init: str, control_scale: float

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["FAMILIES", "Family"]
+from synthgen.errors import ModelError
+
+__all__ = ["FAMILIES", "Family", "find_family"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,13 @@ FAMILIES: dict[str, Family] = {
     "PatchControlNetInpaintPipeline": Family("synthgen.backends.patch_inpaint", 1, 16, True, False),
     "StableDiffusionControlNetInpaintPipeline": Family("diffusers", 8, 8, False, True),
 }
+
+
+def find_family(class_name: str, folder: Path) -> Family:
+    """Return the family of a checkpoint; raises ModelError for a class that is in none."""
+    if class_name not in FAMILIES:
+        raise ModelError(
+            f"the checkpoint in {folder} is a {class_name}; "
+            f"this backend runs {' and '.join(sorted(FAMILIES))}"
+        )
+    return FAMILIES[class_name]

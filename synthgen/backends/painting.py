@@ -17,7 +17,10 @@ from synthgen.seeds import stream, torch_seed_for
 __all__ = ["Painter"]
 
 PROMPTS_KEPT = 256  # text states; 0.2 MB each for Stable Diffusion 1.5
-NO_MEMORY = ("DefaultCPUAllocator", "ALLOC_FAILED", "bad_alloc", "out of memory")
+NO_MEMORY = (
+    *("DefaultCPUAllocator", "ALLOC_FAILED", "bad_alloc", "out of memory"),
+    *("could not create a primitive", "could not execute a primitive"),  # so says oneDNN
+)
 
 
 class Painter:
