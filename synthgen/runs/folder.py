@@ -45,7 +45,7 @@ RECORD, QUALITY = "run.yaml", "quality.yaml"
 BEGUN = re.compile(r"plan\.parquet|\.(plan|run)\..*\.tmp\.\w+")  # of a run killed at its start
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
-    *("backend.device", "backend.threads", "executor"),
+    *("backend.device", "backend.threads", "backend.paint_batch", "executor"),
 )
 
 
