@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from synthgen.errors import RunError
 from synthgen.generate import generate
-from synthgen.images import read_image, to_rgb8
+from synthgen.images import IGNORED, read_image, to_rgb8
 from synthgen.runs.reader import read_run
 from synthgen.sample import Sample, SampleSpec
 from synthgen.setup import build_parts
@@ -67,15 +67,12 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
     before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels
     if before.shape != now.shape or before.dtype != now.dtype:
         raise RunError(f"the source of {sample_id} is not what it was: {row['source_path']}")
-    label = np.zeros(now.shape[:2], np.uint8)
-    for annotation in outcome.annotations:
-        label[annotation.mask] = annotation.class_id
     kept = read_image(run.stored(row["mask"]))
     window = outcome.candidate.condition.source.window
     return Reproduced(
         sample_id,
         int(np.abs(before.astype(np.int64) - now).max()),
-        int(((kept != label) & (kept != 255)).sum()),
+        int(((kept != outcome.class_map()) & (kept != IGNORED)).sum()),
         to_rgb8(before, window),
         outcome.candidate.image,
     )
@@ -84,9 +81,7 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
 def _read_spec(storage: Storage, sample_id: str) -> SampleSpec:
     wanted = [("sample_id", "==", sample_id)]
     plan = pd.read_parquet(BytesIO(storage.read("plan.parquet")), filters=wanted)
-    values = plan.iloc[0].to_dict()
-    names = [field.name for field in fields(SampleSpec)]
-    plain = {name: getattr(values[name], "item", lambda v=values[name]: v)() for name in names}
-    if not isinstance(plain["defect_class"], str):
-        plain["defect_class"] = None  # a table has no None but a missing value
-    return SampleSpec(**plain)
+    values = {str(key): value for key, value in plan.to_dict("records")[0].items()}
+    if not isinstance(values["defect_class"], str):
+        values["defect_class"] = None  # a table has no None but a missing value
+    return SampleSpec(**values)

@@ -178,6 +178,13 @@ class Sample:
     def spec(self) -> SampleSpec:
         return self.candidate.condition.spec
 
+    def class_map(self) -> NDArray[np.uint8]:
+        """Return the class id of each pixel, (H, W) uint8; 0 = good, later defects on top."""
+        classes = np.zeros(self.candidate.condition.defect_mask.shape, np.uint8)
+        for annotation in self.annotations:
+            classes[annotation.mask] = annotation.class_id
+        return classes
+
     @property
     def status(self) -> Status:
         if self.spec.is_defect_free:

@@ -15,7 +15,7 @@ from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.export.run_lengths import run_lengths
-from synthgen.export.voc import voc_colour
+from synthgen.export.voc import hex_colour
 
 __all__ = ["Cvat"]
 
@@ -44,13 +44,9 @@ class Cvat:
         (folder / "labels.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _colour(class_id: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*voc_colour(class_id))
-
-
 def _raw_labels(labels: LabelledSet) -> list[dict[str, Any]]:
     return [
-        {"name": name, "color": _colour(class_id), "type": "any", "attributes": []}
+        {"name": name, "color": hex_colour(class_id), "type": "any", "attributes": []}
         for name, class_id in labels.classes.items()
     ]
 
@@ -58,7 +54,7 @@ def _raw_labels(labels: LabelledSet) -> list[dict[str, Any]]:
 def _meta(labels: LabelledSet, split: str, count: int) -> str:
     entries = "".join(
         f"        <label>\n          <name>{escape(name)}</name>\n"
-        f"          <color>{_colour(class_id)}</color>\n          <type>any</type>\n"
+        f"          <color>{hex_colour(class_id)}</color>\n          <type>any</type>\n"
         "          <attributes></attributes>\n        </label>\n"
         for name, class_id in labels.classes.items()
     )

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.media import read_present
+from synthgen.runs.reader import read_present
 
 __all__ = [
     "DEFECT_MEASURES",

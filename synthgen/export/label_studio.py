@@ -17,7 +17,7 @@ from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.export.run_lengths import run_lengths
-from synthgen.export.voc import voc_colour
+from synthgen.export.voc import hex_colour
 
 __all__ = ["LabelStudio", "encode_brush"]
 
@@ -93,9 +93,8 @@ def _box_value(defect: DefectLabel, size_hw: tuple[int, int]) -> dict[str, Any]:
 
 def _config(labels: LabelledSet) -> str:
     entries = "".join(
-        f'    <Label value={quoteattr(name)} background="#{red:02x}{green:02x}{blue:02x}"/>\n'
+        f'    <Label value={quoteattr(name)} background="{hex_colour(class_id)}"/>\n'
         for name, class_id in labels.classes.items()
-        for red, green, blue in [voc_colour(class_id)]
     )
     return (
         '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
+from synthgen.images import read_image
 from synthgen.marking import digital_source
 from synthgen.runs.manifest import PER_MASK, read_table
 from synthgen.runs.reader import RunTables, read_run
@@ -88,12 +89,20 @@ class LabelledImage:
             classes[defect.mask(self.size_hw)] = defect.class_id
         return classes
 
+    def label_map(self) -> NDArray[np.uint8]:
+        """Return the class ids with 255 where the run says neither good nor a defect, (H, W)."""
+        return self.class_map() if self.label_path is None else _read_ids(self.label_path)
+
     def instance_map(self) -> NDArray[np.uint16]:
         """Return the number of the defect of each pixel, 1.., (H, W) uint16; 0 = good."""
         numbers = np.zeros(self.size_hw, np.uint16)
         for number, defect in enumerate(self.defects, start=1):
             numbers[defect.mask(self.size_hw)] = number
         return numbers
+
+
+def _read_ids(file: StoredFile) -> NDArray[np.uint8]:
+    return read_image(file).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from synthgen.errors import ConfigError, RunError
+from synthgen.errors import ConfigError
 from synthgen.export.labels import LabelledImage
 from synthgen.marking import is_marked, mark_png
-from synthgen.storage import StoredFile
+from synthgen.runs.reader import read_present
 
-__all__ = ["Media", "MediaMode", "read_present", "refer_to"]
+__all__ = ["Media", "MediaMode", "refer_to"]
 
 MediaMode = Literal["copy", "link", "refer"]
 HEAD_BYTES = 1 << 16  # more than what stands before the pixels of an image made here
@@ -59,16 +59,6 @@ def refer_to(image: LabelledImage, folder: Path) -> str:
             "elsewhere or inside a tar; give media=copy"
         )
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def read_present(file: StoredFile) -> bytes:
-    """Return the bytes of a file of a run; raises RunError where it is gone."""
-    try:
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{file} is named in the manifest but missing; the run folder is damaged"
-        ) from error
 
 
 def _needs_no_mark(image: LabelledImage) -> bool:

@@ -97,8 +97,9 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     free = []
     for image in synthetic:
         source = str(image.facts.get("source_path", ""))
-        if source and not source.startswith("sources/"):
-            known.setdefault(source, _digest(StoredFile.at(Path(source))))
+        is_photo = source and not source.startswith("sources/")
+        if is_photo and source not in known:  # many images have one source
+            known[source] = _digest(StoredFile.at(Path(source)))
         if known.get(source) not in held_out:
             free.append(replace(image, split=TRAIN))
     if leaked := len(synthetic) - len(free):

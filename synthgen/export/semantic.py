@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.images import read_image, write_png
+from synthgen.images import write_png
 
 __all__ = ["Semantic"]
 
@@ -33,8 +32,7 @@ class Semantic:
             for image in labels.of_split(split):
                 media.place(image, folder / "images" / split / image.file_name)
                 mask = folder / "masks" / split / f"{image.sample_id}.png"
-                path = image.label_path
-                classes = image.class_map() if path is None else read_image(path).astype(np.uint8)
+                classes = image.label_map()
                 write_png(mask, classes)
                 for defect in image.defects:
                     master = defect.mask(image.size_hw)

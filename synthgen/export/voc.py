@@ -14,9 +14,9 @@ from pydantic.dataclasses import dataclass
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.images import IGNORED, read_image
+from synthgen.images import IGNORED
 
-__all__ = ["Voc", "voc_colour"]
+__all__ = ["Voc", "hex_colour", "voc_colour"]
 
 FOLDERS = (
     *("Annotations", "JPEGImages", "SegmentationClass", "SegmentationObject"),
@@ -68,9 +68,17 @@ def voc_colour(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def hex_colour(number: int) -> str:
+    """Return VOC's colour of an id as annotation tools write it.
+
+    >>> hex_colour(9)
+    '#c00000'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*voc_colour(number))
+
+
 def _write_masks(labels: LabelledSet, image: LabelledImage, folder: Path, loss: LabelLoss) -> None:
-    path = image.label_path
-    classes = image.class_map() if path is None else read_image(path).astype(np.uint8)
+    classes = image.label_map()
     numbers = image.instance_map().clip(max=IGNORED).astype(np.uint8)  # it counts to 254
     numbers[classes == IGNORED] = IGNORED
     for place, ids in (("SegmentationClass", classes), ("SegmentationObject", numbers)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from synthgen.export.hugging_face import write_card
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
+from synthgen.runs.tars import add_member, tar_key
 
 __all__ = ["WebDataset"]
 
@@ -80,21 +80,11 @@ def _write_shard(
 ) -> None:
     with tarfile.open(path, "w") as tar:
         for image in images:
-            key = _key(image.sample_id)
+            key = tar_key(image.sample_id)
             facts = image_facts(image)
             label = {name: facts.get(name) for name in names}
             label["objects"] = defect_facts(labels, image)
             text = json.dumps(label, ensure_ascii=False)
-            _add(tar, f"{key}.json", text.encode("utf-8"))
-            _add(tar, f"{key}.mask.png", class_png(image))
-            _add(tar, f"{key}{image.path.suffix.lower()}", media.read(image))
-
-
-def _key(sample_id: str) -> str:
-    return sample_id.replace("%", "%25").replace(".", "%2E")
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # time 0, nobody's
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
+            add_member(tar, f"{key}.json", text.encode("utf-8"))
+            add_member(tar, f"{key}.mask.png", class_png(image))
+            add_member(tar, f"{key}{image.path.suffix.lower()}", media.read(image))

@@ -136,9 +136,7 @@ class RunFolder:
 
     def _label_map(self, sample: Sample) -> NDArray[np.uint8]:
         candidate, condition = sample.candidate, sample.candidate.condition
-        labels = np.zeros(condition.defect_mask.shape, np.uint8)
-        for annotation in sample.annotations:
-            labels[annotation.mask] = annotation.class_id
+        labels = sample.class_map()
         if self.ignores_border:
             border = soft_border(
                 condition.image,

@@ -15,7 +15,7 @@ from synthgen.runs.manifest import read_table, to_pandas
 from synthgen.runs.tars import RunFiles
 from synthgen.storage import Storage, StoredFile, open_storage
 
-__all__ = ["RunTables", "read_run"]
+__all__ = ["RunTables", "read_present", "read_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +74,20 @@ class RunTables:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file that the manifest names; raises RunError where it is gone."""
-        file = self.stored(name)
-        try:
-            return file.read_bytes()
-        except FileNotFoundError as error:
-            raise RunError(
-                f"{file} is named in the manifest but missing; the run folder is damaged"
-            ) from error
+        return read_present(self.stored(name))
 
     def _table(self, name: str) -> pd.DataFrame:
         return to_pandas(read_table(self.storage, name))
+
+
+def read_present(file: StoredFile) -> bytes:
+    """Return the bytes of a file of a run; raises RunError where it is gone."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{file} is named in the manifest but missing; the run folder is damaged"
+        ) from error
 
 
 def read_run(root: Path | str) -> RunTables:

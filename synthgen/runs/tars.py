@@ -17,7 +17,7 @@ import pyarrow as pa
 from synthgen.runs.manifest import read_table
 from synthgen.storage import Storage
 
-__all__ = ["RunFiles", "TarPack", "tar_key"]
+__all__ = ["RunFiles", "TarPack", "add_member", "tar_key"]
 
 PARTS = {
     "images": "image",
@@ -35,6 +35,13 @@ def tar_key(name: str) -> str:
     'pit-1%2E5'
     """
     return name.replace("%", "%25").replace(".", "%2E").replace("/", "%2F")
+
+
+def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file to a tar, of time 0 and nobody's, so that the same data gives the same tar."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
 
 
 class TarPack:
@@ -79,9 +86,7 @@ class TarPack:
 
     def _add_member(self, name: str, data: bytes) -> int:
         """Add a member and return where its bytes begin."""
-        member = tarfile.TarInfo(name)  # time 0, nobody's
-        member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data))
+        add_member(self._tar, name, data)
         return self._tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
