@@ -5,10 +5,11 @@ python benchmarks/generation.py a b    some of them
 
 a  a plain diffusers script, one image a call, against synthgen, on the same model and images
 b  share of a run's time that the denoiser (UNet and ControlNet) takes, with the embedded model
+c  images/s of one and of two processes, and of Ray with one and with two actors
 d  every stage that is no model, in images/s on one core
 e  Stable Diffusion 1.5's size on a GPU: images/s, share of the matrix peak, the plain script
 
-All on one CPU thread, medians over rounds; what is compared takes turns in the same run.
+All on one CPU thread (a worker), medians over rounds; what is compared takes turns in one run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,15 @@ from synthgen.backends.backend import SketchBackend
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.condition import Conditioner
 from synthgen.config import compose, to_plain
-from synthgen.control.edges import CannyControl
+from synthgen.control.edges import canny_control
 from synthgen.defects import DEFECTS
 from synthgen.generate import Stages, batched, generate
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.limits import Limits
+from synthgen.runs.cluster import RayExecutor
+from synthgen.runs.executor import Executor
 from synthgen.runs.folder import open_run
+from synthgen.runs.processes import ProcessExecutor
 from synthgen.sample import Condition, SampleSpec
 from synthgen.setup import collect_facts, make_worker, set_up
 from synthgen.sources import ProceduralSources
@@ -134,7 +139,7 @@ def plan(count: int, size_px: int, cell_px: int) -> tuple[Conditioner, list[Samp
         name: DefectClass(number, name, kind())
         for number, (name, kind) in enumerate(sorted(DEFECTS.items()), start=1)
     }
-    build = Conditioner(sources, classes, CannyControl(), cell_px=cell_px)
+    build = Conditioner(sources, classes, {"canny": canny_control()}, cell_px=cell_px)
     return build, draw_plan(sources, classes, count, 0, {"all": 1.0}, 1)
 
 
@@ -279,6 +284,47 @@ def part_b(count: int = 48, size_px: int = 256) -> None:
     )
 
 
+def part_c(count: int = 80, size_px: int = 256, batch_size: int = 4) -> None:
+    """Compare workers of one machine with those of Ray, once they have loaded their models."""
+    executors: dict[str, Executor] = {
+        "1 process": ProcessExecutor(workers=1, threads=1),
+        "2 processes": ProcessExecutor(workers=2, threads=1),
+        "Ray, 1 actor": RayExecutor(workers=1),
+        "Ray, 2 actors": RayExecutor(workers=2),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in executors}
+    for _ in range(ROUNDS):
+        for name, executor in executors.items():
+            with tempfile.TemporaryDirectory() as folder:
+                rates[name].append(
+                    measure_rate(executor, f"{folder}/run", count, size_px, batch_size)
+                )
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    print(f"c  the embedded model, {count} images of {size_px} px, one thread a worker")
+    for name, rate in medians.items():
+        spread = ", ".join(f"{value:.2f}" for value in rates[name])
+        print(f"   {name}: {rate:.2f} images/s ({spread})")
+    ratio = medians["Ray, 2 actors"] / medians["2 processes"]
+    print(f"   Ray with two actors over two processes: {ratio:.2f}")
+
+
+def measure_rate(
+    executor: Executor, folder: str, count: int, size_px: int, batch_size: int
+) -> float:
+    """Return images/s from the moment when every worker has a batch behind it."""
+    overrides = [f"run.folder={folder}", f"run.count={count}", f"run.batch_size={batch_size}"]
+    config = compose("generate", [*overrides, f"source.size_hw=[{size_px},{size_px}]"])
+    job, plain = set_up(config), to_plain(config)
+    open_run(folder, plain, job.specs, collect_facts(job))
+    ended: list[tuple[float, int]] = []
+    for statuses in executor.run(
+        batched(job.specs, job.batch_size), partial(make_worker, plain, folder)
+    ):
+        ended.append((time.perf_counter(), len(statuses)))
+    first = 4  # two workers with two lanes each
+    return sum(made for _, made in ended[first:]) / (ended[-1][0] - ended[first - 1][0])
+
+
 def part_d(count: int = 24) -> None:
     """Time what is no model."""
     for size_px in (256, 512, 1024):
@@ -356,7 +402,13 @@ def measure_peak(device: str, dtype: torch.dtype) -> float:
     return 8 * 2 * side**3 / take_turns({"matmul": multiply}, 5)["matmul"]
 
 
-PARTS: dict[str, Callable[[], None]] = {"a": part_a, "b": part_b, "d": part_d, "e": part_e}
+PARTS: dict[str, Callable[[], None]] = {
+    "a": part_a,
+    "b": part_b,
+    "c": part_c,
+    "d": part_d,
+    "e": part_e,
+}
 
 
 def main(parts: Sequence[str]) -> None:

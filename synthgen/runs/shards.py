@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -84,7 +85,6 @@ class Shards:
             for name in names
             if SMALL.fullmatch(name) and (tables := _read_small(storage, name)) is not None
         }
-        self._owners: dict[str, int] = {}  # shards of samples that are in several
         self._damaged: set[str] = set()
 
     def finished(self) -> set[str]:
@@ -94,15 +94,20 @@ class Shards:
             ids.update(part["sample_id"].to_pylist())
         return ids
 
+    @cached_property
+    def _owners(self) -> dict[str, int]:
+        """The first shard of each sample that is in several."""
+        parts = list(self._parts("manifest", ["sample_id"]))
+        return _find_owners(pa.concat_tables(parts)) if parts else {}
+
     def table(self, name: str) -> pa.Table:
-        """Return one of the tables, sorted; the manifest must be the first that is asked for."""
+        """Return one of the tables, sorted."""
+        owners = self._owners
         parts = list(_join(self._parts(name)))
         table = pa.concat_tables(parts) if parts else schema_of(name).empty_table()
         del parts
         if SHARD in table.schema.names:
-            if name == "manifest":
-                self._owners = _find_owners(table)
-            table = _drop_strangers(table, self._owners).drop_columns([SHARD])
+            table = _drop_strangers(table, owners).drop_columns([SHARD])
         order = _order(table, is_unique=name == "files")
         columns = dict(zip(table.schema.names, table.columns, strict=True))
         del table

@@ -18,6 +18,9 @@ import pytest
 from synthgen.errors import RunError
 from synthgen.images import read_image
 from synthgen.runs.lock import hold_run
+from synthgen.runs.manifest import read_table
+from synthgen.runs.reader import read_run
+from synthgen.storage import open_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
@@ -51,9 +54,7 @@ def unbroken(tmp_path_factory) -> Path:
 
 
 def assert_same_dataset(folder: Path, unbroken: Path) -> None:
-    for name in ("plan", "manifest", "instances", "tries"):
-        tables = [pd.read_parquet(root / f"{name}.parquet") for root in (folder, unbroken)]
-        pd.testing.assert_frame_equal(*tables)
+    assert_same_tables(folder, unbroken)
     manifest = pd.read_parquet(folder / "manifest.parquet")
     assert manifest["sample_id"].is_unique
     assert len(manifest) == 132
@@ -69,19 +70,58 @@ def assert_same_dataset(folder: Path, unbroken: Path) -> None:
     assert files[0] == files[1]  # nothing is lost, nothing is left over
 
 
-def test_twenty_kills_lose_nothing_and_make_nothing_twice(tmp_path, unbroken) -> None:
-    script = [sys.executable, str(ROOT / "tests" / "killing.py"), "20", "1"]
+def assert_same_tables(root: Path | str, unbroken: Path) -> None:
+    one, other = read_run(root), read_run(unbroken)
+    plans = [read_table(run.storage, "plan").to_pandas() for run in (one, other)]
+    pd.testing.assert_frame_equal(*plans)
+    for name in ("manifest", "instances", "tries"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+
+
+def kill_again_and_again(kills: int, *arguments: str) -> None:
+    """Run a command to its end, after so many kills at random moments."""
     done = subprocess.run(
-        [*script, *RUN, f"run.folder={tmp_path / 'run'}"],
+        [sys.executable, str(ROOT / "tests" / "killing.py"), str(kills), "1", *arguments],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env=os.environ | ENVIRONMENT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 kills" in done.stdout
+    assert f"{kills} kills" in done.stdout
+
+
+def test_twenty_kills_lose_nothing_and_make_nothing_twice(tmp_path, unbroken) -> None:
+    kill_again_and_again(20, *RUN, f"run.folder={tmp_path / 'run'}")
     assert_same_dataset(tmp_path / "run", unbroken)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no lock is left
+
+
+@pytest.mark.parametrize("layout", ["files", "tar"])
+def test_kills_in_the_middle_of_a_run_in_object_storage(bucket, unbroken, layout) -> None:
+    root = f"{bucket}/killed/{layout}"
+    kill_again_and_again(6, *RUN, f"run.folder={root}", f"run.storage={layout}")
+    assert_same_tables(root, unbroken)
+    one, other = read_run(root), read_run(unbroken)
+    for name in one.manifest[["image", "mask", "source_path"]].to_numpy().ravel():
+        assert not name or one.read(name) == other.read(name)
+    left = open_storage(f"{bucket}/killed").names()
+    assert layout in left
+    assert not [name for name in left if name.endswith(".lock")]
+
+
+def test_kills_in_the_middle_of_an_export(tmp_path, unbroken) -> None:
+    formats = "format=[coco,yolo,voc,semantic,table]"
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = run("export", f"run.folder={unbroken}", formats, f"out={whole}")
+    assert done.returncode == 0, done.stderr
+    kill_again_and_again(6, "export", f"run.folder={unbroken}", formats, f"out={killed}")
+    assert sorted(tmp_path.iterdir()) == [killed, whole]  # nothing half-written is left
+    one, other = (
+        {path.relative_to(out): path.read_bytes() for path in out.rglob("*.*")}
+        for out in (killed, whole)
+    )
+    assert one == other
 
 
 def shards(folder: Path) -> int:
