@@ -59,7 +59,7 @@ def draw_run(root: Path, count: int) -> None:
         image = flat.copy()
         image[own] = 200
         source = SourceImage(spec.source_id, spec.group, flat, (0.0, 255.0), None, "metal")
-        condition = Condition(spec, source, flat, own, own, mask, image, np.zeros_like(flat))
+        condition = Condition(spec, source, flat, own, own, mask, image, {"canny": flat * 0})
         annotation = Annotation(
             1, str(spec.defect_class), spec.class_id, own, int(own.sum()), mask_to_box(own), ()
         )

@@ -16,7 +16,7 @@ import cv2
 
 from synthgen.annotate import annotate
 from synthgen.condition import Conditioner
-from synthgen.control.edges import CannyControl
+from synthgen.control.edges import canny_control
 from synthgen.defects import DEFECTS
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.measures import measure, view_change
@@ -33,7 +33,7 @@ def draw_conditions(size_px: int) -> list[Condition]:
         name: DefectClass(number, name, kind())
         for number, (name, kind) in enumerate(sorted(DEFECTS.items()), start=1)
     }
-    build = Conditioner(sources, classes, CannyControl())
+    build = Conditioner(sources, classes, {"canny": canny_control()})
     return [build(spec) for spec in draw_plan(sources, classes, IMAGES, 0, {"all": 1.0}, 1)]
 
 

@@ -114,6 +114,7 @@ def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
         "backend": ["diffusion"] * count,
         "checkpoint": ["embedded@0123456789abcdef"] * count,
         "source_path": [f"sources/{name}.png" for name in plan["source_id"].to_pylist()],
+        "photo": [""] * count,
         "width": np.full(count, 256),
         "height": np.full(count, 256),
         "instances": np.ones(count, int),

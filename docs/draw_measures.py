@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from synthgen.condition import Conditioner
-from synthgen.control.edges import CannyControl
+from synthgen.control.edges import canny_control
 from synthgen.defects import Stain
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.quality.measures import measure, view_change
@@ -34,7 +34,7 @@ def draw_condition() -> Condition:
     classes = {"stain": DefectClass(1, "stain", shape)}
     allowed = np.ones((160, 160), bool)
     spec = draw_plan(sources, classes, 1, 0, {"all": 1.0}, 13)[0]
-    condition = Conditioner(sources, classes, CannyControl(), margin_px=8)(spec)
+    condition = Conditioner(sources, classes, {"canny": canny_control()}, margin_px=8)(spec)
     return replace(condition, allowed=allowed)
 
 
@@ -77,6 +77,7 @@ def cases(c: Condition) -> dict[str, tuple[Candidate, Candidate]]:
         "change_delta_e": (finish(c, faint), good),
         "contrast_delta_e": (finish(c, faint), good),
         "clipped_fraction": (finish(c, white), good),
+        "black_fraction": (finish(c, np.zeros_like(c.image)), good),
         "seam_delta_e": (finish(c, lifted), good),
         "sharpness_ratio": (finish(c, np.where(c.defect_mask[..., None], c.sketch, blurred)), good),
     }
@@ -89,8 +90,8 @@ def number(name: str) -> Callable[[Candidate], float]:
 def main() -> None:
     condition = draw_condition()
     rows = cases(condition)
-    figure = Figure(figsize=(9.5, 6.6), layout="constrained")
-    grid = figure.subplots(4, 6)
+    figure = Figure(figsize=(9.5, 8.2), layout="constrained")
+    grid = figure.subplots(5, 6)
     for axes in grid.flat:
         axes.axis("off")
     for place, (name, pair) in enumerate(rows.items()):
@@ -102,7 +103,7 @@ def main() -> None:
     pair = [("bad", first), ("good", other)]
     looks = [look_of(k.image, k.realised_mask) for k in (first, other)]
     for side, (word, candidate) in enumerate(pair):
-        axes = grid.flat[22 + side]
+        axes = grid.flat[2 * len(rows) + side]
         axes.imshow(_window(candidate))
         axes.set_title(f"twin_bits\n{word}: {bits_between(looks[0], looks[side])}", fontsize=8)
     figure.savefig(Path(__file__).parent / "images" / "measures.png", dpi=110)

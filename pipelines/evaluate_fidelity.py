@@ -26,16 +26,16 @@ def main(config: DictConfig) -> None:
     from synthgen.evaluation.fidelity import FidelitySettings, Subject, measure_fidelity
     from synthgen.evaluation.score import summarise_scores
     from synthgen.runs.progress import TaskProgress
-    from synthgen.setup import MaskSettings, build_classes
+    from synthgen.setup import MaskSettings, build_classes, build_controls
 
     plain = to_plain(config)
     settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")
     mask = check_value(MaskSettings, plain["mask"], "mask")
-    sources, control = build(config.source, "source"), build(config.control, "control")
+    sources, controls = build(config.source, "source"), build_controls(config.control)
     classes, backend = build_classes(plain["defect"]), build(config.backend, "backend")
     if not isinstance(backend, DiffusionBackend):
         raise ConfigError("evaluate fidelity needs a diffusion backend, e.g. backend=embedded")
-    subject = Subject(backend, classes, sources, control, mask.margin_px)
+    subject = Subject(backend, classes, sources, controls, mask.margin_px)
     with TaskProgress() as progress:
         fidelity = measure_fidelity(settings, subject, progress.report)
     folder = Path(settings.folder)

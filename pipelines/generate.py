@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
         done = run.finished()
         todo = (spec for spec in job.specs if spec.sample_id not in done)
         batches = stop.until(batched(todo, job.batch_size))
-        with RunProgress(total=len(job.specs), done=len(done), skipped=job.skipped) as progress:
+        with RunProgress(len(job.specs), len(done), job.skipped, job.notes) as progress:
             made = executor.run(batches, partial(make_worker, plain, folder))
             for number, statuses in enumerate(made, start=1):
                 progress.add(statuses)

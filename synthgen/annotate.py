@@ -10,7 +10,7 @@ from synthgen.geometry import mask_to_box
 from synthgen.quality.measures import View, measure_mask
 from synthgen.sample import Annotation, Candidate
 
-__all__ = ["annotate"]
+__all__ = ["annotate", "nearest_instance"]
 
 
 def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
@@ -18,7 +18,9 @@ def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
     condition, spec = candidate.condition, candidate.condition.spec
     if spec.defect_class is None or not candidate.realised_mask.any():
         return ()
-    owner = _nearest_instance(condition.instance_map)
+    owner = candidate.owners
+    if owner is None:
+        owner = nearest_instance(condition.instance_map)
     annotations = []
     for instance_id in range(1, int(condition.instance_map.max()) + 1):
         mask = candidate.realised_mask & (owner == instance_id)
@@ -39,9 +41,9 @@ def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
     return tuple(annotations)
 
 
-def _nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return, for every pixel, the id of the nearest asked defect."""
-    if int(instance_map.max()) == 1:
+    if int(instance_map.max()) <= 1:
         return np.ones_like(instance_map)
     away = (instance_map == 0).astype(np.uint8)
     _, labels = cv2.distanceTransformWithLabels(

@@ -1,4 +1,4 @@
-"""SampleSpec -> Condition: the source, the defect drawn on it, the masks, the control image."""
+"""SampleSpec -> Condition: the source, the defect drawn on it, the masks, the control images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import Control, draw_control
+from synthgen.augment import Augment
+from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
 from synthgen.errors import PlacementError
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_rgb8
 from synthgen.placement import place
 from synthgen.plan import DefectClass
-from synthgen.sample import Condition, SampleSpec
+from synthgen.sample import Condition, SampleSpec, SourceImage
 from synthgen.seeds import rng_for
 from synthgen.sources import Sources
+from synthgen.variation import vary_source
 
 __all__ = ["Conditioner"]
 
@@ -27,35 +29,41 @@ class Conditioner:
     """Builds conditions. ``margin_px``: how far the repaint mask reaches beyond the defect mask.
 
     ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
-    ``detail`` gives the sketch the fine grain that a backend would paint.
+    ``detail`` gives the sketch the fine grain that a backend would paint. ``augment`` varies the
+    source, for each sample anew.
     """
 
     def __init__(
         self,
         sources: Sources,
         classes: Mapping[str, DefectClass],
-        control: Control,
+        controls: Mapping[str, Control],
         margin_px: int = 4,
         cell_px: int = 1,
         detail: bool = False,
+        augment: Augment | None = None,
     ) -> None:
-        self.sources, self.classes, self.control = sources, classes, control
+        self.sources, self.classes, self.controls = sources, classes, controls
         self.margin_px, self.cell_px, self.detail = margin_px, cell_px, detail
+        self.augment = augment
 
     def __call__(self, spec: SampleSpec) -> Condition:
         """Return the condition; raises SourceError, ShapeError or PlacementError."""
-        source = self.sources.read(spec.source_id)
+        source, region = self._read(spec)
         image = to_rgb8(source.pixels, source.window)
         instance_map = np.zeros(source.size_hw, np.uint8)
         sketch, close_px, allowed = image, 0, None
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
-            allowed = self.sources.region(source)
+            allowed = region
             sketch, instance_map = self._draw_defects(spec, kind, allowed, image)
             close_px = kind.close_px
         defect_mask = instance_map > 0
         repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
-        control = draw_control(self.control, image, sketch, defect_mask, repaint_mask)
+        controls = {
+            name: control.draw(image, sketch, defect_mask, repaint_mask)
+            for name, control in self.controls.items()
+        }
         return Condition(
             spec,
             source,
@@ -64,10 +72,18 @@ class Conditioner:
             repaint_mask,
             instance_map,
             sketch,
-            control,
+            controls,
             allowed,
             close_px,
         )
+
+    def _read(self, spec: SampleSpec) -> tuple[SourceImage, NDArray[np.bool_] | None]:
+        """Return the source, and where defects may go: None = everywhere, or none is wanted."""
+        source = self.sources.read(spec.source_id)
+        region = None if spec.is_defect_free else self.sources.region(source)
+        if self.augment is None:
+            return source, region
+        return vary_source(self.augment, source, region, spec.seed)
 
     def _draw_defects(
         self,

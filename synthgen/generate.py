@@ -11,7 +11,8 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.annotate import annotate
+from synthgen.annotate import annotate, nearest_instance
+from synthgen.augment import Augment
 from synthgen.backends.backend import Backend
 from synthgen.errors import PlacementError, SourceError
 from synthgen.images import composite, to_rgb8
@@ -29,6 +30,7 @@ from synthgen.sample import (
     Status,
     Try,
 )
+from synthgen.variation import finish_candidate
 
 __all__ = ["RETRIES", "Retry", "Stages", "batched", "compose", "generate"]
 
@@ -45,7 +47,8 @@ class Stages:
     ``retries``: what is changed, try by try, for a sample that was rejected: *noise* paints the
     same condition from other noise, *stronger* also raises guidance and strength, *place* draws
     shape and place anew. ``candidates``: paintings a try, of which the best is kept.
-    ``bank``: real defects that the model has seen, which none of its own may repeat.
+    ``bank``: real defects that the model has seen, which none of its own may repeat. ``finish``:
+    what a camera makes of a finished image.
     """
 
     condition: Callable[[SampleSpec], Condition]
@@ -55,6 +58,7 @@ class Stages:
     retries: Sequence[str] = RETRIES
     candidates: int = 1
     bank: DefectBank | None = None
+    finish: Augment | None = None
 
 
 def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | Failure]:
@@ -113,20 +117,28 @@ def _generate_batch(specs: Sequence[SampleSpec], stages: Stages) -> Iterator[Sam
     conditions: list[Condition] = []
     for spec in specs:
         try:
-            conditions.append(stages.condition(spec))
+            condition = stages.condition(spec)
+            if stages.finish is not None:
+                stages.finish.check(condition.source.pixels)  # before it is painted for nothing
+            conditions.append(condition)
         except (SourceError, PlacementError) as error:
             yield Failure(spec, str(error))
     conditioned = time.perf_counter()
     asked = [[_again(c, n) for n in range(_paintings(c, stages))] for c in conditions]
     images = iter(stages.backend.paint(list(chain.from_iterable(asked))))
-    painted = time.perf_counter()
+    done = time.perf_counter()
     share = max(1, len(conditions))
     for variants in asked:
         begun = time.perf_counter()
-        best = max((_inspect(c, next(images), stages) for c in variants), key=_rank)
+        pairs = zip(variants, list(islice(images, len(variants))), strict=True)
+        try:
+            best = max((_inspect(c, painted, stages) for c, painted in pairs), key=_rank)
+        except SourceError as error:  # a finish that cannot take it, as a crop larger than it is
+            yield Failure(variants[0].spec, str(error))
+            continue
         durations_s = {
             "condition": (conditioned - started) / share,
-            "paint": (painted - conditioned) / share,
+            "paint": (done - conditioned) / share,
             "inspect": time.perf_counter() - begun,
         }
         yield replace(best, durations_s=durations_s)
@@ -142,6 +154,9 @@ def _again(condition: Condition, number: int) -> Condition:
 
 def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
     candidate = compose(condition, painted)
+    if stages.finish is not None:
+        owners = nearest_instance(condition.instance_map)
+        candidate = finish_candidate(stages.finish, candidate, owners)
     view = view_change(candidate)
     measurements = measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:

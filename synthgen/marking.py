@@ -9,11 +9,12 @@ from __future__ import annotations
 import struct
 import zlib
 
-__all__ = ["DRAWN", "PAINTED", "PASTED", "digital_source", "is_marked", "mark_png"]
+__all__ = ["DRAWN", "ENHANCED", "PAINTED", "PASTED", "digital_source", "is_marked", "mark_png"]
 
 DRAWN = "algorithmicMedia"  # made by a procedure, without a trained model
 PASTED = "compositeSynthetic"  # a photograph with something drawn on it
 PAINTED = "compositeWithTrainedAlgorithmicMedia"  # a trained model repainted a part of it
+ENHANCED = "algorithmicallyEnhanced"  # a photograph, varied as a whole; nothing was added to it
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"XML:com.adobe.xmp"
@@ -29,11 +30,13 @@ PACKET = (
 )
 
 
-def digital_source(is_drawn: bool, backend: str, checkpoint: str) -> str:
+def digital_source(
+    is_drawn: bool, backend: str, checkpoint: str, is_augmented: bool = False
+) -> str:
     """Return the IPTC term for an image; '' for a photograph that nothing was done to.
 
     ``is_drawn``: its source is a drawn surface. ``backend`` and ``checkpoint``: what painted its
-    defect and with which trained weights, '' for none.
+    defect and with which trained weights, '' for none. ``is_augmented``: the photo was varied.
 
     >>> digital_source(False, "", ""), digital_source(False, "sketch", "")
     ('', 'compositeSynthetic')
@@ -42,7 +45,9 @@ def digital_source(is_drawn: bool, backend: str, checkpoint: str) -> str:
         return PAINTED
     if is_drawn:
         return DRAWN
-    return PASTED if backend else ""
+    if backend:
+        return PASTED
+    return ENHANCED if is_augmented else ""
 
 
 def mark_png(data: bytes, term: str) -> bytes:

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from synthgen.defects import DefectKind
 from synthgen.defects.checks import Span
 from synthgen.errors import ConfigError
-from synthgen.prompts import describe, describe_good
+from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
 from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import SourceEntry, Sources
@@ -40,6 +40,10 @@ class DefectClass:
     instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
     severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
     close_px: Annotated[int, Field(ge=0, le=15)] = 2  # a gap in the change that is still one defect
+    synonyms: tuple[Annotated[str, Field(min_length=1)], ...] | None = None  # None = the known ones
+    template: Template | None = None  # None, here and below: as the run's prompts are
+    severity_words: SeverityWords | None = None
+    negative: str | None = None
 
     def __post_init__(self) -> None:
         low, high = self.instances
@@ -47,6 +51,10 @@ class DefectClass:
             raise ValueError(f"instances [{low}, {high}] must run upward between 1 and 20")
         if not 0 <= self.severity[0] <= self.severity[1] <= 1:
             raise ValueError(f"severity {list(self.severity)} must lie between 0 and 1")
+
+    def wording(self) -> Wording:
+        """Return what its prompts are made of."""
+        return Wording(self.noun, self.synonyms, self.template, self.severity_words, self.negative)
 
 
 def draw_plan(
@@ -56,14 +64,15 @@ def draw_plan(
     good_fraction: float,
     splits: Splits,
     seed: int,
-    negative_prompt: str = "",
+    prompts: PromptWriter | None = None,
 ) -> list[SampleSpec]:
     """Return ``count`` defect samples and ``round(count * good_fraction)`` good ones, in order.
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
-    and again; the split is that of the source's group.
+    and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
     """
     _check_classes(classes)
+    prompts = prompts or PromptWriter()
     split_of = split_groups([e.group for e in sources.entries], splits, seed)
     names = _spread_classes(classes, count)
     good = round(count * good_fraction)
@@ -71,9 +80,7 @@ def draw_plan(
     endless = _spread_sources(sources.entries, seed)
     for index, entry in zip(range(count + good), endless, strict=False):
         name = names[index] if index < count else None
-        specs.append(
-            _draw_spec(entry, split_of[entry.group], name, classes, seed, index, negative_prompt)
-        )
+        specs.append(_draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts))
     return specs
 
 
@@ -119,39 +126,32 @@ def _draw_spec(
     classes: Mapping[str, DefectClass],
     seed: int,
     index: int,
-    negative_prompt: str,
+    prompts: PromptWriter,
 ) -> SampleSpec:
     rng = stream(seed, "spec", index)
     own_seed = int(rng.integers(2**63 - 1))
-    shared = {
-        "sample_id": f"{name or 'good'}-{index:06d}",
-        "index": index,
-        "seed": own_seed,
-        "source_id": entry.source_id,
-        "group": entry.group,
-        "split": split,
-    }
-    if name is None:
-        return SampleSpec(
-            defect_class=None,
-            class_id=0,
-            prompt=describe_good(entry.surface),
-            negative_prompt=negative_prompt,
-            instances=0,
-            severity=0.0,
-            **shared,  # type: ignore[arg-type]
-        )
-    kind = classes[name]
-    severity = float(rng.uniform(*kind.severity))
+    kind = None if name is None else classes[name]
+    severity = 0.0 if kind is None else float(rng.uniform(*kind.severity))
+    wording = None if kind is None else kind.wording()
+    texts = prompts.write(name, wording, severity, entry.surface, own_seed)
     return SampleSpec(
+        sample_id=f"{name or 'good'}-{index:06d}",
+        index=index,
+        seed=own_seed,
         defect_class=name,
-        class_id=kind.class_id,
-        prompt=describe(kind.noun, severity, entry.surface),
-        negative_prompt=negative_prompt,
-        instances=int(rng.integers(kind.instances[0], kind.instances[1] + 1)),
+        class_id=0 if kind is None else kind.class_id,
+        source_id=entry.source_id,
+        group=entry.group,
+        split=split,
+        prompt=texts.prompt,
+        negative_prompt=texts.negative_prompt,
+        instances=0 if kind is None else _draw_count(kind.instances, rng),
         severity=severity,
-        **shared,  # type: ignore[arg-type]
     )
+
+
+def _draw_count(instances: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(instances[0], instances[1] + 1))
 
 
 def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ SampleSpec --condition--> Condition --paint, composite--> Candidate --inspect, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -77,7 +78,8 @@ class SourceImage:
     """A good image as read. ``pixels`` (H, W) or (H, W, 3) RGB, uint8 or uint16.
 
     ``window`` is the (low, high) grey level that 8-bit 0 and 255 stand for: (0, 255) for 8-bit
-    images, the image's own range for 16-bit ones. ``path`` is None where it was generated.
+    images, the image's own range for 16-bit ones. ``path`` is that of the photo, None where it was
+    generated.
     """
 
     source_id: str
@@ -86,6 +88,7 @@ class SourceImage:
     window: tuple[float, float]
     path: str | None
     surface: str  # what the prompt calls the material, e.g. "brushed metal"
+    is_augmented: bool = False  # varied for one sample: no longer what lies at ``path``
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -104,19 +107,36 @@ class Condition:
     repaint_mask: NDArray[np.bool_]  # what the model may change
     instance_map: NDArray[np.uint8]  # 0 = good, 1.. = the defect this pixel belongs to
     sketch: NDArray[np.uint8]  # a coarse painting of the defect on the source
-    control_image: NDArray[np.uint8]  # edges of the part outside, of the defect inside
+    controls: Mapping[str, NDArray[np.uint8]]  # by name, in order; what ControlNets read
     allowed: NDArray[np.bool_] | None = None  # where a defect may lie; None = everywhere
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
+    spread_px: int = 0  # how far beyond the repaint mask a finish may have carried the change
 
     def __post_init__(self) -> None:
         height_width = self.image.shape[:2]
-        for name in ("defect_mask", "repaint_mask", "instance_map", "sketch", "control_image"):
+        for name in ("defect_mask", "repaint_mask", "instance_map", "sketch"):
             shape = getattr(self, name).shape
             if shape[:2] != height_width:
                 raise ShapeError(
                     f"{name} of sample {self.spec.sample_id!r} is {shape} but its image is "
                     f"{height_width} (height, width); resize masks with nearest-neighbour only"
                 )
+        for name, control in self.controls.items():
+            if control.shape != (*height_width, 3) or control.dtype != np.uint8:
+                raise ShapeError(
+                    f"control image {name!r} of sample {self.spec.sample_id!r} is {control.dtype} "
+                    f"of {control.shape}; it must be uint8 of {(*height_width, 3)}"
+                )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole image is painted anew, without a defect."""
+        return self.spec.is_defect_free and bool(self.repaint_mask.any())
+
+    @property
+    def control_image(self) -> NDArray[np.uint8]:
+        """The first control image, (H, W, 3) uint8."""
+        return next(iter(self.controls.values()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +150,9 @@ class Candidate:
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     image: NDArray[np.uint8]
     realised_mask: NDArray[np.bool_]  # where it differs visibly from the source
+    owners: NDArray[np.uint8] | None = (
+        None  # the defect of each pixel; None = the nearest asked one
+    )
 
 
 @dataclass(frozen=True, slots=True)

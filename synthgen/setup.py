@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -12,30 +13,44 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
+from synthgen.augment import Augment
 from synthgen.backends.backend import Backend
+from synthgen.backends.checkpoints import describe_models
+from synthgen.backends.tokens import explain_cuts, find_cuts
 from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
+from synthgen.control.controls import Control
+from synthgen.defects import DEFECTS
+from synthgen.errors import ConfigError
 from synthgen.generate import Retry, Stages, generate
 from synthgen.plan import DefectClass, draw_plan
+from synthgen.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank, RealDefects
 from synthgen.quality.limits import read_limits
 from synthgen.runs.executor import TakingTurns
 from synthgen.runs.folder import RunFolder
 from synthgen.sample import Failure, Sample, SampleSpec, Status
 from synthgen.sources import Sources
+from synthgen.variation import check_finish
 
 __all__ = [
     "Job",
     "MaskSettings",
     "Parts",
     "RunWorker",
+    "build_augment",
     "build_classes",
+    "build_controls",
     "build_parts",
+    "build_prompts",
+    "check_controlnets",
     "collect_facts",
+    "find_long_prompts",
     "make_worker",
     "set_up",
 ]
 
+CONTROL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a part of file names
 RECORDED = (
     "synthgen-inspection",
     "torch",
@@ -43,6 +58,8 @@ RECORDED = (
     "transformers",
     "numpy",
     "opencv-python-headless",
+    "albumentations",
+    "torchvision",
 )
 
 
@@ -71,12 +88,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run, ready to go. ``skipped``: a sentence per source file that is left out."""
+    """A run, ready to go. ``skipped``: a sentence per source file that is left out.
+
+    ``notes``: sentences on what will not come out as it was asked for.
+    """
 
     specs: list[SampleSpec]
     backend: Backend
     skipped: Sequence[str]
     batch_size: int
+    notes: Sequence[str] = ()
 
 
 def set_up(config: DictConfig) -> Job:
@@ -93,9 +114,11 @@ def set_up(config: DictConfig) -> Job:
         run.good_fraction,
         splits,
         seed,
-        str(plain["prompt"]["negative"] or ""),
+        build_prompts(plain["prompt"], parts.classes),
     )
-    return Job(specs, parts.stages.backend, list(parts.sources.skipped), run.batch_size)
+    backend = parts.stages.backend
+    notes = find_long_prompts(backend, specs)
+    return Job(specs, backend, list(parts.sources.skipped), run.batch_size, notes)
 
 
 def build_parts(config: DictConfig) -> Parts:
@@ -107,12 +130,20 @@ def build_parts(config: DictConfig) -> Parts:
     classes = build_classes(plain["defect"])
     limits = read_limits(plain["quality"], classes)
     sources = build(config.source, "source")
-    control = build(config.control, "control")
+    controls = build_controls(config.control)
+    check_controlnets(plain["backend"], controls)
     backend = build(config.backend, "backend")
     real = check_value(RealDefects | None, plain["bank"], "bank")  # type: ignore[arg-type]
     bank = None if real is None else DefectBank(real)
-    conditioner = Conditioner(sources, classes, control, margin_px, backend.cell_px)
-    stages = Stages(conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank)
+    augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
+    varied = build_augment(augment.source, "augment.source")
+    finish = build_augment(augment.finish, "augment.finish")
+    conditioner = Conditioner(
+        sources, classes, controls, margin_px, backend.cell_px, augment=varied
+    )
+    stages = Stages(
+        conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
+    )
     return Parts(run, sources, classes, stages)
 
 
@@ -163,6 +194,31 @@ class LabelSettings:
     ignore_border: bool
 
 
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AugmentSettings:
+    """The ``augment`` part of the config; None = no augmentation."""
+
+    source: dict[str, Any] | None = None
+    finish: dict[str, Any] | None = None
+
+
+def build_augment(node: Mapping[str, Any] | None, key: str) -> Augment | None:
+    """Build what varies pictures, None where nothing does; raises ConfigError that names the key.
+
+    A finish is also tried on a picture and its clean partner.
+    """
+    if node is None:
+        return None
+    try:
+        augment: Augment = build(dict(node), key)
+        if key.endswith("finish"):
+            check_finish(augment)
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if text.startswith(key) else f"{key}: {text}") from error
+    return augment
+
+
 def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     """Build the defect classes of a config by name; raises ConfigError that names the key."""
     classes = {}
@@ -172,16 +228,66 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     return classes
 
 
+def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter:
+    """Build what writes the prompts of a run; raises ConfigError that names key or line."""
+    settings = check_value(PromptSettings, node, "prompt")
+    if settings.table is None:
+        return PromptWriter(settings)
+    return PromptWriter(settings, read_prompt_table(settings.table, {*classes, *DEFECTS}))
+
+
+def find_long_prompts(backend: Backend, specs: Sequence[SampleSpec]) -> list[str]:
+    """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
+    folder = getattr(backend, "folder", None)
+    if folder is None or getattr(backend, "prompt_weights", False):
+        return []
+    texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
+    return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))
+
+
+def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:
+    """Build the control images of a config by name, in order; raises ConfigError."""
+    if not nodes:
+        raise ConfigError("control names no control image; give at least one, e.g. control=canny")
+    controls = {}
+    for name, node in nodes.items():
+        if not CONTROL_NAME.fullmatch(name) or "_target_" not in (node or {}):
+            raise ConfigError(
+                f"control.{name} is no control image; give them by name, e.g. "
+                "control=[canny,mask], names of letters, digits, - and _"
+            )
+        controls[name] = build(node, f"control.{name}")
+    return controls
+
+
+def check_controlnets(backend: Mapping[str, Any], controls: Mapping[str, Control]) -> None:
+    """Raise ConfigError where a ControlNet reads a control image that is not drawn."""
+    for name in backend.get("controlnets") or {}:
+        if name not in controls:
+            raise ConfigError(
+                f"backend.controlnets.{name} reads the control image {name!r}, but control makes "
+                f"{', '.join(controls)}; give control=[{','.join([*controls, name])}]"
+            )
+
+
 def collect_facts(job: Job) -> dict[str, Any]:
-    """Return what else decides how pixels come out: versions, backend, checkpoint, machine."""
+    """Return what else decides how pixels come out: versions, backend, models with digests.
+
+    A backend says of itself ``models`` (see ``describe_models``) and, where its family has one,
+    whether its ``safety_checker`` runs.
+    """
     versions = {"python": platform.python_version()}
     for package in RECORDED:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    checks_safety = getattr(job.backend, "safety_checker", None)
     return {
         "versions": versions,
         "backend": job.backend.name,
         "checkpoint": job.backend.checkpoint,
+        "models": describe_models(getattr(job.backend, "models", {})),
+        **({} if checks_safety is None else {"safety_checker": bool(checks_safety)}),
+        "notes": list(job.notes),
     }

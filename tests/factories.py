@@ -67,7 +67,7 @@ def make_sample(case: str, index: int) -> Sample:
         repaint,
         instances,
         finished,
-        combine_edges(edges, edges, mask, repaint),
+        {"canny": combine_edges(edges, edges, mask, repaint)},
     )
     candidate = Candidate(condition, finished, finished, mask)
     reasons = ("leak_fraction 0.9 is above <b>0.3</b>",) if case == "rejected" else ()

@@ -92,9 +92,8 @@ def make_hard_sample(case: str, index: int) -> Sample:
     finished[mask] = 44000 if case == "grey_16_bit" else 220
     image = to_rgb8(pixels, window)
     source = SourceImage(spec.source_id, spec.group, pixels, window, None, "metal")
-    condition = Condition(
-        spec, source, image, mask, grow_mask(mask, 3), instances, image, np.zeros_like(image)
-    )
+    blank = {"canny": np.zeros_like(image)}
+    condition = Condition(spec, source, image, mask, grow_mask(mask, 3), instances, image, blank)
     candidate = Candidate(condition, finished, to_rgb8(finished, window), mask)
     return Sample(candidate, (), (), tuple(annotations))
 

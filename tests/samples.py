@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from synthgen.condition import Conditioner
-from synthgen.control.edges import CannyControl
+from synthgen.control.edges import canny_control
 from synthgen.defects import DEFECTS
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.sample import Condition, SampleSpec
@@ -28,7 +28,7 @@ def draw_conditions(
     sources = ProceduralSources(count, (size, size), (), seed)
     classes = draw_classes(*names, **options)
     specs = draw_plan(sources, classes, count, 0, {"train": 1}, seed)
-    build = Conditioner(sources, classes, CannyControl(), 4, cell_px)
+    build = Conditioner(sources, classes, {"canny": canny_control()}, 4, cell_px)
     return [build(spec) for spec in specs]
 
 

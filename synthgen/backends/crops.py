@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,27 +11,27 @@ from numpy.typing import NDArray
 
 from synthgen.sample import BoxXYWH, Condition
 
-__all__ = ["CropJob", "cut_jobs", "paste", "take"]
+__all__ = ["CropJob", "cut_jobs", "cut_whole", "paste", "take"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropJob:
-    """One square crop of one condition; ``mask`` (H, W) is the part of the repaint mask it paints.
+    """One crop of one condition; ``mask`` (H, W) is the part of the repaint mask it paints.
 
-    ``box`` may reach beyond the image, which is mirrored there. ``side_px`` is the side that the
-    model paints at; it differs from the box where the box is larger than the model can take.
+    ``box`` may reach beyond the image, which is mirrored there. ``size_hw`` is what the model
+    paints at; it differs from the box where the box is larger than the model can take.
     """
 
     condition: Condition
     index: int  # which condition of the batch
     number: int  # which crop of this condition
     box: BoxXYWH
-    side_px: int
+    size_hw: tuple[int, int]
     mask: NDArray[np.bool_]
 
 
 def cut_jobs(
-    conditions: list[Condition],
+    conditions: Sequence[Condition],
     context_px: int,
     least_px: int,
     most_px: int,
@@ -58,7 +59,27 @@ def cut_jobs(
                 side,
             )
             paint_side = resolution_px or min(side, most_px)
-            jobs.append(CropJob(condition, index, part - 1, box, paint_side, labels == part))
+            size = (paint_side, paint_side)
+            jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
+    return jobs
+
+
+def cut_whole(conditions: Sequence[Condition], most_px: int, step_px: int) -> list[CropJob]:
+    """Return one job per condition, the whole image.
+
+    Sides are rounded up to ``step_px``, the image mirrored there; where the longer one is over
+    ``most_px``, the model paints at a smaller size of about the same shape.
+    """
+    jobs = []
+    for index, condition in enumerate(conditions):
+        height, width = condition.image.shape[:2]
+        scale = min(1.0, most_px / max(height, width))
+        height, width = (-(-side // step_px) * step_px for side in (height, width))
+        size = tuple(
+            max(step_px, round(side * scale / step_px) * step_px) for side in (height, width)
+        )
+        box = BoxXYWH(0, 0, width, height)
+        jobs.append(CropJob(condition, index, 0, box, (size[0], size[1]), condition.repaint_mask))
     return jobs
 
 
@@ -70,17 +91,15 @@ def _start(first: int, length: int, side: int, size: int) -> int:
 
 def take(image: NDArray[np.uint8], job: CropJob, interpolation: int) -> NDArray[np.uint8]:
     """Return the crop of an image (H, W[, 3]) at the model's size, mirrored beyond the border."""
-    x, y, side = job.box.x, job.box.y, job.box.width
+    x, y, wide, high = job.box
     height, width = image.shape[:2]
-    pads = max(0, -y), max(0, y + side - height), max(0, -x), max(0, x + side - width)
+    pads = max(0, -y), max(0, y + high - height), max(0, -x), max(0, x + wide - width)
     if any(pads):
         image = cv2.copyMakeBorder(image, *pads, cv2.BORDER_REFLECT_101)
-    cut = image[y + pads[0] : y + pads[0] + side, x + pads[2] : x + pads[2] + side]
-    if side == job.side_px:
+    cut = image[y + pads[0] : y + pads[0] + high, x + pads[2] : x + pads[2] + wide]
+    if (high, wide) == job.size_hw:
         return np.ascontiguousarray(cut)
-    return np.asarray(
-        cv2.resize(cut, (job.side_px, job.side_px), interpolation=interpolation), np.uint8
-    )
+    return np.asarray(cv2.resize(cut, job.size_hw[::-1], interpolation=interpolation), np.uint8)
 
 
 def paste(
@@ -90,12 +109,12 @@ def paste(
 
     ``feather_px`` softens the border inward, so that nothing outside the mask changes.
     """
-    x, y, side = job.box.x, job.box.y, job.box.width
-    if painted.shape[0] != side:
-        how = cv2.INTER_CUBIC if side > painted.shape[0] else cv2.INTER_AREA
-        painted = np.asarray(cv2.resize(painted, (side, side), interpolation=how), np.uint8)
+    x, y, wide, high = job.box
+    if painted.shape[:2] != (high, wide):
+        how = cv2.INTER_CUBIC if high > painted.shape[0] else cv2.INTER_AREA
+        painted = np.asarray(cv2.resize(painted, (wide, high), interpolation=how), np.uint8)
     height, width = image.shape[:2]
-    top, left, bottom, right = max(0, y), max(0, x), min(height, y + side), min(width, x + side)
+    top, left, bottom, right = max(0, y), max(0, x), min(height, y + high), min(width, x + wide)
     view = np.s_[top:bottom, left:right]
     own = painted[top - y : bottom - y, left - x : right - x]
     mask = job.mask[view]

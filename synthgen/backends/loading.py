@@ -5,15 +5,26 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthgen.backends.families import Family
+from synthgen.backends.families import Call, Family
+from synthgen.backends.selection import Model
 from synthgen.errors import ConfigError, ModelError
 
-__all__ = ["Hardware", "load_pipeline", "pick_device", "pick_dtype", "set_scheduler"]
+__all__ = [
+    "Hardware",
+    "denoisers",
+    "load_pipeline",
+    "pick_device",
+    "pick_dtype",
+    "set_scheduler",
+    "switch_pipeline",
+]
 
+OFFLOADS = (None, "model", "sequential")
 DTYPES = ("float32", "float16", "bfloat16", "auto")
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -23,7 +34,10 @@ class Hardware:
     """How a model runs, as far as that is no part of what it paints.
 
     ``dtype`` auto is float32 on a CPU, and on a GPU bfloat16, or float16 where it has none.
-    ``vae_slicing`` and ``vae_tiling`` trade speed of the VAE for memory. Raises ConfigError.
+    ``vae_slicing`` and ``vae_tiling`` trade speed of the VAE for memory. ``offload`` keeps parts in
+    main memory while they do not run: whole models, or (sequential, slow) layer by layer.
+    ``device_map`` spreads the parts over GPUs ("balanced"). ``safety_checker`` keeps that of the
+    checkpoint, which blacks out images of harmless surfaces. Raises ConfigError.
     """
 
     device: str = "auto"
@@ -32,14 +46,21 @@ class Hardware:
     compile: bool = False
     vae_slicing: bool = False
     vae_tiling: bool = False
+    offload: str | None = None
+    device_map: str | None = None
+    safety_checker: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"backend.dtype={self.dtype!r} must be one of {', '.join(DTYPES)}")
+        if self.offload not in OFFLOADS:
+            raise ConfigError(f"backend.offload={self.offload!r} must be null, model or sequential")
+        if self.offload and self.device_map:
+            raise ConfigError("backend.offload and backend.device_map exclude each other; set one")
 
 
-def load_pipeline(folder: Path, class_name: str, family: Family, hardware: Hardware) -> Any:
-    """Return the pipeline of a diffusers folder on its device; raises ConfigError, ModelError."""
+def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
+    """Return the pipeline of a model on its device; raises ConfigError, ModelError."""
     import diffusers
     import torch
     import transformers
@@ -49,24 +70,103 @@ def load_pipeline(folder: Path, class_name: str, family: Family, hardware: Hardw
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     device = pick_device(hardware.device)
-    pipeline_class = getattr(importlib.import_module(family.module), class_name)
     dtype = getattr(torch, pick_dtype(hardware.dtype, device))
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True}
-    if family.has_safety_checker:  # it blacks out images of harmless surfaces
-        options |= {"safety_checker": None, "requires_safety_checker": False}
+    folder = model.base.folder
     try:
-        pipeline = pipeline_class.from_pretrained(str(folder), **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        pipeline = _pipeline_class(model, call).from_pretrained(
+            str(folder), **_load_options(model, call, hardware, dtype)
+        )
+        _add_loras(pipeline, model)
+        _complete(getattr(pipeline, model.family.denoiser), model.family)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ModelError(
             f"the checkpoint in {folder} does not load: {str(error).splitlines()[0]}"
         ) from error
     pipeline.set_progress_bar_config(disable=True)
-    _save_vae_memory(pipeline, class_name, hardware)
-    for part in (pipeline.unet, pipeline.controlnet):
+    _save_vae_memory(pipeline, call.pipeline, hardware)
+    for part in denoisers(pipeline, model):
         part.to(memory_format=torch.channels_last)  # what convolutions read fastest
     if hardware.compile:
-        _compile(pipeline)
-    return pipeline.to(device)
+        _compile(denoisers(pipeline, model))
+    return _place(pipeline, device, hardware)
+
+
+def _pipeline_class(model: Model, call: Call) -> Any:
+    return getattr(importlib.import_module(model.family.module), call.pipeline)
+
+
+def _load_options(model: Model, call: Call, hardware: Hardware, dtype: Any) -> dict[str, Any]:
+    import diffusers
+
+    shared = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    options: dict[str, Any] = dict(shared)
+    if model.base.variant:
+        options["variant"] = model.base.variant
+    if hardware.device_map:
+        options["device_map"] = hardware.device_map
+    if (model.base.folder / "safety_checker").is_dir() and not hardware.safety_checker:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    by_folder: dict[Path, Any] = {}
+    for part in model.controlnets.values():
+        if part.folder not in by_folder:  # one union ControlNet may stand for several
+            kind = getattr(diffusers, part.class_name)
+            variant = {"variant": part.variant} if part.variant else {}
+            by_folder[part.folder] = kind.from_pretrained(str(part.folder), **shared, **variant)
+    nets = list(by_folder.values())
+    if nets:
+        is_list = len(nets) > 1 or (call.lists_one and len(model.controlnets) > 1)
+        options["controlnet"] = nets if is_list else nets[0]
+    return options
+
+
+def _complete(denoiser: Any, family: Family) -> None:
+    """Add what a pipeline asks of the denoiser's config and published ones do not say."""
+    for key, value in family.missing.items():
+        if key not in denoiser.config:
+            denoiser.register_to_config(**{key: value})
+
+
+def _add_loras(pipeline: Any, model: Model) -> None:
+    if not model.loras:
+        return
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise ConfigError(f"backend.loras: {model.family.title} takes none")
+    for name, (path, _) in model.loras.items():
+        pipeline.load_lora_weights(
+            str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+        )
+    pipeline.set_adapters(list(model.loras), [weight for _, weight in model.loras.values()])
+
+
+def switch_pipeline(pipeline: Any, family: Family, call: Call) -> Any:
+    """Return another pipeline over the same loaded parts."""
+    other = getattr(importlib.import_module(family.module), call.pipeline).from_pipe(pipeline)
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def denoisers(pipeline: Any, model: Model) -> list[Any]:
+    """Return the networks that run at every step."""
+    parts = [getattr(pipeline, model.family.denoiser), getattr(pipeline, "controlnet", None)]
+    return [part for part in parts if part is not None]
+
+
+def _place(pipeline: Any, device: str, hardware: Hardware) -> Any:
+    """Put the pipeline where it runs."""
+    if hardware.device_map:
+        return pipeline  # it is placed already
+    if hardware.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif hardware.offload == "sequential":
+        if device == "cpu":  # accelerate 1.15 fails there, and nothing would be gained
+            raise ConfigError(
+                "backend.offload=sequential needs a GPU: on a CPU all weights are in main memory "
+                "anyway; set it to null"
+            )
+        pipeline.enable_sequential_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+    return pipeline
 
 
 def set_scheduler(pipeline: Any, name: str) -> None:
@@ -110,7 +210,7 @@ def _save_vae_memory(pipeline: Any, class_name: str, hardware: Hardware) -> None
         getattr(pipeline.vae, f"enable_{key.removeprefix('vae_')}")()
 
 
-def _compile(pipeline: Any) -> None:
+def _compile(parts: Sequence[Any]) -> None:
     """Have the denoiser compiled when it first runs; ``dynamic``, as crops come in many sizes."""
     own = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([own] if own else COMPILERS)):
@@ -118,5 +218,5 @@ def _compile(pipeline: Any) -> None:
             "backend.compile=true needs a C++ compiler, and there is none "
             f"({own or ', '.join(COMPILERS)}); install one or set backend.compile=false"
         )
-    for part in (pipeline.unet, pipeline.controlnet):
+    for part in parts:
         part.compile(dynamic=True)

@@ -1,38 +1,53 @@
-"""The default control image: Canny edges of the part outside, the defect's own edges inside."""
+"""Edge maps: edges of the part outside, the defect's own edges inside; by default Canny's."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import validate_call
 
+from synthgen.control.controls import Annotator, fit_map
 from synthgen.errors import ConfigError
 
-__all__ = ["CannyControl", "Control", "canny_edges", "combine_edges", "draw_control", "outline"]
+__all__ = ["EdgeControl", "canny_control", "canny_edges", "combine_edges", "outline"]
 
 
-class Control(Protocol):
-    """Turns a picture into what ControlNet reads from it."""
+@dataclass(frozen=True, slots=True)
+class EdgeControl:
+    """The part's edges outside the repaint mask, the defect's inside its own mask, with outline."""
 
-    def annotate(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the (H, W) map, 0..255, of an (H, W, 3) RGB image; aligned to the pixel."""
-        ...
+    annotate: Annotator  # its edges are bright on black
+
+    def draw(
+        self,
+        image: NDArray[np.uint8],
+        sketch: NDArray[np.uint8],
+        defect_mask: NDArray[np.bool_],
+        repaint_mask: NDArray[np.bool_],
+    ) -> NDArray[np.uint8]:
+        part = self._edges(image)
+        defect = self._edges(sketch) if defect_mask.any() else part
+        return combine_edges(part, defect, defect_mask, repaint_mask)
+
+    def _edges(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        drawn = self.annotate(image)
+        height, width = image.shape[:2]
+        grey = drawn if drawn.ndim == 2 else drawn.max(axis=2)
+        return fit_map(grey, (height, width), cv2.INTER_NEAREST)
 
 
-class CannyControl:
-    """Canny edges (Canny 1986); thresholds in Sobel units, as in OpenCV."""
-
-    @validate_call
-    def __init__(self, low: float = 100, high: float = 200, blur_px: float = 0) -> None:
-        if not 0 <= low <= high:
-            raise ConfigError(f"control.low={low:g} must lie between 0 and control.high={high:g}")
-        self.low, self.high, self.blur_px = low, high, blur_px
-
-    def annotate(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return canny_edges(image, self.low, self.high, self.blur_px)
+@validate_call
+def canny_control(low: float = 100, high: float = 200, blur_px: float = 0) -> EdgeControl:
+    """Return Canny edges as a control (Canny 1986); thresholds in Sobel units, as in OpenCV."""
+    if not 0 <= low <= high:
+        raise ConfigError(
+            f"control.canny.low={low:g} must lie between 0 and control.canny.high={high:g}"
+        )
+    return EdgeControl(partial(canny_edges, low=low, high=high, blur_px=blur_px))
 
 
 def canny_edges(
@@ -63,16 +78,3 @@ def combine_edges(
     edges = np.where(repaint_mask, np.where(defect_mask, defect, 0), part)
     edges = np.where(outline(defect_mask), 255, edges).astype(np.uint8)
     return np.repeat(edges[..., None], 3, axis=2)
-
-
-def draw_control(
-    control: Control,
-    image: NDArray[np.uint8],
-    sketch: NDArray[np.uint8],
-    defect_mask: NDArray[np.bool_],
-    repaint_mask: NDArray[np.bool_],
-) -> NDArray[np.uint8]:
-    """Return the control image (H, W, 3) of a source and the sketch of a defect on it."""
-    part = control.annotate(image)
-    defect = control.annotate(sketch) if defect_mask.any() else part
-    return combine_edges(part, defect, defect_mask, repaint_mask)

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.condition import Conditioner
-from synthgen.control.edges import Control, draw_control
+from synthgen.control.controls import Control
 from synthgen.errors import ConfigError
 from synthgen.evaluation.classifier import Classifier, train_classifier
 from synthgen.evaluation.distance import check_extractor
@@ -87,7 +87,7 @@ class Subject:
     backend: DiffusionBackend
     classes: Mapping[str, DefectClass]
     sources: ProceduralSources
-    control: Control
+    controls: Mapping[str, Control]  # the first of edges, which are looked for in the result
     margin_px: int
 
     def plan(self, sources: Sources, count: int, seed: int) -> list[SampleSpec]:
@@ -171,7 +171,7 @@ def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
         conditioner = Conditioner(
             catalogue,
             subject.classes,
-            subject.control,
+            subject.controls,
             subject.margin_px,
             subject.backend.cell_px,
         )
@@ -204,7 +204,7 @@ def _learn_sketches(
     held_out = max(64, settings.lessons // 10)
     count = settings.lessons + held_out
     drawn = ProceduralSources(count, subject.sources.size_hw, seed=settings.seed + 1)
-    conditioner = Conditioner(drawn, subject.classes, subject.control, margin_px=0)
+    conditioner = Conditioner(drawn, subject.classes, subject.controls, margin_px=0)
     crops, befores, labels = [], [], []
     for spec in subject.plan(drawn, count, settings.seed + 1):
         condition = conditioner(spec)
@@ -333,10 +333,11 @@ class _Painter:
         rows, columns = np.nonzero(condition.repaint_mask)
         box = np.zeros_like(condition.repaint_mask)
         box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-        control = draw_control(
-            self.subject.control, condition.image, condition.sketch, condition.defect_mask, box
-        )
-        return replace(condition, repaint_mask=box, control_image=control)
+        controls = {
+            name: control.draw(condition.image, condition.sketch, condition.defect_mask, box)
+            for name, control in self.subject.controls.items()
+        }
+        return replace(condition, repaint_mask=box, controls=controls)
 
 
 def _edges(condition: Condition, image: Image) -> float:
@@ -364,7 +365,7 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
     """Yield, per set, crops of what is to be resembled: renders with grain, or real defects."""
     seed = settings.seed + 2
     drawn = ProceduralSources(settings.count, subject.sources.size_hw, seed=seed)
-    conditioner = Conditioner(drawn, subject.classes, subject.control, detail=True)
+    conditioner = Conditioner(drawn, subject.classes, subject.controls, detail=True)
     crops = []
     for spec in subject.plan(drawn, settings.count, seed):
         condition = conditioner(spec)

@@ -164,6 +164,6 @@ def _condition(
         repaint,
         asked.astype(np.uint8),
         source,
-        np.zeros_like(source),
+        {"canny": np.zeros_like(source)},
         label_close_px=close_px,
     )

@@ -14,13 +14,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
+from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.files import write_text
-from synthgen.marking import DRAWN, PAINTED, PASTED, SIGNATURE
+from synthgen.marking import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
+from synthgen.runs.manifest import photo_of
 from synthgen.storage import StoredFile
 
 __all__ = ["KNOWN_LIMITS", "write_datasheet"]
@@ -40,6 +41,7 @@ ORIGINS = {
     DRAWN: "drawn by a procedure, without a trained model",
     PASTED: "a photograph with a drawn defect",
     PAINTED: "a surface with a defect painted by a trained model",
+    ENHANCED: "a photograph, varied as a whole",
     "": "a photograph, as it was taken",
 }
 MEANINGS = {
@@ -50,6 +52,7 @@ MEANINGS = {
     "change_delta_e": "mean CIELAB change of the labelled pixels",
     "contrast_delta_e": "CIELAB distance from the texture around",
     "clipped_fraction": "share of the label that became pure black or white",
+    "black_fraction": "share of the repainted region that became black, of its worst part",
     "seam_delta_e": "CIELAB step across the border of the repainted region, over the surface's own",
     "sharpness_ratio": "sharpness beside the label, over the surface's there",
     "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
@@ -64,9 +67,12 @@ SETTINGS = {
     "scheduler": "scheduler",
     "dtype": "precision",
 }
+SAFETY = {
+    "True": "on: it may have blacked out pictures, which black_fraction rejects",
+    "False": "off, as it blacks out pictures of harmless surfaces",
+}
 PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 MODES = {"L": "8 bit grey", "RGB": "8 bit RGB", "I;16": "16 bit grey", "I;16B": "16 bit grey"}
-STATED_LICENCE = re.compile(r"^(?:licen[cs]e:|\| *licen[cs]e *\|)([^|\n]+)", re.I | re.M)
 
 
 def write_datasheet(
@@ -177,11 +183,10 @@ def _pixels_of(file: StoredFile) -> str:
 def _describe_sources(labels: LabelledSet) -> dict[str, Any]:
     record = labels.record.get("config", {})
     source, bank = record.get("source") or {}, record.get("bank") or {}
-    paths = {str(image.facts.get("source_path") or "") for image in labels} - {""}
-    drawn = sum(path.startswith("sources/") for path in paths)
+    made = [image.facts for image in labels if image.facts.get("source_path")]
     return {
-        "drawn": drawn,
-        "photographs": len(paths) - drawn,
+        "drawn": len({str(fact["source_id"]) for fact in made if not photo_of(fact)}),
+        "photographs": len({photo_of(fact) for fact in made} - {""}),
         "folder": _name_of(source.get("path")),
         "source_licence": source.get("licence") or f"{NOT_STATED} by the run",
         "real": sum(not image.facts for image in labels),
@@ -204,11 +209,14 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     settings = {
         "backend": record.get("backend") or NOT_STATED,
         "checkpoint": f"{_name_of(name)}, digest {digest}" if checkpoint else "none",
-        "licence of the checkpoint": _find_licence(name, digest) if checkpoint else "",
+        **(_licences(record, name, digest) if checkpoint else {}),
+        "safety checker": SAFETY.get(str(record.get("safety_checker")), ""),
         **{SETTINGS[key]: backend[key] for key in SETTINGS if backend.get(key) is not None},
         "repainted beyond the mask": f"{config['mask']['margin_px']} px"
         if "mask" in config
         else "",
+        "sources varied by": _name_transforms(config, "source"),
+        "images finished by": _name_transforms(config, "finish"),
         "paintings a try": (config.get("run") or {}).get("candidates", ""),
         "prompts": f'{len(prompts)}, e.g. "{prompts[0]}"' if prompts else "",
         "seed": config.get("seed", NOT_STATED),
@@ -222,16 +230,28 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     }
 
 
+def _licences(record: Mapping[str, Any], name: str, digest: str) -> dict[str, str]:
+    """Return the licence of each model: as the run recorded it, or else as its card states it."""
+    models = record.get("models") or {"checkpoint": {"licence": _find_licence(name, digest)}}
+    return {
+        f"licence of the {what}": model.get("licence") or NOT_STATED
+        for what, model in models.items()
+    }
+
+
+def _name_transforms(config: Mapping[str, Any], part: str) -> str:
+    """Return the transforms of an augmentation in order, '' where there is none."""
+    node = (config.get("augment") or {}).get(part) or {}
+    return ", ".join(str(each.get("name")) for each in node.get("transforms") or [])
+
+
 def _find_licence(name: str, digest: str) -> str:
     """Return the licence in a checkpoint's own card, where exactly that one is at hand."""
     try:
-        folder = find_checkpoint(name)
-        card = (folder / "README.md").read_text(encoding="utf-8")
-        is_same = checkpoint_digest(folder) == digest
-    except (ModelError, OSError, ValueError):
+        found = find_checkpoint(name)
+    except (ModelError, OSError):
         return NOT_STATED
-    stated = STATED_LICENCE.search(card)
-    return stated.group(1).strip(" \"'") if stated and is_same else NOT_STATED
+    return (found.licence if found.digest == digest else None) or NOT_STATED
 
 
 def _describe_quality(labels: LabelledSet) -> dict[str, Any]:

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 DEFECT_MEASURES = ("fill_fraction", "leak_fraction", "contrast_delta_e", "severity")
-RUN_PATHS = ("image", "mask", "requested", "control", "source_path")  # not paths of a dataset
+RUN_PATHS = ("image", "mask", "requested", "control", "source_path", "photo")  # not of a dataset
 OWN = {
     "sample_id": "string",
     "split": "string",

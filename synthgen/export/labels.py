@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
-from synthgen.marking import digital_source
-from synthgen.runs.manifest import PER_MASK, read_table
+from synthgen.marking import ENHANCED, digital_source
+from synthgen.runs.manifest import PER_MASK, is_augmented, photo_of, read_table
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.sample import BoxXYWH
 from synthgen.storage import StoredFile
@@ -75,7 +75,8 @@ class LabelledImage:
 
     @property
     def is_synthetic(self) -> bool:
-        return self.digital_source != ""
+        """Whether something in it was generated; a photo that was only varied is none."""
+        return self.digital_source not in ("", ENHANCED)
 
     @property
     def file_name(self) -> str:
@@ -218,7 +219,7 @@ def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:
 def _read_image(
     run: RunTables, row: Mapping[Any, Any], defects: tuple[DefectLabel, ...]
 ) -> LabelledImage:
-    is_drawn = str(row["source_path"]).startswith("sources/")
+    made = (not photo_of(row), str(row["backend"]), str(row["checkpoint"]), is_augmented(row))
     return LabelledImage(
         sample_id=str(row["sample_id"]),
         path=run.stored(str(row["image"])),
@@ -226,7 +227,7 @@ def _read_image(
         group=str(row["group"]),
         size_hw=(int(row["height"]), int(row["width"])),
         defects=defects,
-        digital_source=digital_source(is_drawn, str(row["backend"]), str(row["checkpoint"])),
+        digital_source=digital_source(*made),
         label_path=run.stored(str(row["mask"])),
         facts={str(key): value for key, value in row.items()},
     )

@@ -12,6 +12,7 @@ from synthgen.export.coco import read_coco
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.mvtec import read_mvtec
 from synthgen.images import read_image
+from synthgen.runs.manifest import photo_of
 from synthgen.seeds import stream
 from synthgen.storage import StoredFile
 
@@ -81,7 +82,8 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     """Return the real images in their own splits, with synthetic ones in ``train``.
 
     ``per_real``: synthetic images per real one in train, every class alike; None = all. A synthetic
-    image whose source is a real image outside of train is left out, by the pixels of the source.
+    image whose photo is a real image outside of train is left out, by the pixels of that photo,
+    whatever was made of it since.
     Class ids are the run's; further real classes get the next ones, by name.
     """
     notes = []
@@ -96,11 +98,10 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     known: dict[str, str] = {}
     free = []
     for image in synthetic:
-        source = str(image.facts.get("source_path", ""))
-        is_photo = source and not source.startswith("sources/")
-        if is_photo and source not in known:  # many images have one source
-            known[source] = _digest(StoredFile.at(Path(source)))
-        if known.get(source) not in held_out:
+        photo = photo_of(image.facts)
+        if photo and photo not in known:  # many images have one source
+            known[photo] = _digest(StoredFile.at(Path(photo)))
+        if known.get(photo) not in held_out:
             free.append(replace(image, split=TRAIN))
     if leaked := len(synthetic) - len(free):
         notes.append(

@@ -18,6 +18,7 @@ Bounds = tuple[float | None, float | None]  # least, most; None = open
 PER_CLASS = "classes"
 MEASURED = (
     "area_px",
+    "black_fraction",
     "mask_iou",
     "change_delta_e",
     "changed_outside_px",

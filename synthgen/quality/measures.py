@@ -14,7 +14,9 @@ from synthgen.sample import Candidate, Measurement
 
 __all__ = [
     "View",
+    "black_fraction",
     "border_step",
+    "changed_outside",
     "clipped_fraction",
     "fill_fraction",
     "leak_fraction",
@@ -35,6 +37,7 @@ Lab = NDArray[np.float32]
 
 LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
 RING_PX = 6
+BLACK_LEVEL = 1  # and below: what a safety checker paints, after saving and scaling
 WINDOW_PX = 16
 
 
@@ -155,6 +158,19 @@ def clipped_fraction(source: Image, finished: Image, realised: Mask) -> float:
     return float(((ends[0] | ends[1]) & ~(ends[2] | ends[3])).mean())
 
 
+def black_fraction(source: Image, finished: Image, repaint_mask: Mask) -> float:
+    """Return the share of the repaint mask that became black (level 1 or less) and was not, 0..1.
+
+    That of its worst connected part, as each is painted by itself. NaN where there is none.
+    """
+    if not repaint_mask.any():
+        return float("nan")
+    is_black = (finished <= BLACK_LEVEL).all(axis=2) & ~(source <= BLACK_LEVEL).all(axis=2)
+    _, parts = cv2.connectedComponents(repaint_mask.astype(np.uint8), connectivity=8)
+    black, sizes = np.bincount(parts.ravel(), is_black.ravel()), np.bincount(parts.ravel())
+    return float((black[1:] / sizes[1:]).max())
+
+
 def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised: Mask) -> float:
     """Return the Laplacian's deviation in the repaint band over that of the source there.
 
@@ -189,16 +205,30 @@ def measure_mask(view: View) -> tuple[Measurement, ...]:
     )
 
 
+def changed_outside(candidate: Candidate) -> Mask:
+    """Return the pixels that differ from the clean image though they are outside the repaint mask.
+
+    A blur or a JPEG after painting carries a change on: up to ``spread_px`` it is no change there.
+    """
+    condition = candidate.condition
+    free = ~condition.repaint_mask
+    outside = np.any(candidate.image != condition.image, axis=2) & free
+    if condition.spread_px and outside.any():
+        away_px = cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 5)
+        outside &= away_px > condition.spread_px
+    return np.asarray(outside, bool)
+
+
 def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
     """Return every measurement of a finished image; none for a good one."""
     condition = candidate.condition
     if condition.spec.is_defect_free:
         return ()
-    outside = np.any(candidate.image != condition.image, axis=2) & ~condition.repaint_mask
     return (
         *measure_mask(view),
         Measurement("seam_delta_e", seam_step(view.source_lab, view.finished_lab, view.repaint)),
-        Measurement("changed_outside_px", float(outside.sum())),
+        Measurement("black_fraction", black_fraction(view.source, view.finished, view.repaint)),
+        Measurement("changed_outside_px", float(changed_outside(candidate).sum())),
         Measurement(
             "sharpness_ratio",
             sharpness_ratio(view.source, view.finished, view.repaint, view.realised),

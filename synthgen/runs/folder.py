@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.files import remove_leftovers
 from synthgen.images import IGNORED, encode_png
-from synthgen.marking import DRAWN, digital_source
+from synthgen.marking import DRAWN, ENHANCED, digital_source
 from synthgen.plan import plan_digest, tabulate_plan
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
@@ -106,25 +106,29 @@ class RunFolder:
         write_shard(self.storage, first, tables)
 
     def _write_source(self, sample: Sample, row: Row, pack: TarPack | None) -> None:
-        """Write the source where it was drawn, once; it may be in several tars."""
+        """Write the source where it is no photo as it was: a drawn one once, and maybe in several
+        tars; an augmented one with its sample."""
         source, name = sample.candidate.condition.source, str(row["source_path"])
-        if source.path is not None or name in self._sources:
+        if name == source.path or name in self._sources:
             return
+        origin = DRAWN if source.path is None else ENHANCED
         if pack is not None:
-            pack.add_source(name, encode_png(source.pixels, DRAWN))
-        elif not self.storage.exists(name):
-            self.storage.write(name, encode_png(source.pixels, DRAWN))
-        self._sources.add(name)
+            pack.add_source(name, encode_png(source.pixels, origin))
+        elif source.is_augmented or not self.storage.exists(name):
+            self.storage.write(name, encode_png(source.pixels, origin))
+        if not source.is_augmented:
+            self._sources.add(name)
 
     def _write_images(
         self, sample: Sample, row: Row, defects: Sequence[Row], pack: TarPack | None
     ) -> None:
         candidate, condition = sample.candidate, sample.candidate.condition
-        is_drawn = condition.source.path is None
-        origin = digital_source(is_drawn, row["backend"], row["checkpoint"])
+        source = condition.source
+        is_drawn = source.path is None
+        origin = digital_source(is_drawn, row["backend"], row["checkpoint"], source.is_augmented)
         files = {
             row["requested"]: encode_png(condition.defect_mask.astype(np.uint8) * 255),
-            row["control"]: encode_png(condition.control_image),
+            **_control_files(str(row["control"]), condition.controls),
             row["mask"]: encode_png(self._label_map(sample)),
             row["image"]: encode_png(candidate.pixels, origin),
         }
@@ -159,17 +163,18 @@ class RunFolder:
         """
         self.compact()
         shards = Shards(self.storage)
+        for name in TABLES:
+            if name == "manifest":  # last: it is the largest, and then the only one in memory
+                continue
+            table = shards.table(name)
+            if name != "files" or len(table):
+                write_table(self.storage, name, table)
+            del table
         manifest = to_pandas(shards.table("manifest"))
         limits = limits or self.limits()
         if limits is not None:
             manifest = decide(manifest, limits)
         write_table(self.storage, "manifest", pa.Table.from_pandas(manifest, preserve_index=False))
-        for name in TABLES:
-            if name == "manifest":
-                continue
-            table = shards.table(name)
-            if name != "files" or len(table):
-                write_table(self.storage, name, table)
         return manifest
 
     def limits(self) -> Limits | None:
@@ -233,6 +238,13 @@ def open_run(
     record = {"config": dict(config), **facts, "digest": digest}
     run.storage.write(RECORD, yaml.safe_dump(record, sort_keys=True).encode("utf-8"))
     return run
+
+
+def _control_files(first: str, controls: Mapping[str, NDArray[np.uint8]]) -> dict[str, bytes]:
+    """Return the control images as PNG by file name: ``first``, then ``<first>.<name>.png``."""
+    stem = first.removesuffix(".png")
+    names = [first, *(f"{stem}.{name}.png" for name in list(controls)[1:])]
+    return dict(zip(names, map(encode_png, controls.values()), strict=True))
 
 
 def _check_same(

@@ -16,7 +16,15 @@ from synthgen.errors import RunError
 from synthgen.files import write_whole
 from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
-from synthgen.sample import Annotation, Failure, Measurement, Sample, SampleSpec, Status
+from synthgen.sample import (
+    Annotation,
+    Failure,
+    Measurement,
+    Sample,
+    SampleSpec,
+    SourceImage,
+    Status,
+)
 from synthgen.storage import Storage
 
 __all__ = [
@@ -24,7 +32,9 @@ __all__ = [
     "failure_row",
     "fill",
     "instance_rows",
+    "is_augmented",
     "manifest_row",
+    "photo_of",
     "read_table",
     "schema_of",
     "to_arrow",
@@ -43,7 +53,13 @@ PER_MASK = (
     "contrast_delta_e",
     "clipped_fraction",
 )
-PER_IMAGE = ("seam_delta_e", "changed_outside_px", "sharpness_ratio", "real_bits")
+PER_IMAGE = (
+    "black_fraction",
+    "seam_delta_e",
+    "changed_outside_px",
+    "sharpness_ratio",
+    "real_bits",
+)
 COLUMNS: dict[str, str] = {
     "sample_id": "str",
     "status": "str",
@@ -53,6 +69,7 @@ COLUMNS: dict[str, str] = {
     "class_id": "int64",
     "source_id": "str",
     "source_path": "str",
+    "photo": "str",
     "group": "str",
     "split": "str",
     "seed": "int64",
@@ -124,6 +141,7 @@ TABLES = {
     "files": FILE_COLUMNS,
 }
 ARROW = {"str": pa.large_string(), "int64": pa.int64(), "float64": pa.float64()}
+SOURCES = "sources/"  # drawn and augmented pictures, in the run folder
 GROUP_ROWS = 100_000  # of Parquet, written at once
 FILLERS = {pa.large_string(): "", pa.int64(): 0}
 
@@ -157,7 +175,8 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
         | {
             "status": sample.status.value,
             "reasons": "; ".join(sample.reasons),
-            "source_path": condition.source.path or f"sources/{spec.source_id}.png",
+            "source_path": _source_path(condition.source, spec),
+            "photo": condition.source.path or "",
             "width": width,
             "height": height,
             "instances": len(sample.annotations),
@@ -168,6 +187,24 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
         | _numbers(sample.measurements)
         | {"area_px": sum(annotation.area_px for annotation in sample.annotations)}
     )
+
+
+def _source_path(source: SourceImage, spec: SampleSpec) -> str:
+    """Return where the clean partner of an image lies: the photo itself, or a file of the run."""
+    if source.is_augmented:
+        return f"{SOURCES}{spec.sample_id}.png"
+    return source.path or f"{SOURCES}{spec.source_id}.png"
+
+
+def photo_of(row: Mapping[str, Any]) -> str:
+    """Return the path of the real photo behind a row of a manifest, '' where it was drawn."""
+    photo, path = (str(row.get(name) or "") for name in ("photo", "source_path"))
+    return photo or ("" if path.startswith(SOURCES) else path)  # runs of before had no ``photo``
+
+
+def is_augmented(row: Mapping[str, Any]) -> bool:
+    """Say whether a row's image is a photo that was varied: its clean partner is not the photo."""
+    return photo_of(row) not in ("", str(row.get("source_path") or ""))
 
 
 def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,9 +20,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from synthgen.backends.licences import describe_licence
 from synthgen.runs.decide import explain_shortfall
 from synthgen.sample import Status
-from synthgen.storage import StoredFile
+from synthgen.storage import StoredFile, open_storage
 
 __all__ = ["RunProgress", "TaskProgress", "summarise"]
 
@@ -55,7 +58,9 @@ class TaskProgress:
 class RunProgress:
     """A progress bar with images a second, time left, accepted and rejected."""
 
-    def __init__(self, total: int, done: int, skipped: Sequence[str]) -> None:
+    def __init__(
+        self, total: int, done: int, skipped: Sequence[str], notes: Sequence[str] = ()
+    ) -> None:
         self._console = Console(stderr=True)
         self._counts = dict.fromkeys(Status, 0)
         self._begun = time.monotonic()
@@ -64,6 +69,8 @@ class RunProgress:
             self._console.print(f"[yellow]skipped[/yellow] {sentence}", highlight=False)
         if len(skipped) > 5:
             self._console.print(f"[yellow]skipped[/yellow] {len(skipped) - 5} more files")
+        for sentence in notes:
+            self._console.print(f"[yellow]note[/yellow] {escape(sentence)}", highlight=False)
         if done:
             self._console.print(f"{done} of {total} samples are there already; going on")
         self._bar = Progress(
@@ -105,7 +112,7 @@ class RunProgress:
 def summarise(
     root: Path | str, manifest: pd.DataFrame, report: StoredFile, seconds: float | None = None
 ) -> None:
-    """Print what a run holds: counts by class, what is missing and why, what to open."""
+    """Print what a run holds: counts by class, what is missing and why, licences, what to open."""
     console = Console()
     table = Table("class", "accepted", "rejected", title=None)
     defects = manifest[manifest["defect_class"] != ""]
@@ -124,7 +131,19 @@ def summarise(
     )
     for name, sentence in explain_shortfall(manifest).items():
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
+    for sentence in _licences(root):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
     for what, name in lines.items():
         console.print(f"{what:<8}{root}/{name}", highlight=False, soft_wrap=True)
     console.print(f"{'open':<8}{report}", highlight=False, soft_wrap=True)
+
+
+def _licences(root: Path | str) -> list[str]:
+    """Return one sentence per model that a run's record names."""
+    models = yaml.safe_load(open_storage(root).read("run.yaml")).get("models") or {}
+    return [
+        f"the {'model' if what == 'checkpoint' else what}'s licence: "
+        f"{describe_licence(model.get('licence'))}"
+        for what, model in models.items()
+    ]

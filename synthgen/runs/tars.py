@@ -79,8 +79,10 @@ class TarPack:
 
     def _add_file(self, name: str, data: bytes, sample_id: str) -> None:
         folder, _, file = name.partition("/")
-        key = tar_key(file.removesuffix(".png"))
-        offset = self._add_member(f"{key}.{PARTS[folder]}.png", data)
+        stem = file.removesuffix(".png")
+        key = sample_id or stem
+        rest = stem.removeprefix(key)  # ".<name>" of a further control image
+        offset = self._add_member(f"{tar_key(key)}.{PARTS[folder]}{rest}.png", data)
         place = {"tar": self.path, "offset": offset, "size": len(data)}
         self.rows.append({"name": name, **place, "sample_id": sample_id})
 

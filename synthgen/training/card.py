@@ -28,7 +28,8 @@ def write_card(
     Where the training started from a model, the log of that one comes first. ``photos``: how many
     of each folder of ``settings["photos"]`` were seen.
     """
-    before = _rows(find_checkpoint(settings["start"]) / "log.csv") if settings["start"] else []
+    start = settings["start"]
+    before = _rows(find_checkpoint(start).folder / "log.csv") if start else []
     rows = before + _rows(log)
     seconds = sum(int(r["crops"]) / max(float(r["crops_per_s"]), 1e-9) for r in rows)
     template = resources.files("synthgen.training").joinpath("card.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import CannyControl, draw_control
+from synthgen.control.edges import canny_control
 from synthgen.defects import DEFECTS, Drawing, lay_on, zoom
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_levels
@@ -80,7 +80,7 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     )
     repaint_mask = _loosen(rng, defect_mask)
     defective = _add(source, _fade(repaint_mask) * (defective.astype(np.float32) - source))
-    control = draw_control(CannyControl(), source, sketch, defect_mask, repaint_mask)
+    control = canny_control().draw(source, sketch, defect_mask, repaint_mask)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
     shown = name if rng.random() < 0.85 else "surface"

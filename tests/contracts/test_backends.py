@@ -87,7 +87,7 @@ def test_the_control_image_and_the_prompt_count(folders, name) -> None:
 
     backend = DiffusionBackend(str(folders[name]), steps=4, resolution_px=128, init="noise")
     condition = inputs(backend, count=1)[0]
-    blank = replace(condition, control_image=np.zeros_like(condition.control_image))
+    blank = replace(condition, controls={"canny": np.zeros_like(condition.control_image)})
     other = replace(condition, spec=replace(condition.spec, prompt="metal metal metal"))
     image = backend.paint([condition])[0]
     assert not np.array_equal(image, backend.paint([blank])[0])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from synthgen.condition import Conditioner
-from synthgen.control.edges import CannyControl, combine_edges, outline
+from synthgen.control.edges import canny_control, combine_edges, outline
 from synthgen.errors import ConfigError, PlacementError, ShapeError
 from synthgen.placement import place
 from synthgen.plan import draw_plan
@@ -30,7 +30,9 @@ def test_a_redraw_moves_the_defect_and_keeps_the_source() -> None:
     classes = draw_classes("pit")
     from synthgen.sources import ProceduralSources
 
-    build = Conditioner(ProceduralSources(1, (128, 128), (), 3), classes, CannyControl())
+    build = Conditioner(
+        ProceduralSources(1, (128, 128), (), 3), classes, {"canny": canny_control()}
+    )
     again = build(replace(sources_seen.spec, redraw=1))
     assert np.array_equal(again.image, sources_seen.image)
     assert not np.array_equal(again.defect_mask, sources_seen.defect_mask)
@@ -59,8 +61,8 @@ def test_control_has_the_part_outside_and_the_defect_inside() -> None:
 
 
 def test_thresholds_that_run_backwards() -> None:
-    with pytest.raises(ConfigError, match=r"control\.low"):
-        CannyControl(200, 100)
+    with pytest.raises(ConfigError, match=r"control\.canny\.low"):
+        canny_control(200, 100)
 
 
 def test_placement_obeys_the_region() -> None:
@@ -87,7 +89,7 @@ def test_regions_of_a_folder_are_obeyed(tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "legal" / "a.png"), legal)
     sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "legal"))
     classes = draw_classes("pit", "spatter")
-    build = Conditioner(sources, classes, CannyControl())
+    build = Conditioner(sources, classes, {"canny": canny_control()})
     for spec in draw_plan(sources, classes, 12, 0, {"train": 1}, 0):
         assert build(spec).defect_mask[:, 80:].sum() <= 0.02 * build(spec).defect_mask.sum() + 1
     cv2.imwrite(str(tmp_path / "legal" / "a.png"), legal[:60])

@@ -169,11 +169,11 @@ def test_sources_licences_and_unknowns(hard, tmp_path) -> None:
 def test_a_licence_is_read_from_the_card_of_that_very_checkpoint(hard, tmp_path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
-    (folder / "model_index.json").write_text("{}")
+    (folder / "model_index.json").write_text('{"_class_name": "FluxFillPipeline"}')
     (folder / "README.md").write_text("---\nlicense: openrail++\ntags: [x]\n---\n# Mine\n")
     licence_of = "licence of the checkpoint"
     digests = {
-        f"embedded@{checkpoint_digest(find_checkpoint('embedded'))}": "Apache-2.0",
+        f"embedded@{find_checkpoint('embedded').digest}": "Apache-2.0",
         "embedded@0000000000000000": "not stated",  # another version of it
         f"{folder}@{checkpoint_digest(folder)}": "openrail++",
         f"{tmp_path / 'gone'}@0": "not stated",
@@ -184,6 +184,15 @@ def test_a_licence_is_read_from_the_card_of_that_very_checkpoint(hard, tmp_path)
     (folder / "README.md").write_text("# Mine\n\nAsk about the license before use.\n")
     text = _sheet(_with_record(hard, checkpoint=f"{folder}@{checkpoint_digest(folder)}"), tmp_path)
     assert [licence_of, "not stated"] in _table(text, "")
+
+
+def test_licences_and_safety_checker_are_those_of_the_runs_record(hard, tmp_path) -> None:
+    models = {"checkpoint": {"licence": "openrail"}, "controlnet canny": {"licence": None}}
+    facts = {"checkpoint": "gone@0", "models": models, "safety_checker": False}
+    rows = _table(_sheet(_with_record(hard, **facts), tmp_path), "")
+    assert ["licence of the checkpoint", "openrail"] in rows
+    assert ["licence of the controlnet canny", "not stated"] in rows
+    assert ["safety checker", "off, as it blacks out pictures of harmless surfaces"] in rows
 
 
 def test_what_formats_lose_is_said(hard, tmp_path) -> None:

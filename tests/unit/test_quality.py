@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import cv2
@@ -8,10 +9,12 @@ import pytest
 
 from synthgen.annotate import annotate
 from synthgen.backends.backend import SketchBackend
+from synthgen.backends.crops import cut_jobs, paste
 from synthgen.errors import ConfigError
 from synthgen.generate import Stages, generate
 from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
 from synthgen.quality.measures import (
+    black_fraction,
     clipped_fraction,
     fill_fraction,
     leak_fraction,
@@ -265,6 +268,51 @@ def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> N
     assert [bool(one.reasons) for one in tries[:-1]] == [True] * (len(tries) - 1)
     if status == "rejected":
         assert samples[0].reasons == tries[-1].reasons == ("area_px 0 is below 6",)
+
+
+def test_black_counts_in_the_worst_part_and_only_where_it_was_not_black() -> None:
+    repaint = boxed(0, 20, 0, 20) | boxed(40, 50, 40, 50)
+    finished = flat_image()
+    finished[boxed(40, 50, 40, 45)] = 1
+    assert black_fraction(flat_image(), finished, repaint) == 0.5
+    assert black_fraction(finished, finished, repaint) == 0
+    assert black_fraction(flat_image(), flat_image(0), EVERYWHERE) == 1
+    assert np.isnan(black_fraction(flat_image(), finished, ~EVERYWHERE))
+
+
+class Censor:
+    """A backend whose first paintings come back black, as a safety checker sends them."""
+
+    name, checkpoint, cell_px = "censor", "", 8
+
+    def paint(self, conditions: list) -> list:
+        return [self._paint(condition) for condition in conditions]
+
+    def _paint(self, condition):
+        if condition.spec.attempt:
+            return condition.sketch
+        image = condition.image
+        for job in cut_jobs([condition], 32, 64, 512, 32, None):
+            side = job.box.width
+            image = paste(image, np.zeros((side, side, 3), np.uint8), job, feather_px=2)
+        return image
+
+
+@pytest.mark.parametrize("quality", ["default", "off"])
+def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
+    from synthgen.config import compose, to_plain
+
+    plain = to_plain(compose("generate", [f"quality={quality}"]))["quality"]
+    given = {c.spec.sample_id: c for c in draw_conditions("burn", "scratch", count=6, cell_px=8)}
+
+    def condition(spec: SampleSpec):
+        return replace(given[spec.sample_id], spec=spec)
+
+    stages = Stages(condition, Censor(), read_limits(plain), retries=("noise",))
+    for sample in generate([c.spec for c in given.values()], stages):
+        first, second = sample.tries
+        assert any(re.match(r"black_fraction .* is above 0\.5", r) for r in first.reasons)
+        assert not any("black_fraction" in reason for reason in second.reasons)
 
 
 def test_the_ladder_changes_what_it_says() -> None:

@@ -151,7 +151,7 @@ def test_what_is_known_of_an_image_without_paths_of_the_run(written) -> None:
         "accepted",
         None,
     )
-    assert not {"image", "mask", "source_path"} & set(label)
+    assert not {"image", "mask", "source_path", "photo"} & set(label)
 
 
 def test_two_kinds_of_files_are_noted(written) -> None:

@@ -1,0 +1,34 @@
+"""Say what runs on this machine, and how to mend what does not.
+
+synthgen doctor
+synthgen doctor models=~/models
+synthgen doctor out=doctor.json
+
+Exit code 0 where the default backend, embedded, can run, 1 otherwise. The JSON is for reports of
+faults: it holds no user names, and ~ stands for the home folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from synthgen.doctor import diagnose, show_diagnosis, write_diagnosis
+
+    diagnosis = diagnose(None if config.models is None else str(config.models))
+    show_diagnosis(diagnosis)
+    if config.out is not None:
+        write_diagnosis(diagnosis, Path(str(config.out)))
+        print(f"written: {config.out}")
+    if not diagnosis.is_well:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_pipeline("doctor", main)

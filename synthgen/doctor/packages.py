@@ -1,0 +1,120 @@
+"""Which packages are installed, how to get those that are not, and those that clash."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, version
+
+__all__ = ["EXTRAS", "PROGRAM", "Package", "Warned", "find_packages", "find_warnings", "install"]
+
+PROGRAM = "synthgen-inspection"
+REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
+EXTRAS: Mapping[str, str] = {  # package: the extra of synthgen that brings it; '' = none does
+    "peft": "",
+    "controlnet-aux": "edges",
+    "albumentations": "augment",
+    "compel": "prompts",
+    "fiftyone": "",
+    "ray": "ray",
+    "torchmetrics": "evaluate",
+    "lightning": "training",
+    "mlcroissant": "formats",
+    "c2pa-python": "sign",
+    "s3fs": "",
+}
+OPENCV = "opencv-python-headless"
+OPENCV_NEEDED = f"'{OPENCV}>=4.10,<5'"
+OPENCVS = (OPENCV, *("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"))
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package; ``mend`` is the command that installs or repairs it, '' where it works."""
+
+    name: str
+    version: str  # '' = not installed
+    mend: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that runs into trouble, and what to do."""
+
+    text: str
+    mend: str
+
+
+def install(name: str) -> str:
+    """Return the command that installs a package.
+
+    >>> install("ray")
+    "pip install 'synthgen-inspection[ray]'"
+    """
+    if name in REQUIRED:
+        return f"pip install {PROGRAM}"
+    extra = EXTRAS.get(name)
+    return f"pip install '{PROGRAM}[{extra}]'" if extra else f"pip install {name}"
+
+
+def find_packages() -> list[Package]:
+    """Return the packages that matter, installed or not."""
+    names = (PROGRAM, *REQUIRED, OPENCV, *EXTRAS)
+    versions = {name: _version(name) for name in names}
+    return [
+        Package(name, found, "" if found else install(name)) for name, found in versions.items()
+    ]
+
+
+def find_warnings() -> list[Warned]:
+    """Return what is wrong with the environment: OpenCV, licences that reach further."""
+    return [*_opencv_trouble(), *_agpl()]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _opencv_trouble() -> Iterator[Warned]:
+    found = [name for name in OPENCVS if _version(name)]
+    again = f"pip install --force-reinstall --no-deps {OPENCV_NEEDED}"
+    remove = f"pip uninstall -y {' '.join(found)} && " if found else ""
+    if len(found) > 1:
+        yield Warned(
+            f"{' and '.join(found)} are installed into one folder, cv2: the last one wins, and "
+            "removing either breaks the other",
+            remove + again,
+        )
+    if (error := _cv2_error()) is not None:
+        yield Warned(f"OpenCV does not work: {error}", remove + again)
+
+
+def _cv2_error() -> str | None:
+    try:
+        cv2 = importlib.import_module("cv2")
+        _ = cv2.__version__, cv2.Canny, cv2.imread
+    except Exception as error:  # whatever a broken library raises
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def _agpl() -> Iterator[Warned]:
+    for distribution in distributions():
+        fields = distribution.metadata
+        stated = [
+            str(text)[:200]  # some put a whole licence there
+            for name in ("License-Expression", "License", "Classifier")
+            for text in fields.get_all(name) or []
+        ]
+        if any(re.search(r"\bAGPL|Affero", text) for text in stated):
+            name = fields["Name"]
+            yield Warned(
+                f"{name} is under the AGPL, which may reach what you build with it; synthgen does "
+                "not use it",
+                f"pip uninstall {name}",
+            )
