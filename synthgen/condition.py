@@ -30,7 +30,7 @@ class Conditioner:
 
     ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
     ``detail`` gives the sketch the fine grain that a backend would paint. ``augment`` varies the
-    source, for each sample anew.
+    source, for each sample anew. ``is_varied``: good images are painted anew, wholly.
     """
 
     def __init__(
@@ -42,10 +42,11 @@ class Conditioner:
         cell_px: int = 1,
         detail: bool = False,
         augment: Augment | None = None,
+        is_varied: bool = False,
     ) -> None:
         self.sources, self.classes, self.controls = sources, classes, controls
         self.margin_px, self.cell_px, self.detail = margin_px, cell_px, detail
-        self.augment = augment
+        self.augment, self.is_varied = augment, is_varied
 
     def __call__(self, spec: SampleSpec) -> Condition:
         """Return the condition; raises SourceError, ShapeError or PlacementError."""
@@ -60,10 +61,12 @@ class Conditioner:
             close_px = kind.close_px
         defect_mask = instance_map > 0
         repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
-        controls = {
+        controls = {  # of a whole image: the part's own, everywhere
             name: control.draw(image, sketch, defect_mask, repaint_mask)
             for name, control in self.controls.items()
         }
+        if self.is_varied and spec.is_defect_free:
+            repaint_mask = ~defect_mask
         return Condition(
             spec,
             source,

@@ -20,6 +20,7 @@ from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
+from synthgen.quality.varied import measure_varied
 from synthgen.sample import (
     Candidate,
     Condition,
@@ -158,7 +159,7 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
         owners = nearest_instance(condition.instance_map)
         candidate = finish_candidate(stages.finish, candidate, owners)
     view = view_change(candidate)
-    measurements = measure(candidate, view)
+    measurements = measure_varied(candidate) if condition.is_whole else measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:
         bits = stages.bank.nearest_bits(candidate.image, candidate.realised_mask)
         measurements = (*measurements, Measurement("real_bits", bits))
@@ -180,6 +181,8 @@ def compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
         source.pixels, source.window, condition.image, painted, condition.repaint_mask
     )
     image = to_rgb8(pixels, source.window)
+    if condition.is_whole:  # another good image: there is nothing to label
+        return Candidate(condition, pixels, image, condition.defect_mask)
     realised = realise_mask(
         condition.image,
         image,

@@ -61,21 +61,20 @@ def draw_plan(
     sources: Sources,
     classes: Mapping[str, DefectClass],
     count: int,
-    good_fraction: float,
+    good: int,
     splits: Splits,
     seed: int,
     prompts: PromptWriter | None = None,
 ) -> list[SampleSpec]:
-    """Return ``count`` defect samples and ``round(count * good_fraction)`` good ones, in order.
+    """Return ``count`` defect samples and ``good`` good ones, in order.
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
     and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
     """
-    _check_classes(classes)
+    _check_classes(classes, count)
     prompts = prompts or PromptWriter()
     split_of = split_groups([e.group for e in sources.entries], splits, seed)
     names = _spread_classes(classes, count)
-    good = round(count * good_fraction)
     specs = []
     endless = _spread_sources(sources.entries, seed)
     for index, entry in zip(range(count + good), endless, strict=False):
@@ -84,8 +83,8 @@ def draw_plan(
     return specs
 
 
-def _check_classes(classes: Mapping[str, DefectClass]) -> None:
-    if not classes:
+def _check_classes(classes: Mapping[str, DefectClass], count: int) -> None:
+    if count and not classes:
         raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
     seen: dict[int, str] = {}
     for name, kind in classes.items():
@@ -100,6 +99,8 @@ def _check_classes(classes: Mapping[str, DefectClass]) -> None:
 def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]:
     """Return class names in the ratio of their weights, evenly mixed along the run."""
     names = sorted(classes)
+    if not count:
+        return []
     weights = np.array([classes[name].weight for name in names], float)
     shares = weights / weights.sum()
     due = np.zeros(len(names))

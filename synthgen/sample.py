@@ -210,9 +210,9 @@ class Sample:
 
     @property
     def status(self) -> Status:
-        if self.spec.is_defect_free:
-            return Status.GOOD
-        return Status.REJECTED if self.reasons else Status.ACCEPTED
+        if self.reasons:
+            return Status.REJECTED
+        return Status.GOOD if self.spec.is_defect_free else Status.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)

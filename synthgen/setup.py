@@ -106,12 +106,12 @@ def set_up(config: DictConfig) -> Job:
     parts = build_parts(config)
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
     splits = check_value(dict[str, float], plain["splits"], "splits")
-    run = parts.settings
+    run, is_varied = parts.settings, read_mode(plain) == "vary"
     specs = draw_plan(
         parts.sources,
         parts.classes,
-        run.count,
-        run.good_fraction,
+        0 if is_varied else run.count,
+        run.count if is_varied else round(run.count * run.good_fraction),
         splits,
         seed,
         build_prompts(plain["prompt"], parts.classes),
@@ -138,8 +138,11 @@ def build_parts(config: DictConfig) -> Parts:
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")
+    is_varied = read_mode(plain) == "vary"
+    if is_varied:
+        check_varies(backend)
     conditioner = Conditioner(
-        sources, classes, controls, margin_px, backend.cell_px, augment=varied
+        sources, classes, controls, margin_px, backend.cell_px, augment=varied, is_varied=is_varied
     )
     stages = Stages(
         conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
@@ -171,6 +174,29 @@ class RunWorker:
 def make_worker(config: Mapping[str, Any], location: str) -> RunWorker:
     """Return a worker from a plain config; a process elsewhere can be sent this call."""
     return RunWorker(OmegaConf.create(dict(config)), location)
+
+
+@checked.dataclass(frozen=True)
+class Mode:
+    """What a run makes: defects on good images, or new good images from good ones."""
+
+    mode: Literal["defects", "vary"] = "defects"
+
+
+def read_mode(plain: Mapping[str, Any]) -> str:
+    """Return ``mode`` of a config; raises ConfigError."""
+    return check_value(Mode, {"mode": plain.get("mode", "defects")}, "").mode
+
+
+def check_varies(backend: Backend) -> None:
+    """Raise ConfigError where a backend cannot paint whole images."""
+    check = getattr(backend, "check_varies", None)
+    if check is None:
+        raise ConfigError(
+            f"mode=vary: backend {backend.name!r} paints no whole images; choose one with a "
+            "checkpoint and a ControlNet, e.g. backend=sd15"
+        )
+    check()
 
 
 @checked.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class DiffusionBackend:
         least_crop_px: int = 64,
         most_crop_px: int = 512,
         most_image_px: int = 1024,
+        vary_strength: float = 0.5,
         resolution_px: int | None = None,
         feather_px: float = 0,
         paint_batch: int = 16,
@@ -115,6 +117,7 @@ class DiffusionBackend:
         self.context_px, self.least_crop_px = context_px, least_crop_px
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
         self.most_image_px, self.feather_px = most_image_px, feather_px
+        self.vary_strength = vary_strength
         for key, size in (("resolution_px", resolution_px), ("most_crop_px", most_crop_px)):
             self._check_size(key, size)
         self.cell_px = self.family.cell_px
@@ -218,6 +221,16 @@ class DiffusionBackend:
             set_scheduler(pipeline, self.scheduler)
         return self._paint_with(pipeline, self.call)
 
+    def check_varies(self) -> None:
+        """Raise ConfigError where the model cannot paint whole images."""
+        find_call(self.family, self.model.controlnet, is_varied=True)
+        strength, steps = self.vary_strength, self.steps
+        if not 0 < strength <= 1 or int(steps * strength) < 1:
+            raise ConfigError(
+                f"backend.vary_strength={strength:g} with backend.steps={steps} leaves no step to "
+                "run; it must lie in 0..1 and int(steps * vary_strength) be at least 1"
+            )
+
     def _make_varied(self) -> Painter:
         call = find_call(self.family, self.model.controlnet, is_varied=True)
         return self._paint_with(switch_pipeline(self.load().pipeline, self.family, call), call)
@@ -234,7 +247,8 @@ class DiffusionBackend:
         images = [condition.image for condition in conditions]
         for whole in (False, True):
             for alike in self._alike(conditions, whole):
-                settings = self._settings(alike[0].condition.spec.push)
+                push = alike[0].condition.spec.push
+                settings = self._whole_settings(push) if whole else self._settings(push)
                 crops = self.load(whole).paint(alike, settings)
                 for job, crop in zip(alike, crops, strict=True):
                     feather_px = 0 if whole else self.feather_px
@@ -270,6 +284,12 @@ class DiffusionBackend:
             return job.size_hw, spec.push
         length = self.load().texts.length((spec.prompt, spec.negative_prompt), True)
         return job.size_hw, spec.push, length
+
+    def _whole_settings(self, push: int) -> Settings:
+        """Return how to paint a whole image; a retry stays closer to the source."""
+        settings = self._settings(0)
+        weaker = max(self.vary_strength - PUSH_STRENGTH * push, 1 / self.steps)
+        return replace(settings, strength=weaker, init="source")
 
     def _settings(self, push: int) -> Settings:
         """Return how to paint; a retry may push harder."""

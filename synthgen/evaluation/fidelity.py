@@ -27,7 +27,6 @@ from synthgen.evaluation.classifier import Classifier, train_classifier
 from synthgen.evaluation.distance import check_extractor
 from synthgen.evaluation.scores import (
     border_ratio,
-    edge_agreement,
     in_mask_difference,
     texture_deviation,
 )
@@ -38,6 +37,7 @@ from synthgen.prompts import describe
 from synthgen.quality.bank import RealDefects, read_defects
 from synthgen.quality.measures import fill_fraction, measure, view_change
 from synthgen.quality.realised import delta_e
+from synthgen.quality.varied import edge_agreement
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
@@ -92,7 +92,7 @@ class Subject:
 
     def plan(self, sources: Sources, count: int, seed: int) -> list[SampleSpec]:
         """Return ``count`` specs, classes evenly mixed, in one split."""
-        return draw_plan(sources, self.classes, count, 0.0, {"all": 1.0}, seed)
+        return draw_plan(sources, self.classes, count, 0, {"all": 1.0}, seed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,41 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import canny_edges
 from synthgen.geometry import grow_mask
 from synthgen.quality.measures import border_step
 from synthgen.quality.realised import to_lab
 
-__all__ = ["border_ratio", "edge_agreement", "in_mask_difference", "texture_deviation"]
+__all__ = ["border_ratio", "in_mask_difference", "texture_deviation"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 LEAST_BAND_PX = 24
-
-
-def edge_agreement(
-    control_image: Image,
-    source: Image,
-    painted: Image,
-    repaint_mask: Mask,
-    tolerance_px: int = 2,
-) -> float:
-    """Return F1 of the control image's edges and Canny's in the painted image, 0..1.
-
-    Both inside the repaint mask; an edge is met where the other has one within ``tolerance_px``
-    (as in the boundary measure of Martin et al. 2004, https://doi.org/10.1109/TPAMI.2004.1273918).
-    Edges that the source has there anyway are not held against the painting. NaN where the control
-    image has no edge.
-    """
-    asked = (control_image.max(axis=2) > 127) & repaint_mask
-    if not asked.any():
-        return float("nan")
-    found = (canny_edges(painted) > 0) & repaint_mask
-    recall = float(grow_mask(found, tolerance_px)[asked].mean())
-    near = grow_mask(asked, tolerance_px)
-    found &= near | ~grow_mask(canny_edges(source) > 0, tolerance_px)
-    precision = float(near[found].mean()) if found.any() else 0.0
-    return 2 * recall * precision / max(recall + precision, 1e-9)
 
 
 def border_ratio(source: Image, painted: Image, repaint_mask: Mask) -> tuple[float, float]:

@@ -24,6 +24,7 @@ MEASURED = (
     "changed_outside_px",
     "clipped_fraction",
     "contrast_delta_e",
+    "edge_f1",
     "fill_fraction",
     "leak_fraction",
     "off_object_fraction",
@@ -32,6 +33,7 @@ MEASURED = (
     "sharpness_ratio",
     "size_ratio",
     "twin_bits",
+    "varied_delta_e",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from synthgen.quality.limits import MEASURED, Bounds, Limits, reasons_to_reject
 from synthgen.quality.twins import Marks, find_near
+from synthgen.quality.varied import VARIED
 from synthgen.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
@@ -22,12 +23,13 @@ TWIN = "twin_bits"
 def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """Return the manifest with statuses and reasons by these limits.
 
-    Good images stay good; a sample that came to no image keeps its reason. ``twin_id`` and
-    ``twin_bits`` name the earlier accepted sample that is most alike, of those of one source and
-    class at the same place and of the same colours; it counts last, since only a twin of what is
-    kept is one too many.
+    Good images stay good, but for varied ones that lost their part; a sample that came to no image
+    keeps its reason. ``twin_id`` and ``twin_bits`` name the earlier accepted sample that is most
+    alike, of those of one source and class at the same place and of the same colours; it counts
+    last, since only a twin of what is kept is one too many.
     """
-    is_judged = (manifest["status"] != Status.GOOD.value) & (manifest["image"] != "")
+    is_good = manifest["defect_class"] == ""
+    is_judged = (manifest["image"] != "") & (~is_good | manifest["edge_f1"].notna())
     judged = np.flatnonzero(is_judged.to_numpy(bool))
     is_broken = _break_limits(manifest, judged, limits)
     bits, twins = np.full(len(manifest), np.nan), np.full(len(manifest), -1)
@@ -37,7 +39,9 @@ def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     decided = manifest.assign(
         twin_bits=bits,
         twin_id=_name_twins(manifest["sample_id"], twins),
-        status=manifest["status"].mask(is_judged, Status.ACCEPTED.value),
+        status=manifest["status"]
+        .mask(is_judged, Status.ACCEPTED.value)
+        .mask(is_judged & is_good, Status.GOOD.value),
         reasons=manifest["reasons"].mask(is_judged, ""),
     )
     decided["status"] = decided["status"].mask(is_broken, Status.REJECTED.value)
@@ -51,10 +55,16 @@ def _break_limits(manifest: pd.DataFrame, judged: Rows, limits: Limits) -> NDArr
     is_broken = np.zeros(len(manifest), bool)
     for name, places in manifest["defect_class"].iloc[judged].groupby(manifest["defect_class"]):
         rows = manifest.index.get_indexer(places.index)
-        for measured, bounds in limits.of(str(name)).items():
+        for measured, bounds in _limits_of(str(name), limits).items():
             if measured != TWIN:
                 is_broken[rows] |= _is_outside(manifest[measured].to_numpy(float)[rows], bounds)
     return is_broken
+
+
+def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
+    """Return the limits of a class; of a varied good image, '', those of what it is measured by."""
+    own = limits.of(name)
+    return own if name else {measured: own[measured] for measured in VARIED if measured in own}
 
 
 def _is_outside(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
@@ -105,7 +115,7 @@ def _name_twins(ids: pd.Series, twins: Rows) -> pd.Series:
 def _reasons(manifest: pd.DataFrame, broken: Rows, limits: Limits) -> Iterator[str]:
     classes = manifest["defect_class"].to_numpy(object)[broken]
     values = manifest[list(MEASURED)].iloc[broken].to_numpy(float)
-    bounds = {name: limits.of(name) for name in set(classes)}
+    bounds = {name: _limits_of(name, limits) for name in set(classes)}
     for name, numbers in zip(classes, values, strict=True):
         measured = map(Measurement, MEASURED, map(float, numbers))
         yield "; ".join(reasons_to_reject(list(measured), bounds[name]))

@@ -59,6 +59,8 @@ PER_IMAGE = (
     "changed_outside_px",
     "sharpness_ratio",
     "real_bits",
+    "edge_f1",
+    "varied_delta_e",
 )
 COLUMNS: dict[str, str] = {
     "sample_id": "str",
@@ -158,8 +160,8 @@ def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
         "seed": spec.seed,
         "prompt": spec.prompt,
         "severity": spec.severity,
-        "backend": "" if spec.is_defect_free else backend,
-        "checkpoint": "" if spec.is_defect_free else checkpoint,
+        "backend": backend,
+        "checkpoint": checkpoint,
     }
 
 
@@ -169,6 +171,8 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
     height, width = condition.source.size_hw
     names = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
     boxes = [annotation.box for annotation in sample.annotations]
+    if spec.is_defect_free and not condition.is_whole:  # nothing was painted
+        backend = checkpoint = ""
     return (
         _shared(spec, backend, checkpoint)
         | {column: f"{folder}/{spec.sample_id}.png" for column, folder in names.items()}
@@ -215,8 +219,6 @@ def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, An
 
 def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
     """Return one row per try at a sample, with what was measured and why it was rejected."""
-    if outcome.spec.is_defect_free:
-        return []
     return [
         {
             "sample_id": outcome.spec.sample_id,
@@ -227,6 +229,7 @@ def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
             **_numbers(one.measurements),
         }
         for one in outcome.tries
+        if one.measurements or one.reasons  # a good photo is only copied
     ]
 
 

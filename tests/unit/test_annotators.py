@@ -127,6 +127,12 @@ def test_a_shifted_image_gives_an_equally_shifted_map(found, name) -> None:
     assert told["loaded_once"]
 
 
+@pytest.mark.parametrize("name", ["lineart_standard", "lineart", "hed", "pidinet", "depth"])
+def test_the_map_changes_where_the_image_does(found, name) -> None:
+    row, column = found[name]["spot"]
+    assert max(abs(row - 94), abs(column - 44)) <= 12
+
+
 def test_the_safe_soft_edge_has_few_levels(found) -> None:
     assert found["softedge"]["levels"] <= 4
     assert found["pidinet"]["levels"] > 10

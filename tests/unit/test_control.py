@@ -225,7 +225,7 @@ def test_a_good_image_has_edges_of_the_part_and_a_black_mask() -> None:
     build_one = Conditioner(
         sources, draw_classes("pit"), {"canny": canny_control(), "mask": MaskControl()}
     )
-    good = draw_plan(sources, draw_classes("pit"), 1, 1.0, {"train": 1}, 1)[-1]
+    good = draw_plan(sources, draw_classes("pit"), 1, 1, {"train": 1}, 1)[-1]
     condition = build_one(good)
     assert condition.spec.is_defect_free
     assert np.array_equal(condition.control_image[..., 0], canny_edges(condition.image))

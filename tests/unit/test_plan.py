@@ -14,7 +14,7 @@ from tests.samples import draw_classes
 SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
-def plan(seed: int = 1, count: int = 60, good: float = 0.25) -> list:
+def plan(seed: int = 1, count: int = 60, good: int = 15) -> list:
     sources = ProceduralSources(20, (64, 64), (), seed)
     return draw_plan(sources, draw_classes("scratch", "pit"), count, good, SPLITS, seed)
 

@@ -60,7 +60,7 @@ MANY = 40
 
 
 def plan(
-    count: int = 6, goods: float = 0.34, table: Path | None = None, **options: Any
+    count: int = 6, goods: int = 2, table: Path | None = None, **options: Any
 ) -> list[SampleSpec]:
     """Draw a plan of abrasions, pits and scratches; ``options`` are keys of ``prompt``."""
     sources = ProceduralSources(20, (64, 64), (), 1)
@@ -202,7 +202,7 @@ def test_own_prompts_by_weight(tmp_path: Path) -> None:
         "good,{article} {material} sheet,,",
         "crack,never drawn: no class of this run,,",
     )
-    specs = plan(count=600, goods=0.1, table=table, negative="blur", material="iron")
+    specs = plan(count=600, goods=60, table=table, negative="blur", material="iron")
     pits = Counter(s.prompt for s in specs if s.defect_class == "pit")
     assert pits["a pore, open"] / pits.total() == pytest.approx(0.25, abs=0.08)
     assert set(pits) == {
