@@ -175,7 +175,7 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
         (("backend.strength=0",), "backend.strength"),
         (("+backend.stepps=3",), "stepps"),
         (("backend.steps=few",), "backend.steps"),
-        (("backend.checkpoint=/nowhere",), "no diffusers folder"),
+        (("backend.checkpoint=/nowhere",), "there is no such folder"),
         (("quality.fill_fraction=[1,0]",), "quality.fill_fraction"),
         (("+quality.beauty=[1,2]",), "quality.beauty"),
         (("source=folder",), "source.path must be given"),

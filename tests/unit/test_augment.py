@@ -296,7 +296,7 @@ def stages_of(
 
 def paint(stages: Stages, sources: Sources, count: int = 6) -> list[Sample]:
     classes = draw_classes("pit", "scratch", instances=(1, 3))
-    specs = draw_plan(sources, classes, count, count // 5, {"train": 1}, 3)
+    specs = draw_plan(sources, classes, count, 1, {"train": 1}, 3)
     made = [outcome for outcome in generate(specs, stages) if isinstance(outcome, Sample)]
     assert len(made) == count + 1
     return made

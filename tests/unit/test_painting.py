@@ -71,14 +71,14 @@ def test_a_text_is_read_once_for_all_calls(folders, name) -> None:
     backend = make_backend(folders, name, guidance=2.0)
     rows = count_rows_of_texts(backend)
     conditions = draw_conditions("scratch", count=3)
-    texts = {c.spec.prompt for c in conditions} | {c.spec.negative_prompt for c in conditions}
+    pairs = {(c.spec.prompt, c.spec.negative_prompt) for c in conditions}
     first = backend.paint(conditions)
-    assert len(rows) == len(texts)
+    assert len(rows) == 2 * len(pairs)
     assert differ(first, backend.vary(steps=4).paint(conditions)) == 0
-    assert len(rows) == len(texts)
+    assert len(rows) == 2 * len(pairs)
     spec = replace(conditions[0].spec, negative_prompt="metal metal metal")
     away = backend.paint([replace(conditions[0], spec=spec)])
-    assert len(rows) == len(texts) + 1
+    assert len(rows) == 2 * len(pairs) + 2
     assert not np.array_equal(away[0], first[0])
 
 
