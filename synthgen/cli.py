@@ -64,8 +64,11 @@ def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
     """Let Hydra drive: sweeps (``-m seed=1,2,3``), ``--cfg job``, ``--info``."""
     import hydra
 
+    from synthgen.config import open_keys
     from synthgen.errors import SynthgenError
     from synthgen.files import find_shipped
+
+    sys.argv[1:] = open_keys(sys.argv[1:])
 
     def job(config: Any) -> None:
         try:

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.files import find_shipped
 
-__all__ = ["build", "check_value", "compose", "to_plain"]
+__all__ = ["build", "check_value", "compose", "open_keys", "to_plain"]
 
 Value = TypeVar("Value")
+OPEN = ("backend.controlnets", "backend.loras", "quality.classes")  # may get keys of any name
 
 
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
@@ -26,7 +27,7 @@ def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
     shown = pipeline.replace("_", " ")
     with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
         try:
-            config = hydra.compose(pipeline, list(overrides))
+            config = hydra.compose(pipeline, open_keys(overrides))
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_one_sentence(str(error), shown)) from error
@@ -34,6 +35,16 @@ def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
         keys = " and ".join(missing)
         raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
     return config
+
+
+def open_keys(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such.
+
+    >>> open_keys(["backend.loras.mine.weight=1", "seed=1"])
+    ['++backend.loras.mine.weight=1', 'seed=1']
+    """
+    starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
+    return [f"++{text}" if text.startswith(starts) else text for text in overrides]
 
 
 def _one_sentence(message: str, shown: str) -> str:

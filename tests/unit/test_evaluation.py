@@ -12,11 +12,11 @@ from synthgen.evaluation.fidelity_report import BEGIN, draw_sheet, write_card_pa
 from synthgen.evaluation.score import Score, summarise_scores
 from synthgen.evaluation.scores import (
     border_ratio,
-    edge_agreement,
     in_mask_difference,
     texture_deviation,
 )
 from synthgen.images import crop_around
+from synthgen.quality.varied import edge_agreement
 
 
 def surface(seed: int = 0, size: int = 64, deviation: float = 3) -> np.ndarray:
