@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, NamedTuple, TypeVar
@@ -87,6 +88,7 @@ SeverityWords = Annotated[
 ]
 
 
+@lru_cache(4096)
 def fill(template: str, noun: str, severity_word: str, material: str) -> str:
     """Return a checked template's text; the article fits the word behind it.
 
@@ -172,8 +174,12 @@ class Wording(NamedTuple):
 
     def words(self) -> tuple[str, ...]:
         """Return the noun and its synonyms."""
-        known = SYNONYMS.get(self.noun, ()) if self.synonyms is None else self.synonyms
-        return tuple(dict.fromkeys((self.noun, *known)))
+        return _name_all(self.noun, self.synonyms)
+
+
+@lru_cache(1024)
+def _name_all(noun: str, synonyms: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((noun, *(SYNONYMS.get(noun, ()) if synonyms is None else synonyms))))
 
 
 class Texts(NamedTuple):

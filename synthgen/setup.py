@@ -313,6 +313,7 @@ def collect_facts(job: Job) -> dict[str, Any]:
         "versions": versions,
         "backend": job.backend.name,
         "checkpoint": job.backend.checkpoint,
+        "dtype": getattr(job.backend, "dtype", None),
         "models": describe_models(getattr(job.backend, "models", {})),
         **({} if checks_safety is None else {"safety_checker": bool(checks_safety)}),
         "notes": list(job.notes),

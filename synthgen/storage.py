@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 CONNECT_S, REQUEST_S = 3, 30
+SETTLE_S = 0.2
 TRIES = 5  # of one request, once the bucket has answered
 
 
@@ -44,6 +46,10 @@ class Storage(Protocol):
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that must not be there yet; say whether it was written."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -88,6 +94,17 @@ class LocalFolder:
     def write(self, name: str, data: bytes) -> None:
         write_bytes(self.folder / name, data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / name).open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise RunError(f"cannot write {self.folder / name}: {error.strerror}") from error
+        return True
+
     def exists(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
@@ -130,6 +147,13 @@ class ObjectStorage:
     def write(self, name: str, data: bytes) -> None:
         with self._asked("write", name) as (client, path):
             client.pipe_file(path, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        if self.exists(name):
+            return False
+        self.write(name, data)
+        time.sleep(SETTLE_S)  # it knows no "only if new": the last of two writers is seen
+        return self.read(name) == data
 
     def exists(self, name: str) -> bool:
         # not the client's own exists(): it says no where the network fails

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic import dataclasses as checked
 
 from synthgen.errors import ConfigError, RunError, SynthgenError
-from synthgen.runs.executor import Batch, Worker
+from synthgen.runs.executor import Batch, Lanes, Worker
 from synthgen.runs.processes import GIVEN_UP, Supply, settle
 from synthgen.sample import Status
 
 __all__ = ["RayExecutor"]
 
 
-@dataclass(frozen=True)
+@checked.dataclass(frozen=True)
 class RayExecutor:
     """``workers`` Ray actors, each with a model of its own.
 
@@ -24,61 +26,94 @@ class RayExecutor:
     shared disk, or object storage. ``lanes`` as in LocalExecutor.
     """
 
-    workers: int = 2
+    workers: Annotated[int, Field(ge=1, le=10_000)] = 2
     address: str | None = None
-    cpus: float = 1
-    gpus: float = 0
-    lanes: int = 2
+    cpus: Annotated[float, Field(ge=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    lanes: Lanes = 2
 
     def run(
         self, batches: Iterable[Batch], make_worker: Callable[[], Worker]
     ) -> Iterator[list[Status]]:
-        ray = _start(self.address)
-        supply = Supply(batches)
-        actors = [self._hire(ray, number, make_worker) for number in range(self.workers)]
-        under_way: dict[Any, tuple[int, Batch]] = {}
-
-        def hand_out(number: int) -> None:
-            while sum(owner == number for owner, _ in under_way.values()) < self.lanes + 1:
-                numbered = supply.next()
-                if numbered is None:
-                    return
-                under_way[actors[number].work.remote(numbered[1])] = (number, numbered[1])
-
+        crew = _Crew(_start(self.address), self, make_worker, Supply(batches))
         try:
-            for number in range(self.workers):
-                hand_out(number)
-            while under_way:
-                done, _ = ray.wait(list(under_way), num_returns=1)
-                number, _ = under_way[done[0]]
-                try:
-                    statuses = ray.get(done[0])
-                except ray.exceptions.RayActorError:
-                    lost = [ref for ref, (owner, _) in under_way.items() if owner == number]
-                    supply.give_back([under_way.pop(ref)[1] for ref in lost])
-                    actors[number] = self._hire(ray, number, make_worker)
-                    hand_out(number)
-                    continue
-                except ray.exceptions.RayTaskError as error:
-                    if isinstance(error.cause, SynthgenError):
-                        raise error.cause from error
-                    raise
-                del under_way[done[0]]
-                hand_out(number)
-                yield statuses
-            if supply.lost:
+            crew.hire_all()
+            while crew.under_way:
+                statuses = crew.collect()
+                if statuses is not None:
+                    yield statuses
+            if crew.supply.lost:
                 worker = make_worker()
-                yield from (worker.give_up(batch, GIVEN_UP) for batch in supply.lost)
+                yield from (worker.give_up(batch, GIVEN_UP) for batch in crew.supply.lost)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            crew.dismiss()
 
-    def _hire(self, ray: Any, number: int, make_worker: Callable[[], Worker]) -> Any:
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_concurrency": self.lanes}
-        actor = ray.remote(_Actor).options(**options).remote(make_worker, max(1, int(self.cpus)))
+
+class _Crew:
+    """The actors of a run, and the batches that each has been given."""
+
+    def __init__(
+        self, ray: Any, settings: RayExecutor, make_worker: Callable[[], Worker], supply: Supply
+    ) -> None:
+        self._ray, self._settings, self._make_worker = ray, settings, make_worker
+        self.supply, self._actors = supply, list[Any]()
+        self.under_way: dict[Any, tuple[int, Batch]] = {}  # answer -> whose it is, what for
+
+    def hire_all(self) -> None:
+        """Hire every actor and give it something to do; raises RunError."""
+        while len(self._actors) < self._settings.workers:
+            self._actors.append(self._hire())
+        for number in range(self._settings.workers):
+            self._hand_out(number)
+
+    def collect(self) -> list[Status] | None:
+        """Wait for an answer and return it; None where the actor died over it, and was replaced."""
+        errors = self._ray.exceptions
+        [done], _ = self._ray.wait(list(self.under_way), num_returns=1)
+        number, _ = self.under_way[done]
         try:
-            ray.get(actor.ready.remote())
-        except ray.exceptions.RayActorError as error:
+            statuses: list[Status] = self._ray.get(done)
+        except errors.RayActorError:
+            self._replace(number)
+            return None
+        except errors.RayTaskError as error:
+            if isinstance(error.cause, SynthgenError):
+                raise error.cause from error
+            raise
+        del self.under_way[done]
+        self._hand_out(number)
+        return statuses
+
+    def dismiss(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor)
+
+    def _replace(self, number: int) -> None:
+        mine = [answer for answer, (owner, _) in self.under_way.items() if owner == number]
+        self.supply.give_back([self.under_way.pop(answer)[1] for answer in mine])
+        self._actors[number] = self._hire()
+        self._hand_out(number)
+
+    def _hand_out(self, number: int) -> None:
+        """Give an actor one batch more than it has lanes, so that no lane waits for it."""
+        given = sum(owner == number for owner, _ in self.under_way.values())
+        for _ in range(self._settings.lanes + 1 - given):
+            numbered = self.supply.next()
+            if numbered is None:
+                return
+            answer = self._actors[number].work.remote(numbered[1])
+            self.under_way[answer] = (number, numbered[1])
+
+    def _hire(self) -> Any:
+        settings, errors = self._settings, self._ray.exceptions
+        actor = (
+            self._ray.remote(_Actor)
+            .options(num_cpus=settings.cpus, num_gpus=settings.gpus, max_concurrency=settings.lanes)
+            .remote(self._make_worker, max(1, int(settings.cpus)))
+        )
+        try:
+            self._ray.get(actor.ready.remote())
+        except errors.RayActorError as error:
             reason = str(error).strip().splitlines()[-1]
             raise RunError(f"a Ray actor could not be made: {reason}") from error
         return actor

@@ -10,19 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic import dataclasses as checked
 
 from synthgen.backends.backend import Backend
-from synthgen.errors import ConfigError
 from synthgen.sample import Condition, SampleSpec, Status
 
-__all__ = ["Executor", "LocalExecutor", "TakingTurns", "Worker", "run_in_lanes"]
+__all__ = ["Executor", "Lanes", "LocalExecutor", "TakingTurns", "Worker", "run_in_lanes"]
 
 Batch = Sequence[SampleSpec]
+Lanes = Annotated[int, Field(ge=1, le=16)]
 
 
 class Worker(Protocol):
@@ -67,15 +68,11 @@ class TakingTurns:
             return self._backend.paint(conditions)
 
 
-@dataclass(frozen=True)
+@checked.dataclass(frozen=True)
 class LocalExecutor:
     """This process. ``lanes`` batches are under way at once; only one of them is being painted."""
 
-    lanes: int = 2
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.lanes <= 16:
-            raise ConfigError(f"executor.lanes={self.lanes} must lie between 1 and 16")
+    lanes: Lanes = 2
 
     def run(
         self, batches: Iterable[Batch], make_worker: Callable[[], Worker]

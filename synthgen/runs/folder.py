@@ -42,10 +42,12 @@ __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
 Layout = Literal["files", "tar"]
 Row = Mapping[str, Any]
 RECORD, QUALITY = "run.yaml", "quality.yaml"
-BEGUN = re.compile(r"plan\.parquet|\.(plan|run)\..*\.tmp\.\w+")  # of a run killed at its start
+# What a run that was killed at its start leaves, and the lock of one that fills a bucket.
+BEGUN = re.compile(r"plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
-    *("backend.device", "backend.threads", "backend.paint_batch", "executor"),
+    *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),
+    *("backend.vae_slicing", "backend.offload", "backend.device_map", "backend.offline"),
 )
 
 

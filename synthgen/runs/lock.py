@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import psutil
 
 from synthgen.errors import RunError
-from synthgen.files import write_text
+from synthgen.storage import LocalFolder, Storage, open_storage
 
 __all__ = ["hold_run"]
 
@@ -29,30 +28,30 @@ def hold_run(location: str) -> Iterator[None]:
     The lock is ``.<name>.lock`` beside the folder. It is taken over from a process of this machine
     that is no more, or from another machine that has not shown itself for a minute.
     """
-    files, path = _beside(location)
+    storage, name = _beside(location)
     own = _describe_self()
-    _take(files, path, own, location)
+    _take(storage, name, own, location)
     over = threading.Event()
-    beat = threading.Thread(target=_beat, args=(files, path, own, over), daemon=True)
+    beat = threading.Thread(target=_beat, args=(storage, name, own, over), daemon=True)
     beat.start()
     try:
         yield
     finally:
         over.set()
         beat.join()
-        with suppress(OSError):
-            files.rm_file(path)
+        with suppress(RunError):
+            storage.remove(name)
 
 
-def _beside(location: str) -> tuple[Any, str]:
+def _beside(location: str) -> tuple[Storage, str]:
+    """Return where the lock of a run lies, and its name there."""
     if "://" not in location:
         folder = Path(location).expanduser().absolute()
-        return fsspec.filesystem("file"), str(folder.with_name(f".{folder.name}.lock"))
-    from synthgen.storage import find_files
-
-    files, root = find_files(location)
-    parent, _, name = root.rstrip("/").rpartition("/")
-    return files, f"{parent}/.{name}.lock"
+        return LocalFolder(folder.parent), f".{folder.name}.lock"
+    parent, _, name = location.rstrip("/").rpartition("/")
+    if parent.endswith(":/"):  # a whole bucket has nothing beside it
+        return open_storage(location), ".run.lock"
+    return open_storage(parent), f".{name}.lock"
 
 
 def _describe_self() -> dict[str, Any]:
@@ -64,54 +63,34 @@ def _describe_self() -> dict[str, Any]:
     }
 
 
-def _take(files: Any, path: str, own: Mapping[str, Any], location: str) -> None:
+def _take(storage: Storage, name: str, own: Mapping[str, Any], location: str) -> None:
+    where = f"{storage.location}/{name}"
     for _ in range(3):
-        if _write_new(files, path, _stamp(own)):
+        if storage.create(name, _stamp(own)):
             return
-        held = _read(files, path)
+        held = _read(storage, name)
         if held is None:
             time.sleep(0.5)  # it may be just being written
-            held = _read(files, path)
+            held = _read(storage, name)
         if held is not None and not _is_stale(held):
             raise RunError(
                 f"{location} is held by process {held['pid']} on {held['host']}, which works on "
-                f"it; wait for it, or stop it and delete {path}"
+                f"it; wait for it, or stop it and delete {where}"
             )
-        with suppress(OSError):
-            files.rm_file(path)
-    raise RunError(f"{location} could not be locked: {path} comes back; is another run starting?")
+        storage.remove(name)
+    raise RunError(f"{location} could not be locked: {where} comes back; is another run starting?")
 
 
-def _write_new(files: Any, path: str, text: str) -> bool:
-    """Write a file that must not be there yet; say whether that worked."""
-    if "file" in files.protocol:
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-        return True
-    with suppress(FileNotFoundError):
-        files.info(path)
-        return False
-    files.pipe_file(path, text.encode())
-    time.sleep(0.2)  # object storage knows no "only if new": the last of two writers is seen
-    return bool(files.cat_file(path) == text.encode())
+def _stamp(own: Mapping[str, Any]) -> bytes:
+    return json.dumps({**own, "seen": time.time()}).encode("utf-8")
 
 
-def _stamp(own: Mapping[str, Any]) -> str:
-    return json.dumps({**own, "seen": time.time()})
-
-
-def _read(files: Any, path: str) -> dict[str, Any] | None:
+def _read(storage: Storage, name: str) -> dict[str, Any] | None:
     """Return who holds the lock; None where it is gone, or was left half-written."""
     try:
-        held = json.loads(files.cat_file(path))
+        held = json.loads(storage.read(name))
         return held if {"host", "pid", "begun", "seen"} <= held.keys() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return None
 
 
@@ -125,10 +104,7 @@ def _is_stale(held: Mapping[str, Any]) -> bool:
     return abs(begun - float(held["begun"])) > 1  # another process has its number now
 
 
-def _beat(files: Any, path: str, own: Mapping[str, Any], over: threading.Event) -> None:
+def _beat(storage: Storage, name: str, own: Mapping[str, Any], over: threading.Event) -> None:
     while not over.wait(BEAT_S):
-        with suppress(OSError, RunError):  # the next beat may be heard again
-            if "file" in files.protocol:
-                write_text(Path(path), _stamp(own))  # whole: never read half-written
-            else:
-                files.pipe_file(path, _stamp(own).encode())
+        with suppress(RunError):  # the next beat may be heard again
+            storage.write(name, _stamp(own))  # whole: never read half-written

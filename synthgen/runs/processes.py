@@ -13,9 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Annotated
 
-from synthgen.errors import ConfigError, RunError, SynthgenError
-from synthgen.runs.executor import Batch, Worker
+from pydantic import Field
+from pydantic import dataclasses as checked
+
+from synthgen.errors import RunError, SynthgenError
+from synthgen.runs.executor import Batch, Lanes, Worker
 from synthgen.sample import Status
 
 __all__ = ["GIVEN_UP", "ProcessExecutor", "Supply", "settle"]
@@ -72,7 +76,7 @@ class _Hand:
     is_gone: bool = False  # its pipe is at its end
 
 
-@dataclass(frozen=True)
+@checked.dataclass(frozen=True)
 class ProcessExecutor:
     """``workers`` processes on this machine, each with a model of its own.
 
@@ -80,15 +84,9 @@ class ProcessExecutor:
     With several GPUs the processes take them in turn.
     """
 
-    workers: int = 2
-    threads: int | None = None
-    lanes: int = 2
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.workers <= 256:
-            raise ConfigError(f"executor.workers={self.workers} must lie between 1 and 256")
-        if not 1 <= self.lanes <= 16:
-            raise ConfigError(f"executor.lanes={self.lanes} must lie between 1 and 16")
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    threads: Annotated[int, Field(ge=1)] | None = None
+    lanes: Lanes = 2
 
     def run(
         self, batches: Iterable[Batch], make_worker: Callable[[], Worker]

@@ -54,6 +54,7 @@ def compact(storage: Storage, least: int = 200) -> None:
             write_large(storage, whole)
         for name in whole:
             storage.remove(f"{FOLDER}/{name}")
+    pa.default_memory_pool().release_unused()  # a run goes on for long after this
 
 
 def write_large(storage: Storage, shards: Mapping[str, Mapping[str, pa.Table]]) -> None:

@@ -122,6 +122,9 @@ class RunFiles:
     def write(self, name: str, data: bytes) -> None:
         self.storage.write(name, data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        return self.storage.create(name, data)
+
     def exists(self, name: str) -> bool:
         return self.storage.exists(name) or self._find(name) is not None
 
