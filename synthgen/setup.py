@@ -265,7 +265,7 @@ def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter
 def find_long_prompts(backend: Backend, specs: Sequence[SampleSpec]) -> list[str]:
     """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
     folder = getattr(backend, "folder", None)
-    if folder is None or getattr(backend, "prompt_weights", False):
+    if folder is None or getattr(backend, "reads_long_prompts", False):
         return []
     texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
     return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))

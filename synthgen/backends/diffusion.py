@@ -25,7 +25,11 @@ from synthgen.backends.loading import (
     switch_pipeline,
 )
 from synthgen.backends.painting import Painter, Settings
-from synthgen.backends.prompt_weights import encode_weighted, why_no_weights
+from synthgen.backends.prompt_weights import (
+    encode_weighted,
+    reads_long_prompts,
+    why_no_weights,
+)
 from synthgen.backends.references import add_reference
 from synthgen.backends.selection import ControlNet, Lora, Reference, select
 from synthgen.backends.texts import Texts
@@ -180,6 +184,11 @@ class DiffusionBackend:
         return self.model.base.folder
 
     @property
+    def reads_long_prompts(self) -> bool:
+        """Whether prompts of any length are read in full."""
+        return self.prompt_weights and reads_long_prompts(self.call.pipeline)
+
+    @property
     def models(self) -> dict[str, Checkpoint | Path]:
         """Every checkpoint, and every file of added weights, by the key that names it."""
         model = self.model
@@ -233,7 +242,9 @@ class DiffusionBackend:
 
     def _make_varied(self) -> Painter:
         call = find_call(self.family, self.model.controlnet, is_varied=True)
-        return self._paint_with(switch_pipeline(self.load().pipeline, self.family, call), call)
+        return self._paint_with(
+            switch_pipeline(self.load().pipeline, self.model, call, self.hardware), call
+        )
 
     def _paint_with(self, pipeline: Any, call: Call) -> Painter:
         refer = None

@@ -138,11 +138,11 @@ def _add_loras(pipeline: Any, model: Model) -> None:
     pipeline.set_adapters(list(model.loras), [weight for _, weight in model.loras.values()])
 
 
-def switch_pipeline(pipeline: Any, family: Family, call: Call) -> Any:
+def switch_pipeline(pipeline: Any, model: Model, call: Call, hardware: Hardware) -> Any:
     """Return another pipeline over the same loaded parts."""
-    other = getattr(importlib.import_module(family.module), call.pipeline).from_pipe(pipeline)
+    other = _pipeline_class(model, call).from_pipe(pipeline)
     other.set_progress_bar_config(disable=True)
-    return other
+    return _place(other, pick_device(hardware.device), hardware)
 
 
 def denoisers(pipeline: Any, model: Model) -> list[Any]:
@@ -153,8 +153,12 @@ def denoisers(pipeline: Any, model: Model) -> list[Any]:
 
 def _place(pipeline: Any, device: str, hardware: Hardware) -> Any:
     """Put the pipeline where it runs."""
+    import torch
+
     if hardware.device_map:
         return pipeline  # it is placed already
+    if device == "cuda":  # the one of this process, where several share a machine
+        device = f"cuda:{torch.cuda.current_device()}"
     if hardware.offload == "model":
         pipeline.enable_model_cpu_offload(device=device)
     elif hardware.offload == "sequential":

@@ -122,7 +122,8 @@ def _missing_models(shown: str, preset: Mapping[str, Any]) -> Iterator[Feature]:
         except ModelError as error:
             again = f"pip install --force-reinstall {PROGRAM}"
             mend = f"hf download {name}" if is_hub_id(name) else again
-            yield Feature(shown, False, str(error), mend)
+            reason = str(error).partition(";")[0].removeprefix("backend.checkpoint=")
+            yield Feature(shown, False, reason, mend)
 
 
 def _others(installed: set[str]) -> Iterator[Feature]:

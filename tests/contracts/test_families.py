@@ -250,9 +250,10 @@ def test_one_union_controlnet_reads_several_images(make, tiny) -> None:
     assert difference(both.paint([condition])[0], one) > 1
 
 
+@pytest.mark.parametrize("offload", [None, "model"])
 @pytest.mark.parametrize("name", VARIED)
-def test_a_whole_image_is_varied(make, name) -> None:
-    backend = make(f"{name}+control")
+def test_a_whole_image_is_varied(make, name, offload) -> None:
+    backend = make(f"{name}+control", **({"offload": offload} if offload else {}))
     conditions = [make_whole(condition) for condition in inputs(backend, 2)]
     images = backend.paint(conditions)
     for condition, image in zip(conditions, images, strict=True):
