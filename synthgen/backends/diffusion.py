@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from synthgen.backends.prompt_weights import (
     why_no_weights,
 )
 from synthgen.backends.references import add_reference
-from synthgen.backends.selection import ControlNet, Lora, Reference, select
+from synthgen.backends.selection import ControlNet, Lora, Reference, select, trained_px
 from synthgen.backends.texts import Texts
 from synthgen.errors import ConfigError
 from synthgen.sample import Condition
@@ -51,9 +51,11 @@ class DiffusionBackend:
     diffusers; None, there and for ``strength``, takes what the family's makers recommend.
     ``controlnets`` have the names of the control images that they read. ``loras`` are added by
     their weights; ``reference`` is an image whose look an IP-Adapter passes on. ``context_px`` of
-    surface is seen around each defect. ``scheduler`` is a class name of diffusers, None keeps the
-    checkpoint's. ``paint_batch`` is the most crops in one call of the pipeline. For the rest see
-    ``Hardware``. Raises ConfigError, ModelError, before anything is loaded where it can be known.
+    surface is seen around each defect; ``resolution_px`` is a side that all crops are painted at,
+    auto = that which the checkpoint was trained at. ``scheduler`` is a class name of diffusers,
+    None keeps the checkpoint's. ``paint_batch`` is the most crops in one call of the pipeline. For
+    the rest see ``Hardware``. Raises ConfigError, ModelError, before anything is loaded where it
+    can be known.
     """
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
@@ -80,7 +82,7 @@ class DiffusionBackend:
         most_crop_px: int = 512,
         most_image_px: int = 1024,
         vary_strength: float = 0.5,
-        resolution_px: int | None = None,
+        resolution_px: int | Literal["auto"] | None = None,
         feather_px: float = 0,
         paint_batch: int = 16,
         compile: bool = False,
@@ -119,6 +121,8 @@ class DiffusionBackend:
         self.scheduler, self.paint_batch = scheduler, paint_batch
         self.prompt_weights = prompt_weights
         self.context_px, self.least_crop_px = context_px, least_crop_px
+        if resolution_px == "auto":
+            resolution_px = trained_px(self.model.base, self.family)
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
         self.most_image_px, self.feather_px = most_image_px, feather_px
         self.vary_strength = vary_strength

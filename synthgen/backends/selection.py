@@ -16,7 +16,7 @@ from synthgen.backends.families import Family, find_family
 from synthgen.backends.weights import read_json
 from synthgen.errors import ConfigError, ModelError
 
-__all__ = ["ControlNet", "Lora", "Model", "Reference", "select"]
+__all__ = ["ControlNet", "Lora", "Model", "Reference", "select", "trained_px"]
 
 STRICT = ConfigDict(extra="forbid")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -77,6 +77,15 @@ class Model:
         files += [self.reference] if self.reference else []
         named = [f"{part.name}@{part.digest}" for part in parts]
         return " + ".join([*named, *(f"{path.name}@{file_digest(path)[:16]}" for path in files)])
+
+
+LATENT_PX, USUAL_PX = 8, 1024
+
+
+def trained_px(base: Checkpoint, family: Family) -> int:
+    """Return the side of the images that a checkpoint was trained on, as its config says."""
+    latents = _read_denoiser(base, family).get("sample_size")
+    return int(latents) * LATENT_PX if isinstance(latents, int) else USUAL_PX
 
 
 def select(

@@ -322,6 +322,12 @@ def test_sizes_that_a_family_cannot_paint(tiny) -> None:
             DiffusionBackend(str(tiny(name).base), resolution_px=100)
 
 
+def test_the_size_that_a_checkpoint_was_trained_at(make) -> None:
+    assert make("sd15", resolution_px="auto").resolution_px == 64
+    assert make("sd3", resolution_px="auto").resolution_px == 128
+    assert make("flux", resolution_px="auto").resolution_px == 1024  # its config does not say
+
+
 def test_a_class_that_no_family_has(tiny, tmp_path) -> None:
     index = json.loads((tiny("sd15").base / "model_index.json").read_text(encoding="utf-8"))
     folder = tmp_path / "other"
