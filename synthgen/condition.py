@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from synthgen.augment import Augment
 from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
+from synthgen.defects.drawing import fit_area
 from synthgen.errors import PlacementError
+from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_rgb8
 from synthgen.placement import place
@@ -22,6 +24,7 @@ from synthgen.variation import vary_source
 
 __all__ = ["Conditioner"]
 
+NEAR = 0.1  # of the longer side: as near as a defect lies to a place that was asked for
 DRAWS = 6  # a defect that finds no room is drawn anew, mostly smaller or turned
 
 
@@ -101,7 +104,7 @@ class Conditioner:
         for number in range(1, spec.instances + 1):
             rng = rng_for(spec, f"defect {number}")
             try:
-                drawing, corner = self._draw_and_place(rng, spec, kind, free)
+                drawing, corner = self._draw_and_place(rng, spec, kind, free, number == 1)
             except PlacementError:
                 if number == 1:
                     raise
@@ -112,10 +115,19 @@ class Conditioner:
         return sketch, instance_map
 
     def _draw_and_place(
-        self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, free: NDArray[np.bool_]
+        self,
+        rng: np.random.Generator,
+        spec: SampleSpec,
+        kind: DefectClass,
+        free: NDArray[np.bool_],
+        is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
+        if is_first and spec.asked_x >= 0 and spec.asked_y >= 0:
+            free = near_place(free, spec.asked_x, spec.asked_y, NEAR)
         for draw in range(DRAWS):
             drawing = kind.shape.draw(rng, spec.severity, min(free.shape))
+            if is_first and spec.asked_area_px:
+                drawing = fit_area(drawing, spec.asked_area_px)
             try:
                 return drawing, place(rng, drawing.mask, free, spec.sample_id)
             except PlacementError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count as count_up
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from synthgen.defects import DefectKind
 from synthgen.defects.checks import Span
 from synthgen.errors import ConfigError
+from synthgen.gaps import Gap, severity_for
 from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
 from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
@@ -65,22 +66,49 @@ def draw_plan(
     splits: Splits,
     seed: int,
     prompts: PromptWriter | None = None,
+    gaps: Sequence[Gap] = (),
+    gap_share: float = 0.0,
 ) -> list[SampleSpec]:
     """Return ``count`` defect samples and ``good`` good ones, in order.
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
     and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
+    ``gap_share`` of the defect samples ask for what is in ``gaps``, one after the other.
     """
     _check_classes(classes, count)
     prompts = prompts or PromptWriter()
     split_of = split_groups([e.group for e in sources.entries], splits, seed)
     names = _spread_classes(classes, count)
+    wishes = _spread_gaps(gaps, gap_share, count, seed)
     specs = []
     endless = _spread_sources(sources.entries, seed)
     for index, entry in zip(range(count + good), endless, strict=False):
         name = names[index] if index < count else None
-        specs.append(_draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts))
+        if index in wishes:
+            name = wishes[index].defect_class
+        spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
+        specs.append(_ask(spec, wishes[index], classes) if index in wishes else spec)
     return specs
+
+
+def _spread_gaps(gaps: Sequence[Gap], share: float, count: int, seed: int) -> dict[int, Gap]:
+    """Return which samples ask for which gap, in turn, anywhere along the run."""
+    if not gaps:
+        return {}
+    chosen = stream(seed, "gaps").permutation(count)[: round(count * share)]
+    return {int(index): gaps[n % len(gaps)] for n, index in enumerate(sorted(chosen))}
+
+
+def _ask(spec: SampleSpec, gap: Gap, classes: Mapping[str, DefectClass]) -> SampleSpec:
+    """Return a spec that asks for what was missed: its size and place; its contrast by severity."""
+    contrast, span = gap.contrast_delta_e, classes[gap.defect_class].severity
+    return replace(
+        spec,
+        severity=spec.severity if contrast is None else severity_for(contrast, span),
+        asked_area_px=gap.area_px or 0.0,
+        asked_x=-1.0 if gap.x is None else gap.x,
+        asked_y=-1.0 if gap.y is None else gap.y,
+    )
 
 
 def _check_classes(classes: Mapping[str, DefectClass], count: int) -> None:

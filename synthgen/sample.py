@@ -67,6 +67,9 @@ class SampleSpec:
     redraw: int = 0  # how often shape and place were drawn anew
     push: int = 0  # how often guidance and strength were raised
     candidate: int = 0  # which of several paintings of one try
+    asked_area_px: float = 0.0  # what a detector missed; 0 = any size
+    asked_x: float = -1.0  # where, in shares of the width and the height; -1 = anywhere
+    asked_y: float = -1.0
 
     @property
     def is_defect_free(self) -> bool:

@@ -22,6 +22,7 @@ from synthgen.config import build, check_value, to_plain
 from synthgen.control.controls import Control
 from synthgen.defects import DEFECTS
 from synthgen.errors import ConfigError
+from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import PromptSettings, PromptWriter, read_prompt_table
@@ -41,6 +42,7 @@ __all__ = [
     "build_augment",
     "build_classes",
     "build_controls",
+    "build_gaps",
     "build_parts",
     "build_prompts",
     "check_controlnets",
@@ -115,6 +117,7 @@ def set_up(config: DictConfig) -> Job:
         splits,
         seed,
         build_prompts(plain["prompt"], parts.classes),
+        *build_gaps(plain.get("gaps"), parts.classes),
     )
     backend = parts.stages.backend
     notes = find_long_prompts(backend, specs)
@@ -252,6 +255,14 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
         shape = build(node["shape"], f"defect.{name}.shape")
         classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
     return classes
+
+
+def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:
+    """Return what a detector missed, and the share of the samples that ask for it."""
+    if node is None:
+        return (), 0.0
+    settings = check_value(GapSettings, node, "gaps")
+    return read_gaps(settings.path, classes), settings.share
 
 
 def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter:

@@ -19,6 +19,7 @@ __all__ = [
     "draw_range",
     "draw_size",
     "draw_strength",
+    "fit_area",
     "lay_on",
     "radial_field",
     "stroke",
@@ -90,6 +91,20 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
         scaled(drawing.grain),
         drawing.contrast,
     )
+
+
+def fit_area(drawing: Drawing, area_px: float) -> Drawing:
+    """Return the drawing zoomed so that its mask has about so many pixels, 1/4 to 4 times as large.
+
+    A thin line keeps its width on the pixel grid; a second step makes up for that.
+    """
+    for _ in range(2):
+        factor = float(np.clip(np.sqrt(area_px / max(1, drawing.mask.sum())), 0.25, 4))
+        zoomed = zoom(drawing, factor)
+        if not zoomed.mask.any():
+            return drawing
+        drawing = zoomed
+    return drawing
 
 
 class DefectKind(Protocol):

@@ -1,0 +1,109 @@
+"""What a detector missed, as wishes for new samples: more of those classes, sizes, places."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import dataclasses as checked
+
+from synthgen.errors import ConfigError
+
+__all__ = ["Gap", "GapSettings", "near_place", "read_gaps", "severity_for"]
+
+STRICT = ConfigDict(extra="forbid")
+FAINT_DELTA_E, STRONG_DELTA_E = 2.0, 25.0  # asked contrasts that mean the weakest, the strongest
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@checked.dataclass(frozen=True, config=STRICT)
+class Gap:
+    """One missed defect. What is None is not asked for; ``x`` and ``y`` are the centre's place,
+    in shares of the image's width and height."""
+
+    defect_class: str
+    area_px: Annotated[float, Field(gt=0)] | None = None
+    contrast_delta_e: Annotated[float, Field(ge=0)] | None = None
+    x: Fraction | None = None
+    y: Fraction | None = None
+
+
+@checked.dataclass(frozen=True, config=STRICT)
+class GapSettings:
+    """The ``gaps`` part of the config. ``share`` of the defect images are drawn from the misses."""
+
+    path: Annotated[str, Field(min_length=1)]
+    share: Fraction = 0.5
+
+
+def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
+    """Read misses: a CSV with a column ``defect_class``, or a JSON list of objects with that key;
+    further ones as in ``Gap``, empty = not asked for. Raises ConfigError with the row."""
+    gaps = []
+    for number, row in enumerate(_read_rows(Path(path).expanduser()), start=1):
+        where = f"gaps.path={path}, miss {number}"
+        given = {str(key): value for key, value in row.items() if value not in ("", None)}
+        try:
+            gap = TypeAdapter(Gap).validate_python(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"{where}: {key} {first['msg'].lower()}") from error
+        if gap.defect_class not in classes:
+            raise ConfigError(
+                f"{where}: the run has no class {gap.defect_class!r}, only "
+                f"{', '.join(sorted(classes))}"
+            )
+        gaps.append(gap)
+    if not gaps:
+        raise ConfigError(f"gaps.path={path} holds no misses; set gaps to null")
+    return gaps
+
+
+def _read_rows(path: Path) -> Iterable[Mapping[Any, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = json.loads(text) if path.suffix.lower() == ".json" else _read_csv(text)
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"gaps.path={str(path)!r} cannot be read ({reason}); give a CSV or a JSON file"
+        ) from error
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise ConfigError(f"gaps.path={str(path)!r} must hold a list of objects, one per miss")
+    return rows
+
+
+def _read_csv(text: str) -> list[Mapping[Any, Any]]:
+    return list(csv.DictReader(text.splitlines(), strict=True))
+
+
+def severity_for(contrast_delta_e: float, span: Sequence[float]) -> float:
+    """Return the severity, within a class's span, that an asked contrast stands for.
+
+    Contrasts of 2 Delta E and less are its weakest, of 25 and more its strongest.
+
+    >>> severity_for(25, (0.2, 0.8))
+    0.8
+    """
+    share = (contrast_delta_e - FAINT_DELTA_E) / (STRONG_DELTA_E - FAINT_DELTA_E)
+    low, high = span
+    return low + min(1.0, max(0.0, share)) * (high - low)
+
+
+def near_place(free: NDArray[np.bool_], x: float, y: float, spread: float) -> NDArray[np.bool_]:
+    """Return the free pixels (H, W) within ``spread`` of the longer side around a place.
+
+    All of them where there is none so near.
+    """
+    height, width = free.shape
+    rows, columns = np.ogrid[:height, :width]
+    away = np.hypot(rows - y * (height - 1), columns - x * (width - 1))
+    near = free & (away <= spread * max(height, width))
+    return near if near.any() else free

@@ -1,0 +1,115 @@
+"""Misses of a detector: read, planned for, drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthgen.condition import Conditioner
+from synthgen.control.edges import canny_control
+from synthgen.defects import DEFECTS
+from synthgen.errors import ConfigError
+from synthgen.gaps import Gap, near_place, read_gaps
+from synthgen.plan import draw_plan
+from synthgen.sample import Condition
+from synthgen.sources import ProceduralSources
+from tests.samples import draw_classes
+
+CLASSES = draw_classes("pit", "scratch", "stain")
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_misses_are_read_from_csv_and_json(tmp_path) -> None:
+    rows = "defect_class,area_px,contrast_delta_e,x,y\npit,40,3.5,0.2,0.9\nscratch,,,,\n"
+    expected = [Gap("pit", 40, 3.5, 0.2, 0.9), Gap("scratch")]
+    assert read_gaps(write(tmp_path / "misses.csv", rows), CLASSES) == expected
+    objects = [
+        {"defect_class": "pit", "area_px": 40, "contrast_delta_e": 3.5, "x": 0.2, "y": 0.9},
+        {"defect_class": "scratch", "x": None},
+    ]
+    assert read_gaps(write(tmp_path / "misses.json", json.dumps(objects)), CLASSES) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("defect_class\ndent\n", "miss 1: the run has no class 'dent', only pit, scratch, stain"),
+        ("defect_class,x\npit,0.5\npit,1.5\n", "miss 2: x input should be less than or equal to 1"),
+        ("defect_class,colour\npit,red\n", "miss 1: colour unexpected keyword argument"),
+        ("area_px\n3\n", "miss 1: defect_class field required"),
+        ("defect_class\n", "holds no misses"),
+    ],
+)
+def test_what_cannot_be_a_miss(tmp_path, text, sentence) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        read_gaps(write(tmp_path / "misses.csv", text), CLASSES)
+
+
+def test_a_file_that_cannot_be_read(tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read .*give a CSV or a JSON"):
+        read_gaps(str(tmp_path / "none.csv"), CLASSES)
+    with pytest.raises(ConfigError, match="must hold a list of objects"):
+        read_gaps(write(tmp_path / "misses.json", '{"defect_class": "pit"}'), CLASSES)
+
+
+def conditions(gaps: list[Gap], count: int = 24, share: float = 1.0) -> list[Condition]:
+    sources = ProceduralSources(6, (160, 160), ("cast",), 2)
+    specs = draw_plan(sources, CLASSES, count, 0, {"train": 1}, 4, None, gaps, share)
+    build = Conditioner(sources, CLASSES, {"canny": canny_control()})
+    return [build(spec) for spec in specs]
+
+
+def test_a_share_of_the_plan_asks_for_them_and_the_rest_stays() -> None:
+    sources = ProceduralSources(6, (64, 64), (), 2)
+    plain = draw_plan(sources, CLASSES, 60, 6, {"train": 1}, 4)
+    gaps = [Gap("pit", x=0.1, y=0.1), Gap("stain", area_px=90)]
+    asked = draw_plan(sources, CLASSES, 60, 6, {"train": 1}, 4, None, gaps, 0.25)
+    wishes = [spec for spec in asked if spec.asked_area_px or spec.asked_x >= 0]
+    assert [spec.defect_class for spec in wishes].count("pit") == 8
+    assert [spec.defect_class for spec in wishes].count("stain") == 7
+    untouched = {spec.index for spec in asked} - {spec.index for spec in wishes}
+    assert all(plain[index] == asked[index] for index in untouched)
+
+
+@pytest.mark.parametrize("area_px", [30, 200, 600])
+def test_the_size_that_was_missed_is_drawn(area_px) -> None:
+    areas = [c.defect_mask.sum() for c in conditions([Gap("stain", area_px=area_px)])]
+    assert 0.75 * area_px < np.median(areas) < 1.33 * area_px
+
+
+def test_the_place_that_was_missed_is_taken() -> None:
+    for condition in conditions([Gap("pit", area_px=30, x=0.2, y=0.7)]):
+        rows, columns = np.nonzero(condition.defect_mask)
+        away = np.hypot(rows.mean() - 0.7 * 159, columns.mean() - 0.2 * 159)
+        assert away < 0.15 * 160
+
+
+def test_a_stronger_contrast_is_drawn_stronger() -> None:
+    def change(contrast: float) -> float:
+        drawn = conditions([Gap("stain", contrast_delta_e=contrast)])
+        return float(np.median([np.abs(c.sketch - c.image.astype(int)).max() for c in drawn]))
+
+    faint, middle, strong = (change(contrast) for contrast in (2.0, 13.5, 25.0))
+    assert faint < middle < strong
+    assert strong > 1.5 * faint
+
+
+def test_where_nothing_is_free_near_a_place_anywhere_will_do() -> None:
+    free = np.zeros((40, 80), bool)
+    free[:, 70:] = True
+    assert np.array_equal(near_place(free, 0.1, 0.5, 0.1), free)
+    near = near_place(free, 0.95, 0.5, 0.1)
+    assert near.any()
+    assert near.sum() < free.sum()
+
+
+def test_every_class_has_a_size_to_fit() -> None:
+    gaps = [Gap(name, area_px=120) for name in sorted(DEFECTS) if name in CLASSES]
+    assert all(c.defect_mask.any() for c in conditions(gaps))
