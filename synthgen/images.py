@@ -31,6 +31,8 @@ __all__ = [
     "grey_window",
     "read_image",
     "read_mask",
+    "read_mask_values",
+    "read_size",
     "tile",
     "to_levels",
     "to_rgb8",
@@ -233,9 +235,41 @@ def read_mask(path: Path | StoredFile, size_hw: tuple[int, int]) -> NDArray[np.b
     """Read a mask: True over half of its own highest level, be that 1 or 255. Raises ShapeError."""
     pixels = read_image(path)
     grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
-    if grey.shape != size_hw:
+    _check_size(path, grey.shape, size_hw)
+    return np.asarray(grey > int(grey.max()) // 2)
+
+
+def read_mask_values(path: Path, size_hw: tuple[int, int]) -> NDArray[np.uint16]:
+    """Read a mask of class values, (H, W): grey levels, or the numbers of a palette.
+
+    Raises SourceError, and ShapeError for another size than the image's.
+    """
+    try:
+        with Image.open(path) as opened:
+            values = np.asarray(opened) if opened.mode == "P" else read_image(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{path} cannot be read as a mask ({error}); save it as PNG") from error
+    grey = values if values.ndim == 2 else values.max(axis=2)
+    _check_size(path, grey.shape, size_hw)
+    return grey.astype(np.uint16)
+
+
+def _check_size(path: Path | StoredFile, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:
+    if shape != size_hw:
         raise ShapeError(
-            f"the mask {path} is {grey.shape[0]} x {grey.shape[1]} px (height, width) but its "
+            f"the mask {path} is {shape[0]} x {shape[1]} px (height, width) but its "
             f"image is {size_hw[0]} x {size_hw[1]}; resize masks with nearest-neighbour only"
         )
-    return np.asarray(grey > int(grey.max()) // 2)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an image as ``read_image`` gives it, from the file's header."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as opened:
+                width, height = opened.size
+                is_turned = opened.getexif().get(0x0112, 1) >= 5  # EXIF orientation
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{path} cannot be read as an image ({error}); {ACCEPTED}") from error
+    return (width, height) if is_turned else (height, width)

@@ -22,7 +22,16 @@ from synthgen.sample import SourceImage
 from synthgen.seeds import stream
 from synthgen.surfaces import SURFACES, draw_surface
 
-__all__ = ["FolderSources", "ProceduralSources", "SourceEntry", "Sources", "find_part"]
+__all__ = [
+    "SUFFIXES",
+    "FolderSources",
+    "ProceduralSources",
+    "SourceEntry",
+    "Sources",
+    "find_part",
+    "grouping",
+    "name_files",
+]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 LEAST_SIDE_PX = 32
@@ -132,8 +141,8 @@ class FolderSources:
                 f"none of the {len(files)} image files in {self.root} can be used; "
                 f"the first: {self.skipped[0]}"
             )
-        ids = _name_sources([file.relative_to(self.root) for file in usable])
-        group_of = _grouping(group_by)
+        ids = name_files([file.relative_to(self.root) for file in usable])
+        group_of = grouping(group_by)
         self._files = dict(sorted(zip(ids, usable, strict=True)))
         self.entries: Sequence[SourceEntry] = [
             SourceEntry(
@@ -215,7 +224,7 @@ def _why_unusable(file: Path) -> str:
     return ""
 
 
-def _name_sources(relatives: Sequence[Path]) -> list[str]:
+def name_files(relatives: Sequence[Path]) -> list[str]:
     """Return an id per file: its relative path, safe as a file name; the suffix where needed."""
     plain = [_safe(relative.with_suffix("")) for relative in relatives]
     taken = Counter(plain)
@@ -234,7 +243,12 @@ def _safe(path: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", "_".join(path.parts)).strip("-.") or "image"
 
 
-def _grouping(group_by: str) -> Callable[[Path, str], str]:
+def grouping(group_by: str, key: str = "source.group_by") -> Callable[[Path, str], str]:
+    """Return what names the group of a file, from its relative path and its own id.
+
+    ``group_by``: file | folder | a regular expression with one group on the path. Raises
+    ConfigError that names the ``key``.
+    """
     if group_by == "file":
         return lambda relative, source_id: source_id
     if group_by == "folder":
@@ -243,11 +257,11 @@ def _grouping(group_by: str) -> Callable[[Path, str], str]:
         pattern = re.compile(group_by)
     except re.error as error:
         raise ConfigError(
-            f"source.group_by={group_by!r} must be file, folder or a regular expression: {error}"
+            f"{key}={group_by!r} must be file, folder or a regular expression: {error}"
         ) from error
     if pattern.groups != 1:
         raise ConfigError(
-            f"source.group_by={group_by!r} must hold one group in brackets, as in '(part\\d+)_'"
+            f"{key}={group_by!r} must hold one group in brackets, as in '(part\\d+)_'"
         )
 
     def by_pattern(relative: Path, source_id: str) -> str:

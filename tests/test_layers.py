@@ -14,7 +14,7 @@ import synthgen
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
     {"errors", "sample", "seeds"},
-    {"files", "storage", "marking", "images", "geometry"},
+    {"files", "storage", "marking", "images", "geometry", "colour"},
     {
         "sources",
         "surfaces",

@@ -50,12 +50,12 @@ class DiffusionBackend:
     ``guidance`` and ``control_scale`` are guidance_scale and controlnet_conditioning_scale of
     diffusers; None, there and for ``strength``, takes what the family's makers recommend.
     ``controlnets`` have the names of the control images that they read. ``loras`` are added by
-    their weights; ``reference`` is an image whose look an IP-Adapter passes on. ``context_px`` of
-    surface is seen around each defect; ``resolution_px`` is a side that all crops are painted at,
-    auto = that which the checkpoint was trained at. ``scheduler`` is a class name of diffusers,
-    None keeps the checkpoint's. ``paint_batch`` is the most crops in one call of the pipeline. For
-    the rest see ``Hardware``. Raises ConfigError, ModelError, before anything is loaded where it
-    can be known.
+    their weights, ``adapter`` is a folder of synthgen adapt; ``reference`` is an image whose look
+    an IP-Adapter passes on. ``context_px`` of surface is seen around each defect;
+    ``resolution_px`` is a side that all crops are painted at, auto = that which the checkpoint was
+    trained at. ``scheduler`` is a class name of diffusers, None keeps the checkpoint's.
+    ``paint_batch`` is the most crops in one call of the pipeline. For the rest see ``Hardware``.
+    Raises ConfigError, ModelError, before anything is loaded where it can be known.
     """
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
@@ -67,6 +67,7 @@ class DiffusionBackend:
         controlnets: dict[str, ControlNet] | None = None,
         loras: dict[str, Lora] | None = None,
         reference: Reference | None = None,
+        adapter: str | None = None,
         steps: int = 20,
         guidance: float | None = None,
         strength: float | None = None,
@@ -106,7 +107,9 @@ class DiffusionBackend:
             safety_checker,
         )
         self.controlnets, self.loras, self.reference = controlnets or {}, loras or {}, reference
-        self.model = select(checkpoint, revision, offline, self.controlnets, self.loras, reference)
+        self.model = select(
+            checkpoint, revision, offline, self.controlnets, self.loras, reference, adapter
+        )
         self.family = self.model.family
         self.call = find_call(self.family, self.model.controlnet, is_varied=False)
         self._set_painting(steps, guidance, strength, init, control_scale)
@@ -199,7 +202,8 @@ class DiffusionBackend:
         nets = {f"controlnets.{name}": net for name, net in model.controlnets.items()}
         loras = {f"loras.{name}": path for name, (path, _) in model.loras.items()}
         reference = {"reference": model.reference} if model.reference else {}
-        return {"checkpoint": model.base, **nets, **loras, **reference}
+        adapter = {"adapter": model.adapter.weights} if model.adapter else {}
+        return {"checkpoint": model.base, **nets, **loras, **reference, **adapter}
 
     @property
     def safety_checker(self) -> bool | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synthgen.backends.adapters import apply_adapter
 from synthgen.backends.families import Call, Family
 from synthgen.backends.selection import Model
 from synthgen.errors import ConfigError, ModelError
@@ -76,6 +77,8 @@ def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
         pipeline = _pipeline_class(model, call).from_pretrained(
             str(folder), **_load_options(model, call, hardware, dtype)
         )
+        if model.adapter:
+            apply_adapter(pipeline, model.adapter)
         _add_loras(pipeline, model)
         _complete(getattr(pipeline, model.family.denoiser), model.family)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
+from synthgen.backends.adapters import Adapter, find_adapter
 from synthgen.backends.checkpoints import Checkpoint, find_checkpoint, find_weights
 from synthgen.backends.digests import file_digest
 from synthgen.backends.families import Family, find_family
@@ -69,12 +70,14 @@ class Model:
     controlnets: Mapping[str, Checkpoint]
     loras: Mapping[str, tuple[Path, float]]  # file, weight
     reference: Path | None  # weights of the IP-Adapter
+    adapter: Adapter | None = None  # what the base has learned of real defects
 
     def describe(self) -> str:
         """Return names and digests of all that changes what is painted."""
         parts = [self.base, *self.controlnets.values()]
         files = [path for path, _ in self.loras.values()]
         files += [self.reference] if self.reference else []
+        files += [self.adapter.weights] if self.adapter else []
         named = [f"{part.name}@{part.digest}" for part in parts]
         return " + ".join([*named, *(f"{path.name}@{file_digest(path)[:16]}" for path in files)])
 
@@ -95,6 +98,7 @@ def select(
     controlnets: Mapping[str, ControlNet],
     loras: Mapping[str, Lora],
     reference: Reference | None,
+    adapter: str | None = None,
 ) -> Model:
     """Find every part of a model; raises ModelError, ConfigError where two do not fit."""
     base = find_checkpoint(checkpoint, revision=revision, offline=offline)
@@ -132,6 +136,7 @@ def select(
         find_weights(reference.checkpoint, "backend.reference.checkpoint", offline=offline)
         if reference
         else None,
+        find_adapter(adapter, base) if adapter else None,
     )
 
 

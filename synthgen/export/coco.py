@@ -7,17 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pycocotools import mask as coco_mask
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.errors import SourceError
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
+from synthgen.bank.formats import draw_polygons, scan_coco
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media, refer_to
 from synthgen.geometry import mask_to_outline
-from synthgen.storage import LocalFolder, StoredFile
 
 __all__ = ["Coco", "read_coco"]
 
@@ -85,7 +82,7 @@ class Coco:
                     polygon = mask_to_outline(mask, at_edges=True).ravel().tolist()
                     entry["segmentation"] = [polygon]
                     name = labels.names[defect.class_id]
-                    loss.add(name, image.sample_id, mask, _draw([polygon], image.size_hw))
+                    loss.add(name, image.sample_id, mask, draw_polygons([polygon], image.size_hw))
                 yield entry
                 first += 1
 
@@ -131,54 +128,7 @@ def _annotation_entry(
     }
 
 
-def _draw(polygons: list[list[float]], size_hw: tuple[int, int]) -> np.ndarray[Any, np.dtype[Any]]:
-    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
-    return np.asarray(coco_mask.decode(rle), bool)
-
-
 def read_coco(annotations: Path, images: Path, split: str) -> LabelledSet:
-    """Read COCO instances of one split: run lengths, polygons, or boxes alone are not enough.
-
-    Images that the JSON names lie in ``images``. Raises SourceError that names what is wrong.
-    """
-    try:
-        data = json.loads(annotations.read_text(encoding="utf-8"))
-        categories = {int(c["id"]): str(c["name"]) for c in data["categories"]}
-        by_image: dict[int, list[DefectLabel]] = {}
-        sizes = {int(i["id"]): (int(i["height"]), int(i["width"])) for i in data["images"]}
-        for entry in data["annotations"]:
-            image_id = int(entry["image_id"])
-            mask = _read_mask(entry, sizes[image_id], annotations)
-            if mask.any():
-                label = label_defect(int(entry["category_id"]), mask)
-                by_image.setdefault(image_id, []).append(label)
-        read = [
-            LabelledImage(
-                sample_id=Path(entry["file_name"]).stem,
-                path=StoredFile(LocalFolder(images), entry["file_name"]),
-                split=split,
-                group=Path(entry["file_name"]).stem,
-                size_hw=sizes[int(entry["id"])],
-                defects=tuple(by_image.get(int(entry["id"]), ())),
-                digital_source=str(entry.get("digital_source", "")),
-            )
-            for entry in data["images"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{annotations} cannot be read as COCO instances: {error!r}") from error
-    return LabelledSet({name: number for number, name in categories.items()}, read)
-
-
-def _read_mask(
-    entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path
-) -> np.ndarray[Any, np.dtype[Any]]:
-    shape = entry.get("segmentation")
-    if not shape:
-        raise SourceError(
-            f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
-        )
-    if isinstance(shape, list):
-        return _draw(shape, size_hw)
-    counts = shape["counts"]
-    rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
-    return np.asarray(coco_mask.decode(rle), bool)
+    """Read COCO instances of one split as ``scan_coco``; each image is a group of its own."""
+    scanned = scan_coco(annotations, images, split)
+    return LabelledSet(scanned.classes, label_images(scanned))

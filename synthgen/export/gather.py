@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from synthgen.bank.formats import GOOD
 from synthgen.errors import ConfigError
-from synthgen.export.labels import GOOD, Include, LabelledSet, read_labels
+from synthgen.export.labels import Include, LabelledSet, read_labels
 from synthgen.export.media import Media, MediaMode
 from synthgen.export.mix import mix, read_real
 from synthgen.export.signing import make_signer

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from synthgen.bank.formats import GOOD, Scanned
 from synthgen.errors import ConfigError, RunError
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
@@ -25,10 +26,17 @@ from synthgen.runs.reader import RunTables, read_run
 from synthgen.sample import BoxXYWH
 from synthgen.storage import StoredFile
 
-__all__ = ["DefectLabel", "Include", "LabelledImage", "LabelledSet", "label_defect", "read_labels"]
+__all__ = [
+    "DefectLabel",
+    "Include",
+    "LabelledImage",
+    "LabelledSet",
+    "label_defect",
+    "label_images",
+    "read_labels",
+]
 
 Include = Literal["accepted", "reviewed", "all"]
-GOOD = "good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,24 @@ class LabelledSet:
         """Return the set with the split of each group as given."""
         images = [replace(image, split=split_of[image.group]) for image in self.images]
         return replace(self, images=images)
+
+
+def label_images(scanned: Scanned) -> list[LabelledImage]:
+    """Return what a dataset's files say as labels; each image is a group of its own."""
+    return [
+        LabelledImage(
+            sample_id=one.name,
+            path=StoredFile.at(one.path),
+            split=one.split,
+            group=one.name,
+            size_hw=one.size_hw,
+            defects=tuple(
+                label_defect(scanned.classes[d.defect_class], d.mask) for d in one.defects
+            ),
+            digital_source=one.digital_source,
+        )
+        for one in scanned.images
+    ]
 
 
 def read_labels(run_folder: Path | str, include: Include = "accepted") -> LabelledSet:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from synthgen.bank.formats import find_coco
 from synthgen.errors import SourceError
 from synthgen.export.coco import read_coco
 from synthgen.export.labels import LabelledImage, LabelledSet
@@ -42,17 +43,7 @@ def read_real(root: Path) -> LabelledSet:
 
 
 def _read_coco_splits(root: Path) -> LabelledSet:
-    sets = []
-    for path in sorted((root / "annotations").glob("*.json")):
-        split = path.stem.rpartition("_")[2]
-        split = {"train2017": TRAIN, "val2017": "val"}.get(split, split)
-        places = [root / split, root / "images" / split, root / "images", root]
-        place = next((p for p in places if p.is_dir()), root)
-        sets.append(read_coco(path, place, split))
-    if not sets:
-        raise SourceError(
-            f"{root / 'annotations'} holds no JSON; COCO instances are expected there"
-        )
+    sets = [read_coco(*place) for place in find_coco(root)]
     names = sorted({name for one in sets for name in one.classes})
     classes = dict(sets[0].classes)
     for name in names:

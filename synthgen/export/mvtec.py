@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.errors import SourceError
-from synthgen.export.labels import GOOD, LabelledImage, LabelledSet, label_defect
+from synthgen.bank.formats import scan_mvtec
+from synthgen.export.labels import LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.images import read_image, read_mask, write_png
-from synthgen.sources import SUFFIXES
-from synthgen.storage import StoredFile
+from synthgen.images import write_png
 
 __all__ = ["Mvtec", "read_mvtec"]
 
@@ -73,39 +70,6 @@ def _folder_of(labels: LabelledSet, image: LabelledImage) -> str:
 
 
 def read_mvtec(root: Path) -> LabelledSet:
-    """Read one category of the tree: ``root`` holds train/, test/ and ground_truth/.
-
-    Every piece of a mask (8 neighbours) is a defect of the folder's class. Each image is a group of
-    its own. Raises SourceError where a mask is missing or broken.
-    """
-    files = sorted(p for p in root.glob("t*/*/*") if p.suffix.lower() in SUFFIXES)
-    files = [path for path in files if path.parts[-3] in ("train", "test")]
-    kinds = sorted({path.parts[-2] for path in files} - {GOOD})
-    classes = {kind: number for number, kind in enumerate(kinds, start=1)}
-    images = []
-    for path in files:
-        split, kind = path.parts[-3:-1]
-        size_hw = read_image(path).shape[:2]
-        name = f"{split}-{kind}-{path.stem}"
-        defects = []
-        if kind != GOOD:
-            mask = read_mask(_mask_of(root, kind, path), (size_hw[0], size_hw[1]))
-            _, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-            defects = [
-                label_defect(classes[kind], pieces == number)
-                for number in range(1, int(pieces.max()) + 1)
-            ]
-        images.append(
-            LabelledImage(
-                name, StoredFile.at(path), split, name, (size_hw[0], size_hw[1]), tuple(defects)
-            )
-        )
-    return LabelledSet(classes, images)
-
-
-def _mask_of(root: Path, kind: str, image: Path) -> Path:
-    for name in (f"{image.stem}_mask.png", f"{image.stem}.png"):
-        if (path := root / "ground_truth" / kind / name).is_file():
-            return path
-    wanted = root / "ground_truth" / kind / f"{image.stem}_mask.png"
-    raise SourceError(f"{image} has no mask; {wanted} is missing")
+    """Read one category of the tree as ``scan_mvtec``; each image is a group of its own."""
+    scanned = scan_mvtec(root)
+    return LabelledSet(scanned.classes, label_images(scanned))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,21 +13,18 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from synthgen.bank.formats import scan_yolo
 from synthgen.errors import SourceError
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.geometry import Mask, mask_to_outline, outline_to_mask
-from synthgen.images import read_image
-from synthgen.sources import SUFFIXES
-from synthgen.storage import StoredFile
 
 __all__ = ["Yolo", "read_yolo"]
 
 # Some readers round the products of share and width, others cut them: a quarter of a pixel beside
 # its centre leads both to the same pixel.
 ASIDE_PX = 0.25
-OF_ROBOFLOW = {"valid": "val"}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -126,81 +123,12 @@ def _write_data_yaml(labels: LabelledSet, path: Path, loss: LabelLoss) -> None:
 
 
 def read_yolo(root: Path) -> LabelledSet:
-    """Read outlines: ``data.yaml`` and ``images/<split>`` with ``labels/<split>``.
+    """Read outlines as ``scan_yolo``; each image is a group of its own.
 
-    Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too; its ``valid`` becomes
-    ``val``. Class ids are one higher than in the files, as 0 is good. An image without a text file
-    is good, and each image is a group of its own. Raises SourceError that names what is wrong.
+    Class ids are one higher than in the files, as 0 is good. Raises SourceError.
     """
-    names = _read_names(root / "data.yaml")
-    images = []
-    for split, place, texts in _split_folders(root):
-        if not texts.is_dir():
-            raise SourceError(f"{texts} is missing, so all images of {place} would pass for good")
-        files = {p.stem: p for p in sorted(place.iterdir()) if p.suffix.lower() in SUFFIXES}
-        for text in sorted(texts.glob("*.txt")):
-            if text.stem not in files:
-                raise SourceError(f"{text} has no image; {place / text.stem}.png is missing")
-        for stem, path in files.items():
-            height, width = read_image(path).shape[:2]
-            defects = _read_lines(texts / f"{stem}.txt", names, (height, width))
-            name = f"{split}-{stem}"
-            file = StoredFile.at(path)
-            images.append(LabelledImage(name, file, split, name, (height, width), defects))
+    scanned = scan_yolo(root)
+    images = label_images(scanned)
     if not images:
         raise SourceError(f"{root} holds no images; YOLO's lie in images/<split>")
-    return LabelledSet({name: number + 1 for number, name in names.items()}, images)
-
-
-def _read_names(path: Path) -> dict[int, str]:
-    try:
-        names: Any = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
-        pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): str(name) for number, name in pairs}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise SourceError(f"{path} cannot be read as YOLO's data.yaml: {error!r}") from error
-
-
-def _split_folders(root: Path) -> list[tuple[str, Path, Path]]:
-    """Return split, folder of images and folder of labels."""
-    found = [(p.name, p, root / "labels" / p.name) for p in root.glob("images/*")]
-    found += [(p.parent.name, p, p.with_name("labels")) for p in root.glob("*/images")]
-    return sorted((OF_ROBOFLOW.get(s, s), p, texts) for s, p, texts in found if p.is_dir())
-
-
-def _read_lines(
-    path: Path, names: dict[int, str], size_hw: tuple[int, int]
-) -> tuple[DefectLabel, ...]:
-    if not path.is_file():
-        return ()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path} cannot be read: {error!r}") from error
-    return tuple(
-        _read_line(line, f"line {number} of {path}", names, size_hw)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    )
-
-
-def _read_line(
-    line: str, where: str, names: dict[int, str], size_hw: tuple[int, int]
-) -> DefectLabel:
-    values = line.split()
-    try:
-        number, shares = int(values[0]), np.array([float(value) for value in values[1:]])
-    except ValueError as error:
-        raise SourceError(f"{where} holds what is no number: {error}") from error
-    if number not in names:
-        raise SourceError(f"{where} names class {number}, which data.yaml does not")
-    if len(shares) == 4:
-        raise SourceError(f"{where} is a box without an outline; synthgen needs masks")
-    if len(shares) < 6 or len(shares) % 2:
-        raise SourceError(f"{where} has {len(shares)} values after the class; x y x y x y ... fit")
-    if not ((shares >= 0) & (shares <= 1)).all():
-        raise SourceError(f"{where} has values outside of 0..1, the shares of width and height")
-    mask = outline_to_mask(shares.reshape(-1, 2) * size_hw[::-1], size_hw)
-    if not mask.any():
-        raise SourceError(f"{where} holds no pixel of its image")
-    return label_defect(number + 1, mask)
+    return LabelledSet(scanned.classes, images)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.colour import ring_contrast, to_lab
 from synthgen.geometry import grow_mask, mask_window, overlap
-from synthgen.quality.realised import to_lab
 from synthgen.sample import Candidate, Measurement
 
 __all__ = [
@@ -36,7 +36,6 @@ Mask = NDArray[np.bool_]
 Lab = NDArray[np.float32]
 
 LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
-RING_PX = 6
 BLACK_LEVEL = 1  # and below: what a safety checker paints, after saving and scaling
 WINDOW_PX = 16
 
@@ -113,21 +112,6 @@ def off_object_fraction(realised: Mask, allowed: Mask | None) -> float:
     if allowed is None or not realised.any():
         return float("nan")
     return float((~grow_mask(allowed, LEAK_TOLERANCE_PX)[realised]).mean())
-
-
-def ring_contrast(lab: Lab, mask: Mask) -> float:
-    """Return how much more the mask's pixels differ from the ring's colour than the ring's do.
-
-    Mean CIELAB difference (CIE 1976) to the median colour of a 6 px ring around the mask, less the
-    ring's own: the texture's. About 0 or below = the defect is lost in the texture.
-    """
-    near = grow_mask(mask, 2)
-    ring = grow_mask(near, RING_PX) & ~near
-    if not mask.any() or not ring.any():
-        return float("nan")
-    middle = np.median(lab[ring], axis=0)
-    inside = np.linalg.norm(lab[mask] - middle, axis=1).mean()
-    return float(inside - np.linalg.norm(lab[ring] - middle, axis=1).mean())
 
 
 def seam_step(source_lab: Lab, finished_lab: Lab, repaint_mask: Mask) -> float:

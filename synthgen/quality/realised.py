@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.colour import to_lab
 from synthgen.geometry import grow_mask, mask_window
 
 __all__ = ["change_noise", "delta_e", "realise_mask", "soft_border", "to_lab"]
@@ -22,11 +23,6 @@ EDGE_PX = 3
 LEAST_PART_PX = 4
 LEAST_BAND_PX = 24
 WINDOW_PX = 16  # around the repaint mask; nothing is looked at beyond
-
-
-def to_lab(image: Image) -> NDArray[np.float32]:
-    """Return CIELAB (D65; L 0..100) of RGB uint8, (H, W, 3) float32."""
-    return np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
 
 
 def delta_e(one: Image, other: Image) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
 from synthgen.training.photos import Photos, draw_camera
 
-__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops"]
+__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops", "fade", "loosen"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
@@ -78,8 +78,8 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
         _add(source, weight * (camera.focus(image).astype(np.float32) - camera.focus(scene)))
         for image in (sketch, defective)
     )
-    repaint_mask = _loosen(rng, defect_mask)
-    defective = _add(source, _fade(repaint_mask) * (defective.astype(np.float32) - source))
+    repaint_mask = loosen(rng, defect_mask)
+    defective = _add(source, fade(repaint_mask) * (defective.astype(np.float32) - source))
     control = canny_control().draw(source, sketch, defect_mask, repaint_mask)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
@@ -167,7 +167,7 @@ def _fill_shape(
     return sketch, defective, shape & mask
 
 
-def _fade(mask: Mask) -> NDArray[np.float32]:
+def fade(mask: Mask) -> NDArray[np.float32]:
     """Return (S, S, 1) weights that rise from the border of what may be repainted, over 3 px.
 
     What is learned ends before the border does, so that none is seen.
@@ -180,7 +180,7 @@ def _add(image: Image, change: NDArray[np.float32]) -> Image:
     return to_levels(image + change)
 
 
-def _loosen(rng: Rng, mask: Mask) -> Mask:
+def loosen(rng: Rng, mask: Mask) -> Mask:
     """Return what may be repainted: the mask and some pixels around, or a loose shape around it."""
     kind = rng.random()
     if kind < 0.35 and mask.any():

@@ -7,9 +7,8 @@ mask and by min-SNR-5 (Hang et al. 2023, https://arxiv.org/abs/2303.09556, eq. 4
 from __future__ import annotations
 
 import csv
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
@@ -28,24 +26,26 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from synthgen.backends.checkpoints import find_checkpoint
-from synthgen.backends.patch_inpaint import (
-    PatchControlNetInpaintPipeline,
-    encode_patches,
-    unshuffle,
-)
+from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ConfigError, RunError
 from synthgen.prompts import vocabulary
 from synthgen.surfaces import SURFACES
 from synthgen.training.card import write_card
 from synthgen.training.crops import Crop, draw_crops
-from synthgen.training.embedded import PATCH_SIZE, build_pipeline, start_from
+from synthgen.training.embedded import build_pipeline, start_from
+from synthgen.training.learner import (
+    PARTS,
+    Learner,
+    LossSettings,
+    change_loss,
+    make_average,
+    save_state,
+    stack_crops,
+    with_average,
+)
 from synthgen.training.photos import PhotoFolder, Photos
 
 __all__ = ["PretrainSettings", "Progress", "paint_crops", "pretrain"]
-
-SNR_CAP = 5.0
-SNR_FLOOR = 0.15  # so that what is told from noise alone, class and colour, is learned too
-PARTS = ("unet", "controlnet", "text_encoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,62 +118,6 @@ class _Lessons(Dataset[dict[str, Any]]):
         return stack_crops(draw_crops(seed, step, count, size, self.photos))
 
 
-class _Learner(nn.Module):
-    """The parts as one module, so that they are wrapped and averaged together."""
-
-    def __init__(self, pipeline: PatchControlNetInpaintPipeline, trained: Sequence[str]) -> None:
-        super().__init__()
-        self.unet = pipeline.unet
-        self.controlnet = pipeline.controlnet
-        self.text_encoder = pipeline.text_encoder
-        for name in PARTS:
-            getattr(self, name).requires_grad_(name in trained)
-
-    def trained(self) -> list[nn.Parameter]:
-        return [p for p in self.parameters() if p.requires_grad]
-
-    def forward(
-        self,
-        noisy: torch.Tensor,
-        inputs: torch.Tensor,
-        timesteps: torch.Tensor,
-        tokens: torch.Tensor,
-        hint: torch.Tensor,
-        keep_control: torch.Tensor,
-    ) -> torch.Tensor:
-        states = self.text_encoder(tokens).last_hidden_state
-        down, middle = self.controlnet(noisy, timesteps, states, hint, return_dict=False)
-        keep = keep_control[:, None, None, None].to(middle.dtype)
-        predicted: torch.Tensor = self.unet(
-            inputs,
-            timesteps,
-            states,
-            down_block_additional_residuals=[d * keep for d in down],
-            mid_block_additional_residual=middle * keep,
-        ).sample.float()
-        return predicted
-
-
-def stack_crops(crops: list[Crop]) -> dict[str, Any]:
-    """Return crops as tensors: images (B, 3, S, S) in -1..1, masks (B, 1, S, S) in 0..1."""
-
-    def images(name: str) -> torch.Tensor:
-        stack = np.stack([getattr(c, name) for c in crops])
-        return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-    def masks(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.stack([getattr(c, name) for c in crops]))[:, None].float()
-
-    return {
-        "source": images("source"),
-        "defective": images("defective"),
-        "control": (images("control_image") + 1) / 2,
-        "defect_mask": masks("defect_mask"),
-        "repaint_mask": masks("repaint_mask"),
-        "prompts": [c.prompt for c in crops],
-    }
-
-
 def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]) -> Path:
     """Train, or go on training, in ``folder``; return the folder of the finished model.
 
@@ -192,15 +136,9 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         start_from(pipeline, find_checkpoint(settings.start).folder, settings.start_parts)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
-    learner = _Learner(pipeline, settings.parts)
+    learner = Learner(pipeline, settings.parts)
     optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, foreach=True)
-    ema = EMAModel(
-        learner.trained(),
-        decay=settings.ema_decay,
-        use_ema_warmup=True,
-        power=0.75,
-        foreach=True,
-    )
+    ema = make_average(learner.trained(), settings.ema_decay)
     folder.mkdir(parents=True, exist_ok=True)
     first = _restore(folder, settings, words, learner, optimizer, ema)
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
@@ -238,7 +176,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
         if now - last_look > settings.look_every_s:
-            _with_average(
+            with_average(
                 learner,
                 ema,
                 partial(_look, pipeline, folder, step + 1, photos, settings.look_crops),
@@ -246,7 +184,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
-        _with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos))
+        with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / "model"
@@ -260,43 +198,16 @@ def _loss(
     step: int,
     accelerator: Accelerator,
 ) -> torch.Tensor:
-    device = accelerator.device
-    source, defective, control, defect_mask, mask = (
-        batch[name].to(device)
-        for name in ("source", "defective", "control", "defect_mask", "repaint_mask")
+    seed = settings.seed + 7919 * step + accelerator.process_index * 104729
+    return change_loss(
+        model,
+        pipeline,
+        batch,
+        LossSettings(settings.drop_prompt, settings.drop_control),
+        torch.Generator().manual_seed(seed),
+        accelerator.device,
+        accelerator.autocast,
     )
-    draw = torch.Generator().manual_seed(
-        settings.seed + 7919 * step + accelerator.process_index * 104729
-    )
-    count = len(source)
-    latent_mask = unshuffle(mask.expand(-1, 3, -1, -1), PATCH_SIZE)
-    known = encode_patches(source)
-    clean = (encode_patches(defective) - known) * latent_mask
-    noise = torch.randn(clean.shape, generator=draw).to(device)
-    timesteps = torch.randint(0, 1000, (count,), generator=draw).to(device)
-    schedule = pipeline.scheduler
-    noisy = schedule.add_noise(clean, noise, timesteps) * latent_mask
-    drops = torch.rand(count, 2, generator=draw)
-    prompts = [
-        "" if dropped else prompt
-        for prompt, dropped in zip(
-            batch["prompts"], (drops[:, 0] < settings.drop_prompt).tolist(), strict=True
-        )
-    ]
-    tokens = pipeline.tokenizer(
-        prompts, padding="max_length", truncation=True, return_tensors="pt"
-    ).input_ids.to(device)
-    inputs = torch.cat([noisy, unshuffle(mask, PATCH_SIZE), known], dim=1)
-    hint = unshuffle(control, PATCH_SIZE)
-    keep = (drops[:, 1] >= settings.drop_control).float().to(device)
-    with accelerator.autocast():
-        predicted = model(noisy, inputs, timesteps, tokens, hint, keep)
-    near = F.max_pool2d(defect_mask, 3, 1, 1)
-    weight = unshuffle((mask * (1 + 2 * near)).expand(-1, 3, -1, -1), PATCH_SIZE)
-    error = (weight * (predicted - clean) ** 2).flatten(1).sum(1) / weight.flatten(1).sum(1)
-    kept = schedule.alphas_cumprod.to(device)[timesteps]
-    loss: torch.Tensor = (error * (kept / (1 - kept)).clamp(SNR_FLOOR, SNR_CAP)).mean()
-    return loss
 
 
 def _set_rate(optimizer: Any, settings: PretrainSettings, step: int) -> None:
@@ -323,8 +234,7 @@ def _save_state(
         "optimizer": optimizer.state_dict(),
         "ema": ema.state_dict(),
     }
-    torch.save(state, folder / "state.tmp")
-    os.replace(folder / "state.tmp", folder / "state.pt")
+    save_state(folder, state)
 
 
 def _restore(
@@ -361,14 +271,6 @@ def _restore(
     optimizer.load_state_dict(state["optimizer"])
     ema.load_state_dict(state["ema"])
     return int(state["step"])
-
-
-def _with_average(learner: _Learner, ema: EMAModel, act: Callable[[], None]) -> None:
-    parameters = learner.trained()
-    ema.store(parameters)
-    ema.copy_to(parameters)
-    act()
-    ema.restore(parameters)
 
 
 def _log(path: Path, progress: Progress) -> None:

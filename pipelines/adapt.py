@@ -1,0 +1,53 @@
+"""Teach a backend your own defects, from a few real ones with masks.
+
+synthgen adapt out=adapters/mine real.path=photos real.masks=masks real.defect_class=scratch
+synthgen adapt out=adapters/mine real.format=table real.path=parts.csv 'adapt.words={blowhole: pit}'
+
+Then: synthgen generate backend.adapter=adapters/mine. Takes minutes on a CPU; the same command
+again continues. Look at held_back.png in the folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from rich import print as show
+
+    from synthgen.backends.diffusion import DiffusionBackend
+    from synthgen.bank.real import load_real
+    from synthgen.config import build, check_value, to_plain
+    from synthgen.errors import ConfigError
+    from synthgen.training.adapt import AdaptProgress, AdaptSettings, adapt_backend
+
+    plain = to_plain(config)
+    settings = check_value(AdaptSettings, plain["adapt"], "adapt")
+    real, backend = load_real(plain["real"]), build(config.backend, "backend")
+    if not isinstance(backend, DiffusionBackend):
+        raise ConfigError("adapt needs a diffusion backend, e.g. backend=embedded")
+    for note in real.notes:
+        show(f"note: {note}")
+
+    def report(at: AdaptProgress) -> None:
+        show(
+            f"step {at.step}/{settings.steps}  loss {at.loss:.4f}  held back {at.held_back:.4f}, "
+            f"best {at.best:.4f}  {at.seconds_left / 60:.1f} min left at most"
+        )
+
+    folder = Path(str(plain["out"]))
+    done = adapt_backend(real.images, backend, settings, folder, report)
+    step, _, loss = done.best
+    show(
+        f"the adapter is in {folder} (step {step}, loss on held-back defects {loss:.4f}, before "
+        f"{done.curve[0][2]:.4f}); look at {folder / 'held_back.png'}, then generate with "
+        f"backend.adapter={folder}"
+    )
+
+
+if __name__ == "__main__":
+    run_pipeline("adapt", main)

@@ -1,0 +1,245 @@
+"""Arms: what an inspection model is trained with. Synthetic defects, on the fly or from a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.defects import DEFECTS
+from synthgen.errors import ConfigError, RunError
+from synthgen.evaluation.utility.pastes import (
+    Patch,
+    blend_nsa,
+    blend_perlin,
+    draw_sketch,
+    paste,
+)
+from synthgen.evaluation.utility.pictures import Picture
+from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
+from synthgen.images import grey_window, read_image, to_rgb8
+
+__all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_run", "make_synthesis"]
+
+Rng = np.random.Generator
+Recipe = Literal["paste", "poisson", "perlin", "nsa", "sketch"]
+NEEDS_REAL = ("paste", "poisson")
+REGION = 1.5  # of the crop's side: the good surface that a defect is painted on
+PATCH_MARGIN_PX = 8
+TRIES = 50  # until a recipe leaves a mark
+HELD_OUT = 10  # every tenth image of a run sets the threshold and is not learned from
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class Arm:
+    """What one model learns from, beside good images.
+
+    ``real``: the real defects of the budget. ``classical``: all crops are varied. ``synthetic``:
+    defects painted on the fly, or ``run``: those of a synthgen run; in its path ``@budget`` and
+    ``@seed`` stand for the draw that the run's model was adapted to.
+    """
+
+    real: bool = True
+    classical: bool = True
+    synthetic: Recipe | None = None
+    run: Annotated[str, Field(min_length=1)] | None = None
+    kinds: tuple[str, ...] = ()  # sketch: of synthgen's defect classes; () = all of them
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, given: Any) -> Any:
+        """Let ``adapted: runs/adapted`` stand for ``adapted: {run: runs/adapted}``."""
+        return {"run": given} if isinstance(given, str) else given
+
+    def __post_init__(self) -> None:
+        if self.synthetic and self.run:
+            raise ValueError("give synthetic or run, not both")
+        if not (self.real or self.synthetic or self.run):
+            raise ValueError("an arm without real defects needs synthetic or run")
+        if unknown := sorted(set(self.kinds) - set(DEFECTS)):
+            raise ValueError(f"kinds has {unknown[0]!r}; choose from {', '.join(sorted(DEFECTS))}")
+
+    @property
+    def is_synthetic(self) -> bool:
+        return self.synthetic is not None or self.run is not None
+
+    def can_learn(self, budget: int | None) -> bool:
+        """Whether there is any defect to learn from at this budget."""
+        if budget == 0:
+            return self.is_synthetic and self.synthetic not in NEEDS_REAL
+        return True
+
+    def run_at(self, budget: str, seed: int) -> str | None:
+        """Return the run's path for one draw."""
+        if self.run is None:
+            return None
+        return self.run.replace("@budget", budget).replace("@seed", str(seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What one seed and budget give all arms alike."""
+
+    defects: Sequence[Picture]  # the budget's real defects
+    good: Sequence[Picture]
+    validation: Sequence[Picture]  # of other groups; never learned from
+
+
+class RunPictures:
+    """The accepted defects of a run, read when they are first asked for."""
+
+    def __init__(self, labels: LabelledSet, is_grey: bool, closed: set[Path]) -> None:
+        """``closed``: photos that must not have been painted on; what was is left out."""
+        self._names, self._grey = labels.names, is_grey
+        bad = [one for one in labels if one.defects]
+        self.images = [one for one in bad if _source_of(one) not in closed]
+        self._read: dict[str, Picture] = {}
+
+    def picture(self, number: int) -> Picture:
+        image = self.images[number]
+        if image.sample_id not in self._read:
+            self._read[image.sample_id] = self._load(image)
+        return self._read[image.sample_id]
+
+    def _load(self, image: LabelledImage) -> Picture:
+        pixels = read_image(image.path)
+        shown = to_rgb8(pixels, grey_window(pixels))
+        if self._grey:
+            shown = np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[..., None], np.uint8)
+        masks: dict[str, NDArray[np.bool_]] = {}
+        for defect in image.defects:
+            name, mask = self._names[defect.class_id], defect.mask(image.size_hw)
+            masks[name] = masks.get(name, np.zeros(image.size_hw, bool)) | mask
+        return Picture(image.sample_id, image.group, shown, masks)
+
+
+def _source_of(image: LabelledImage) -> Path:
+    """Return the photo that a sample was painted on."""
+    facts = image.facts
+    return Path(str(facts.get("photo") or facts.get("source_path") or "")).resolve()
+
+
+def digest_run(run: str) -> str:
+    """Return what changes when a run is made anew: a digest of its manifest."""
+    try:
+        return hashlib.sha256(Path(run, "manifest.parquet").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""  # read_labels says what is wrong, or it lies elsewhere
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """Where synthetic defects come from: pieces to learn from, whole images for a threshold."""
+
+    piece: Callable[[Rng], Picture]
+    whole: Callable[[Rng, int], Picture]  # the n-th
+
+
+def make_synthesis(arm: Arm, draw: Draw, run: str | None, side: int) -> Synthesis:
+    """Return the source of an arm's synthetic defects; raises ConfigError, RunError."""
+    if run is not None:
+        return _from_run(run, draw)
+    painter = _Painter(arm, draw)
+    reach = round(REGION * side)
+    return Synthesis(
+        lambda rng: painter.paint(rng, _region(rng, draw.good, reach)),
+        lambda rng, _: painter.paint(rng, _any(rng, _good_of(draw.validation)).pixels),
+    )
+
+
+def _from_run(run: str, draw: Draw) -> Synthesis:
+    closed = {one.path.resolve() for one in draw.validation if one.path is not None}
+    is_grey = draw.good[0].pixels.shape[2] == 1
+    pictures = RunPictures(read_labels(run), is_grey, closed)
+    count = len(pictures.images)
+    if count < HELD_OUT:
+        raise RunError(
+            f"{run} holds {count} accepted defects on photos to learn from; {HELD_OUT} are needed"
+        )
+    held = range(0, count, HELD_OUT)
+    kept = [number for number in range(count) if number % HELD_OUT]
+    names = [sorted({d.class_id for d in pictures.images[n].defects}) for n in kept]
+    by_class = {
+        class_id: [n for n, own in zip(kept, names, strict=True) if class_id in own]
+        for class_id in sorted({one for own in names for one in own})
+    }
+
+    def piece(rng: Rng) -> Picture:
+        chosen = by_class[int(rng.choice(list(by_class)))]
+        return pictures.picture(chosen[int(rng.integers(len(chosen)))])
+
+    return Synthesis(piece, lambda _, number: pictures.picture(held[number % len(held)]))
+
+
+def _good_of(pictures: Sequence[Picture]) -> list[Picture]:
+    return [picture for picture in pictures if not picture.masks]
+
+
+def _any(rng: Rng, pictures: Sequence[Picture]) -> Picture:
+    return pictures[int(rng.integers(len(pictures)))]
+
+
+def _region(rng: Rng, pictures: Sequence[Picture], side: int) -> NDArray[np.uint8]:
+    """Return a part of a good picture, as large as it allows."""
+    pixels = _any(rng, pictures).pixels
+    top, left = (int(rng.integers(max(1, length - side + 1))) for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+class _Painter:
+    """Paints one recipe's defects on good pictures."""
+
+    def __init__(self, arm: Arm, draw: Draw) -> None:
+        self._arm, self._draw = arm, draw
+        self._kinds = arm.kinds or tuple(sorted(DEFECTS))
+        classes = sorted({name for one in draw.defects for name in one.masks})
+        self._donors = [
+            (name, [one for one in draw.defects if name in one.masks]) for name in classes
+        ]
+        if arm.synthetic in NEEDS_REAL and not self._donors:
+            raise ConfigError(f"synthetic={arm.synthetic} needs real defects to paste")
+
+    def paint(self, rng: Rng, pixels: NDArray[np.uint8]) -> Picture:
+        for _ in range(TRIES):
+            name, painted, mask = self._try(rng, pixels)
+            if mask.any():
+                return Picture("", "", painted, {name: mask})
+        raise ConfigError(
+            f"synthetic={self._arm.synthetic} left no mark in {TRIES} tries; leave this arm out"
+        )
+
+    def _try(
+        self, rng: Rng, pixels: NDArray[np.uint8]
+    ) -> tuple[str, NDArray[np.uint8], NDArray[np.bool_]]:
+        recipe = self._arm.synthetic
+        if recipe == "sketch":
+            return ("sketch", *draw_sketch(rng, pixels, self._kinds))
+        if recipe == "perlin":
+            return ("perlin", *blend_perlin(rng, pixels, _any(rng, self._draw.good).pixels))
+        if recipe == "nsa":
+            return ("nsa", *blend_nsa(rng, pixels, _any(rng, self._draw.good).pixels))
+        name, donors = self._donors[int(rng.integers(len(self._donors)))]
+        patch = _cut_patch(rng, _any(rng, donors), name, min(pixels.shape[:2]) // 2)
+        return (name, *paste(rng, pixels, patch, is_poisson=recipe == "poisson"))
+
+
+def _cut_patch(rng: Rng, picture: Picture, name: str, reach: int) -> Patch:
+    """Cut out a connected defect, or of a large one what lies within ``reach`` px of a place."""
+    regions = picture.regions[name]
+    places = regions[int(rng.integers(len(regions)))]
+    middle = places[int(rng.integers(len(places)))]
+    near = places[(np.abs(places - middle) <= reach).all(axis=1)]
+    low = np.maximum(near.min(axis=0) - PATCH_MARGIN_PX, 0)
+    high = near.max(axis=0) + 1 + PATCH_MARGIN_PX
+    own = (slice(low[0], high[0]), slice(low[1], high[1]))
+    mask = np.zeros(picture.mask.shape, bool)
+    mask[near[:, 0], near[:, 1]] = True
+    return np.ascontiguousarray(picture.pixels[own]), mask[own]

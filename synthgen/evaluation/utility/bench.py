@@ -1,0 +1,166 @@
+"""The bench: real images read once; a model trained on an arm's draw and scored on held-out ones.
+
+Arms of one seed share the draw of real defects, the validation part, the initial weights and the
+order of real crops: their differences are paired.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthgen.bank.real import read_real
+from synthgen.errors import ConfigError
+from synthgen.evaluation.utility import scores
+from synthgen.evaluation.utility.arms import Draw, Synthesis, make_synthesis
+from synthgen.evaluation.utility.crops import standardise
+from synthgen.evaluation.utility.learning import Lessons, train_inspector
+from synthgen.evaluation.utility.network import Inspector, predict
+from synthgen.evaluation.utility.pictures import (
+    Picture,
+    carve_validation,
+    classes_of,
+    draw_budget,
+    read_pictures,
+)
+from synthgen.evaluation.utility.settings import Job, UtilitySettings
+from synthgen.quality.twins import bits_between, look_of
+from synthgen.seeds import stream
+
+__all__ = ["Bench"]
+
+Report = Callable[[str, int, int], None]
+SYNTHETIC_LOOKS = 40  # whole synthetic images, and as many good ones, that a threshold is set on
+
+
+class Bench:
+    """The real images, read once, and what is done with them for each model."""
+
+    def __init__(self, settings: UtilitySettings) -> None:
+        self._settings = settings
+        images = read_real(settings.real)
+        wanted = (settings.learn_split, settings.score_split)
+        kept = [image for image in images if image.split in wanted]
+        split_of = {image.image_id: image.split for image in kept}
+        pictures = read_pictures(kept)
+        self._learn = [p for p in pictures if split_of[p.name] == settings.learn_split]
+        self._score = [p for p in pictures if split_of[p.name] == settings.score_split]
+        for split, own in zip(wanted, (self._learn, self._score), strict=True):
+            if not any(p.masks for p in own) or all(p.masks for p in own):
+                raise ConfigError(
+                    f"the split {split!r} of evaluate.real needs good images and ones with defects"
+                )
+
+    @property
+    def class_ids(self) -> dict[str, int]:
+        """The defect classes of all images, numbered by name from 1."""
+        names = classes_of([*self._learn, *self._score])
+        return {name: number for number, name in enumerate(names, start=1)}
+
+    def draw(self, job: Job) -> Draw:
+        """Return what a seed and a budget give all arms alike."""
+        fraction = self._settings.validation_fraction
+        held = carve_validation(self._learn, fraction, job.seed)
+        open_ = [picture for picture in self._learn if picture.group not in held]
+        return Draw(
+            draw_budget(open_, job.budget, job.seed),
+            [picture for picture in open_ if not picture.masks],
+            [picture for picture in self._learn if picture.group in held],
+        )
+
+    def run(self, job: Job, report: Report) -> dict[str, Any]:
+        """Return the row of one model."""
+        begun, arm, draw = time.perf_counter(), self._settings.chosen[job.arm], self.draw(job)
+        run = arm.run_at(job.shown_budget, job.seed)
+        synthesis = None
+        if arm.is_synthetic:
+            synthesis = make_synthesis(arm, draw, run, self._settings.training.crop_px)
+        lessons = Lessons(self._settings.training, arm, draw, synthesis, job.seed)
+        model = train_inspector(
+            lessons,
+            draw.good[0].pixels.shape[2],
+            self._settings.precision,
+            lambda done, total: report(job.name, done, total),
+        )
+        trained = time.perf_counter()
+        row: dict[str, Any] = {"arm": job.arm, "budget": job.shown_budget, "seed": job.seed}
+        row |= self._judge(model, draw)
+        row |= self._judge_synthetic(model, draw, synthesis, job.seed, row)
+        row |= {
+            "real_defect_images": len(draw.defects) if arm.real else 0,
+            "train_s": trained - begun,
+            "score_s": time.perf_counter() - trained,
+        }
+        row.pop("curve")
+        return row
+
+    def _maps(self, model: Inspector, pictures: Sequence[Picture]) -> list[Any]:
+        settings = self._settings
+        return [
+            scores.to_levels(
+                predict(model, standardise(picture), settings.precision, settings.mirrors)
+            )
+            for picture in pictures
+        ]
+
+    def _judge(self, model: Inspector, draw: Draw) -> dict[str, Any]:
+        """Score on the held-out images; the threshold is the best one of the validation part."""
+        maps, masks = self._maps(model, self._score), [p.mask for p in self._score]
+        pooled = scores.pool(maps, masks)
+        validation = scores.pool(
+            self._maps(model, draw.validation), [p.mask for p in draw.validation]
+        )
+        tops = [scores.top_mean(levels, self._settings.top_fraction) for levels in maps]
+        return {
+            "pixel_ap": pooled.average_precision(),
+            "best_f1": float(pooled.f1().max()),
+            "f1": scores.f1_at(pooled, validation.best_threshold()),
+            "pro": scores.pro(maps, masks, pooled),
+            **scores.score_images(tops, [bool(p.masks) for p in self._score]),
+            **scores.score_classes(self._score, maps),
+            "validation_ap": validation.average_precision(),
+            "curve": pooled,
+        }
+
+    def _judge_synthetic(
+        self,
+        model: Inspector,
+        draw: Draw,
+        synthesis: Synthesis | None,
+        seed: int,
+        row: Mapping[str, Any],
+    ) -> dict[str, float]:
+        """Return F1 at a threshold set on synthetic images alone (as FLASH, arXiv:2609.37314),
+        and the share of synthetic defects that repeat a real one."""
+        if synthesis is None:
+            return {}
+        rng = stream(seed, "threshold")
+        made = [synthesis.whole(rng, number) for number in range(SYNTHETIC_LOOKS)]
+        clean = [p for p in draw.validation if not p.masks][:SYNTHETIC_LOOKS]
+        pooled = scores.pool(self._maps(model, [*made, *clean]), [p.mask for p in [*made, *clean]])
+        f1 = scores.f1_at(row["curve"], pooled.best_threshold())
+        return {"f1_synthetic_threshold": f1, **self._memorised(made, draw)}
+
+    def _memorised(self, made: Sequence[Picture], draw: Draw) -> dict[str, float]:
+        looks = [look for picture in draw.defects for look in _looks(picture)]
+        if not looks:
+            return {}
+        nearest = [min(bits_between(_look(one), real) for real in looks) for one in made]
+        share = float(np.mean([bits <= self._settings.memorised_bits for bits in nearest]))
+        return {"memorised": share, "nearest_bits": float(np.median(nearest))}
+
+
+def _look(picture: Picture, turn: int = 0, mirrored: bool = False) -> str:
+    pixels, mask = np.rot90(picture.pixels, turn), np.rot90(picture.mask, turn)
+    if mirrored:
+        pixels, mask = pixels[:, ::-1], mask[:, ::-1]
+    shown = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    return look_of(np.ascontiguousarray(shown), np.ascontiguousarray(mask))
+
+
+def _looks(picture: Picture) -> list[str]:
+    """Return the looks of a real defect, mirrored and turned, too."""
+    return [_look(picture, turn, mirrored) for turn in range(4) for mirrored in (False, True)]

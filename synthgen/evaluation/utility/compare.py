@@ -1,0 +1,80 @@
+"""Seeds to numbers: mean and spread of each arm, and paired differences with their interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+__all__ = ["Difference", "compare_arms", "pair_scores", "summarise_arms"]
+
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one arm scores more than another, over the seeds that both have.
+
+    ``low``, ``high``: the 90 % interval of the mean, Student's t over seeds; NaN for one seed.
+    """
+
+    arm: str
+    against: str
+    budget: str
+    score: str
+    seeds: int
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return bool(self.low > 0 or self.high < 0)
+
+
+def pair_scores(
+    one: Sequence[float], other: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return the mean difference and its interval; the i-th values are of one seed.
+
+    >>> [round(value, 3) for value in pair_scores([3, 4, 8], [1, 3, 5])]
+    [2.0, 0.314, 3.686]
+    """
+    gaps = np.asarray(one, float) - np.asarray(other, float)
+    mean = float(gaps.mean())
+    if len(gaps) < 2:
+        return mean, math.nan, math.nan
+    reach = student.ppf((1 + confidence) / 2, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
+    return mean, float(mean - reach), float(mean + reach)
+
+
+def compare_arms(rows: pd.DataFrame, score: str = "pixel_ap") -> list[Difference]:
+    """Return every pair of arms at every budget, in the order of the rows."""
+    found: list[Difference] = []
+    for budget, own in rows.groupby("budget", sort=False):
+        table = own.pivot(index="seed", columns="arm", values=score)
+        arms = list(dict.fromkeys(own["arm"]))
+        for number, against in enumerate(arms):
+            for arm in arms[number + 1 :]:
+                both = table[[arm, against]].dropna()
+                if len(both):
+                    numbers = pair_scores(list(both[arm]), list(both[against]))
+                    found.append(Difference(arm, against, str(budget), score, len(both), *numbers))
+    return found
+
+
+def summarise_arms(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """Return mean, deviation (over seeds, n - 1) and number of seeds of each arm and budget."""
+    table: list[dict[str, object]] = []
+    for (budget, arm), own in rows.groupby(["budget", "arm"], sort=False):
+        line: dict[str, object] = {"budget": budget, "arm": arm, "seeds": len(own)}
+        for score in scores:
+            line[score] = own[score].mean()
+            line[f"{score}_sd"] = own[score].std(ddof=1)
+        table.append(line)
+    return pd.DataFrame(table)

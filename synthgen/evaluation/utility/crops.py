@@ -1,0 +1,129 @@
+"""Crops to learn from, at native size: around defects and of good surface, varied the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.evaluation.utility.pictures import Picture
+
+__all__ = ["Crop", "Variation", "crop_defect", "crop_good", "group_by_class", "standardise"]
+
+Rng = np.random.Generator
+Crop = tuple[NDArray[np.float32], NDArray[np.float32]]  # pixels (S, S, C), truth (S, S) of 0 and 1
+LEAST_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
+GRID = 6  # points a side of the elastic field
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Classical augmentation: mirrored, turned, scaled, bent, other light, noise, blur."""
+
+    turn_deg: float  # at most; 180 = any angle
+    scale: float  # at most, up and down
+    bend_px: float  # deviation of the elastic field's points
+    light: float  # deviation of brightness, in deviations of the image
+    noise: float  # deviation at most, in the same
+
+
+def standardise(picture: Picture) -> NDArray[np.float32]:
+    """Return the whole picture with mean 0 and deviation 1, as the network sees it."""
+    mean, deviation = picture.light
+    return np.asarray((picture.pixels - mean) / deviation, np.float32)
+
+
+def group_by_class(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
+    """Return the defective pictures of each class; classes take turns in what is learned."""
+    groups: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        for name in picture.masks:
+            groups.setdefault(name, []).append(picture)
+    return groups
+
+
+def crop_defect(
+    rng: Rng, groups: Mapping[str, Sequence[Picture]], side: int, variation: Variation | None
+) -> Crop:
+    """Cut a crop around a place of a defect; every class, image and connected defect is as likely
+    as any other."""
+    name = str(rng.choice(sorted(groups)))
+    picture = groups[name][int(rng.integers(len(groups[name])))]
+    regions = picture.regions[name]
+    places = regions[int(rng.integers(len(regions)))]
+    row, column = places[int(rng.integers(len(places)))] + rng.uniform(-1, 1, 2) * side * LEAST_SEEN
+    height, width = picture.mask.shape
+    centre = _keep_inside(row, height, side), _keep_inside(column, width, side)
+    return _cut(rng, picture, centre, side, variation)
+
+
+def crop_good(
+    rng: Rng, pictures: Sequence[Picture], side: int, variation: Variation | None
+) -> Crop:
+    """Cut a crop anywhere out of one of the good pictures."""
+    picture = pictures[int(rng.integers(len(pictures)))]
+    row, column = (rng.uniform(0, length) for length in picture.mask.shape)
+    height, width = picture.mask.shape
+    centre = _keep_inside(row, height, side), _keep_inside(column, width, side)
+    return _cut(rng, picture, centre, side, variation)
+
+
+def _keep_inside(at: float, length: int, side: int) -> float:
+    half = min(side, length) / 2
+    return float(np.clip(at, half, length - half))
+
+
+def _cut(
+    rng: Rng,
+    picture: Picture,
+    centre: tuple[float, float],
+    side: int,
+    variation: Variation | None,
+) -> Crop:
+    """Sample the crop straight out of the whole image; beyond its edges it is mirrored."""
+    y, x = np.mgrid[:side, :side].astype(np.float32) - (side - 1) / 2
+    if variation is not None:
+        y, x = _bend(rng, y, x, variation)
+    elif min(picture.mask.shape) >= side:  # no half pixels: the crop is the image's own pixels
+        centre = (
+            round(centre[0] - side / 2) + (side - 1) / 2,
+            round(centre[1] - side / 2) + (side - 1) / 2,
+        )
+    maps = (x + np.float32(centre[1]), y + np.float32(centre[0]))
+    edge = cv2.BORDER_REFLECT_101
+    pixels = cv2.remap(picture.pixels, *maps, cv2.INTER_LINEAR, borderMode=edge)
+    truth = cv2.remap(picture.mask.view(np.uint8), *maps, cv2.INTER_NEAREST, borderMode=edge)
+    mean, deviation = picture.light
+    levels = ((pixels.astype(np.float32) - mean) / deviation).reshape(side, side, -1)
+    if variation is not None:
+        levels = _relight(rng, levels, variation)
+    return levels.astype(np.float32), truth.astype(np.float32)
+
+
+def _bend(
+    rng: Rng, y: NDArray[np.float32], x: NDArray[np.float32], variation: Variation
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    turn = np.deg2rad(rng.uniform(-1, 1) * variation.turn_deg)
+    zoom = variation.scale ** rng.uniform(-1, 1)
+    flips = rng.choice([-1.0, 1.0], 2)
+    cosine, sine = np.float32(np.cos(turn) * zoom), np.float32(np.sin(turn) * zoom)
+    new_x = np.float32(flips[0]) * (cosine * x - sine * y)
+    new_y = np.float32(flips[1]) * (sine * x + cosine * y)
+    field = rng.normal(0, variation.bend_px, (GRID, GRID, 2)).astype(np.float32)
+    shift = cv2.resize(field, x.shape, interpolation=cv2.INTER_CUBIC)
+    return new_y + shift[..., 0], new_x + shift[..., 1]
+
+
+def _relight(rng: Rng, levels: NDArray[np.float32], variation: Variation) -> NDArray[np.float32]:
+    contrast = float(1.33 ** rng.uniform(-1, 1))
+    levels = levels * contrast + float(rng.normal(0, variation.light))
+    if rng.random() < 0.5:
+        strength = float(rng.uniform(0, variation.noise))
+        levels = levels + strength * rng.standard_normal(levels.shape, np.float32)
+    if rng.random() < 0.2:
+        blurred = cv2.GaussianBlur(levels, (0, 0), float(rng.uniform(0.4, 1.2)))
+        levels = blurred.reshape(levels.shape)
+    return np.asarray(levels, np.float32)

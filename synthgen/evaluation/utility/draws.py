@@ -1,0 +1,61 @@
+"""The draws of a comparison as tables, to adapt a model to just what an arm may learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from synthgen.evaluation.utility.arms import Draw
+from synthgen.evaluation.utility.bench import Bench
+from synthgen.evaluation.utility.pictures import GOOD, Picture
+from synthgen.evaluation.utility.settings import Job, UtilitySettings
+from synthgen.files import write_text
+from synthgen.images import write_png
+
+__all__ = ["write_draws"]
+
+
+def write_draws(settings: UtilitySettings) -> list[Path]:
+    """Write ``draws/<budget>-<seed>/``: ``real.csv``, ``masks/`` and ``real.yaml``; return these.
+
+    ``real.yaml`` is a ``real:`` setting that reads the table: the budget's defects and the good
+    images, without those of the validation part. Raises SourceError, RunError.
+    """
+    bench, written = Bench(settings), []
+    for seed in settings.seeds:
+        for budget in settings.budgets:
+            job = Job("", None if budget == "all" else budget, seed)
+            folder = Path(settings.folder) / "draws" / f"{job.shown_budget}-{seed}"
+            written.append(_write_draw(folder, bench.draw(job), bench.class_ids))
+    return written
+
+
+def _write_draw(folder: Path, draw: Draw, class_ids: Mapping[str, int]) -> Path:
+    rows = [_row(folder, picture, class_ids) for picture in (*draw.defects, *draw.good)]
+    write_text(folder / "real.csv", pd.DataFrame(rows).to_csv(index=False))
+    table = {"format": "table", "path": str((folder / "real.csv").resolve())}
+    page = folder / "real.yaml"
+    write_text(page, yaml.safe_dump(table | {"classes": dict(class_ids)}, sort_keys=False))
+    return page
+
+
+def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[str, str]:
+    """Return a picture's row; the mask of a defective one is written, class ids as values."""
+    mask = ""
+    if picture.masks:
+        values = np.zeros(picture.mask.shape, np.uint8)
+        for name, own in picture.masks.items():
+            values[own] = class_ids[name]
+        mask = f"masks/{picture.name}.png"
+        write_png(folder / mask, values)
+    return {
+        "image": str(Path(picture.path or "").resolve()),
+        "mask": mask,
+        "class": "+".join(sorted(picture.masks)) or GOOD,
+        "split": "train",
+        "group": picture.group,
+    }

@@ -1,0 +1,133 @@
+"""Train one inspection model on one arm's crops."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis
+from synthgen.evaluation.utility.crops import (
+    Crop,
+    Variation,
+    crop_defect,
+    crop_good,
+    group_by_class,
+)
+from synthgen.evaluation.utility.network import Inspector, segmentation_loss, update_average
+from synthgen.seeds import stream
+
+__all__ = ["Lessons", "Training", "train_inspector"]
+
+STRICT = ConfigDict(extra="forbid")
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@checked(frozen=True, config=STRICT)
+class Training:
+    """How every arm is trained. The same for all of them: steps, crops, weights, schedule."""
+
+    widths: tuple[Annotated[int, Field(ge=4)], ...] = (16, 32, 64)
+    steps: Annotated[int, Field(ge=1)] = 1400
+    batch_size: Annotated[int, Field(ge=4)] = 16
+    crop_px: Annotated[int, Field(ge=32)] = 96
+    defect_share: Share = 0.5  # of the crops, those around a defect
+    synthetic_share: Share = 0.5  # of those, the synthetic ones where an arm has both
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the averaged weights
+    turn_deg: Annotated[float, Field(ge=0, le=180)] = 6.0
+    scale: Annotated[float, Field(ge=1, le=2)] = 1.25
+    bend_px: Annotated[float, Field(ge=0)] = 0.5
+    light: Annotated[float, Field(ge=0)] = 0.25
+    noise: Annotated[float, Field(ge=0)] = 0.2
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+    @property
+    def variation(self) -> Variation:
+        return Variation(self.turn_deg, self.scale, self.bend_px, self.light, self.noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """Draws the crops of each step. Real and synthetic ones have streams of their own, so that
+    arms of one seed see the same real crops in the same order."""
+
+    training: Training
+    arm: Arm
+    draw: Draw
+    synthesis: Synthesis | None
+    seed: int
+
+    def crops(self, step: int) -> list[Crop]:
+        """Return one batch: real defects, synthetic ones, good surface."""
+        side, bad = self.training.crop_px, self._bad()
+        varied = self.training.variation if self.arm.classical else None
+        good = [picture for picture in self.draw.good if not picture.masks]
+        has_real = self.arm.real and bool(self.draw.defects)
+        made = 0
+        if self.synthesis is not None:
+            made = round(bad * self.training.synthetic_share) if has_real else bad
+        groups = group_by_class(self.draw.defects)
+        rng = stream(self.seed, "real", step)
+        crops = [crop_defect(rng, groups, side, varied) for _ in range(bad - made)]
+        rng = stream(self.seed, "synthetic", step)
+        crops += [self._synthetic(rng, side, varied) for _ in range(made)]
+        rng = stream(self.seed, "good", step)
+        rest = self.training.batch_size - bad
+        return crops + [crop_good(rng, good, side, varied) for _ in range(rest)]
+
+    def _bad(self) -> int:
+        return max(1, round(self.training.batch_size * self.training.defect_share))
+
+    def _synthetic(self, rng: np.random.Generator, side: int, varied: Variation | None) -> Crop:
+        assert self.synthesis is not None
+        picture = self.synthesis.piece(rng)
+        return crop_defect(rng, group_by_class([picture]), side, varied)
+
+
+def train_inspector(
+    lessons: Lessons, channels: int, precision: str, report: Callable[[int, int], None]
+) -> Inspector:
+    """Return the model with its averaged weights, ready to predict; ``report`` gets done, total.
+
+    The last step's model is the one: nothing is selected, so there is nothing to select on.
+    """
+    training = lessons.training
+    with torch.random.fork_rng(devices=[]):
+        seed = int(stream(lessons.seed, "weights").integers(2**63 - 1))
+        torch.default_generator.manual_seed(seed)  # the weights' constructors take no generator
+        model = Inspector(channels, training.widths)
+    model = model.to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), training.learning_rate, weight_decay=training.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, total_steps=max(training.steps, 2), pct_start=0.2
+    )
+    model.train()
+    for step in range(training.steps):
+        pixels, truth = _stack(lessons.crops(step))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(pixels)
+        loss = segmentation_loss(logits.float(), truth)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+        update_average(average, model, step, training.average)
+        report(step + 1, training.steps)
+    return average.eval()
+
+
+def _stack(crops: list[Crop]) -> tuple[torch.Tensor, torch.Tensor]:
+    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in crops])).permute(0, 3, 1, 2)
+    truth = torch.from_numpy(np.stack([truth for _, truth in crops]))[:, None]
+    return pixels.contiguous(memory_format=torch.channels_last), truth

@@ -1,0 +1,144 @@
+"""Real images in memory, and who may learn from which: validation part and budgets, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.bank.real import RealImage
+from synthgen.errors import SourceError
+from synthgen.seeds import stream
+
+__all__ = ["GOOD", "Picture", "carve_validation", "classes_of", "draw_budget", "read_pictures"]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+GOOD = "good"
+LEAST_PX = 4  # specks below this are no defect to cut a crop around, where there are larger ones
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image to learn from or to be scored on. ``pixels`` (H, W, C) uint8, C = 1 or 3.
+
+    ``masks``: (H, W) bool by class; none = a good image.
+    """
+
+    name: str
+    group: str
+    pixels: Image
+    masks: Mapping[str, Mask]
+    path: Path | None = None  # None where it was painted here
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Where there is a defect of any class, (H, W)."""
+        union = np.zeros(self.pixels.shape[:2], bool)
+        for mask in self.masks.values():
+            union |= mask
+        return union
+
+    @cached_property
+    def regions(self) -> dict[str, list[NDArray[np.int64]]]:
+        """The (row, column) places of each connected defect, by class."""
+        return {name: _split(mask) for name, mask in self.masks.items()}
+
+    @cached_property
+    def light(self) -> tuple[float, float]:
+        """Mean and deviation of its levels: what images under other light are brought to."""
+        return float(self.pixels.mean()), float(self.pixels.std()) + 4.0
+
+
+def _split(mask: Mask) -> list[NDArray[np.int64]]:
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    parts = [np.argwhere(labels == number) for number in range(1, count)]
+    return [part for part in parts if len(part) >= LEAST_PX] or parts
+
+
+def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
+    """Read all images: grey where every one of them is, or else RGB. Raises SourceError."""
+    pixels = [image.read_rgb() for image in images]
+    is_grey = all((one[..., :1] == one).all() for one in pixels)
+    return [
+        Picture(
+            image.image_id,
+            image.group,
+            np.ascontiguousarray(own[..., :1]) if is_grey else own,
+            {defect.defect_class: defect.mask for defect in image.defects},
+            image.path,
+        )
+        for image, own in zip(images, pixels, strict=True)
+    ]
+
+
+def classes_of(pictures: Sequence[Picture]) -> list[str]:
+    """Return the defect classes that the pictures hold, by name."""
+    return sorted({name for picture in pictures for name in picture.masks})
+
+
+def carve_validation(pictures: Sequence[Picture], fraction: float, seed: int) -> set[str]:
+    """Return the groups of the validation part: about ``fraction`` of each class's groups.
+
+    Classes with few groups choose first; each has at least one group here and one left to learn
+    from. Raises SourceError for a class of a single group, which cannot be in both.
+    """
+    kinds = {name: _groups_with(pictures, name) for name in [*classes_of(pictures), GOOD]}
+    for name, groups in kinds.items():
+        if len(groups) < 2:
+            raise SourceError(
+                f"all training images of {name!r} are of {len(groups)} group; two or more are "
+                "needed, to learn from and to set the threshold on"
+            )
+    chosen: set[str] = set()
+    for name in sorted(kinds, key=lambda one: (len(kinds[one]), one)):
+        groups = kinds[name]
+        wanted = min(max(1, round(fraction * len(groups))), len(groups) - 1)
+        order = [str(group) for group in stream(seed, "validation", name).permutation(groups)]
+        missing = wanted - len(chosen & set(groups))
+        chosen.update([group for group in order if group not in chosen][: max(0, missing)])
+    return chosen
+
+
+def _groups_with(pictures: Sequence[Picture], name: str) -> list[str]:
+    return sorted({one.group for one in pictures if name in (set(one.masks) or {GOOD})})
+
+
+def draw_budget(pictures: Sequence[Picture], budget: int | None, seed: int) -> list[Picture]:
+    """Return the defect images of one draw: ``budget`` per class, None = all.
+
+    Groups take turns, so that five images show five parts where there are as many. An image of two
+    classes counts for both. A smaller budget's draw is part of a larger one's where images have one
+    class each.
+    """
+    bad = [picture for picture in pictures if picture.masks]
+    if budget is None:
+        return bad
+    chosen: list[Picture] = []
+    for name in classes_of(bad):
+        have = sum(name in picture.masks for picture in chosen)
+        taken = {picture.name for picture in chosen}
+        queue = [one for one in _take_turns(bad, name, seed) if one.name not in taken]
+        chosen += queue[: max(0, budget - have)]
+    return chosen
+
+
+def _take_turns(pictures: Sequence[Picture], name: str, seed: int) -> list[Picture]:
+    """Return the images of a class, shuffled, one of each group before the second of any."""
+    rng = stream(seed, "budget", name)
+    groups: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        if name in picture.masks:
+            groups.setdefault(picture.group, []).append(picture)
+    order = [groups[str(group)] for group in rng.permutation(sorted(groups))]
+    ranked = [
+        (rank, turn, own[int(at)])
+        for turn, own in enumerate(order)
+        for rank, at in enumerate(rng.permutation(len(own)))
+    ]
+    return [picture for _, _, picture in sorted(ranked, key=lambda entry: entry[:2])]

@@ -1,0 +1,137 @@
+"""The protocol: every arm, budget and seed trained alike, scored on real held-out images.
+
+What is finished is on disk and stays: a stopped run goes on with the next model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from synthgen.errors import ConfigError, RunError
+from synthgen.evaluation.utility.arms import digest_run
+from synthgen.evaluation.utility.bench import Bench
+from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
+from synthgen.files import remove_leftovers, write_text
+from synthgen.training.card import processor_name
+
+__all__ = ["collect_facts", "measure_utility"]
+
+Report = Callable[[str, int, int], None]
+
+
+def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
+    """Train and score what is not finished yet; return a row per arm, budget and seed.
+
+    Raises ConfigError where the folder holds another protocol's scores, SourceError, RunError.
+    """
+    folder, jobs = Path(settings.folder), list_jobs(settings)
+    if not jobs:
+        raise ConfigError("evaluate.arms and evaluate.budgets leave no arm to train")
+    _keep_protocol(folder, settings)
+    pending = [job for job in jobs if _read_score(settings, job) is None]
+    _check_runs(settings, pending)
+    with _threads(settings.threads):
+        if pending:
+            bench = Bench(settings)
+            for job in pending:
+                _write_score(settings, job, bench.run(job, report))
+                report("models", len(jobs) - len(pending) + pending.index(job) + 1, len(jobs))
+    rows = [_read_score(settings, job) for job in jobs]
+    return pd.DataFrame([row for row in rows if row is not None])
+
+
+def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
+    """Return what the scores depend on, for the report."""
+    training = settings.training
+    return {
+        "real images": f"{settings.real.format}, learned from {settings.learn_split!r}, scored on "
+        f"{settings.score_split!r}",
+        "seeds": ", ".join(map(str, settings.seeds)),
+        "model": f"U-Net of widths {', '.join(map(str, training.widths))}",
+        "training": f"{training.steps} steps of {training.batch_size} crops of "
+        f"{training.crop_px} px, {training.defect_share:.0%} around defects, of those "
+        f"{training.synthetic_share:.0%} synthetic where an arm has both",
+        "precision": settings.precision,
+        "threads": settings.threads,
+        "machine": processor_name(),
+    }
+
+
+def _check_runs(settings: UtilitySettings, pending: Sequence[Job]) -> None:
+    """Look for all runs before the first model is trained."""
+    for job in pending:
+        run = settings.chosen[job.arm].run_at(job.shown_budget, job.seed)
+        if run is not None and "://" not in run and not Path(run, "manifest.parquet").exists():
+            raise RunError(
+                f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or leave "
+                f"the arm out with evaluate.arms.{job.arm}=null"
+            )
+
+
+def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
+    """Write down what all scores of a folder share, or raise ConfigError where it changed."""
+    own = asdict(settings)
+    shared = ("real", "learn_split", "score_split", "validation_fraction", "top_fraction")
+    record = {key: own[key] for key in (*shared, "mirrors", "memorised_bits", "training")}
+    record["training"]["precision"] = settings.precision
+    record = json.loads(json.dumps(record))
+    path = folder / "protocol.json"
+    if path.exists():
+        remove_leftovers(folder)
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for key in record:
+            if before.get(key) != record[key]:
+                raise ConfigError(
+                    f"{folder} holds scores with another evaluate.{key} ({before.get(key)}); "
+                    "give another evaluate.folder, so that like is compared with like"
+                )
+        return
+    write_text(path, json.dumps(record, indent=1) + "\n")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _score_path(settings: UtilitySettings, job: Job) -> Path:
+    return Path(settings.folder) / "scores" / f"{job.name}.json"
+
+
+def _identity(settings: UtilitySettings, job: Job) -> dict[str, Any]:
+    """Return what a stored score must agree with to be taken for this arm's."""
+    arm = settings.chosen[job.arm]
+    run = arm.run_at(job.shown_budget, job.seed)
+    own = {**asdict(arm), "run": run, "manifest": "" if run is None else digest_run(run)}
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
+
+
+def _read_score(settings: UtilitySettings, job: Job) -> dict[str, Any] | None:
+    path = _score_path(settings, job)
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["trained_with"] != _identity(settings, job):
+        return None  # the arm means something else now: it is trained anew
+    return {key: np.nan if value is None else value for key, value in record["scores"].items()}
+
+
+def _write_score(settings: UtilitySettings, job: Job, row: Mapping[str, Any]) -> None:
+    plain = {key: None if value != value else value for key, value in row.items()}
+    record = {"trained_with": _identity(settings, job), "scores": plain}
+    write_text(_score_path(settings, job), json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,218 @@
+"""Utility for people: a CSV of every model, a JSON, a page with plots, a table for the terminal."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from synthgen.evaluation.utility.compare import Difference, compare_arms, summarise_arms
+from synthgen.files import write_text
+
+__all__ = ["tabulate_utility", "write_utility"]
+
+COMMON = ("pixel_ap", "best_f1", "f1", "pro", "image_auroc", "image_ap")
+SHOWN = ("pixel_ap", "f1", "pro", "image_auroc")  # a terminal is narrow
+RARE = ("f1_synthetic_threshold", "memorised", "nearest_bits", "validation_ap", "train_s")
+NAMES = {
+    "pixel_ap": "pixel AP",
+    "best_f1": "best F1",
+    "f1": "F1",
+    "pro": "PRO",
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "f1_synthetic_threshold": "F1, synthetic threshold",
+    "memorised": "memorised",
+    "nearest_bits": "bits to the nearest",
+    "validation_ap": "AP, validation part",
+    "train_s": "seconds to train",
+}
+NO_PERCENT = ("nearest_bits", "train_s", "score_s")
+
+
+def write_utility(folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str) -> Path:
+    """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned."""
+    means = summarise_arms(rows, _scores(rows))
+    differences = compare_arms(rows)
+    write_text(folder / "utility.csv", rows.to_csv(index=False))
+    record = {
+        "facts": facts,
+        "arms": [_plain(line) for line in means.to_dict("records")],
+        "differences": [_plain(asdict(one)) for one in differences],
+    }
+    write_text(folder / "utility.json", json.dumps(record, indent=1) + "\n")
+    page = folder / "utility.html"
+    write_text(page, _draw_page(rows, means, differences, facts, baseline))
+    return page
+
+
+def _plain(line: dict[Any, Any]) -> dict[str, Any]:
+    """Return values that JSON knows; what is no number becomes null."""
+    return {
+        str(key): None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in line.items()
+    }
+
+
+def _scores(rows: pd.DataFrame) -> list[str]:
+    """Return the scores that the rows hold: common ones, by class, then the rare ones."""
+    by_class = [name for name in rows.columns if str(name).startswith("ap_")]
+    return [name for name in (*COMMON, *by_class, *RARE) if name in rows.columns]
+
+
+def tabulate_utility(rows: pd.DataFrame, baseline: str) -> Table:
+    """Return the arms with mean and deviation of each score, and the gain on the baseline."""
+    means = summarise_arms(rows, COMMON)
+    gains = _gains(compare_arms(rows), baseline)
+    table = Table(title="Utility, %: mean ± deviation over n seeds", title_justify="left")
+    for column in ("real", "arm", "n", *(NAMES[name] for name in SHOWN)):
+        table.add_column(column, no_wrap=column == "arm")
+    table.add_column(f"pixel AP over {baseline}, 90 %")
+    for line in means.to_dict("records"):
+        cells = [_cell(line, name) for name in SHOWN]
+        gain = gains.get((str(line["budget"]), str(line["arm"])), "")
+        table.add_row(str(line["budget"]), str(line["arm"]), str(line["seeds"]), *cells, gain)
+    return table
+
+
+def _cell(line: dict[Any, Any], name: str) -> str:
+    scale, digits = (1, 0) if name in NO_PERCENT else (100, 1)
+    mean, spread = float(line[name]) * scale, float(line[f"{name}_sd"]) * scale
+    if math.isnan(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def _gains(differences: Sequence[Difference], baseline: str) -> dict[tuple[str, str], str]:
+    """Return the gain on the baseline by budget and arm, as text."""
+    gains: dict[tuple[str, str], str] = {}
+    for one in differences:
+        if one.against == baseline:
+            gains[one.budget, one.arm] = _interval(one.mean, one.low, one.high)
+        elif one.arm == baseline:
+            gains[one.budget, one.against] = _interval(-one.mean, -one.high, -one.low)
+    return gains
+
+
+def _interval(mean: float, low: float, high: float) -> str:
+    if math.isnan(low):
+        return f"{mean * 100:+.1f}"
+    return f"{mean * 100:+.1f} ({low * 100:+.1f} to {high * 100:+.1f})"
+
+
+def _draw_page(
+    rows: pd.DataFrame,
+    means: pd.DataFrame,
+    differences: Sequence[Difference],
+    facts: dict[str, Any],
+    baseline: str,
+) -> str:
+    names = _scores(rows)
+    lines = means.to_dict("records")
+    gains = _gains(differences, baseline)
+    return (
+        Environment(autoescape=True)
+        .from_string(PAGE)
+        .render(
+            heads=[NAMES.get(name, f"AP, {name.removeprefix('ap_')}") for name in names],
+            arms=[
+                {
+                    "budget": line["budget"],
+                    "arm": line["arm"],
+                    "seeds": line["seeds"],
+                    "cells": [_cell(line, name) for name in names],
+                    "gain": gains.get((str(line["budget"]), str(line["arm"])), ""),
+                }
+                for line in lines
+            ],
+            pairs=[
+                {"one": one, "text": _interval(one.mean, one.low, one.high)} for one in differences
+            ],
+            plots=[_plot_arms(rows, str(budget)) for budget in rows["budget"].unique()],
+            budgets=_plot_budgets(means) if rows["budget"].nunique() > 1 else "",
+            facts=facts,
+            baseline=baseline,
+        )
+    )
+
+
+def _plot_arms(rows: pd.DataFrame, budget: str) -> str:
+    """Return a plot of every seed of every arm at one budget: a dot each, lines join seeds."""
+    own = rows[rows["budget"] == budget]
+    table = own.pivot(index="seed", columns="arm", values="pixel_ap")
+    table = table[list(dict.fromkeys(own["arm"]))] * 100
+    figure = Figure(figsize=(1.6 + 0.9 * len(table.columns), 3.6), layout="constrained")
+    axes = figure.subplots()
+    for _, line in table.iterrows():
+        axes.plot(range(len(line)), line.to_numpy(), color="0.75", linewidth=0.8, marker=".")
+    axes.plot(range(table.shape[1]), table.mean(), "_", color="#2f9e73", ms=26, mew=3)
+    axes.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right")
+    axes.set_ylabel("pixel AP, %")
+    axes.set_title(f"{budget} real defects a class; grey: one seed, green: the mean", fontsize=9)
+    return _embed(figure)
+
+
+def _plot_budgets(means: pd.DataFrame) -> str:
+    """Return a plot of pixel AP over the budget, a line an arm."""
+    order = sorted(means["budget"].unique(), key=lambda b: math.inf if b == "all" else int(b))
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for arm, own in means.groupby("arm", sort=False):
+        places = [order.index(budget) for budget in own["budget"]]
+        spread = own["pixel_ap_sd"].fillna(0) * 100
+        axes.errorbar(places, own["pixel_ap"] * 100, spread, label=str(arm), capsize=3, marker="o")
+    axes.set_xticks(range(len(order)), order)
+    axes.set_xlabel("real defects a class")
+    axes.set_ylabel("pixel AP, % (bars: deviation over seeds)")
+    axes.legend(fontsize=8)
+    return _embed(figure)
+
+
+def _embed(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>Utility</title>
+<style>
+body { margin: 0 auto; padding: 24px; max-width: 1280px; font: 15px/1.45 system-ui, sans-serif; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
+th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; background: #fff; } .scroll { overflow-x: auto; } .soft { color: #666; }
+</style>
+<h1>Utility</h1>
+<p>What an inspection model scores on real, held-out images, by what it was trained with. In
+percent; mean ± deviation over n seeds. F1 takes its threshold from the validation part, best F1
+from the held-out images themselves.</p>
+{% for plot in plots %}<img src="{{ plot }}" alt="pixel AP of every arm">{% endfor %}
+{% if budgets %}<img src="{{ budgets }}" alt="pixel AP over the budget">{% endif %}
+<div class="scroll"><table><tr><th>real a class</th><th>arm</th><th>n</th>
+{% for head in heads %}<th>{{ head }}</th>{% endfor %}<th>pixel AP over {{ baseline }}</th></tr>
+{% for a in arms %}<tr><td>{{ a.budget }}</td><td>{{ a.arm }}</td><td>{{ a.seeds }}</td>
+{% for cell in a.cells %}<td>{{ cell }}</td>{% endfor %}<td>{{ a.gain }}</td></tr>
+{% endfor %}</table></div>
+<h2>Pairs</h2>
+<p>Mean paired difference in pixel AP (points), 90 % interval by Student's t over n seeds. With few
+seeds it is wide; it says nothing about other data.</p>
+<table><tr><th>real a class</th><th>arm</th><th>less</th><th>n</th><th>difference</th><th></th></tr>
+{% for p in pairs %}<tr><td>{{ p.one.budget }}</td><td>{{ p.one.arm }}</td><td>{{ p.one.against }}
+</td><td>{{ p.one.seeds }}</td><td>{{ p.text }}</td>
+<td class="soft">{{ "" if p.one.is_clear else "not told apart" }}</td></tr>
+{% endfor %}</table>
+<h2>Facts</h2>
+<table>{% for name, value in facts.items() %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
+{% endfor %}</table></html>
+"""

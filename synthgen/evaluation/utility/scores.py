@@ -1,0 +1,151 @@
+"""Scores of anomaly maps against masks, on maps whose logits were rounded to 65,536 levels.
+
+Levels make it a matter of counting: torchmetrics would sort 30 million pixels for each score.
+``pixel AP`` and ``best F1`` pool all pixels of all images; PRO is that of MVTec AD (Bergmann et al.
+2021, IJCV 129, section 5.1): the mean overlap with each connected defect, integrated over the false
+positive rate up to 30 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.evaluation.utility.pictures import Picture
+
+__all__ = [
+    "Pooled",
+    "f1_at",
+    "pool",
+    "pro",
+    "score_classes",
+    "score_images",
+    "to_levels",
+    "top_mean",
+]
+
+Levels = NDArray[np.uint16]
+Counts = NDArray[np.float64]
+STEPS = 65536
+REACH = 16.0  # logits beyond +-16 are all the same
+
+
+def to_levels(logits: NDArray[np.float32]) -> Levels:
+    """Return logits -16..16 as levels 0..65535."""
+    scaled = (logits + REACH) * ((STEPS - 1) / (2 * REACH))
+    return np.asarray(np.clip(np.rint(scaled), 0, STEPS - 1), np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """How many pixels of each level are defects (``bad``) and are not (``good``)."""
+
+    bad: Counts
+    good: Counts
+
+    @cached_property
+    def found(self) -> Counts:
+        """Defect pixels at or above each level."""
+        return np.asarray(np.cumsum(self.bad[::-1])[::-1])
+
+    @cached_property
+    def wrong(self) -> Counts:
+        """Good pixels at or above each level."""
+        return np.asarray(np.cumsum(self.good[::-1])[::-1])
+
+    def average_precision(self) -> float:
+        """Return the mean precision over recall, as scikit-learn and torchmetrics; NaN for none."""
+        if self.found[0] == 0:
+            return math.nan
+        precision = self.found / np.maximum(self.found + self.wrong, 1)
+        return float((precision * self.bad).sum() / self.found[0])
+
+    def f1(self) -> Counts:
+        """Return the F1 at each level as the threshold (at or above = defect)."""
+        return np.asarray(2 * self.found / np.maximum(self.found + self.wrong + self.found[0], 1))
+
+    def best_threshold(self) -> int:
+        """Return the level with the highest F1."""
+        return int(self.f1().argmax())
+
+
+def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> Pooled:
+    """Count the pixels of all maps."""
+    bad, every = np.zeros(STEPS), np.zeros(STEPS)
+    for levels, mask in zip(maps, masks, strict=True):
+        bad += np.bincount(levels[mask], minlength=STEPS)
+        every += np.bincount(levels.ravel(), minlength=STEPS)
+    return Pooled(bad, every - bad)
+
+
+def f1_at(pooled: Pooled, threshold: int) -> float:
+    """Return the F1 of a threshold that was found elsewhere."""
+    return float(pooled.f1()[threshold])
+
+
+def pro(
+    maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]], pooled: Pooled, limit: float = 0.3
+) -> float:
+    """Return the area under the per-region overlap up to a false positive rate of ``limit``, over
+    that limit; NaN without a defect."""
+    shares, regions = np.zeros(STEPS), 0
+    for levels, mask in zip(maps, masks, strict=True):
+        count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+        regions += count - 1
+        areas = np.bincount(labels.ravel(), minlength=count)
+        own = labels[mask]
+        shares += np.bincount(levels[mask], weights=1.0 / areas[own], minlength=STEPS)
+    if regions == 0:
+        return math.nan
+    overlap = np.cumsum(shares[::-1]) / regions
+    rate = pooled.wrong[::-1] / max(pooled.wrong[0], 1)
+    rate, overlap = np.append(0.0, rate), np.append(0.0, overlap)
+    within = rate <= limit
+    end = float(np.interp(limit, rate, overlap))
+    xs, ys = np.append(rate[within], limit), np.append(overlap[within], end)
+    return float(np.trapezoid(ys, xs) / limit)
+
+
+def top_mean(levels: Levels, fraction: float) -> float:
+    """Return the mean of the highest ``fraction`` of a map: the image's own score."""
+    count = max(1, round(fraction * levels.size))
+    flat = levels.ravel()
+    return float(np.partition(flat, flat.size - count)[flat.size - count :].mean())
+
+
+def score_images(scores: Sequence[float], is_bad: Sequence[bool]) -> dict[str, float]:
+    """Return AUROC and AP of telling defective images from good ones; NaN where one is missing."""
+    import torch
+    from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+
+    if all(is_bad) or not any(is_bad):
+        return {"image_auroc": math.nan, "image_ap": math.nan}
+    predicted, truth = torch.tensor(scores) / STEPS, torch.tensor(list(is_bad)).int()
+    return {
+        "image_auroc": float(binary_auroc(predicted, truth)),
+        "image_ap": float(binary_average_precision(predicted, truth)),
+    }
+
+
+def score_classes(pictures: Sequence[Picture], maps: Sequence[Levels]) -> dict[str, float]:
+    """Return the pixel AP of each class: its pixels against good ones, others' left out.
+
+    Only images of the class and good images are looked at.
+    """
+    result: dict[str, float] = {}
+    for name in sorted({name for picture in pictures for name in picture.masks}):
+        levels, masks = [], []
+        for picture, own in zip(pictures, maps, strict=True):
+            if not picture.masks or name in picture.masks:
+                mask = picture.masks.get(name, np.zeros_like(picture.mask))
+                kept = mask | ~picture.mask
+                levels.append(own[kept])
+                masks.append(mask[kept])
+        result[f"ap_{name}"] = pool(levels, masks).average_precision()
+    return result

@@ -1,0 +1,87 @@
+"""What is compared, on which real images, how often; and the list of models that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.bank.real import RealSettings
+from synthgen.evaluation.utility.arms import Arm
+from synthgen.evaluation.utility.learning import Training
+from synthgen.evaluation.utility.network import FOLD, best_precision
+
+__all__ = ["Job", "UtilitySettings", "list_jobs"]
+
+Budget = Annotated[int, Field(ge=0)] | Literal["all"]
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class UtilitySettings:
+    """What is compared, on which real images, how often."""
+
+    folder: Annotated[str, Field(min_length=1)]
+    real: RealSettings
+    arms: Mapping[str, Arm | None]
+    budgets: tuple[Budget, ...] = (5,)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
+    learn_split: str = "train"
+    score_split: str = "val"
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25  # of the groups to learn from
+    top_fraction: Annotated[float, Field(gt=0, le=1)] = 0.001  # of the pixels: an image's score
+    mirrors: Literal[1, 2, 4] = 1
+    memorised_bits: Annotated[int, Field(ge=0, le=64)] = 2  # at most: a copy of a real defect
+    threads: Annotated[int, Field(ge=1)] = 1
+    training: Training = field(default_factory=Training)
+    draw_only: bool = False
+    baseline: str = "classical"
+
+    def __post_init__(self) -> None:
+        for name in self.arms:
+            if not name.replace("_", "").isalnum():
+                raise ValueError(f"arms has {name!r}; a name is letters, digits and _")
+        if self.learn_split == self.score_split:
+            raise ValueError("learn_split and score_split must differ")
+        if self.training.crop_px % (FOLD * 2 ** (len(self.training.widths) - 1)):
+            raise ValueError("training.crop_px must be a multiple of 2 per entry of widths")
+
+    @property
+    def chosen(self) -> dict[str, Arm]:
+        """The arms that are not null."""
+        return {name: arm for name, arm in self.arms.items() if arm is not None}
+
+    @property
+    def precision(self) -> str:
+        own = self.training.precision
+        return best_precision() if own == "auto" else own
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model: an arm at one budget, with one seed."""
+
+    arm: str
+    budget: int | None  # None = all
+    seed: int
+
+    @property
+    def shown_budget(self) -> str:
+        return "all" if self.budget is None else str(self.budget)
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-{self.shown_budget}-{self.seed}"
+
+
+def list_jobs(settings: UtilitySettings) -> list[Job]:
+    """Return all models, seed after seed, so that a stopped run has whole pairs."""
+    return [
+        Job(name, None if budget == "all" else budget, seed)
+        for seed in settings.seeds
+        for budget in settings.budgets
+        for name, arm in settings.chosen.items()
+        if arm.can_learn(None if budget == "all" else budget)
+    ]

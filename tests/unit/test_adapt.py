@@ -1,0 +1,229 @@
+"""Adapting to real defects: removing them, learning them, the folder, and painting with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
+from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.bank.real import RealImage, read_real
+from synthgen.errors import ModelError, RunError, SourceError
+from synthgen.seeds import stream
+from synthgen.training.adapt import AdaptSettings, adapt, adapt_backend
+from synthgen.training.adapt_crops import (
+    Augmentation,
+    draw_real_crop,
+    hold_back,
+    make_lessons,
+    name_classes,
+)
+from synthgen.training.adapt_loop import Teacher
+from synthgen.training.adapt_removal import remove_defects
+from tests.checkpoints import save_tiny_patch_model
+from tests.families import TINY
+from tests.samples import draw_conditions
+
+SIDE = 96
+SMALL = {
+    "steps": 4,
+    "batch_size": 2,
+    "crop_sizes_px": (32,),
+    "threads": 1,
+    "check_every": 2,
+    "mixed_precision": "no",
+    "prior_share": 0.5,
+    "hold_back": 0.3,
+}
+
+
+def draw_photo(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a clean striped surface, the same with a dark spot, and the spot's mask."""
+    rng = np.random.default_rng(number)
+    stripes = 120 + 15 * np.sin(np.arange(SIDE) / 3)[None]
+    clean = (stripes + rng.normal(0, 3, (SIDE, SIDE))).clip(0, 255).astype(np.uint8)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.circle(mask, (30 + 5 * number, 50), 6, 1, -1)
+    real = np.where(mask > 0, 40, clean).astype(np.uint8)
+    return clean, real, mask > 0
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> list[RealImage]:
+    """Four photos with spots of two classes, and a good one, read as a table."""
+    lines = ["image,mask,class,split,group"]
+    for number in range(5):
+        clean, spotted, mask = draw_photo(number)
+        name = "good" if number == 4 else ["blow_hole", "crack"][number % 2]
+        cv2.imwrite(str(tmp_path / f"{number}.png"), clean if number == 4 else spotted)
+        cv2.imwrite(str(tmp_path / f"m{number}.png"), mask.astype(np.uint8) * 255)
+        lines.append(
+            f"{number}.png,{'' if number == 4 else f'm{number}.png'},{name},train,g{number}"
+        )
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    return read_real({"format": "table", "path": str(tmp_path / "table.csv")})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_tiny_patch_model(tmp_path_factory.mktemp("base") / "model")
+
+
+def test_a_removed_defect_leaves_the_surface_and_its_texture() -> None:
+    clean, spotted, mask = (np.atleast_3d(a) for a in draw_photo(0))
+    rgb = np.repeat(spotted, 3, axis=2)
+    filled = remove_defects(rgb, mask[..., 0])
+    hole = mask[..., 0]
+    error = np.abs(filled[hole].astype(float) - clean[hole]).mean()
+    smooth = cv2.inpaint(rgb, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    assert error < 8 < np.abs(rgb[hole].astype(float) - clean[hole]).mean()
+    assert error < np.abs(smooth[hole].astype(float) - clean[hole]).mean()
+    far = cv2.dilate(hole.astype(np.uint8), np.ones((9, 9))) == 0
+    assert np.array_equal(filled[far], rgb[far])
+
+
+def test_removal_of_all_of_an_image_does_not_fail() -> None:
+    image = np.full((40, 40, 3), 90, np.uint8)
+    assert remove_defects(image, np.ones((40, 40), bool)).shape == image.shape
+
+
+def test_lessons_give_the_photo_back_and_crops_change_inside_their_mask_only(real) -> None:
+    lessons, good = make_lessons(real, name_classes(real, {}), "metal")
+    assert {lesson.noun for lesson in lessons} == {"blow hole", "crack"}
+    assert len(good) == 1
+    for lesson in lessons:
+        photo = next(i for i in real if i.image_id == lesson.image_id).read_rgb()
+        assert np.array_equal(lesson.real[lesson.mask], photo[lesson.mask])
+    for number in range(12):
+        crop = draw_real_crop(stream(0, number), lessons[0], good, 64, Augmentation())
+        assert crop.defect_mask.any()
+        assert not (crop.defect_mask & ~crop.repaint_mask).any()
+        assert np.array_equal(crop.source[~crop.repaint_mask], crop.defective[~crop.repaint_mask])
+        change = crop.defective.astype(int) - crop.source
+        assert change[crop.defect_mask].mean() < -20  # the spots are dark
+        assert "blow hole" in crop.prompt
+
+
+def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
+    lessons, _ = make_lessons(real, name_classes(real, {}), "metal")
+    taught, held = hold_back(lessons, 0.3, 0)
+    assert {one.group for one in taught}.isdisjoint(one.group for one in held)
+    assert {one.defect_class for one in held} == {one.defect_class for one in taught}
+    with pytest.raises(SourceError, match=r"adapt\.words names 'rust'"):
+        name_classes(real, {"rust": "corrosion"})
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
+    checkpoint = find_checkpoint(str(base))
+    settings = AdaptSettings(method=method, learning_rate=1e-2, **SMALL)
+    outcome = adapt(real, checkpoint, settings, tmp_path / "a", lambda _: None)
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        RECORD,
+        WEIGHTS,
+        "README.md",
+        "held_back.png",
+        "loss.csv",
+    }
+    assert set(outcome.words) == {"blow", "hole", "crack"}
+    record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
+    assert record["base"]["digest"] == checkpoint.digest
+    assert sorted(row["image"] for rows in record["images"].values() for row in rows) == sorted(
+        image.image_id for image in real if image.defects
+    )
+    [condition] = draw_conditions("pit", count=1)
+    plain = DiffusionBackend(str(base), steps=2)
+    mine = DiffusionBackend(str(base), steps=2, adapter=str(tmp_path / "a"))
+    assert mine.checkpoint.startswith(f"{plain.checkpoint} + adapter.safetensors@")
+    assert "adapter" in mine.models
+    assert not np.array_equal(plain.paint([condition])[0], mine.paint([condition])[0])
+    assert mine.load().pipeline.tokenizer.tokenize("a hole")[-1] == "hole"
+    with pytest.raises(RunError, match="finished"):
+        adapt(real, checkpoint, settings, tmp_path / "a", lambda _: None)
+
+
+def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
+    real, base, tmp_path, monkeypatch
+) -> None:
+    checkpoint, settings = find_checkpoint(str(base)), AdaptSettings(save_every_s=0, **SMALL)
+    adapt(real, checkpoint, settings, tmp_path / "whole", lambda _: None)
+    advance = Teacher._advance
+
+    def die_at_three(teacher: Teacher) -> None:
+        if teacher.step == 3:
+            raise KeyboardInterrupt
+        advance(teacher)
+
+    monkeypatch.setattr(Teacher, "_advance", die_at_three)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
+    assert not (tmp_path / "cut" / RECORD).exists()
+    monkeypatch.setattr(Teacher, "_advance", advance)
+    with pytest.raises(RunError, match="other settings"):
+        adapt(real, checkpoint, AdaptSettings(seed=1, **SMALL), tmp_path / "cut", lambda _: None)
+    adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
+    for name in (WEIGHTS, "loss.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base, tmp_path) -> None:
+    folder = tmp_path / "a"
+    settings = AdaptSettings(**SMALL | {"steps": 1})
+    adapt(real, find_checkpoint(str(base)), settings, folder, lambda _: None)
+    with pytest.raises(ModelError, match="was made for the checkpoint"):
+        find_adapter(str(folder), find_checkpoint("embedded"))
+    with pytest.raises(ModelError, match="holds no adapter"):
+        find_adapter(str(tmp_path), find_checkpoint(str(base)))
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-2] + b"\0\1")
+    with pytest.raises(ModelError, match="is not the file"):
+        find_adapter(str(folder), find_checkpoint(str(base)))
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd15_inpaint", "sdxl"])
+def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
+    model = TINY[family](tmp_path)
+    backend = DiffusionBackend(str(model.base), steps=2, device="cpu")
+    settings = AdaptSettings(
+        learning_rate=5e-3, **SMALL | {"steps": 60, "check_every": 30, "crop_sizes_px": (64,)}
+    )
+    outcome = adapt_backend(real, backend, settings, tmp_path / "a", lambda _: None)
+    assert outcome.best[2] < outcome.curve[0][2]
+    [condition] = draw_conditions("pit", count=1)
+
+    def paint(**changes) -> np.ndarray:
+        return DiffusionBackend(str(model.base), steps=2, device="cpu", **changes).paint(
+            [condition]
+        )[0]
+
+    folder = str(tmp_path / "a")
+    plain, adapted = paint(), paint(adapter=folder)
+    assert not np.array_equal(plain, adapted)
+    off, on = (paint(loras={"mine": {"checkpoint": folder, "weight": w}}) for w in (0.0, 1.0))
+    assert np.array_equal(off, plain)
+    assert np.abs(on.astype(int) - adapted).max() <= 2
+
+
+def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
+    from synthgen.training.adapt_lora import Attention
+
+    backend = DiffusionBackend(str(TINY["sd15"](tmp_path).base), device="cpu")
+    unet = backend.load().pipeline.unet
+    attention = Attention(unet)
+    generator = torch.Generator().manual_seed(0)
+    noisy = torch.randn((1, 4, 8, 8), generator=generator)
+    states = torch.randn((1, 5, unet.config.cross_attention_dim), generator=generator)
+    with torch.no_grad():
+        unet(noisy, 10, states)
+        name, layer = next(iter(attention.layers.items()))
+        query, key = attention.seen[name]["to_q"], attention.seen[name]["to_k"]
+        own = layer.get_attention_scores(
+            layer.head_to_batch_dim(query), layer.head_to_batch_dim(key)
+        )
+        mean = own.reshape(1, int(layer.heads), *own.shape[1:]).mean(dim=1)
+        assert torch.allclose(attention._weights(name, int(layer.heads)), mean, atol=1e-6)

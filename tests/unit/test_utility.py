@@ -1,0 +1,447 @@
+"""Utility: scores of hand-made maps, fair draws, pastes that mark what they change."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torchmetrics.functional.classification import binary_average_precision
+
+from synthgen.bank.real import read_real
+from synthgen.config import check_value
+from synthgen.errors import ConfigError, SourceError
+from synthgen.evaluation.utility import pastes
+from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
+from synthgen.evaluation.utility.compare import compare_arms, pair_scores
+from synthgen.evaluation.utility.crops import Variation, crop_defect, crop_good, standardise
+from synthgen.evaluation.utility.learning import Lessons, Training, train_inspector
+from synthgen.evaluation.utility.network import predict
+from synthgen.evaluation.utility.pictures import (
+    Picture,
+    carve_validation,
+    draw_budget,
+    read_pictures,
+)
+from synthgen.evaluation.utility.scores import (
+    f1_at,
+    pool,
+    pro,
+    score_classes,
+    score_images,
+    to_levels,
+    top_mean,
+)
+
+FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")
+
+
+def rectangle(
+    top: int, bottom: int, left: int, right: int, size: tuple[int, int] = (64, 64)
+) -> np.ndarray:
+    mask = np.zeros(size, bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def picture(number: int, group: str, **masks: np.ndarray) -> Picture:
+    """Return grey noise, dark where there is a defect."""
+    rng = np.random.default_rng(number)
+    pixels = rng.normal(120, 4, (64, 64, 1)).clip(0, 255).astype(np.uint8)
+    for mask in masks.values():
+        pixels[mask] = 40
+    return Picture(f"p{number}", group, pixels, masks)
+
+
+def parts(count: int = 6) -> list[Picture]:
+    """Return so many parts, each with a good image and one of each of two classes."""
+    made = []
+    for number in range(count):
+        at = 8 + 4 * number
+        pit = rectangle(at, at + 6, 30, 38)
+        crack = rectangle(at, at + 20, 12, 14)
+        made += [
+            picture(3 * number, f"part{number}"),
+            picture(3 * number + 1, f"part{number}", pit=pit),
+            picture(3 * number + 2, f"part{number}", crack=crack),
+        ]
+    return made
+
+
+# scores
+
+
+def test_pixel_ap_and_f1_of_a_hand_made_map() -> None:
+    logits = np.array([[4.0, 3.0, 2.0, 1.0]], np.float32)
+    mask = np.array([[True, False, True, False]])
+    pooled = pool([to_levels(logits)], [mask])
+    assert pooled.average_precision() == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert pooled.f1().max() == pytest.approx(2 * 2 / (3 + 2))  # the threshold takes in three
+    assert f1_at(pooled, int(to_levels(np.float32(3.5)))) == pytest.approx(2 / 3)
+
+
+def test_pixel_ap_is_that_of_torchmetrics() -> None:
+    rng = np.random.default_rng(0)
+    maps = [to_levels(rng.normal(0, 3, (20, 30)).astype(np.float32)) for _ in range(3)]
+    masks = [rng.random((20, 30)) < 0.1 + 0.3 * (m > 40000) for m in maps]
+    flat = torch.tensor(np.concatenate([m.ravel() for m in maps]).astype(np.float64) / 65535)
+    truth = torch.tensor(np.concatenate([m.ravel() for m in masks])).int()
+    expected = float(binary_average_precision(flat, truth))
+    assert pool(maps, masks).average_precision() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ap_without_a_defect_is_no_number() -> None:
+    assert math.isnan(
+        pool([to_levels(np.zeros((2, 2)))], [np.zeros((2, 2), bool)]).average_precision()
+    )
+
+
+def test_pro_weighs_a_small_defect_like_a_large_one() -> None:
+    mask = rectangle(0, 20, 0, 20) | rectangle(40, 42, 40, 42)
+    large_only = np.where(rectangle(0, 20, 0, 20), 5.0, -5.0).astype(np.float32)
+    levels = [to_levels(large_only)]
+    # half of the regions at no false alarm, then a straight line to all of both at a rate of 1
+    assert pro(levels, [mask], pool(levels, [mask])) == pytest.approx(0.5 + 0.5 * 0.3 / 2)
+    both = [to_levels(np.where(mask, 5.0, -5.0))]
+    assert pro(both, [mask], pool(both, [mask])) == pytest.approx(1.0)
+
+
+def test_image_scores_of_a_hand_made_case() -> None:
+    found = score_images([100.0, 300.0, 200.0, 400.0], [False, False, True, True])
+    assert found["image_auroc"] == pytest.approx(3 / 4)
+    assert found["image_ap"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert math.isnan(score_images([1.0], [True])["image_auroc"])
+    assert top_mean(np.arange(100, dtype=np.uint16).reshape(10, 10), 0.02) == 98.5
+
+
+def test_a_class_is_scored_without_the_others() -> None:
+    both = picture(0, "a", pit=rectangle(0, 8, 0, 8), crack=rectangle(30, 32, 0, 60))
+    good = picture(1, "b")
+    finds_pits = np.where(both.masks["pit"], 5.0, np.where(both.masks["crack"], 8.0, -5.0))
+    maps = [to_levels(finds_pits), to_levels(np.full((64, 64), -5.0))]
+    found = score_classes([both, good], maps)
+    assert found == {"ap_crack": pytest.approx(1.0), "ap_pit": pytest.approx(1.0)}
+    blind = [to_levels(np.full((64, 64), -5.0))] * 2
+    assert score_classes([both, good], blind)["ap_pit"] == pytest.approx(64 / (2 * 4096 - 120))
+
+
+# draws
+
+
+def test_validation_takes_whole_groups_and_leaves_some() -> None:
+    pictures = parts()
+    held = carve_validation(pictures, 0.3, 1)
+    assert len(held) == 2
+    assert held == carve_validation(pictures, 0.3, 1)
+    assert any(carve_validation(pictures, 0.3, seed) != held for seed in range(2, 6))
+
+
+def test_a_class_of_one_part_is_refused() -> None:
+    lone = [*parts(3), picture(99, "lone", dent=rectangle(1, 5, 1, 5))]
+    with pytest.raises(SourceError, match="'dent' are of 1 group"):
+        carve_validation(lone, 0.3, 0)
+
+
+def test_a_budget_shows_as_many_parts_as_it_can() -> None:
+    pictures = [*parts(), *(picture(50 + n, "part0", pit=rectangle(1, 5, 1, 5)) for n in range(9))]
+    drawn = draw_budget(pictures, 5, 3)
+    assert sorted(name for one in drawn for name in one.masks) == ["crack"] * 5 + ["pit"] * 5
+    pits = [one.group for one in drawn if "pit" in one.masks]
+    assert len(set(pits)) == 5
+    smaller = {one.name for one in draw_budget(pictures, 2, 3)}
+    assert smaller < {one.name for one in drawn}
+    assert draw_budget(pictures, 0, 3) == []
+    assert len(draw_budget(pictures, None, 3)) == 21
+
+
+def test_an_image_of_two_classes_counts_for_both() -> None:
+    two = {"crack": rectangle(1, 9, 1, 3), "pit": rectangle(20, 26, 20, 26)}
+    pictures = [picture(n, f"g{n}", **two) for n in range(4)]
+    assert len(draw_budget(pictures, 2, 0)) == 2
+
+
+# crops
+
+
+def test_a_plain_crop_is_the_image_itself_and_holds_the_defect() -> None:
+    one = picture(0, "a", pit=rectangle(40, 46, 10, 18))
+    groups = {"pit": [one]}
+    for seed in range(20):
+        pixels, truth = crop_defect(np.random.default_rng(seed), groups, 32, None)
+        assert truth.sum() == 48
+        rows, columns = np.nonzero(truth)
+        top, left = 40 - rows.min(), 10 - columns.min()
+        whole = standardise(one)[top : top + 32, left : left + 32]
+        np.testing.assert_allclose(pixels, whole, atol=1e-5)
+
+
+def test_a_varied_crop_keeps_pixels_and_truth_together() -> None:
+    one = picture(0, "a", pit=rectangle(24, 40, 24, 40))
+    variation = Variation(180, 1.25, 1.0, 0.0, 0.0)
+    for seed in range(10):
+        pixels, truth = crop_defect(np.random.default_rng(seed), {"pit": [one]}, 32, variation)
+        dark = pixels[..., 0] < pixels[..., 0].mean() - 0.5 * pixels[..., 0].std()
+        shared = (dark & (truth > 0)).sum() / max(1, (dark | (truth > 0)).sum())
+        assert truth.any()
+        assert shared > 0.75
+
+
+def test_a_crop_larger_than_the_image_is_mirrored() -> None:
+    pixels, truth = crop_good(np.random.default_rng(0), [picture(0, "a")], 96, None)
+    assert pixels.shape == (96, 96, 1)
+    assert not truth.any()
+
+
+# pastes
+
+
+def good_and_patch(channels: int = 1) -> tuple[np.ndarray, pastes.Patch]:
+    good = np.full((80, 90, channels), 150, np.uint8)
+    crop = np.full((26, 20, channels), 100, np.uint8)
+    mask = rectangle(8, 18, 8, 12, (26, 20))
+    crop[mask] = 40
+    return good, (crop, mask)
+
+
+@pytest.mark.parametrize("is_poisson", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pasted_defect_lies_under_its_label_in_the_new_light(is_poisson, channels) -> None:
+    good, patch = good_and_patch(channels)
+    for seed in range(10):
+        painted, label = pastes.paste(np.random.default_rng(seed), good, patch, is_poisson)
+        change = 150 - painted.astype(int)[..., 0]
+        assert painted.shape == good.shape
+        assert 10 <= label.sum() <= 100
+        assert change[label].mean() > 35  # 60 darker than its surroundings, here as there
+        assert np.abs(change[cv2.dilate(label.astype(np.uint8), np.ones((21, 21))) == 0]).max() <= 1
+    assert (good == 150).all()
+
+
+def test_perlin_noise_is_smooth_and_fills_its_range() -> None:
+    noise = pastes.perlin_noise(np.random.default_rng(0), (128, 128), (4, 8))
+    assert noise[::32, ::16] == pytest.approx(0, abs=1e-6)  # at the corners of its cells
+    assert 0.6 < np.abs(noise).max() <= 1.01
+    assert np.abs(np.diff(noise, axis=0)).max() < 0.2
+
+
+def test_perlin_changes_nothing_outside_its_mask() -> None:
+    good, _ = good_and_patch()
+    texture = np.full((40, 200, 1), 20, np.uint8)
+    marked = 0
+    for seed in range(8):
+        painted, label = pastes.blend_perlin(np.random.default_rng(seed), good, texture)
+        assert (painted[~label] == good[~label]).all()
+        marked += bool(label.any())
+    assert marked >= 4
+
+
+def test_nsa_labels_what_changed() -> None:
+    rng = np.random.default_rng(0)
+    good, other = (rng.integers(90, 160, (80, 90, 1)).astype(np.uint8) for _ in range(2))
+    for seed in range(8):
+        painted, label = pastes.blend_nsa(np.random.default_rng(seed), good, other)
+        change = np.abs(painted.astype(int) - good)[..., 0]
+        assert label.any()
+        assert change[label].mean() > change[~label].mean() + 5
+
+
+def test_a_sketch_is_where_its_mask_is() -> None:
+    good, _ = good_and_patch(1)
+    painted, label = pastes.draw_sketch(np.random.default_rng(1), good, ["pit"])
+    assert label.any()
+    assert np.abs(painted.astype(int) - good)[label].mean() > 5
+
+
+# arms
+
+
+def draw_of(pictures: list[Picture]) -> Draw:
+    return Draw(
+        [one for one in pictures if one.masks],
+        [one for one in pictures if not one.masks],
+        pictures[:3],
+    )
+
+
+@pytest.mark.parametrize("recipe", ["paste", "poisson", "perlin", "nsa", "sketch"])
+def test_every_recipe_paints_pieces_and_whole_images(recipe) -> None:
+    synthesis = make_synthesis(Arm(synthetic=recipe), draw_of(parts()), None, 32)
+    piece = synthesis.piece(np.random.default_rng(0))
+    assert piece.pixels.shape == (48, 48, 1)
+    assert piece.mask.any()
+    assert synthesis.whole(np.random.default_rng(0), 0).pixels.shape == (64, 64, 1)
+
+
+def test_what_an_arm_may_be() -> None:
+    assert check_value(Arm, "runs/a-@budget-@seed", "arms.a").run_at("5", 2) == "runs/a-5-2"
+    assert not Arm(synthetic="paste").can_learn(0)
+    assert Arm(synthetic="perlin").can_learn(0)
+    assert not Arm().can_learn(0)
+    with pytest.raises(ConfigError, match="synthetic or run, not both"):
+        check_value(Arm, {"synthetic": "nsa", "run": "x"}, "arms.a")
+    with pytest.raises(ConfigError, match="without real defects"):
+        check_value(Arm, {"real": False}, "arms.a")
+
+
+def test_arms_of_one_seed_see_the_same_real_crops() -> None:
+    draw = draw_of(parts())
+    arm = Arm(synthetic="perlin")
+    synthesis = make_synthesis(arm, draw, None, FEW.crop_px)
+    plain = Lessons(FEW, Arm(), draw, None, 4).crops(2)
+    mixed = Lessons(FEW, arm, draw, synthesis, 4).crops(2)
+    assert len(plain) == len(mixed) == 16
+    for own, other in zip(plain[:4] + plain[8:], mixed[:4] + mixed[8:], strict=True):
+        np.testing.assert_array_equal(own[0], other[0])
+    assert not np.array_equal(plain[4][0], mixed[4][0])
+
+
+def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
+    draw = draw_of(parts())
+    state = torch.get_rng_state()
+    lessons = Lessons(FEW, Arm(), draw, None, 0)
+    model, again = (train_inspector(lessons, 1, "fp32", lambda *_: None) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    unseen = picture(77, "new", pit=rectangle(11, 18, 40, 49))
+    logits = predict(model, standardise(unseen), "fp32")
+    assert logits.shape == (64, 64)
+    assert pool([to_levels(logits)], [unseen.mask]).average_precision() > 0.7
+    np.testing.assert_array_equal(logits, predict(again, standardise(unseen), "fp32"))
+
+
+# differences
+
+
+def test_a_paired_difference_has_the_interval_of_students_t() -> None:
+    mean, low, high = pair_scores([0.30, 0.34, 0.41], [0.20, 0.22, 0.33])
+    gaps = np.array([0.10, 0.12, 0.08])
+    reach = 2.9199856 * gaps.std(ddof=1) / 3**0.5  # t of 2 degrees of freedom at 0.95
+    assert (mean, low, high) == pytest.approx((0.1, 0.1 - reach, 0.1 + reach))
+    assert math.isnan(pair_scores([1.0], [0.5])[1])
+
+
+def test_only_seeds_that_both_arms_have_are_compared() -> None:
+    rows = pd.DataFrame(
+        {"arm": list("aabba"), "budget": "5", "seed": [0, 1, 0, 1, 2]}
+        | {"pixel_ap": [0.1, 0.2, 0.3, 0.3, 0.9]}
+    )
+    (found,) = compare_arms(rows)
+    assert (found.arm, found.against, found.seeds) == ("b", "a", 2)
+    assert found.mean == pytest.approx(0.15)
+    assert not found.is_clear
+
+
+# the whole pipeline
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> Path:
+    """Return a table of drawn parts, 6 to learn from and 2 to score on."""
+    root = tmp_path_factory.mktemp("real")
+    rows = []
+    for one in parts(8):
+        cv2.imwrite(str(root / f"{one.name}.png"), one.pixels)
+        mask = f"{one.name}_mask.png" if one.masks else ""
+        if mask:
+            cv2.imwrite(str(root / mask), one.mask.astype(np.uint8) * 255)
+        kind = next(iter(one.masks), "good")
+        split = "val" if one.group in ("part6", "part7") else "train"
+        rows.append((f"{one.name}.png", mask, kind, split, one.group))
+    columns = ["image", "mask", "class", "split", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "real.csv", index=False)
+    return root
+
+
+SMALL = [
+    "evaluate.training.steps=4",
+    "evaluate.training.widths=[8,16]",
+    "evaluate.training.crop_px=32",
+    "evaluate.training.precision=fp32",
+    "evaluate.seeds=[0,1]",
+    "evaluate.budgets=[2,0]",
+]
+
+
+def run(real: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "synthgen", "evaluate", "utility", *SMALL, *more]
+    command += [f"evaluate.folder={out}", f"evaluate.real.path={real / 'real.csv'}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp_path) -> None:
+    done = run(real, tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "utility.csv")
+    counts = rows.groupby("budget")["arm"].nunique().to_dict()
+    assert counts == {0: 3, 2: 7}  # without real defects: perlin, nsa, sketch
+    assert rows["pixel_ap"].between(0, 1).all()
+    assert {"f1", "best_f1", "pro", "image_auroc", "image_ap", "ap_pit", "ap_crack"} <= set(rows)
+    assert rows["f1_synthetic_threshold"].notna().sum() == 16
+    page = (tmp_path / "utility.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml") == 3
+    assert "http" not in page.replace("http-equiv", "")
+    record = json.loads((tmp_path / "utility.json").read_text(encoding="utf-8"))
+    assert len(record["differences"]) == 21 + 3
+
+    score = tmp_path / "scores" / "nsa-2-1.json"
+    kept = (tmp_path / "scores" / "nsa-2-0.json").stat().st_mtime_ns
+    before = json.loads(score.read_text(encoding="utf-8"))["scores"]
+    score.unlink()
+    assert run(real, tmp_path).returncode == 0
+    after = json.loads(score.read_text(encoding="utf-8"))["scores"]
+    assert (tmp_path / "scores" / "nsa-2-0.json").stat().st_mtime_ns == kept
+    timed = {"train_s", "score_s"}
+    assert {k: v for k, v in after.items() if k not in timed} == {
+        k: v for k, v in before.items() if k not in timed
+    }
+
+    changed = run(real, tmp_path, "evaluate.training.steps=5")
+    assert changed.returncode == 2
+    assert "scores with another evaluate.training" in changed.stderr
+
+
+def test_a_run_that_is_missing_is_said_before_anything_is_trained(real, tmp_path) -> None:
+    done = run(real, tmp_path, "evaluate.arms.adapted=runs/none-@budget-@seed")
+    assert done.returncode == 2
+    assert "evaluate.arms.adapted: runs/none-2-0 is no finished run" in done.stderr
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
+    goods = tmp_path / "goods"
+    goods.mkdir()
+    for number in range(12):
+        cv2.imwrite(str(goods / f"{number}.png"), picture(200 + number, "x").pixels)
+    made = [sys.executable, "-m", "synthgen", "generate", "source=folder", "backend=sketch"]
+    made += [f"source.path={goods}", "defect=[pit,crack]", "run.count=24"]
+    made += [f"run.folder={tmp_path / 'run'}", "quality=off"]
+    done = subprocess.run(made, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    arms = ["evaluate.arms.perlin=null", "evaluate.arms.nsa=null", "evaluate.arms.sketch=null"]
+    arms += ["evaluate.arms.paste=null", "evaluate.arms.poisson=null", "evaluate.seeds=[0]"]
+    arms += [f"evaluate.arms.unadapted={tmp_path / 'run'}", "evaluate.arms.real=null"]
+    arms += [f"evaluate.arms.synthetic_only={{run: {tmp_path / 'run'}, real: false}}"]
+    done = run(real, tmp_path / "out", *arms)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "out" / "utility.csv")
+    assert sorted(rows["arm"]) == ["classical", *["synthetic_only"] * 2, *["unadapted"] * 2]
+    at_none = rows[rows["budget"] == 0].set_index("arm")["pixel_ap"]
+    assert at_none["unadapted"] == at_none["synthetic_only"]  # there is nothing real to add
+
+
+def test_a_draw_can_be_read_back_as_real_images(real, tmp_path) -> None:
+    import yaml
+
+    done = run(real, tmp_path, "evaluate.draw_only=true")
+    assert done.returncode == 0, done.stderr
+    record = yaml.safe_load((tmp_path / "draws" / "2-1" / "real.yaml").read_text(encoding="utf-8"))
+    images = read_real(record)
+    kinds = [defect.defect_class for image in images for defect in image.defects]
+    assert sorted(kinds) == ["crack", "crack", "pit", "pit"]
+    assert {picture.pixels.shape[2] for picture in read_pictures(images)} == {1}
