@@ -68,7 +68,7 @@ class Augmentation:
     """How lessons are varied. ``transplant``: share that is laid on another good surface."""
 
     transplant: float = 0.4
-    turn: float = 0.5  # share that is turned by 90, 180 or 270 degrees; all are mirrored evenly
+    turn: float = 0.3  # share that is turned by 90, 180 or 270 degrees; all are mirrored evenly
     scale: tuple[float, float] = (0.85, 1.2)
     gain: tuple[float, float] = (0.8, 1.25)  # of the light
     contrast: tuple[float, float] = (0.8, 1.25)  # of the defect against its surface

@@ -36,17 +36,17 @@ class AdaptSettings:
     method: Literal["full", "lora"] = "full"
     rank: Annotated[int, Field(ge=1)] = 16  # of lora
     parts: tuple[Part, ...] = ("unet", "controlnet", "text_encoder")  # what full trains
-    steps: Annotated[int, Field(ge=1)] = 600
+    steps: Annotated[int, Field(ge=1)] = 250
     batch_size: Annotated[int, Field(ge=2)] = 16  # crops a step, at the first of crop_sizes_px
     crop_sizes_px: tuple[int, ...] = (64, 64, 96, 64, 128)
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     ema_decay: Share = 0.98
-    prior_share: Share = 0.4  # of the crops: those of pretraining, so that it is not forgotten
+    prior_share: Share = 0.25  # of the crops: those of pretraining, so that it is not forgotten
     drop_prompt: Share = 0.1
     drop_control: Share = 0.4
     prompt_noise: Annotated[float, Field(ge=0)] = 0.1
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
-    turn: Share = 0.5  # of the real crops: turned by 90, 180 or 270 degrees
+    turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
     hold_back: Share = 0.2  # of the groups with a class: judge when to stop
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
