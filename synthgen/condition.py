@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.augment import Augment
+from synthgen.bank.donors import Donors
 from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
 from synthgen.defects.drawing import fit_area
@@ -25,6 +26,7 @@ from synthgen.variation import vary_source
 __all__ = ["Conditioner"]
 
 NEAR = 0.1  # of the longer side: as near as a defect lies to a place that was asked for
+LEAST_INSIDE = 0.5  # of a defect that may be cut off by the image's border
 DRAWS = 6  # a defect that finds no room is drawn anew, mostly smaller or turned
 
 
@@ -33,7 +35,8 @@ class Conditioner:
 
     ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
     ``detail`` gives the sketch the fine grain that a backend would paint. ``augment`` varies the
-    source, for each sample anew. ``is_varied``: good images are painted anew, wholly.
+    source, for each sample anew. ``is_varied``: good images are painted anew, wholly. ``donors``:
+    real defects, which draw what a spec names one for.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class Conditioner:
         detail: bool = False,
         augment: Augment | None = None,
         is_varied: bool = False,
+        donors: Donors | None = None,
     ) -> None:
         self.sources, self.classes, self.controls = sources, classes, controls
         self.margin_px, self.cell_px, self.detail = margin_px, cell_px, detail
-        self.augment, self.is_varied = augment, is_varied
+        self.augment, self.is_varied, self.donors = augment, is_varied, donors
 
     def __call__(self, spec: SampleSpec) -> Condition:
         """Return the condition; raises SourceError, ShapeError or PlacementError."""
@@ -122,15 +126,27 @@ class Conditioner:
         free: NDArray[np.bool_],
         is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
+        near = free
         if is_first and spec.asked_x >= 0 and spec.asked_y >= 0:
-            free = near_place(free, spec.asked_x, spec.asked_y, NEAR)
+            near = near_place(free, spec.asked_x, spec.asked_y, NEAR)
         for draw in range(DRAWS):
-            drawing = kind.shape.draw(rng, spec.severity, min(free.shape))
+            is_free = bool(spec.donor) and draw >= DRAWS // 2  # a donor's place is not binding
+            drawing = self._draw(rng, spec, kind, min(free.shape))
             if is_first and spec.asked_area_px:
                 drawing = fit_area(drawing, spec.asked_area_px)
             try:
-                return drawing, place(rng, drawing.mask, free, spec.sample_id)
+                least = LEAST_INSIDE if drawing.may_cross or is_free else 1.0
+                where = free if is_free else near
+                return drawing, place(rng, drawing.mask, where, spec.sample_id, least)
             except PlacementError:
                 if draw == DRAWS - 1:
                     raise
         raise AssertionError("unreachable")
+
+    def _draw(
+        self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, short_side_px: int
+    ) -> Drawing:
+        if self.donors is not None and spec.donor:
+            return self.donors.draw(rng, spec.donor, spec.severity)
+        assert kind.shape is not None  # the plan names a donor for classes that have no shape
+        return kind.shape.draw(rng, spec.severity, short_side_px)

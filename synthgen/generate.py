@@ -25,7 +25,6 @@ from synthgen.sample import (
     Candidate,
     Condition,
     Failure,
-    Measurement,
     Sample,
     SampleSpec,
     Status,
@@ -161,8 +160,7 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
     view = view_change(candidate)
     measurements = measure_varied(candidate) if condition.is_whole else measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:
-        bits = stages.bank.nearest_bits(candidate.image, candidate.realised_mask)
-        measurements = (*measurements, Measurement("real_bits", bits))
+        measurements = (*measurements, *stages.bank.measure(candidate))
     reasons = reasons_to_reject(measurements, stages.limits.of(condition.spec.defect_class))
     return Sample(candidate, measurements, reasons, annotate(candidate, view))
 

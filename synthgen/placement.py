@@ -17,11 +17,13 @@ def place(
     shape: NDArray[np.bool_],
     free: NDArray[np.bool_],
     sample_id: str,
+    least_inside: float = 1.0,
 ) -> tuple[int, int]:
     """Return the (row, column) of the shape's top left corner on an image.
 
     ``shape`` (h, w) is the defect's mask in its own frame, ``free`` (H, W) is True where a defect
-    may go. The defect's centre is drawn evenly over the free pixels. Raises PlacementError where
+    may go. The defect's centre is drawn evenly over the free pixels. ``least_inside``: the share of
+    its pixels that must lie on the image; those that do must be free. Raises PlacementError where
     ``TRIES`` draws find no place that holds it.
     """
     rows, columns = np.nonzero(shape)
@@ -30,7 +32,7 @@ def place(
         middle = np.array([np.median(rows), np.median(columns)]).astype(int)
         for pick in rng.choice(candidates, TRIES):
             corner = np.array(divmod(int(pick), free.shape[1])) - middle
-            if _is_inside(rows + corner[0], columns + corner[1], free):
+            if _is_inside(rows + corner[0], columns + corner[1], free, least_inside):
                 return int(corner[0]), int(corner[1])
     raise PlacementError(
         f"sample {sample_id!r}: a defect of {shape.shape[0]} x {shape.shape[1]} px (height, width) "
@@ -39,8 +41,11 @@ def place(
     )
 
 
-def _is_inside(rows: NDArray[np.int_], columns: NDArray[np.int_], free: NDArray[np.bool_]) -> bool:
+def _is_inside(
+    rows: NDArray[np.int_], columns: NDArray[np.int_], free: NDArray[np.bool_], least: float
+) -> bool:
     height, width = free.shape
-    if rows.min() < 0 or columns.min() < 0 or rows.max() >= height or columns.max() >= width:
+    inside = (rows >= 0) & (columns >= 0) & (rows < height) & (columns < width)
+    if inside.mean() < least:
         return False
-    return bool(free[rows, columns].all())
+    return bool(free[rows[inside], columns[inside]].all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import count as count_up
 from typing import Annotated
@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 
+from synthgen.bank.donors import Donors
 from synthgen.defects import DefectKind
 from synthgen.defects.checks import Span
 from synthgen.errors import ConfigError
@@ -30,11 +31,14 @@ Splits = Mapping[str, float]
 
 @dataclass(frozen=True, config=CHECKED)
 class DefectClass:
-    """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it."""
+    """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it.
+
+    ``shape`` None: drawn only from real defects of a bank.
+    """
 
     class_id: Annotated[int, Field(ge=1, le=254)]  # 255 = ignored
     noun: Annotated[str, Field(min_length=1)]
-    shape: SkipValidation[DefectKind]
+    shape: SkipValidation[DefectKind | None]
     weight: Annotated[float, Field(gt=0)] = (
         1.0  # its share of the images, relative to the other classes
     )
@@ -68,27 +72,82 @@ def draw_plan(
     prompts: PromptWriter | None = None,
     gaps: Sequence[Gap] = (),
     gap_share: float = 0.0,
+    donors: Donors | None = None,
 ) -> list[SampleSpec]:
     """Return ``count`` defect samples and ``good`` good ones, in order.
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
     and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
-    ``gap_share`` of the defect samples ask for what is in ``gaps``, one after the other.
+    ``gap_share`` of the defect samples ask for what is in ``gaps``, one after the other. Parts
+    whose real defects lend their look are split like those of the sources: a donor's part and what
+    is drawn after it are in one split.
     """
     _check_classes(classes, count)
     prompts = prompts or PromptWriter()
-    split_of = split_groups([e.group for e in sources.entries], splits, seed)
+    groups = [e.group for e in sources.entries]
+    split_of = split_groups(groups + (donors.groups if donors else []), splits, seed)
+    lenders = _Lenders(donors, classes, split_of, {split_of[group] for group in groups})
     names = _spread_classes(classes, count)
     wishes = _spread_gaps(gaps, gap_share, count, seed)
     specs = []
     endless = _spread_sources(sources.entries, seed)
-    for index, entry in zip(range(count + good), endless, strict=False):
+    for index in range(count + good):
         name = names[index] if index < count else None
         if index in wishes:
             name = wishes[index].defect_class
+        entry = next(e for e in endless if lenders.can_draw(name, split_of[e.group]))
         spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
+        spec = lenders.name_donor(spec, seed)
         specs.append(_ask(spec, wishes[index], classes) if index in wishes else spec)
     return specs
+
+
+class _Lenders:
+    """Which samples are drawn after a real defect, and after which: one whose part is of the
+    sample's own split."""
+
+    def __init__(
+        self,
+        donors: Donors | None,
+        classes: Mapping[str, DefectClass],
+        split_of: Mapping[str, str],
+        splits: Collection[str],
+    ) -> None:
+        self._donors, self._classes = donors, classes
+        self._groups: dict[tuple[str, str], list[str]] = {}
+        for name in donors.classes if donors else ():
+            for group in sorted(donors.groups_of(name) if donors else ()):
+                self._groups.setdefault((name, split_of[group]), []).append(group)
+        for name, kind in classes.items():
+            lent = sorted(split for own, split in self._groups if own == name)
+            if kind.shape is None and not set(lent) & set(splits):
+                raise ConfigError(
+                    f"the bank's defects of class {name!r} are in the split {', '.join(lent)}, "
+                    f"where no source is, only in {', '.join(sorted(splits))}; give more sources, "
+                    "or splits={train: 1}"
+                )
+
+    def can_draw(self, name: str | None, split: str) -> bool:
+        kind = None if name is None else self._classes[name]
+        return name is None or kind is None or kind.shape is not None or self._has(name, split)
+
+    def _has(self, name: str, split: str) -> bool:
+        return (name, split) in self._groups
+
+    def name_donor(self, spec: SampleSpec, seed: int) -> SampleSpec:
+        """Return the spec with a donor and, where wanted, its like's place; or as it is."""
+        name = spec.defect_class
+        if self._donors is None or name is None or not self._has(name, spec.split):
+            return spec
+        rng, settings = stream(seed, "donor", spec.index), self._donors.settings
+        if self._classes[name].shape is not None and rng.random() >= settings.share:
+            return spec
+        item = self._donors.pick(rng, name, self._groups[name, spec.split])
+        spec = replace(spec, donor=item.item_id, donor_group=item.group)
+        if not settings.own_place:
+            return spec
+        x, y = self._donors.place(rng, item)
+        return replace(spec, asked_x=x, asked_y=y)
 
 
 def _spread_gaps(gaps: Sequence[Gap], share: float, count: int, seed: int) -> dict[int, Gap]:
@@ -106,8 +165,8 @@ def _ask(spec: SampleSpec, gap: Gap, classes: Mapping[str, DefectClass]) -> Samp
         spec,
         severity=spec.severity if contrast is None else severity_for(contrast, span),
         asked_area_px=gap.area_px or 0.0,
-        asked_x=-1.0 if gap.x is None else gap.x,
-        asked_y=-1.0 if gap.y is None else gap.y,
+        asked_x=spec.asked_x if gap.x is None else gap.x,
+        asked_y=spec.asked_y if gap.y is None else gap.y,
     )
 
 

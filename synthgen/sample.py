@@ -70,6 +70,8 @@ class SampleSpec:
     asked_area_px: float = 0.0  # what a detector missed; 0 = any size
     asked_x: float = -1.0  # where, in shares of the width and the height; -1 = anywhere
     asked_y: float = -1.0
+    donor: str = ""  # the real defect of the bank that lends its shape and look; '' = none
+    donor_group: str = ""  # the physical part that it was on
 
     @property
     def is_defect_free(self) -> bool:

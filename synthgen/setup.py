@@ -17,6 +17,7 @@ from synthgen.augment import Augment
 from synthgen.backends.backend import Backend
 from synthgen.backends.checkpoints import describe_models
 from synthgen.backends.tokens import explain_cuts, find_cuts
+from synthgen.bank.donors import BankSettings, Donors, load_donors
 from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
 from synthgen.control.controls import Control
@@ -26,7 +27,7 @@ from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import PromptSettings, PromptWriter, read_prompt_table
-from synthgen.quality.bank import DefectBank, RealDefects
+from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
 from synthgen.runs.executor import TakingTurns
 from synthgen.runs.folder import RunFolder
@@ -39,6 +40,7 @@ __all__ = [
     "MaskSettings",
     "Parts",
     "RunWorker",
+    "add_donors",
     "build_augment",
     "build_classes",
     "build_controls",
@@ -48,6 +50,7 @@ __all__ = [
     "check_controlnets",
     "collect_facts",
     "find_long_prompts",
+    "find_unused_words",
     "make_worker",
     "set_up",
 ]
@@ -86,6 +89,7 @@ class Parts:
     sources: Sources
     classes: Mapping[str, DefectClass]
     stages: Stages
+    donors: Donors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,10 @@ def set_up(config: DictConfig) -> Job:
         seed,
         build_prompts(plain["prompt"], parts.classes),
         *build_gaps(plain.get("gaps"), parts.classes),
+        parts.donors,
     )
     backend = parts.stages.backend
-    notes = find_long_prompts(backend, specs)
+    notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
     return Job(specs, backend, list(parts.sources.skipped), run.batch_size, notes)
 
 
@@ -130,14 +135,14 @@ def build_parts(config: DictConfig) -> Parts:
     run = check_value(RunSettings, plain["run"], "run")
     check_value(LabelSettings, plain["label"], "label")
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
-    classes = build_classes(plain["defect"])
+    donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
+    classes = add_donors(build_classes(plain["defect"]), donors)
     limits = read_limits(plain["quality"], classes)
     sources = build(config.source, "source")
     controls = build_controls(config.control)
     check_controlnets(plain["backend"], controls)
     backend = build(config.backend, "backend")
-    real = check_value(RealDefects | None, plain["bank"], "bank")  # type: ignore[arg-type]
-    bank = None if real is None else DefectBank(real)
+    bank = None if donors is None else DefectBank(donors.items.values())
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")
@@ -145,12 +150,19 @@ def build_parts(config: DictConfig) -> Parts:
     if is_varied:
         check_varies(backend)
     conditioner = Conditioner(
-        sources, classes, controls, margin_px, backend.cell_px, augment=varied, is_varied=is_varied
+        sources,
+        classes,
+        controls,
+        margin_px,
+        backend.cell_px,
+        augment=varied,
+        is_varied=is_varied,
+        donors=donors,
     )
     stages = Stages(
         conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
     )
-    return Parts(run, sources, classes, stages)
+    return Parts(run, sources, classes, stages, donors)
 
 
 class RunWorker:
@@ -257,6 +269,20 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     return classes
 
 
+def add_donors(classes: Mapping[str, DefectClass], donors: Donors | None) -> dict[str, DefectClass]:
+    """Return the classes and those that only the bank has, under the next free ids, by name."""
+    added = dict(classes)
+    if donors is None:
+        return added
+    weight = donors.settings.weight
+    for name in donors.classes:
+        if name not in added:
+            class_id = max((kind.class_id for kind in added.values()), default=0) + 1
+            added[name] = DefectClass(class_id, donors.noun(name), None, severity=(0.0, 1.0))
+        added[name] = replace(added[name], weight=weight or added[name].weight)
+    return added
+
+
 def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:
     """Return what a detector missed, and the share of the samples that ask for it."""
     if node is None:
@@ -280,6 +306,19 @@ def find_long_prompts(backend: Backend, specs: Sequence[SampleSpec]) -> list[str
         return []
     texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
     return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))
+
+
+def find_unused_words(backend: Backend, classes: Mapping[str, DefectClass]) -> list[str]:
+    """Return a sentence where an adapter has learned a word that no class of the run is called."""
+    taught: Mapping[str, str] = getattr(backend, "taught", {})
+    asked = {kind.noun for kind in classes.values()}
+    unused = sorted(set(taught.values()) - asked)
+    if not unused or not classes:
+        return []
+    return [
+        f"the adapter has learned {', '.join(unused)}, which no class of this run is called; give "
+        f"bank.path, or the word to a class, e.g. defect.{next(iter(classes))}.noun={unused[0]!r}"
+    ]
 
 
 def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
@@ -204,6 +204,11 @@ class DiffusionBackend:
         reference = {"reference": model.reference} if model.reference else {}
         adapter = {"adapter": model.adapter.weights} if model.adapter else {}
         return {"checkpoint": model.base, **nets, **loras, **reference, **adapter}
+
+    @property
+    def taught(self) -> Mapping[str, str]:
+        """The classes that the adapter has learned, each with its noun; none without one."""
+        return self.model.adapter.classes if self.model.adapter else {}
 
     @property
     def safety_checker(self) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.bank.real import RealImage
+from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
 from synthgen.bank.skeleton import axis_deg, line_length, thin
 from synthgen.colour import ring_contrast, to_lab
 from synthgen.errors import ShapeError, SourceError
@@ -36,17 +38,22 @@ TABLE = "bank.parquet"
 MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
+PICTURES = ("crops", "clean", "masks")
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 
 @dataclass(frozen=True, eq=False)
 class BankItem:
-    """One real defect. ``crop`` (h, w, 3) uint8 RGB with surface around; masks (h, w) bool."""
+    """One real defect. ``crop`` (h, w, 3) uint8 RGB with surface around; masks (h, w) bool.
+
+    ``clean``: the crop without any defect, as ``remove_defects`` makes it.
+    """
 
     defect_class: str
     image_id: str
     group: str
     crop: NDArray[np.uint8]
+    clean: NDArray[np.uint8]
     mask: NDArray[np.bool_]
     area_px: int
     contrast_delta_e: float  # against the ring around it; NaN where there is none
@@ -62,6 +69,17 @@ class BankItem:
         """Its mean width across the middle line."""
         return self.area_px / max(self.length_px, 1.0)
 
+    @property
+    def change(self) -> NDArray[np.float32]:
+        """What the defect changes, (h, w, 3) levels; 0 away from it."""
+        return near_weights(self.mask) * (self.crop.astype(np.float32) - self.clean)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it reaches the image's border, which may hide a part of it."""
+        sides = self.mask[[0, -1]], self.mask[:, [0, -1]]
+        return any(bool(side.any()) for side in sides)
+
 
 def build_bank(
     images: Sequence[RealImage], close_px: int = CLOSE_PX, least_area_px: int = LEAST_AREA_PX
@@ -71,10 +89,13 @@ def build_bank(
     Pieces that lie within ``close_px`` of each other are one; smaller ones than ``least_area_px``
     are left out. Raises SourceError, ShapeError.
     """
-    return [item for image in images for item in _cut_image(image, close_px, least_area_px)]
+    good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
+    return [item for image in images for item in _cut_image(image, good, close_px, least_area_px)]
 
 
-def _cut_image(image: RealImage, close_px: int, least_area_px: int) -> Iterator[BankItem]:
+def _cut_image(
+    image: RealImage, good: Sequence[NDArray[np.uint8]], close_px: int, least_area_px: int
+) -> Iterator[BankItem]:
     if not image.defects:
         return
     pixels = image.read_rgb()
@@ -85,12 +106,14 @@ def _cut_image(image: RealImage, close_px: int, least_area_px: int) -> Iterator[
                 f"{pixels.shape[:2]} (height, width)"
             )
     marked = np.any([defect.mask for defect in image.defects], axis=0)
+    clean = remove_defects(pixels, marked, good)
     number = 0
     for defect in image.defects:
         for piece in split_defects(defect.mask, close_px):
             if piece.sum() >= least_area_px:
                 number += 1
-                yield _cut(image, pixels, defect.defect_class, piece, marked & ~piece, number)
+                others = marked & ~piece
+                yield _cut(image, (pixels, clean), defect.defect_class, piece, others, number)
 
 
 def split_defects(mask: NDArray[np.bool_], close_px: int = CLOSE_PX) -> list[NDArray[np.bool_]]:
@@ -107,7 +130,7 @@ def split_defects(mask: NDArray[np.bool_], close_px: int = CLOSE_PX) -> list[NDA
 
 def _cut(
     image: RealImage,
-    pixels: NDArray[np.uint8],
+    views: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     defect_class: str,
     piece: NDArray[np.bool_],
     others: NDArray[np.bool_],
@@ -116,7 +139,8 @@ def _cut(
     rows, columns = np.nonzero(piece)
     reach = max(int(np.ptp(rows)), int(np.ptp(columns))) + 1
     window = mask_window(piece, max(MARGIN_PX, CROP_PX - reach))  # enough for ``crop_around``
-    crop, mask = np.ascontiguousarray(pixels[window]), piece[window]
+    crop, clean = (np.ascontiguousarray(view[window]) for view in views)
+    mask = piece[window]
     beside = others[window]
     height, width = piece.shape
     return BankItem(
@@ -124,6 +148,7 @@ def _cut(
         image.image_id,
         image.group,
         crop,
+        clean,
         mask,
         int(mask.sum()),
         ring_contrast(to_lab(crop), mask, beside),
@@ -156,12 +181,12 @@ def tabulate(items: Sequence[BankItem]) -> pd.DataFrame:
         row |= {"width_px": round(item.width_px, 2), "orientation_deg": item.orientation_deg}
         row |= {"contrast_delta_e": round(item.contrast_delta_e, 3)}
         row |= {"place_x": item.place_xy[0], "place_y": item.place_xy[1]}
-        rows.append(row | {name: f"{name}/{item.item_id}.png" for name in ("crops", "masks")})
+        rows.append(row | {name: f"{name}/{item.item_id}.png" for name in PICTURES})
     return pd.DataFrame(rows)
 
 
 def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
-    """Write ``crops/``, ``masks/`` and, last, bank.parquet; return its table."""
+    """Write ``crops/``, ``clean/``, ``masks/`` and, last, bank.parquet; return its table."""
     if not items:
         raise SourceError("the real images hold no defect; a bank needs at least one mask")
     for item in items:
@@ -169,6 +194,7 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
         if item.others is not None:
             levels[item.others] = OTHER
         write_png(folder / "crops" / f"{item.item_id}.png", item.crop)
+        write_png(folder / "clean" / f"{item.item_id}.png", item.clean)
         write_png(folder / "masks" / f"{item.item_id}.png", levels)
     table = tabulate(items)
     sink = io.BytesIO()
@@ -192,15 +218,16 @@ def read_bank(folder: Path | str) -> list[BankItem]:
 
 
 def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
-    crop, levels = (read_image(root / row[name]) for name in ("crops", "masks"))
-    if levels.shape != crop.shape[:2]:
-        raise SourceError(f"{root / row['masks']} and {root / row['crops']} differ in size")
+    crop, clean, levels = (read_image(root / row[name]) for name in PICTURES)
+    if levels.shape != crop.shape[:2] or clean.shape != crop.shape:
+        raise SourceError(f"the pictures of {row['item_id']} in {root} differ in size")
     others = levels == OTHER
     return BankItem(
         row["defect_class"],
         row["image_id"],
         row["group"],
         crop.astype(np.uint8),
+        clean.astype(np.uint8),
         levels == OWN,
         int(row["area_px"]),
         float(row["contrast_delta_e"]),

@@ -39,7 +39,9 @@ class Drawing:
     ``tone`` changes the grey level (signed, 0..255 levels), ``relief`` is a height whose slope
     the light turns into grey levels, ``pigment`` (h, w, 3) RGB covers the surface by ``opacity``
     (0..1), and ``grain`` is fine structure in grey levels that a sketch leaves out.
-    ``contrast`` (grey levels) is the least difference that a pigment has to make.
+    ``contrast`` (grey levels) is the least difference that a pigment has to make. ``change``
+    (h, w, 3) RGB is added as it is, as a share of the surface's own grey level. ``may_cross``: it
+    may be cut off by the image's border.
     """
 
     mask: NDArray[np.bool_]
@@ -49,6 +51,8 @@ class Drawing:
     pigment: NDArray[np.float32]
     grain: Field
     contrast: float
+    change: NDArray[np.float32] | None = None
+    may_cross: bool = False
 
     @classmethod
     def build(
@@ -61,6 +65,8 @@ class Drawing:
         opacity: Field | None = None,
         pigment: NDArray[np.float32] | None = None,
         grain: Field | None = None,
+        change: NDArray[np.float32] | None = None,
+        may_cross: bool = False,
     ) -> Drawing:
         """Return a Drawing whose layers that are not given do nothing."""
         nothing = np.zeros(mask.shape, np.float32)
@@ -73,6 +79,8 @@ class Drawing:
             colour if pigment is None else np.broadcast_to(pigment, colour.shape),
             nothing if grain is None else grain.astype(np.float32),
             contrast,
+            change,
+            may_cross,
         )
 
 
@@ -90,6 +98,8 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
         scaled(drawing.pigment),
         scaled(drawing.grain),
         drawing.contrast,
+        None if drawing.change is None else scaled(drawing.change),
+        drawing.may_cross,
     )
 
 
@@ -188,7 +198,10 @@ def _paint(
     if detail:
         grey = grey + drawing.grain[own]
     hue = ground / max(float(ground @ LUMA), 8.0)  # shading keeps the material's colour
-    return np.asarray(painted + grey[..., None] * np.clip(0.4 + 0.6 * hue, 0.3, 1.8), np.float32)
+    painted = painted + grey[..., None] * np.clip(0.4 + 0.6 * hue, 0.3, 1.8)
+    if drawing.change is not None:
+        painted = painted + drawing.change[own] * float(ground @ LUMA)
+    return np.asarray(painted, np.float32)
 
 
 def _visible(

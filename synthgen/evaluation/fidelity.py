@@ -25,6 +25,7 @@ from synthgen.control.controls import Control
 from synthgen.errors import ConfigError
 from synthgen.evaluation.classifier import Classifier, train_classifier
 from synthgen.evaluation.distance import check_extractor
+from synthgen.evaluation.real_photos import RealDefects, read_defects
 from synthgen.evaluation.scores import (
     border_ratio,
     in_mask_difference,
@@ -34,7 +35,6 @@ from synthgen.generate import batched, compose
 from synthgen.images import crop_around
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
-from synthgen.quality.bank import RealDefects, read_defects
 from synthgen.quality.measures import fill_fraction, measure, view_change
 from synthgen.quality.realised import delta_e
 from synthgen.quality.varied import edge_agreement

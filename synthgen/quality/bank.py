@@ -1,62 +1,39 @@
-"""Real defects that a model has seen: is a painted one a copy of one of them?"""
+"""Is a painted defect a copy of a real one that the model has seen?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as checked
 
-from synthgen.errors import SourceError
-from synthgen.images import to_rgb8
+from synthgen.bank.items import BankItem
+from synthgen.geometry import mask_window
+from synthgen.quality.realised import delta_e
 from synthgen.quality.twins import bits_between, look_of
-from synthgen.sources import FolderSources
+from synthgen.sample import Candidate, Measurement
 
-__all__ = ["DefectBank", "RealDefects", "read_defects"]
-
-
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
-class RealDefects:
-    """Photos of real defects, and masks under the same relative names (white = defect)."""
-
-    path: Annotated[str, Field(min_length=1)]
-    masks: Annotated[str, Field(min_length=1)]
-
-
-def read_defects(defects: RealDefects) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Yield image (H, W, 3) and mask (H, W) of each photo that has a mask.
-
-    Raises SourceError where there is none, ShapeError for a mask of another size.
-    """
-    catalogue = FolderSources(defects.path, legal=defects.masks)
-    is_empty = True
-    for entry in catalogue.entries:
-        source = catalogue.read(entry.source_id)
-        mask = catalogue.region(source)
-        if mask is not None and mask.any() and not mask.all():
-            is_empty = False
-            yield to_rgb8(source.pixels, source.window), mask
-    if is_empty:
-        raise SourceError(
-            f"no photo in {Path(defects.path)} has a mask in {Path(defects.masks)}; masks need the "
-            "photos' own relative names"
-        )
+__all__ = ["DefectBank"]
 
 
 class DefectBank:
     """The looks of real defects, mirrored and turned, too."""
 
-    def __init__(self, defects: RealDefects) -> None:
+    def __init__(self, items: Iterable[BankItem]) -> None:
         self._looks: list[str] = []
-        for image, mask in read_defects(defects):
+        for item in items:
             for turn in range(4):
-                one, its_mask = np.rot90(image, turn), np.rot90(mask, turn)
+                one, its_mask = np.rot90(item.crop, turn), np.rot90(item.mask, turn)
                 self._looks.append(_look(one, its_mask))
                 self._looks.append(_look(one[:, ::-1], its_mask[:, ::-1]))
+
+    def measure(self, candidate: Candidate) -> tuple[Measurement, ...]:
+        """Return ``real_bits`` and, where a donor lent its look, ``donor_delta_e``."""
+        bits = self.nearest_bits(candidate.image, candidate.realised_mask)
+        found = (Measurement("real_bits", bits),)
+        if not candidate.condition.spec.donor:
+            return found
+        return (*found, Measurement("donor_delta_e", away_from_donor(candidate)))
 
     def nearest_bits(self, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
         """Return in how many of 64 bits a look differs from the most alike real one; NaN for none.
@@ -67,6 +44,18 @@ class DefectBank:
         if not look:
             return float("nan")
         return float(min(bits_between(look, real) for real in self._looks))
+
+
+def away_from_donor(candidate: Candidate) -> float:
+    """Return the mean Delta E between what was painted and the donor in the same shape and place.
+
+    The sketch is the donor's change, deformed and laid there: registered by how it was made. 0 =
+    pasted as it was.
+    """
+    mask = candidate.condition.defect_mask
+    window = mask_window(mask, 0)
+    painted, donor = candidate.image[window], candidate.condition.sketch[window]
+    return float(delta_e(painted, donor)[mask[window]].mean())
 
 
 def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:

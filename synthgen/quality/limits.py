@@ -29,6 +29,7 @@ MEASURED = (
     "leak_fraction",
     "off_object_fraction",
     "real_bits",
+    "donor_delta_e",
     "seam_delta_e",
     "sharpness_ratio",
     "size_ratio",

@@ -1,6 +1,6 @@
 """Crops to learn real defects from: a real one in place of the drawn one of pretraining.
 
-A photo of a defect has no partner without it. The partner is made (``adapt_removal``); what is
+A photo of a defect has no partner without it. The partner is made (``bank.removal``); what is
 learned is the change between the two, where the defect is, or laid on another good surface.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.bank.real import RealImage
+from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
 from synthgen.control.edges import canny_control
 from synthgen.errors import SourceError
 from synthgen.geometry import grow_mask
@@ -21,7 +22,6 @@ from synthgen.images import to_levels
 from synthgen.prompts import describe
 from synthgen.seeds import stream
 from synthgen.training.adapt_loop import AdaptSettings
-from synthgen.training.adapt_removal import remove_defects
 from synthgen.training.crops import Crop, fade, loosen
 
 __all__ = [
@@ -39,8 +39,6 @@ Rng = np.random.Generator
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-MARGIN_PX = 3  # beyond the mask, where a defect still shows in the photo
-MOST_GOOD = 8  # good photos that pieces are taken from
 LEAST_PX = 4  # smaller specks of a mask teach nothing
 
 
@@ -81,7 +79,7 @@ def make_lessons(
 
     Raises SourceError where there is no defect.
     """
-    good = [image.read_rgb() for image in images if not image.defects][:MOST_GOOD]
+    good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
     lessons = []
     for image in images:
         if image.defects:
@@ -96,12 +94,12 @@ def _make_lessons(
 ) -> list[RealLesson]:
     photo = image.read_rgb()
     everything = np.logical_or.reduce([defect.mask for defect in image.defects])
-    removed = remove_defects(photo, everything, good, MARGIN_PX)
+    removed = remove_defects(photo, everything, good)
     lessons = []
     for defect in image.defects:
         if defect.mask.sum() < LEAST_PX:
             continue
-        change = _near(defect.mask) * (photo.astype(np.float32) - removed)
+        change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
         noun = nouns[defect.defect_class]
         lessons.append(
             RealLesson(
@@ -116,12 +114,6 @@ def _make_lessons(
             )
         )
     return lessons
-
-
-def _near(mask: Mask) -> NDArray[np.float32]:
-    """Return (H, W, 1) weights: 1 on the mask, falling to 0 over the margin around it."""
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.clip(1 - (away[..., None] - 1) / MARGIN_PX, 0, 1), np.float32)
 
 
 def draw_real_crop(

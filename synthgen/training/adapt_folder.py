@@ -155,7 +155,8 @@ Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkp
 
 | | |
 |---|---|
-| Base | {outcome.base.name}, digest {outcome.base.digest}, licence {outcome.base.licence} |
+| Base | {outcome.base.name}, digest {outcome.base.digest} |
+| Licence | {outcome.base.licence} of the base, and the terms of the images listed in `{RECORD}` |
 | Classes | {classes} |
 | New words | {words} |
 | Training | {settings.method}, {outcome.curve[-1][0]} steps (kept: {step}), learning rate \

@@ -25,7 +25,7 @@ from synthgen.training.adapt_crops import (
     name_classes,
 )
 from synthgen.training.adapt_loop import Teacher
-from synthgen.training.adapt_removal import remove_defects
+from synthgen.bank.removal import remove_defects
 from tests.checkpoints import save_tiny_patch_model
 from tests.families import TINY
 from tests.samples import draw_conditions

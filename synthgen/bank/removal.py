@@ -12,20 +12,22 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.linalg import spsolve
 
 from synthgen.geometry import grow_mask, mask_window
 
-__all__ = ["remove_defects"]
+__all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects"]
 
+GOOD_PHOTOS = 8  # at most, that pieces are taken from
+MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
 BLOCK_PX = 48  # larger holes are filled in pieces, from their border inward
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-def remove_defects(image: Image, mask: Mask, good: Sequence[Image] = (), grow_px: int = 3) -> Image:
+def remove_defects(
+    image: Image, mask: Mask, good: Sequence[Image] = (), grow_px: int = MARGIN_PX
+) -> Image:
     """Return the image (H, W, 3) with the mask, grown by ``grow_px``, filled with good surface.
 
     ``good``: further images that pieces may be taken from. Where nothing fits, because all is
@@ -105,6 +107,9 @@ def _blend(target: Image, piece: Image, inside: Mask) -> Image:
 
 def _membrane(values: NDArray[np.float32], inside: Mask) -> NDArray[np.float32]:
     """Return values (h, w, 3) with those inside replaced by the solution of Laplace's equation."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.linalg import spsolve
+
     height, width = inside.shape
     numbers = np.full(inside.shape, -1)
     numbers[inside] = np.arange(inside.sum())
@@ -129,3 +134,9 @@ def _membrane(values: NDArray[np.float32], inside: Mask) -> NDArray[np.float32]:
     result = values.copy()
     result[inside] = np.asarray(solved).reshape(len(own), -1)
     return result
+
+
+def near_weights(mask: Mask) -> NDArray[np.float32]:
+    """Return (H, W, 1) weights: 1 on the mask, falling to 0 over the margin around it."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(np.clip(1 - (away[..., None] - 1) / MARGIN_PX, 0, 1), np.float32)
