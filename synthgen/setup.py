@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -96,7 +96,8 @@ class Parts:
 class Job:
     """A run, ready to go. ``skipped``: a sentence per source file that is left out.
 
-    ``notes``: sentences on what will not come out as it was asked for.
+    ``notes``: sentences on what will not come out as it was asked for. ``bank_classes``: ids of
+    the classes that only the bank has.
     """
 
     specs: list[SampleSpec]
@@ -104,6 +105,7 @@ class Job:
     skipped: Sequence[str]
     batch_size: int
     notes: Sequence[str] = ()
+    bank_classes: Mapping[str, int] = field(default_factory=dict)
 
 
 def set_up(config: DictConfig) -> Job:
@@ -126,7 +128,12 @@ def set_up(config: DictConfig) -> Job:
     )
     backend = parts.stages.backend
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
-    return Job(specs, backend, list(parts.sources.skipped), run.batch_size, notes)
+    added = {
+        name: kind.class_id
+        for name, kind in parts.classes.items()
+        if name not in (plain["defect"] or {})
+    }
+    return Job(specs, backend, list(parts.sources.skipped), run.batch_size, notes, added)
 
 
 def build_parts(config: DictConfig) -> Parts:
@@ -367,4 +374,5 @@ def collect_facts(job: Job) -> dict[str, Any]:
         "models": describe_models(getattr(job.backend, "models", {})),
         **({} if checks_safety is None else {"safety_checker": bool(checks_safety)}),
         "notes": list(job.notes),
+        "bank_classes": dict(job.bank_classes),
     }

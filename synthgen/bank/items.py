@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.real import RealImage
 from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
@@ -26,6 +28,7 @@ from synthgen.images import CROP_PX, read_image, write_png
 __all__ = [
     "TABLE",
     "BankItem",
+    "BuildSettings",
     "build_bank",
     "check_donors",
     "read_bank",
@@ -81,20 +84,31 @@ class BankItem:
         return any(bool(side.any()) for side in sides)
 
 
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class BuildSettings:
+    """How defects are told apart, and who may lend them: the splits that nothing is scored on."""
+
+    close_px: Annotated[int, Field(ge=0, le=64)] = CLOSE_PX
+    least_area_px: Annotated[int, Field(ge=1)] = LEAST_AREA_PX
+    donors: tuple[str, ...] = ("train",)
+
+
 def build_bank(
-    images: Sequence[RealImage], close_px: int = CLOSE_PX, least_area_px: int = LEAST_AREA_PX
+    images: Sequence[RealImage], settings: BuildSettings | None = None
 ) -> list[BankItem]:
     """Return every defect of the images, one item per connected piece of a class, in order.
 
     Pieces that lie within ``close_px`` of each other are one; smaller ones than ``least_area_px``
     are left out. Raises SourceError, ShapeError.
     """
+    asked = settings or BuildSettings()
+    check_donors(images, asked.donors)
     good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
-    return [item for image in images for item in _cut_image(image, good, close_px, least_area_px)]
+    return [item for image in images for item in _cut_image(image, good, asked)]
 
 
 def _cut_image(
-    image: RealImage, good: Sequence[NDArray[np.uint8]], close_px: int, least_area_px: int
+    image: RealImage, good: Sequence[NDArray[np.uint8]], asked: BuildSettings
 ) -> Iterator[BankItem]:
     if not image.defects:
         return
@@ -109,8 +123,8 @@ def _cut_image(
     clean = remove_defects(pixels, marked, good)
     number = 0
     for defect in image.defects:
-        for piece in split_defects(defect.mask, close_px):
-            if piece.sum() >= least_area_px:
+        for piece in split_defects(defect.mask, asked.close_px):
+            if piece.sum() >= asked.least_area_px:
                 number += 1
                 others = marked & ~piece
                 yield _cut(image, (pixels, clean), defect.defect_class, piece, others, number)
@@ -165,9 +179,10 @@ def check_donors(images: Sequence[RealImage], splits: Sequence[str]) -> None:
     """Raise SourceError where a defect is of a split that may not lend any."""
     for image in images:
         if image.defects and image.split not in splits:
+            wider = ",".join([*splits, image.split])
             raise SourceError(
                 f"{image.image_id} is of the split {image.split}: what is scored on must not lend "
-                f"defects; give real.split=train, or donors=[{','.join([*splits, image.split])}] "
+                f"defects; give real.split=train, or bank.donors=[{wider}] "
                 "where it is not scored on"
             )
 

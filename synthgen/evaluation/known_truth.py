@@ -131,6 +131,7 @@ def _perlin(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, M
 
 
 def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
+    assert kind.shape is not None  # the classes of ``defect`` have one
     drawing = kind.shape.draw(rng, float(rng.random()), 256)
     size_px = len(surface)
     middle = np.argwhere(drawing.mask).mean(axis=0) if drawing.mask.any() else np.zeros(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage import StoredFile
 
-__all__ = ["write_report"]
+__all__ = ["draw_histogram", "embed", "write_report"]
 
 PER_CLASS, GOOD, REJECTED = 4, 2, 12
 COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
@@ -85,7 +85,7 @@ def _failures(manifest: pd.DataFrame) -> list[dict[str, str]]:
 
 def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
     views: Views = draw_views(run, row)
-    pictures = {field.name: _embed(getattr(views, field.name)) for field in fields(views)}
+    pictures = {field.name: embed(getattr(views, field.name)) for field in fields(views)}
     numbers = {
         "fill": row["fill_fraction"],
         "leak": row["leak_fraction"],
@@ -95,7 +95,8 @@ def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
     return {"pictures": pictures, "numbers": shown} | {str(k): v for k, v in row.items()}
 
 
-def _embed(image: NDArray[np.uint8]) -> str:
+def embed(image: NDArray[np.uint8]) -> str:
+    """Return a picture as a data URL, a JPEG."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 88)).decode()
 
 
@@ -126,10 +127,15 @@ def _figure(title: str) -> tuple[Figure, Any]:
 
 
 def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
-    figure, axes = _figure(title)
     groups = {
         status: rows.loc[rows["status"] == status, column].dropna().tolist() for status in COLOURS
     }
+    return draw_histogram(groups, title, "samples")
+
+
+def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: str) -> str:
+    """Return a stacked histogram of named groups of numbers as a data URL, an SVG."""
+    figure, axes = _figure(title)
     present = {status: values for status, values in groups.items() if len(values)}
     if present:
         axes.hist(
@@ -137,10 +143,11 @@ def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
             bins=24,
             stacked=True,
             label=list(present),
-            color=[COLOURS[status] for status in present],
+            color=[COLOURS.get(name, "#4c78a8") for name in present],
         )
-        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set_ylabel("samples", fontsize=8)
+        if len(groups) > 1:
+            axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_ylabel(counted, fontsize=8)
     axes.yaxis.get_major_locator().set_params(integer=True)
     return _to_svg(figure)
 

@@ -32,6 +32,7 @@ from synthgen.runs.manifest import (
     try_rows,
     write_table,
 )
+from synthgen.runs.reader import read_classes
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
@@ -197,7 +198,7 @@ def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
     run = RunFolder(root)
     if not run.storage.exists(RECORD):
         raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
-    limits = read_limits(quality, _read_yaml(run.storage, RECORD)["config"]["defect"])
+    limits = read_limits(quality, read_classes(_read_yaml(run.storage, RECORD)))
     planned = len(read_table(run.storage, "plan", ["sample_id"]))
     if (done := len(run.finished())) < planned:
         raise RunError(

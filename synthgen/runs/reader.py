@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from synthgen.runs.manifest import read_table, to_pandas
 from synthgen.runs.tars import RunFiles
 from synthgen.storage import Storage, StoredFile, open_storage
 
-__all__ = ["RunTables", "read_present", "read_run"]
+__all__ = ["RunTables", "read_classes", "read_present", "read_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,7 @@ class RunTables:
     @property
     def classes(self) -> dict[str, int]:
         """Class ids by name, of every class that the run was asked for."""
-        defects = self.record["config"]["defect"]
-        return {name: int(node["class_id"]) for name, node in sorted(defects.items())}
+        return read_classes(self.record)
 
     @property
     def quality(self) -> dict[str, Any]:
@@ -103,3 +103,10 @@ def read_run(root: Path | str) -> RunTables:
                 "generate command again"
             )
     return RunTables(storage, yaml.safe_load(storage.read("run.yaml")))
+
+
+def read_classes(record: Mapping[str, Any]) -> dict[str, int]:
+    """Return class ids by name of a run's record: those of the config, and those of its bank."""
+    defects = record["config"].get("defect") or {}
+    ids = {name: int(node["class_id"]) for name, node in defects.items()}
+    return dict(sorted((ids | (record.get("bank_classes") or {})).items()))

@@ -14,6 +14,7 @@ from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.bank.real import RealImage, read_real
+from synthgen.bank.removal import remove_defects
 from synthgen.errors import ModelError, RunError, SourceError
 from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, adapt, adapt_backend
@@ -25,7 +26,6 @@ from synthgen.training.adapt_crops import (
     name_classes,
 )
 from synthgen.training.adapt_loop import Teacher
-from synthgen.bank.removal import remove_defects
 from tests.checkpoints import save_tiny_patch_model
 from tests.families import TINY
 from tests.samples import draw_conditions

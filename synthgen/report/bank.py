@@ -1,0 +1,131 @@
+"""bank.html: the defects of a bank to look through, real, outlined and removed, sorted at will."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+from rich.table import Table
+
+from synthgen.bank.items import BankItem
+from synthgen.files import write_text
+from synthgen.images import tile, write_png
+from synthgen.report.page import draw_histogram, embed
+
+__all__ = ["tabulate_classes", "write_bank_page"]
+
+MOST_SHOWN = 200  # a class, evenly over its sizes
+SHEET_SHOWN, SHEET_COLUMNS = 60, 12
+VIEW_PX = 96
+OUTLINE = (255, 214, 0)
+Image = NDArray[np.uint8]
+
+
+def tabulate_classes(table: pd.DataFrame) -> Table:
+    """Return one row per class: how many of what size and contrast."""
+    shown = Table()
+    for head in ("class", "images", "parts", "defects", "area px", "contrast"):
+        shown.add_column(head, justify="left" if head == "class" else "right")
+    for name, own in table.groupby("defect_class"):
+        low, middle, high = own["area_px"].quantile([0, 0.5, 1])
+        counts = (own["image_id"].nunique(), own["group"].nunique(), len(own))
+        shown.add_row(
+            str(name),
+            *map(str, counts),
+            f"{low:.0f} .. {middle:.0f} .. {high:.0f}",
+            f"{own['contrast_delta_e'].median():.1f}",
+        )
+    return shown
+
+
+def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str] = ()) -> Path:
+    """Write ``bank.html`` and ``bank.png`` into a bank's folder; return the page.
+
+    Of a class with very many defects some are shown, evenly over their sizes.
+    """
+    classes = [_describe(name, items) for name in sorted({item.defect_class for item in items})]
+    environment = Environment(loader=PackageLoader("synthgen.report", "."), autoescape=True)
+    page = environment.get_template("bank.html.j2").render(
+        folder=str(folder), count=len(items), classes=classes, notes=list(notes)
+    )
+    write_text(folder / "bank.html", page)
+    cells = [np.vstack(_views(item)[:2]) for item in _spread(items, SHEET_SHOWN)]
+    write_png(folder / "bank.png", tile(cells, min(SHEET_COLUMNS, len(cells))))
+    return folder / "bank.html"
+
+
+def _describe(name: str, items: Sequence[BankItem]) -> dict[str, Any]:
+    own = [item for item in items if item.defect_class == name]
+    contrasts = [item.contrast_delta_e for item in own if not np.isnan(item.contrast_delta_e)]
+    return {
+        "name": name,
+        "count": len(own),
+        "parts": len({item.group for item in own}),
+        "plots": [
+            draw_histogram({name: [item.area_px for item in own]}, "area (pixels)", "defects"),
+            draw_histogram({name: contrasts}, "contrast (CIELAB)", "defects"),
+        ],
+        "places": [item.place_xy for item in own],
+        "items": [_show(item) for item in _spread(own, MOST_SHOWN)],
+    }
+
+
+def _spread(items: Sequence[BankItem], most: int) -> list[BankItem]:
+    """Return at most so many, evenly over their sizes, the largest first."""
+    ordered = sorted(items, key=lambda item: -item.area_px)
+    places = np.linspace(0, len(ordered) - 1, min(most, len(ordered))).round().astype(int)
+    return [ordered[place] for place in places]
+
+
+def _show(item: BankItem) -> dict[str, Any]:
+    contrast = item.contrast_delta_e
+    return {
+        "item_id": item.item_id,
+        "group": item.group,
+        "pictures": [embed(view) for view in _views(item)],
+        "numbers": {
+            "area": f"{item.area_px}",
+            "length": f"{item.length_px:.0f}",
+            "width": f"{item.width_px:.1f}",
+            "contrast": "" if np.isnan(contrast) else f"{contrast:.1f}",
+            "direction": f"{item.orientation_deg:.0f}",
+        },
+    }
+
+
+def _views(item: BankItem) -> tuple[Image, Image, Image]:
+    """Return the defect as it is, outlined, and removed, (S, S, 3) each."""
+    window = _square(item.mask)
+    real, clean = _fit(item.crop[window]), _fit(item.clean[window])
+    grey = _fit(np.repeat(item.mask[window][..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
+    lines, _ = cv2.findContours((grey > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    marked = real.copy()
+    cv2.drawContours(marked, lines, -1, OUTLINE, 1)
+    return real, marked, clean
+
+
+def _square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the part of a crop around its defect, as square as the crop allows."""
+    rows, columns = np.nonzero(mask)
+    side = round(max(np.ptp(rows), np.ptp(columns)) * 1.3) + 12
+    spans = []
+    for places, length in ((rows, mask.shape[0]), (columns, mask.shape[1])):
+        start = int(np.clip((places.min() + places.max() - side) // 2, 0, max(0, length - side)))
+        spans.append(slice(start, min(length, start + side)))
+    return spans[0], spans[1]
+
+
+def _fit(view: Image) -> Image:
+    """Return a view scaled into a square, on grey where it is no square itself."""
+    scale = VIEW_PX / max(view.shape[:2])
+    size = tuple(max(1, round(side * scale)) for side in view.shape[1::-1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    square = np.full((VIEW_PX, VIEW_PX, 3), 128, np.uint8)
+    square[: size[1], : size[0]] = cv2.resize(np.ascontiguousarray(view), size, interpolation=how)
+    return square
