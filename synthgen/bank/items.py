@@ -69,8 +69,8 @@ class BankItem:
 
     @property
     def width_px(self) -> float:
-        """Its mean width across the middle line."""
-        return self.area_px / max(self.length_px, 1.0)
+        """Its mean width across the middle line; of a blob, the side of a square as large."""
+        return float(self.area_px / max(self.length_px, self.area_px**0.5))
 
     @property
     def change(self) -> NDArray[np.float32]:

@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.errors import ConfigError, RunError, SourceError
+from synthgen.bank.items import build_bank
+from synthgen.bank.real import RealDefect, RealImage
+from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.known_truth import KINDS, draw_case
 from synthgen.evaluation.labels import LabelSettings, measure_labels, score_labels
 from synthgen.generate import Stages, generate
 from synthgen.geometry import overlap
 from synthgen.images import read_image, write_png
-from synthgen.quality.bank import DefectBank, RealDefects
+from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import MEASURED, Limits, read_limits
 from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
 from synthgen.runs.decide import decide, explain_shortfall
@@ -172,20 +174,15 @@ def test_a_copy_of_a_real_defect_is_found_turned_and_mirrored(tmp_path) -> None:
     mask = np.zeros((128, 128), bool)
     mask[58:70, 50:78] = True
     image[mask] = 0
-    for name, pixels in (("photos", image), ("masks", mask.astype(np.uint8) * 255)):
-        (tmp_path / name).mkdir()
-        write_png(tmp_path / name / "one.png", pixels)
-    real = RealDefects(str(tmp_path / "photos"), str(tmp_path / "masks"))
-    bank = DefectBank(real)
+    write_png(tmp_path / "one.png", image)
+    defects = (RealDefect("spot", mask),)
+    bank = DefectBank(build_bank([RealImage("one", tmp_path / "one.png", "a", "train", defects)]))
     copy = np.rot90(image)[:, ::-1].copy(), np.rot90(mask)[:, ::-1].copy()
     assert bank.nearest_bits(*copy) <= 2
     other = np.clip(255 - image[::-1].astype(int), 0, 255).astype(np.uint8).copy()
     other[mask] = 200
     assert bank.nearest_bits(other, mask) > 8
     assert np.isnan(bank.nearest_bits(image, np.zeros_like(mask)))
-    (tmp_path / "none").mkdir()
-    with pytest.raises(SourceError, match="has a mask"):
-        DefectBank(RealDefects(str(tmp_path / "photos"), str(tmp_path / "none")))
     [given] = draw_conditions("pit", count=1, size=128)
     limits = Limits({"real_bits": (65, None)})
     stages = Stages(lambda spec: replace(given, spec=spec), SketchBackend(), limits, bank=bank)

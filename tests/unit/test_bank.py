@@ -1,0 +1,334 @@
+"""The bank of real defects: cut out, kept, deformed, and lent only where nothing leaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from synthgen.bank.deform import Deformation, deform
+from synthgen.bank.donors import BankSettings, Donors, load_donors
+from synthgen.bank.items import BuildSettings, build_bank, read_bank, write_bank
+from synthgen.bank.real import RealImage, RealSettings, read_real
+from synthgen.cli import main
+from synthgen.condition import Conditioner
+from synthgen.control.edges import canny_control
+from synthgen.defects import lay_on
+from synthgen.errors import ConfigError, SourceError
+from synthgen.images import write_png
+from synthgen.plan import draw_plan
+from synthgen.quality.bank import away_from_donor
+from synthgen.report.bank import write_bank_page
+from synthgen.setup import add_donors
+from synthgen.sources import ProceduralSources
+from tests.samples import draw_classes
+
+SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
+SIZE = 128
+
+
+def draw_part(folder: Path, number: int) -> None:
+    """Write a photo with a dark bent line (crack) or a dark spot (pore), and its mask."""
+    rng = np.random.default_rng(number)
+    photo = np.clip(cv2.GaussianBlur(rng.normal(140, 40, (SIZE, SIZE)), (0, 0), 1.5), 0, 255)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    if number % 2:
+        points = np.array([[20, 30 + number], [50, 45], [80, 40 + number]], np.int32)
+        cv2.polylines(mask, [points], False, 255, 3)
+    else:
+        cv2.circle(mask, (30 + 4 * number, 60), 6, 255, -1)
+    photo[mask > 0] -= 70
+    name = f"{'crack' if number % 2 else 'pore'}-{number}.png"
+    write_png(folder / "photos" / name, np.clip(photo, 0, 255).astype(np.uint8))
+    write_png(folder / "masks" / name, mask)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 12 parts with a defect each (2 of them of the split val) and 3 good photos."""
+    folder = tmp_path_factory.mktemp("real")
+    rows = []
+    for number in range(12):
+        draw_part(folder, number)
+        name = f"{'crack' if number % 2 else 'pore'}-{number}.png"
+        split = "val" if number >= 10 else "train"
+        rows.append([f"photos/{name}", f"masks/{name}", name[: name.index("-")], split])
+    for number in range(3):
+        surface = np.random.default_rng(99 + number).normal(140, 15, (SIZE, SIZE))
+        write_png(folder / "photos" / f"good-{number}.png", surface.clip(0, 255).astype(np.uint8))
+        rows.append([f"photos/good-{number}.png", "", "good", "train"])
+    frame = pd.DataFrame(rows, columns=["image", "mask", "class", "split"])
+    frame["group"] = [f"part{number}" for number in range(len(frame))]
+    frame.to_csv(folder / "parts.csv", index=False)
+    return folder / "parts.csv"
+
+
+def read(table: Path, split: str | None = "train") -> list[RealImage]:
+    return read_real(RealSettings("table", str(table), split=split))
+
+
+@pytest.fixture(scope="module")
+def bank(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bank")
+    items = build_bank(read(table))
+    write_bank(folder, items)
+    write_bank_page(folder, items)
+    return folder
+
+
+def load(bank: Path, **settings: object) -> Donors:
+    donors = load_donors(BankSettings(path=str(bank), **settings))  # type: ignore[arg-type]
+    assert donors is not None
+    return donors
+
+
+def test_what_is_written_is_read_back(table: Path, bank: Path) -> None:
+    made, found = build_bank(read(table)), read_bank(bank)
+    assert [item.item_id for item in found] == [item.item_id for item in made]
+    for one, other in zip(made, found, strict=True):
+        for name in ("crop", "clean", "mask"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+        assert one.group == other.group
+        assert one.place_xy == other.place_xy
+    assert Counter(item.defect_class for item in found) == {"crack": 5, "pore": 5}
+
+
+def test_the_change_is_where_the_defect_is(bank: Path) -> None:
+    for item in read_bank(bank):
+        change = np.abs(item.change).mean(axis=2)
+        assert change[item.mask].mean() > 30
+        near = cv2.dilate(item.mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        assert not change[~near].any()
+
+
+def test_the_measures_of_a_spot_and_of_a_line(bank: Path) -> None:
+    for item in read_bank(bank):
+        if item.defect_class == "pore":
+            assert 90 <= item.area_px <= 140
+            assert 9 <= item.width_px <= 12
+        else:
+            assert 55 <= item.length_px <= 90
+            assert 2 <= item.width_px <= 6
+
+
+def test_the_page_shows_every_defect(bank: Path) -> None:
+    page = (bank / "bank.html").read_text(encoding="utf-8")
+    assert page.count('<figure class="item"') == 10
+    assert "crack: 5 on 5 parts" in page
+    assert ">nan" not in page
+    assert "contrast nan" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert (bank / "bank.png").stat().st_size > 1000
+
+
+def test_what_is_scored_on_lends_nothing(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="split val: what is scored on must not lend"):
+        build_bank(read(table, split=None))
+    everything = build_bank(read(table, None), BuildSettings(donors=("train", "val")))
+    assert len(everything) == 12
+    write_bank(tmp_path, everything)
+    with pytest.raises(SourceError, match=r"bank.donors=\[train,val\]"):
+        load(tmp_path)
+    assert load(tmp_path, donors=("train", "val")).groups
+
+
+def test_no_bank_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="make one with synthgen bank"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_deformed_shape_is_whole_and_inside_its_frame(bank: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    items = read_bank(bank)
+    item = items[seed % len(items)]
+    change, mask = deform(rng, item.change, item.mask, Deformation())
+    assert change.shape == (*mask.shape, 3)
+    assert mask.any()
+    assert not (mask[0].any())
+    assert not (mask[-1].any())
+    assert not (mask[:, 0].any())
+    assert not (mask[:, -1].any())
+    assert 0.3 < mask.sum() / item.area_px < 2.6  # scaled by 0.7 to 1.4
+    count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    assert count == 2  # one defect, the surface
+    assert np.abs(change)[mask].mean() > 20  # its look went along
+
+
+def test_deforming_nothing_turns_nothing(bank: Path) -> None:
+    item = read_bank(bank)[0]
+    still = Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0)
+    shapes = {
+        deform(np.random.default_rng(s), item.change, item.mask, still)[1].sum() for s in (0, 1)
+    }
+    assert all(abs(int(area) - item.area_px) <= 0.1 * item.area_px for area in shapes)
+
+
+def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
+    donors = load(bank)
+    item_id = next(iter(donors.items))
+    for level in (60, 120):
+        image = np.full((200, 200, 3), level, np.uint8)
+        drawing = donors.draw(np.random.default_rng(0), item_id, 0.5)
+        laid, mask = lay_on(image, drawing, (40, 40), 0.0)
+        lost = level - laid[mask].mean()
+        assert 0.3 * level < lost < 0.7 * level  # half of 140, as on its own surface
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+        assert (laid[~near] == level).all()
+
+
+def plan_with(donors: Donors, count: int = 200, **splits: float) -> list:
+    sources = ProceduralSources(20, (96, 96), (), 0)
+    classes = add_donors(draw_classes("crack"), donors)
+    return draw_plan(sources, classes, count, 10, splits or SPLITS, 0, donors=donors)
+
+
+def test_a_donors_part_never_meets_another_split(bank: Path) -> None:
+    specs = plan_with(load(bank))
+    split_of: dict[str, set[str]] = {}
+    for spec in specs:
+        split_of.setdefault(spec.group, set()).add(spec.split)
+        if spec.donor:
+            split_of.setdefault(spec.donor_group, set()).add(spec.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+    assert all(spec.donor for spec in specs if spec.defect_class == "pore")
+    assert len({spec.donor for spec in specs if spec.donor}) >= 8
+    assert not any(spec.donor for spec in specs if spec.is_defect_free)
+
+
+def test_a_part_with_donors_and_good_photos_has_one_split(bank: Path) -> None:
+    donors = load(bank)
+    sources = ProceduralSources(20, (96, 96), (), 0)
+    entries = [replace(entry, group=f"part{n}") for n, entry in enumerate(sources.entries)]
+    sources.entries = entries  # type: ignore[misc]
+    specs = draw_plan(sources, add_donors({}, donors), 200, 0, SPLITS, 0, donors=donors)
+    split_of = {spec.group: spec.split for spec in specs}
+    assert all(split_of.get(spec.donor_group, spec.split) == spec.split for spec in specs)
+
+
+def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
+    cracks = [s for s in plan_with(load(bank, share=0.25), train=1) if s.defect_class == "crack"]
+    assert 0.12 < np.mean([bool(spec.donor) for spec in cracks]) < 0.4
+    none = plan_with(load(bank, share=0, classes=("crack",)), train=1)
+    assert not any(spec.donor for spec in none)
+
+
+def test_classes_of_the_bank_get_free_ids_and_weights(bank: Path) -> None:
+    own = draw_classes("crack")
+    classes = add_donors(own, load(bank, weight=3, words={"pore": "pinhole"}))
+    assert classes["pore"].class_id == own["crack"].class_id + 1
+    assert classes["pore"].noun == "pinhole"
+    assert classes["pore"].weight == 3
+    assert classes["crack"].shape is not None
+    assert classes["crack"].weight == 3
+    with pytest.raises(ConfigError, match=r"bank.classes names 'dent'; the bank has crack, pore"):
+        load(bank, classes=("dent",))
+
+
+def test_no_source_where_the_donors_are(bank: Path) -> None:
+    donors = load(bank, classes=("pore",))
+    only = Donors([i for i in donors.items.values() if i.group == "part0"], donors.settings)
+    sources = ProceduralSources(1, (96, 96), (), 0)
+    halves, classes = {"train": 0.5, "val": 0.5}, add_donors({}, only)  # one group in each
+    with pytest.raises(ConfigError, match=r"'pore' are in the split .* splits=\{train: 1\}"):
+        draw_plan(sources, classes, 4, 0, halves, 0, donors=only)
+
+
+def test_a_donor_lies_near_its_own_place(bank: Path) -> None:
+    donors = load(bank)
+    for spec in plan_with(donors, train=1):
+        if spec.donor:
+            x, y = donors.items[spec.donor].place_xy
+            away = (
+                min(abs(spec.asked_x - x), abs(spec.asked_x - 1 + x)),
+                min(abs(spec.asked_y - y), abs(spec.asked_y - 1 + y)),
+            )
+            assert max(away) < 0.4
+    assert all(s.asked_x < 0 for s in plan_with(load(bank, own_place=False)))
+
+
+def test_a_condition_draws_the_donor(bank: Path) -> None:
+    donors = load(bank)
+    sources = ProceduralSources(20, (128, 128), (), 0)
+    classes = add_donors({}, donors)
+    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, donors=donors)
+    specs = draw_plan(sources, classes, 6, 0, {"train": 1}, 0, donors=donors)
+    for spec in specs:
+        condition = conditioner(spec)
+        assert condition.defect_mask.any()
+        assert np.array_equal(condition.sketch, conditioner(spec).sketch)
+        changed = (condition.sketch != condition.image).any(axis=2)
+        assert changed[condition.defect_mask].mean() > 0.9
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    import sys
+
+    before = sys.argv
+    sys.argv = ["synthgen", *arguments]
+    try:
+        main()
+    finally:
+        sys.argv = before
+    return capsys.readouterr().out
+
+
+def test_from_photos_to_painted_defects(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, made = tmp_path / "bank", tmp_path / "run"
+    out = run(
+        "bank",
+        f"out={folder}",
+        "real.format=table",
+        f"real.path={table}",
+        "real.split=train",
+        capsys=capsys,
+    )
+    assert "bank.html" in out
+    assert "pore" in out
+    run(
+        "generate",
+        f"run.folder={made}",
+        "run.count=6",
+        "run.good_fraction=0",
+        "splits={train: 1}",
+        "defect=[crack]",
+        "source.size_hw=[128,128]",
+        f"bank.path={folder}",
+        capsys=capsys,
+    )
+    rows = pd.read_parquet(made / "manifest.parquet")
+    lent = rows[rows["donor"] != ""]
+    assert set(rows["defect_class"]) == {"crack", "pore"}
+    assert len(lent) >= 3
+    assert (lent["donor_group"].str.startswith("part")).all()
+    painted = lent[lent["image"] != ""]
+    assert painted["real_bits"].notna().all()
+    assert (painted["donor_delta_e"] > 0.5).all()
+    record = yaml.safe_load((made / "run.yaml").read_text(encoding="utf-8"))
+    assert set(record["bank_classes"]) == {"pore"}
+    from synthgen.export.labels import read_labels
+
+    assert set(read_labels(str(made)).classes) == {"crack", "pore"}
+
+
+def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
+    from synthgen.backends.backend import SketchBackend
+    from synthgen.generate import compose
+
+    donors = load(bank)
+    sources = ProceduralSources(4, (128, 128), (), 0)
+    classes = add_donors({}, donors)
+    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, donors=donors)
+    [spec] = draw_plan(sources, classes, 1, 0, {"train": 1}, 0, donors=donors)
+    condition = conditioner(spec)
+    [painted] = SketchBackend().paint([condition])
+    assert away_from_donor(compose(condition, painted)) < 0.2
