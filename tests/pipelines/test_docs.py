@@ -28,6 +28,11 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     for number in range(3):
         image = np.random.default_rng(number).normal(120, 8, (96, 128)).clip(0, 255)
         cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), image.astype(np.uint8))
+        mask = np.zeros((96, 128), np.uint8)
+        cv2.line(mask, (20, 20 + 9 * number), (70, 40), 255, 3)
+        for folder, pixels in (("bad", np.where(mask > 0, 40, image)), ("bad-masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), pixels.astype(np.uint8))
     program = tmp_path / "bin" / "synthgen"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
