@@ -15,11 +15,42 @@ __all__ = ["split_anew", "stratify"]
 
 
 def split_anew(labels: LabelledSet, shares: Mapping[str, float], seed: int) -> LabelledSet:
-    """Return the set split again by the given shares: whole groups, every class in its share."""
+    """Return the set split again by the given shares: whole groups, every class in its share.
+
+    Groups with samples after real defects of one part stay together, and with that part. Raises
+    ConfigError where that ties too many of them.
+    """
+    tied = _tie_groups(labels)
     kinds: dict[str, list[str]] = {}
     for image in labels:
-        kinds.setdefault(image.group, []).extend(labels.kinds(image))
-    return labels.with_splits(stratify(kinds, shares, seed))
+        kinds.setdefault(tied[image.group], []).extend(labels.kinds(image))
+    wanted = sum(share > 0 for share in shares.values())
+    if len(kinds) < wanted and len({image.group for image in labels}) >= wanted:
+        raise ConfigError(
+            f"split={dict(shares)}: shared donors of the bank tie the parts into {len(kinds)}; "
+            "split when the run is planned (splits=), where a donor's samples stay in one split"
+        )
+    split_of = stratify(kinds, shares, seed)
+    return labels.with_splits({group: split_of[first] for group, first in tied.items()})
+
+
+def _tie_groups(labels: LabelledSet) -> dict[str, str]:
+    """Return, for each group, the first of those that it must share a split with."""
+    first: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        first.setdefault(group, group)
+        while first[group] != group:
+            group = first[group]
+        return group
+
+    for image in labels:
+        ends = [find(image.group)]
+        if donor := str(image.facts.get("donor_group") or ""):
+            ends.append(find(donor))
+        for end in ends:
+            first[end] = min(ends)
+    return {image.group: find(image.group) for image in labels}
 
 
 def stratify(

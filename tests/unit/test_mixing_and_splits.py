@@ -18,7 +18,7 @@ from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, rea
 from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
 from synthgen.export.mvtec import Mvtec
-from synthgen.export.splits import stratify
+from synthgen.export.splits import split_anew, stratify
 from synthgen.export.write import export
 from synthgen.images import write_png
 from synthgen.storage import StoredFile
@@ -61,8 +61,6 @@ def test_a_new_split_keeps_parts_together(run) -> None:
     labels = read_labels(run)
     twins = [replace(image, group=f"part-{n // 2}") for n, image in enumerate(labels)]
     settings = ExportSettings(out="x", split={"train": 0.5, "test": 0.5})
-    from synthgen.export.splits import split_anew
-
     again = split_anew(LabelledSet(labels.classes, twins), settings.split or {}, 0)
     splits: dict[str, set[str]] = {}
     for image in again:
@@ -184,3 +182,36 @@ def test_rejected_samples_only_on_request(run, tmp_path) -> None:
     (copy / "instances.parquet").unlink()
     with pytest.raises(RunError, match=r"instances\.parquet is missing"):
         read_labels(copy)
+
+
+def with_donors(count: int, donors: int) -> LabelledSet:
+    """Return samples, each on a part of its own; the n-th part's donor is of part n % donors."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:5, 2:5] = True
+    images = [
+        LabelledImage(
+            sample_id=f"s{n:03d}",
+            path=StoredFile.at(Path(f"s{n:03d}.png")),
+            split="train",
+            group=f"part{n}",
+            size_hw=(8, 8),
+            defects=(label_defect(1, mask),),
+            facts={"donor_group": f"donor{n % donors}"},
+        )
+        for n in range(count)
+    ]
+    return LabelledSet({"pit": 1}, images)
+
+
+def test_samples_after_one_donor_stay_in_one_split() -> None:
+    again = split_anew(with_donors(60, 10), SHARES, 0)
+    splits: dict[str, set[str]] = {}
+    for image in again:
+        splits.setdefault(str(image.facts["donor_group"]), set()).add(image.split)
+    assert all(len(own) == 1 for own in splits.values())
+    assert set.union(*splits.values()) == set(SHARES)
+
+
+def test_donors_that_tie_all_parts_are_told() -> None:
+    with pytest.raises(ConfigError, match="shared donors of the bank tie the parts into 1"):
+        split_anew(with_donors(60, 1), SHARES, 0)
