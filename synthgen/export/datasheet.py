@@ -190,7 +190,7 @@ def _describe_sources(labels: LabelledSet) -> dict[str, Any]:
         "folder": _name_of(source.get("path")),
         "source_licence": source.get("licence") or f"{NOT_STATED} by the run",
         "real": sum(not image.facts for image in labels),
-        "bank": _name_of(bank.get("path")) if bank else "",
+        "bank": _name_of(bank["path"]) if bank.get("path") else "",
     }
 
 
