@@ -108,5 +108,5 @@ def test_unet_learns(tmp_path) -> None:
     )
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     [command] = [command for command in COMMANDS if command.endswith("--out unet")]
-    scores = scores_of(command, "--epochs 4 --crop 64 --batch 4 --workers 0", tmp_path)
+    scores = scores_of(command, "--epochs 8 --crop 64 --batch 4 --workers 0", tmp_path)
     assert scores["pixel_ap"] > scores["pixel_ap_untrained"] + 0.1
