@@ -62,14 +62,14 @@ class BankItem:
     contrast_delta_e: float  # against the ring around it; NaN where there is none
     orientation_deg: float  # of its long axis, 0..180, 0 = level
     place_xy: tuple[float, float]  # of its centre, fractions of the image
-    length_px: float = 0.0  # along its middle line
+    length_px: float = 0.0  # along its middle line; of a blob, the side of a square as large
     split: str = "train"
     item_id: str = ""
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
 
     @property
     def width_px(self) -> float:
-        """Its mean width across the middle line; of a blob, the side of a square as large."""
+        """Its mean width across the middle line: length times width is the area."""
         return float(self.area_px / max(self.length_px, self.area_px**0.5))
 
     @property
@@ -157,6 +157,7 @@ def _cut(
     mask = piece[window]
     beside = others[window]
     height, width = piece.shape
+    area = int(mask.sum())
     return BankItem(
         defect_class,
         image.image_id,
@@ -164,11 +165,11 @@ def _cut(
         crop,
         clean,
         mask,
-        int(mask.sum()),
+        area,
         ring_contrast(to_lab(crop), mask, beside),
         axis_deg(mask),
         (round((columns.mean() + 0.5) / width, 4), round((rows.mean() + 0.5) / height, 4)),
-        line_length(thin(mask)),
+        max(line_length(thin(mask)), round(area**0.5, 1)),
         image.split,
         f"{defect_class}-{image.image_id}-{number}",
         beside if beside.any() else None,

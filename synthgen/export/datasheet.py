@@ -57,6 +57,7 @@ MEANINGS = {
     "sharpness_ratio": "sharpness beside the label, over the surface's there",
     "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
     "real_bits": "bits, of 64, to the most similar real defect",
+    "donor_delta_e": "CIELAB distance from the real defect that lent its look, in the same place",
 }
 SETTINGS = {
     "init": "denoising starts from",

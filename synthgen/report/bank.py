@@ -24,6 +24,7 @@ MOST_SHOWN = 200  # a class, evenly over its sizes
 SHEET_SHOWN, SHEET_COLUMNS = 60, 12
 VIEW_PX = 96
 OUTLINE = (255, 214, 0)
+PADDING = 128
 Image = NDArray[np.uint8]
 
 
@@ -104,7 +105,9 @@ def _views(item: BankItem) -> tuple[Image, Image, Image]:
     window = _square(item.mask)
     real, clean = _fit(item.crop[window]), _fit(item.clean[window])
     grey = _fit(np.repeat(item.mask[window][..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
-    lines, _ = cv2.findContours((grey > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    lines, _ = cv2.findContours(
+        (grey > PADDING).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
     marked = real.copy()
     cv2.drawContours(marked, lines, -1, OUTLINE, 1)
     return real, marked, clean
@@ -126,6 +129,6 @@ def _fit(view: Image) -> Image:
     scale = VIEW_PX / max(view.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in view.shape[1::-1])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    square = np.full((VIEW_PX, VIEW_PX, 3), 128, np.uint8)
+    square = np.full((VIEW_PX, VIEW_PX, 3), PADDING, np.uint8)
     square[: size[1], : size[0]] = cv2.resize(np.ascontiguousarray(view), size, interpolation=how)
     return square

@@ -14,7 +14,7 @@ import yaml
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.donors import BankSettings, Donors, load_donors
-from synthgen.bank.items import BuildSettings, build_bank, read_bank, write_bank
+from synthgen.bank.items import BankItem, BuildSettings, build_bank, read_bank, write_bank
 from synthgen.bank.real import RealImage, RealSettings, read_real
 from synthgen.cli import main
 from synthgen.condition import Conditioner
@@ -24,7 +24,7 @@ from synthgen.errors import ConfigError, SourceError
 from synthgen.images import write_png
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor
-from synthgen.report.bank import write_bank_page
+from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.setup import add_donors
 from synthgen.sources import ProceduralSources
 from tests.samples import draw_classes
@@ -112,6 +112,7 @@ def test_the_measures_of_a_spot_and_of_a_line(bank: Path) -> None:
         if item.defect_class == "pore":
             assert 90 <= item.area_px <= 140
             assert 9 <= item.width_px <= 12
+            assert item.length_px >= item.width_px - 0.1
         else:
             assert 55 <= item.length_px <= 90
             assert 2 <= item.width_px <= 6
@@ -128,6 +129,32 @@ def test_the_page_shows_every_defect(bank: Path) -> None:
     assert (bank / "bank.png").stat().st_size > 1000
 
 
+def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None:
+    [first, *_] = read_bank(bank)
+    many = [
+        replace(first, item_id=f"pore-{n}", area_px=9 + n, contrast_delta_e=np.nan)
+        for n in range(5000)
+    ]
+    page = write_bank_page(tmp_path, many, ["groups were guessed from the names"])
+    text = page.read_text(encoding="utf-8")
+    assert text.count('<figure class="item"') == MOST_SHOWN
+    assert f"{MOST_SHOWN} of them are shown, evenly over their sizes" in text
+    assert "groups were guessed from the names" in text
+    assert "contrast nan" not in text
+    assert page.stat().st_size < 8e6
+
+
+def test_only_the_defect_is_outlined() -> None:
+    """Not the grey beside a view that is no square."""
+    view = np.full((40, 20, 3), 90, np.uint8)
+    mask = np.zeros((40, 20), np.bool_)
+    mask[5:35, 8:12] = True
+    item = BankItem("crack", "a", "a", view, view, mask, 120, 5.0, 90.0, (0.5, 0.5))
+    marked = _views(item)[1]
+    assert (marked == OUTLINE).all(axis=2).any()
+    assert not (marked[:, 60:] == OUTLINE).all(axis=2).any()
+
+
 def test_what_is_scored_on_lends_nothing(table: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="split val: what is scored on must not lend"):
         build_bank(read(table, split=None))
@@ -142,6 +169,23 @@ def test_what_is_scored_on_lends_nothing(table: Path, tmp_path: Path) -> None:
 def test_no_bank_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="make one with synthgen bank"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["nothing", "no table"])
+def test_a_bad_bank_stops_a_run_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    if what == "no table":
+        (tmp_path / "bank").mkdir()
+        (tmp_path / "bank" / "bank.parquet").write_bytes(b"this is no parquet file")
+    with pytest.raises(SystemExit) as stopped:
+        run("generate", f"run.folder={tmp_path}/r", f"bank.path={tmp_path}/bank", capsys=capsys)
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert "bank" in told
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -218,6 +262,13 @@ def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
     assert 0.12 < np.mean([bool(spec.donor) for spec in cracks]) < 0.4
     none = plan_with(load(bank, share=0, classes=("crack",)), train=1)
     assert not any(spec.donor for spec in none)
+
+
+def test_a_bank_that_lends_nothing_changes_no_draw(bank: Path) -> None:
+    sources, classes = ProceduralSources(20, (96, 96), (), 0), draw_classes("crack")
+    donors = load(bank, share=0, classes=("crack",))
+    lent = draw_plan(sources, classes, 60, 4, {"train": 1}, 0, donors=donors)
+    assert lent == draw_plan(sources, classes, 60, 4, {"train": 1}, 0)
 
 
 def test_classes_of_the_bank_get_free_ids_and_weights(bank: Path) -> None:
