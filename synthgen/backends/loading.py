@@ -186,14 +186,14 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config)
 
 
-def pick_device(device: str) -> str:
+def pick_device(device: str, key: str = "backend.device") -> str:
     """Return the device that ``auto`` stands for; raises ConfigError where there is no GPU."""
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"backend.device={device!r}, but torch sees no CUDA GPU; use cpu or auto")
+        raise ConfigError(f"{key}={device!r}, but torch sees no CUDA GPU; use cpu or auto")
     return device
 
 

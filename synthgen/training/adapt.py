@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from synthgen.backends.adapters import add_words
 from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.loading import pick_device
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.bank.real import RealImage
 from synthgen.errors import ConfigError
@@ -103,7 +104,7 @@ def adapt(
     nouns = name_classes(images, settings.words)
     lessons, good = make_lessons(images, nouns, settings.surface)
     taught, held = hold_back(lessons, settings.hold_back, settings.seed)
-    pipeline = load_base(base)
+    pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))
     plain = {n: p.detach().clone() for n, p in _parameters(pipeline).items()}
     words = new_words(pipeline, lessons, settings)
     add_words(pipeline, words)
@@ -163,7 +164,8 @@ def _nearest_noun(
     for noun in sorted(SYNONYMS):
         batch["prompts"] = [f"a {noun} on surface"] * 12
         draw = torch.Generator().manual_seed(0)
-        losses[noun] = float(change_loss(learner, pipeline, batch, LossSettings(0, 1), draw))
+        loss = change_loss(learner, pipeline, batch, LossSettings(0, 1), draw, pipeline.device)
+        losses[noun] = float(loss)
     return min(losses, key=losses.__getitem__)
 
 
@@ -218,9 +220,8 @@ class PatchLessons:
         draw = torch.Generator().manual_seed(s.seed + 7919 * step)
         losses = LossSettings(s.drop_prompt, s.drop_control, s.prompt_noise, FLOOR)
         batch = stack_crops(crops)
-        return change_loss(
-            self.learner, self.pipeline, batch, losses, draw, autocast=self._autocast
-        )
+        device = self.pipeline.device
+        return change_loss(self.learner, self.pipeline, batch, losses, draw, device, self._autocast)
 
     @torch.no_grad()
     def judge(self) -> float:
@@ -228,12 +229,12 @@ class PatchLessons:
         losses = []
         for number, batch in enumerate(self.judged):
             draw = torch.Generator().manual_seed(number)
+            rules, device = LossSettings(floor=FLOOR), self.pipeline.device
             with self._autocast():
-                loss = change_loss(
-                    self.learner, self.pipeline, batch, LossSettings(floor=FLOOR), draw
-                )
+                loss = change_loss(self.learner, self.pipeline, batch, rules, draw, device)
             losses.append(float(loss))
         return float(np.mean(losses))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, self.settings.mixed_precision == "bf16")
+        kind = self.pipeline.device.type
+        return torch.autocast(kind, torch.bfloat16, self.settings.mixed_precision == "bf16")

@@ -25,7 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
 STATE = "state.pt"
 WARM_UP = 30  # steps in which the learning rate rises
-MAY_CHANGE = {"threads", "save_every_s"}
+MAY_CHANGE = {"threads", "device", "save_every_s"}
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -53,6 +53,7 @@ class AdaptSettings:
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
     words: Mapping[str, str] = field(default_factory=dict)
     threads: Annotated[int, Field(ge=1)] = 2
+    device: str = "auto"  # of the embedded model; others train where their backend is
     save_every_s: Annotated[float, Field(ge=0)] = 60
     mixed_precision: Literal["no", "bf16"] = "bf16"
 
@@ -194,6 +195,7 @@ class Teacher:
         _fill(self.trained, state["trained"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
+        self.ema.to(self.trained[0].device)
 
 
 @torch.no_grad()

@@ -84,6 +84,7 @@ class Bench:
             draw.good[0].pixels.shape[2],
             self._settings.precision,
             lambda done, total: report(job.name, done, total),
+            self._settings.place,
         )
         trained = time.perf_counter()
         row: dict[str, Any] = {"arm": job.arm, "budget": job.shown_budget, "seed": job.seed}

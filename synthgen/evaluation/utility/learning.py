@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
+from torch import nn
 
 from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis
 from synthgen.evaluation.utility.crops import (
@@ -92,8 +93,26 @@ class Lessons:
         return crop_defect(rng, group_by_class([picture]), side, varied)
 
 
+class _Step(nn.Module):
+    """What is differentiated: pixels and truth -> loss."""
+
+    def __init__(self, model: Inspector, precision: str) -> None:
+        super().__init__()
+        self.model, self.is_bf16 = model, precision == "bf16"
+
+    def forward(self, pixels: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        kind = pixels.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.is_bf16, cache_enabled=False):
+            logits = self.model(pixels)
+        return segmentation_loss(logits.float(), truth)
+
+
 def train_inspector(
-    lessons: Lessons, channels: int, precision: str, report: Callable[[int, int], None]
+    lessons: Lessons,
+    channels: int,
+    precision: str,
+    report: Callable[[int, int], None],
+    device: str = "cpu",
 ) -> Inspector:
     """Return the model with its averaged weights, ready to predict; ``report`` gets done, total.
 
@@ -104,20 +123,24 @@ def train_inspector(
         seed = int(stream(lessons.seed, "weights").integers(2**63 - 1))
         torch.default_generator.manual_seed(seed)  # the weights' constructors take no generator
         model = Inspector(channels, training.widths)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
-        model.parameters(), training.learning_rate, weight_decay=training.weight_decay
+        model.parameters(),
+        training.learning_rate,
+        weight_decay=training.weight_decay,
+        fused=device != "cpu",
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, training.learning_rate, total_steps=max(training.steps, 2), pct_start=0.2
     )
     model.train()
+    lose: Callable[..., torch.Tensor] = _Step(model, precision)
     for step in range(training.steps):
-        pixels, truth = _stack(lessons.crops(step))
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(pixels)
-        loss = segmentation_loss(logits.float(), truth)
+        batch = tuple(tensor.to(device) for tensor in _stack(lessons.crops(step)))
+        if step == 0 and device != "cpu":
+            lose = _record(lose, model, batch)
+        loss = lose(*batch)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -125,6 +148,16 @@ def train_inspector(
         update_average(average, model, step, training.average)
         report(step + 1, training.steps)
     return average.eval()
+
+
+def _record(
+    lose: Callable[..., torch.Tensor], model: Inspector, batch: tuple[torch.Tensor, ...]
+) -> Callable[..., torch.Tensor]:
+    """Return the same step as a CUDA graph: so small a model would wait for Python otherwise."""
+    before = copy.deepcopy(model.state_dict())
+    recorded = cast(Callable[..., torch.Tensor], torch.cuda.make_graphed_callables(lose, batch))
+    model.load_state_dict(before)  # recording runs it, which moves BatchNorm's averages
+    return recorded
 
 
 def _stack(crops: list[Crop]) -> tuple[torch.Tensor, torch.Tensor]:

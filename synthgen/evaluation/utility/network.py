@@ -21,8 +21,10 @@ FOLD = 2  # pixels a side that are seen as one
 RARE = -3.0  # the logit that all pixels start with: defects are rare
 
 
-def best_precision() -> str:
-    """Return "bf16" where this processor multiplies it in hardware, or else "fp32"."""
+def best_precision(device: str = "cpu") -> str:
+    """Return "bf16" where the processor or GPU multiplies it in hardware, or else "fp32"."""
+    if device != "cpu":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"
 
@@ -92,14 +94,15 @@ def predict(
 
     ``mirrors``: 1 = as it is, 2 and 4 = the mean with its mirror images.
     """
+    device = next(model.parameters()).device
     height, width = pixels.shape[:2]
     below, right = -height % model.cell_px, -width % model.cell_px
     padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     batch = torch.from_numpy(padded).permute(2, 0, 1)[None]
-    batch = batch.contiguous(memory_format=torch.channels_last)
-    total = torch.zeros(padded.shape[:2])
+    batch = batch.contiguous(memory_format=torch.channels_last).to(device)
+    total = torch.zeros(padded.shape[:2], device=device)
     for axes in [(), (3,), (2,), (2, 3)][:mirrors]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = model(batch.flip(axes)).float()
         total += logits.flip(axes)[0, 0]
-    return np.asarray((total / mirrors)[:height, :width].numpy(), np.float32)
+    return np.asarray((total / mirrors)[:height, :width].cpu().numpy(), np.float32)

@@ -63,6 +63,7 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
         "precision": settings.precision,
         "threads": settings.threads,
         "machine": processor_name(),
+        "device": settings.place,
     }
 
 

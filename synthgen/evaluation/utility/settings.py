@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from synthgen.backends.loading import pick_device
 from synthgen.bank.real import RealSettings
 from synthgen.evaluation.utility.arms import Arm
 from synthgen.evaluation.utility.learning import Training
@@ -35,6 +36,7 @@ class UtilitySettings:
     mirrors: Literal[1, 2, 4] = 1
     memorised_bits: Annotated[int, Field(ge=0, le=64)] = 2  # at most: a copy of a real defect
     threads: Annotated[int, Field(ge=1)] = 1
+    device: str = "auto"
     training: Training = field(default_factory=Training)
     draw_only: bool = False
     baseline: str = "classical"
@@ -54,9 +56,14 @@ class UtilitySettings:
         return {name: arm for name, arm in self.arms.items() if arm is not None}
 
     @property
+    def place(self) -> str:
+        """The device that models are trained and scored on; raises ConfigError without a GPU."""
+        return pick_device(self.device, "evaluate.device")
+
+    @property
     def precision(self) -> str:
         own = self.training.precision
-        return best_precision() if own == "auto" else own
+        return best_precision(self.place) if own == "auto" else own
 
 
 @dataclass(frozen=True)
