@@ -165,7 +165,7 @@ def merge(storage: Any) -> None:
 
     run = RunFolder(storage.folder)
     with timed("find what is finished"):
-        count = len(run.finished())
+        count = len(run.revisions())
     with timed("merge and decide"):
         manifest = run.merge(read_limits(LIMITS))
     assert len(manifest) == count

@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
     folder = str(config.run.folder)
     with hold_run(folder), Stop() as stop:
         run = open_run(folder, plain, job.specs, collect_facts(job))
-        done = run.finished()
+        done = run.revisions()
         todo = (spec for spec in job.specs if spec.sample_id not in done)
         batches = stop.until(batched(todo, job.batch_size))
         with RunProgress(len(job.specs), len(done), job.skipped, job.notes) as progress:

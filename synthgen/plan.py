@@ -261,10 +261,9 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
 
 
 def tabulate_plan(specs: Sequence[SampleSpec]) -> pd.DataFrame:
-    """Return one row per spec, in order, one column per field."""
-    return pd.DataFrame(
-        {field.name: [getattr(spec, field.name) for spec in specs] for field in fields(SampleSpec)}
-    )
+    """Return one row per spec, in order, one column per field; a plan knows no revisions."""
+    names = [field.name for field in fields(SampleSpec) if field.name != "revision"]
+    return pd.DataFrame({name: [getattr(spec, name) for spec in specs] for name in names})
 
 
 def plan_digest(plan: pd.DataFrame) -> str:

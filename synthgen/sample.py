@@ -72,6 +72,7 @@ class SampleSpec:
     asked_y: float = -1.0
     donor: str = ""  # the real defect of the bank that lends its shape and look; '' = none
     donor_group: str = ""  # the physical part that it was on
+    revision: int = 0  # how often people had it made anew; each has a seed of its own
 
     @property
     def is_defect_free(self) -> bool:

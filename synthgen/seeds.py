@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from synthgen.sample import SampleSpec
 
-__all__ = ["rng_for", "stream", "torch_seed_for"]
+__all__ = ["revise", "rng_for", "stream", "torch_seed_for"]
 
 
 def stream(seed: int, *path: int | str) -> np.random.Generator:
@@ -30,3 +31,13 @@ def rng_for(spec: SampleSpec, purpose: str) -> np.random.Generator:
 def torch_seed_for(spec: SampleSpec) -> int:
     """Return the seed (0..2**63-1) of the noise that this attempt's painting starts from."""
     return int(stream(spec.seed, spec.attempt, "paint", spec.candidate).integers(2**63 - 1))
+
+
+def revise(spec: SampleSpec, revision: int) -> SampleSpec:
+    """Return a planned sample as it is made anew: all is drawn from another seed, and the source,
+    class, prompt and severity of the plan stay. Revision 0 is the plan's own.
+    """
+    if not revision:
+        return spec
+    seed = int(stream(spec.seed, "revision", revision).integers(2**63 - 1))
+    return replace(spec, seed=seed, revision=revision)

@@ -23,13 +23,14 @@ TWIN = "twin_bits"
 def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     """Return the manifest with statuses and reasons by these limits.
 
-    Good images stay good, but for varied ones that lost their part; a sample that came to no image
-    keeps its reason. ``twin_id`` and ``twin_bits`` name the earlier accepted sample that is most
-    alike, of those of one source and class at the same place and of the same colours; it counts
-    last, since only a twin of what is kept is one too many.
+    Good images stay good, but for varied ones that lost their part; a sample that came to no image,
+    or that people left no defect on, keeps its reason. ``twin_id`` and ``twin_bits`` name the
+    earlier accepted sample that is most alike, of those of one source and class at the same place
+    and of the same colours; it counts last, since only a twin of what is kept is one too many.
     """
     is_good = manifest["defect_class"] == ""
-    is_judged = (manifest["image"] != "") & (~is_good | manifest["edge_f1"].notna())
+    is_emptied = (manifest["edited_by"] != "") & (manifest["instances"] == 0) & ~is_good
+    is_judged = (manifest["image"] != "") & (~is_good | manifest["edge_f1"].notna()) & ~is_emptied
     judged = np.flatnonzero(is_judged.to_numpy(bool))
     is_broken = _break_limits(manifest, judged, limits)
     bits, twins = np.full(len(manifest), np.nan), np.full(len(manifest), -1)

@@ -22,9 +22,11 @@ from synthgen.plan import plan_digest, tabulate_plan
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
 from synthgen.runs.decide import decide
+from synthgen.runs.edits import Overlay
 from synthgen.runs.manifest import (
     TABLES,
     failure_row,
+    file_stem,
     instance_rows,
     manifest_row,
     read_table,
@@ -73,17 +75,18 @@ class RunFolder:
         """Its folder, or its address where it is not on this machine."""
         return self.storage.local("") or self.storage.location
 
-    def finished(self) -> set[str]:
-        """Return the ids of the samples that a shard already holds."""
-        return Shards(self.storage).finished()
+    def revisions(self) -> dict[str, int]:
+        """Return the samples that a shard already holds, each with its newest revision."""
+        return Shards(self.storage).revisions()
 
     def write(self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str) -> None:
         """Write the images of some samples, then the shard that says they are whole.
 
         May be called from several threads at once.
         """
-        first = min(outcome.spec.index for outcome in outcomes)
-        pack = TarPack(f"tars/batch-{first:08d}.tar") if self.layout == "tar" else None
+        first = min(outcomes, key=lambda outcome: outcome.spec.index).spec
+        key = file_stem(f"{first.index:08d}", first.revision)
+        pack = TarPack(f"tars/batch-{key}.tar") if self.layout == "tar" else None
         rows, instances, timings = [], [], []
         for outcome in outcomes:
             if isinstance(outcome, Failure):
@@ -106,7 +109,7 @@ class RunFolder:
             "timings": timings,
             "files": [] if pack is None else pack.rows,
         }
-        write_shard(self.storage, first, tables)
+        write_shard(self.storage, key, tables)
 
     def _write_source(self, sample: Sample, row: Row, pack: TarPack | None) -> None:
         """Write the source where it is no photo as it was: a drawn one once, and maybe in several
@@ -160,20 +163,24 @@ class RunFolder:
         compact(self.storage, least)
 
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
-        """Write the tables from the shards, decided by the limits; return the manifest.
+        """Write the tables from the shards and the labels that people edited, decided by the
+        limits; return the manifest.
 
         By default those of ``quality.yaml``, which ``synthgen inspect`` writes, or else the run's.
         """
         self.compact()
         shards = Shards(self.storage)
+        overlay = Overlay(self.storage, shards.revisions())
         for name in TABLES:
             if name == "manifest":  # last: it is the largest, and then the only one in memory
                 continue
             table = shards.table(name)
+            if name == "instances":
+                table = overlay.lay_on_instances(table)
             if name != "files" or len(table):
                 write_table(self.storage, name, table)
             del table
-        manifest = to_pandas(shards.table("manifest"))
+        manifest = to_pandas(overlay.lay_on_manifest(shards.table("manifest")))
         limits = limits or self.limits()
         if limits is not None:
             manifest = decide(manifest, limits)
@@ -200,7 +207,7 @@ def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
         raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
     limits = read_limits(quality, read_classes(_read_yaml(run.storage, RECORD)))
     planned = len(read_table(run.storage, "plan", ["sample_id"]))
-    if (done := len(run.finished())) < planned:
+    if (done := len(run.revisions())) < planned:
         raise RunError(
             f"{root} is not finished ({done} of {planned} samples); run the same synthgen generate "
             "command again, then inspect it"

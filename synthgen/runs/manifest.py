@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow import parquet
 
 from synthgen.errors import RunError
@@ -29,10 +31,14 @@ from synthgen.storage import Storage
 
 __all__ = [
     "TABLES",
+    "complete",
     "failure_row",
+    "file_stem",
     "fill",
+    "instance_row",
     "instance_rows",
     "is_augmented",
+    "label_columns",
     "manifest_row",
     "photo_of",
     "read_table",
@@ -68,6 +74,8 @@ COLUMNS: dict[str, str] = {
     "status": "str",
     "reasons": "str",
     "attempt": "int64",
+    "revision": "int64",
+    "edited_by": "str",
     "defect_class": "str",
     "class_id": "int64",
     "source_id": "str",
@@ -155,6 +163,8 @@ def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
     return {
         "sample_id": spec.sample_id,
         "attempt": spec.attempt,
+        "revision": spec.revision,
+        "edited_by": "",
         "defect_class": spec.defect_class or "",
         "class_id": spec.class_id,
         "source_id": spec.source_id,
@@ -175,12 +185,12 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
     condition, spec = sample.candidate.condition, sample.spec
     height, width = condition.source.size_hw
     names = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
-    boxes = [annotation.box for annotation in sample.annotations]
+    stem = file_stem(spec.sample_id, spec.revision)
     if spec.is_defect_free and not condition.is_whole:  # nothing was painted
         backend = checkpoint = ""
     return (
         _shared(spec, backend, checkpoint)
-        | {column: f"{folder}/{spec.sample_id}.png" for column, folder in names.items()}
+        | {column: f"{folder}/{stem}.png" for column, folder in names.items()}
         | {
             "status": sample.status.value,
             "reasons": "; ".join(sample.reasons),
@@ -188,20 +198,52 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
             "photo": condition.source.path or "",
             "width": width,
             "height": height,
-            "instances": len(sample.annotations),
-            "look": look_of(sample.candidate.image, sample.candidate.realised_mask),
-            "colours": colours_of(sample.candidate.image, sample.candidate.realised_mask),
+        }
+        | label_columns(
+            sample.annotations,
+            sample.measurements,
+            sample.candidate.image,
+            sample.candidate.realised_mask,
+        )
+    )
+
+
+def label_columns(
+    annotations: Sequence[Annotation],
+    measurements: Sequence[Measurement],
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Return what a manifest says of a label: its size, its measurements, its looks.
+
+    ``image`` (H, W, 3) uint8 RGB, ``mask`` (H, W) bool.
+    """
+    boxes = [annotation.box for annotation in annotations]
+    return (
+        {
+            "instances": len(annotations),
+            "look": look_of(image, mask),
+            "colours": colours_of(image, mask),
         }
         | _box_columns(union_box(boxes) if boxes else (0, 0, 0, 0))
-        | _numbers(sample.measurements)
-        | {"area_px": sum(annotation.area_px for annotation in sample.annotations)}
+        | _numbers(measurements)
+        | {"area_px": sum(annotation.area_px for annotation in annotations)}
     )
+
+
+def file_stem(sample_id: str, revision: int) -> str:
+    """Return the stem of a sample's files.
+
+    >>> file_stem("pit-000001", 0), file_stem("pit-000001", 2)
+    ('pit-000001', 'pit-000001~2')
+    """
+    return f"{sample_id}~{revision}" if revision else sample_id
 
 
 def _source_path(source: SourceImage, spec: SampleSpec) -> str:
     """Return where the clean partner of an image lies: the photo itself, or a file of the run."""
     if source.is_augmented:
-        return f"{SOURCES}{spec.sample_id}.png"
+        return f"{SOURCES}{file_stem(spec.sample_id, spec.revision)}.png"
     return source.path or f"{SOURCES}{spec.source_id}.png"
 
 
@@ -240,12 +282,14 @@ def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
 
 def instance_rows(sample: Sample) -> list[dict[str, Any]]:
     """Return one row per defect of a sample, masks as COCO RLE."""
-    return [_instance_row(sample.spec, annotation) for annotation in sample.annotations]
+    spec = sample.spec
+    return [instance_row(spec.sample_id, spec.severity, one) for one in sample.annotations]
 
 
-def _instance_row(spec: SampleSpec, annotation: Annotation) -> dict[str, Any]:
+def instance_row(sample_id: str, severity: float, annotation: Annotation) -> dict[str, Any]:
+    """Return the row of one defect."""
     return {
-        "sample_id": spec.sample_id,
+        "sample_id": sample_id,
         "instance_id": annotation.instance_id,
         "defect_class": annotation.defect_class,
         "class_id": annotation.class_id,
@@ -253,7 +297,7 @@ def _instance_row(spec: SampleSpec, annotation: Annotation) -> dict[str, Any]:
         "rle": mask_to_rle(annotation.mask)["counts"],
         **_numbers(annotation.measurements),
         "area_px": annotation.area_px,
-        "severity": spec.severity,
+        "severity": severity,
     }
 
 
@@ -276,6 +320,21 @@ def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def schema_of(name: str) -> pa.Schema:
     """Return the columns of one of ``TABLES``, as Arrow's types."""
     return pa.schema([(column, ARROW[kind]) for column, kind in TABLES[name].items()])
+
+
+def complete(name: str, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return one of ``TABLES``, or some of its columns, with those that it lacks as null: those
+    that came since it was written.
+
+    Raises ValueError for columns of another kind.
+    """
+    schema = schema_of(name)
+    if columns is not None:
+        schema = pa.schema([schema.field(column) for column in columns])
+    for field in schema:
+        if field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def fill(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -18,6 +18,9 @@ from synthgen.storage import Storage, StoredFile, open_storage
 
 __all__ = ["RunTables", "read_classes", "read_present", "read_run"]
 
+# Columns of the manifest that older runs do not have.
+SINCE: dict[str, Any] = {"revision": 0, "edited_by": ""}
+
 
 @dataclass(frozen=True, eq=False)
 class RunTables:
@@ -36,7 +39,9 @@ class RunTables:
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
-        return self._table("manifest")
+        manifest = self._table("manifest")
+        lacks = {name: value for name, value in SINCE.items() if name not in manifest}
+        return manifest.assign(**lacks) if lacks else manifest
 
     @cached_property
     def instances(self) -> pd.DataFrame:

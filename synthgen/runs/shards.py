@@ -17,25 +17,26 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from synthgen.errors import RunError
-from synthgen.runs.manifest import TABLES, fill, schema_of, to_arrow
+from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
 from synthgen.storage import Storage
 
 __all__ = ["Shards", "compact", "write_large", "write_shard"]
 
 FOLDER = "shards"
-SMALL = re.compile(r"shard-(\d+)\.json")
+SMALL = re.compile(r"shard-(\d+)(~\d+)?\.json")
 LARGE = re.compile(r"merged-\d+-[0-9a-f]{8}\.zip")
 MOST = 1000  # small shards in one large one
 JOINED = 100_000  # rows
 SORTED_BY = ("sample_id", "instance_id", "attempt", "name")
+OWNER_COLUMNS = ("sample_id", "revision")
 SHARD = "shard"  # a column while tables are merged: which file a row is from
 log = logging.getLogger(__name__)
 
 
-def write_shard(storage: Storage, first: int, tables: Mapping[str, Sequence[Any]]) -> None:
-    """Write the rows of a batch; ``first`` is the lowest index of its samples."""
+def write_shard(storage: Storage, key: str, tables: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a batch; ``key``: the lowest index of its samples and its revision."""
     text = json.dumps({name: list(rows) for name, rows in tables.items()})
-    storage.write(f"{FOLDER}/shard-{first:08d}.json", text.encode("utf-8"))
+    storage.write(f"{FOLDER}/shard-{key}.json", text.encode("utf-8"))
 
 
 def compact(storage: Storage, least: int = 200) -> None:
@@ -58,21 +59,27 @@ def compact(storage: Storage, least: int = 200) -> None:
 
 
 def write_large(storage: Storage, shards: Mapping[str, Mapping[str, pa.Table]]) -> None:
-    """Write one large shard. Its name has a digest, so that none is ever written over another."""
+    """Write one large shard, each sample as it is now.
+
+    Its name has a digest, so that none is ever written over another.
+    """
     packed = io.BytesIO()
+    owners = _find_owners(pa.concat_tables(_number_all(shards, "manifest", OWNER_COLUMNS)))
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name in TABLES:
             sink = pa.BufferOutputStream()
-            parquet.write_table(pa.concat_tables(one[name] for one in shards.values()), sink)
+            parts = [_drop_strangers(part, owners) for part in _number_all(shards, name)]
+            parquet.write_table(pa.concat_tables(parts).drop_columns([SHARD]), sink)
             member = zipfile.ZipInfo(f"{name}.parquet")  # of 1980, as there is no clock in data
             archive.writestr(member, sink.getvalue().to_pybytes())
     data = packed.getvalue()
-    first = min(shards).removeprefix("shard-").removesuffix(".json")
+    first = min(shards).removeprefix("shard-").split(".")[0].split("~")[0]
     storage.write(f"{FOLDER}/merged-{first}-{zlib.crc32(data):08x}.zip", data)
 
 
 class Shards:
-    """What a run holds at one moment. A sample that lies in two shards is that of the first.
+    """What a run holds at one moment. A sample that lies in two shards is that of the higher
+    revision, or else that of the first.
 
     A shard that is damaged is named in the log and left out: its samples count as not made.
     """
@@ -88,17 +95,18 @@ class Shards:
         }
         self._damaged: set[str] = set()
 
-    def finished(self) -> set[str]:
-        """Return the ids of the samples that a shard holds."""
-        ids: set[str] = set()
-        for part in self._parts("manifest", ["sample_id"]):
-            ids.update(part["sample_id"].to_pylist())
-        return ids
+    def revisions(self) -> dict[str, int]:
+        """Return the samples that a shard holds, each with its newest revision."""
+        newest: dict[str, int] = {}
+        for part in self._parts("manifest", OWNER_COLUMNS):
+            for sample_id, revision in _keys(part):
+                newest[sample_id] = max(revision, newest.get(sample_id, 0))
+        return newest
 
     @cached_property
     def _owners(self) -> dict[str, int]:
-        """The first shard of each sample that is in several."""
-        parts = list(self._parts("manifest", ["sample_id"]))
+        """The shard that counts of each sample that is in several."""
+        parts = list(self._parts("manifest", OWNER_COLUMNS))
         return _find_owners(pa.concat_tables(parts)) if parts else {}
 
     def table(self, name: str) -> pa.Table:
@@ -133,8 +141,7 @@ class Shards:
                 if archive.testzip() is not None:
                     raise ValueError("a part of it has another checksum")
                 member = pa.BufferReader(archive.read(f"{name}.parquet"))
-            table = parquet.read_table(member, columns=None if columns is None else list(columns))
-            return table if columns else table.cast(schema_of(name))
+            return complete(name, parquet.ParquetFile(member).read(columns), columns)
         except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
             if shard not in self._damaged:
                 _tell(self._storage, shard, error)
@@ -188,17 +195,34 @@ def _join(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
+def _number_all(
+    shards: Mapping[str, Mapping[str, pa.Table]], name: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield one table of some small shards, with a column of the shard's number."""
+    for number, tables in enumerate(shards.values()):
+        yield _number(tables[name] if columns is None else tables[name].select(columns), number)
+
+
 def _number(table: pa.Table, number: int) -> pa.Table:
     return table.append_column(SHARD, pa.repeat(pa.scalar(number, pa.int32()), len(table)))
 
 
+def _keys(manifest: pa.Table) -> Iterator[tuple[str, int]]:
+    """Yield the sample and the revision of each row."""
+    revisions = manifest["revision"].to_pylist()
+    for sample_id, revision in zip(manifest["sample_id"].to_pylist(), revisions, strict=True):
+        yield sample_id, revision or 0
+
+
 def _find_owners(manifest: pa.Table) -> dict[str, int]:
-    """Return the first shard of each sample that is in more than one."""
-    grouped = manifest.select(["sample_id", SHARD]).group_by("sample_id")
-    found = grouped.aggregate([(SHARD, "min"), (SHARD, "count")])
-    twice = found.filter(pc.greater(found[f"{SHARD}_count"], 1))
-    firsts = twice[f"{SHARD}_min"].to_pylist()
-    return dict(zip(twice["sample_id"].to_pylist(), firsts, strict=True))
+    """Return the shard that counts of each sample that is in more than one."""
+    counted = manifest.group_by("sample_id").aggregate([(SHARD, "count")])
+    twice = counted.filter(pc.greater(counted[f"{SHARD}_count"], 1))["sample_id"]
+    rows = manifest.filter(pc.is_in(manifest["sample_id"], twice))
+    owners: dict[str, tuple[int, int]] = {}
+    for (sample_id, revision), shard in zip(_keys(rows), rows[SHARD].to_pylist(), strict=True):
+        owners[sample_id] = min((-revision, shard), owners.get(sample_id, (1, 0)))
+    return {sample_id: shard for sample_id, (_, shard) in owners.items()}
 
 
 def _drop_strangers(table: pa.Table, owners: Mapping[str, int]) -> pa.Table:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synthgen.runs.manifest import read_table
+from synthgen.runs.manifest import file_stem, read_table
 from synthgen.storage import Storage
 
 __all__ = ["RunFiles", "TarPack", "add_member", "tar_key"]
@@ -54,7 +54,7 @@ class TarPack:
 
     def add_source(self, name: str, data: bytes) -> None:
         """Add a drawn source image by its name in the manifest."""
-        self._add_file(name, data, "")
+        self._add_file(name, data, "", Path(name).stem)
 
     def add_sample(
         self,
@@ -67,21 +67,20 @@ class TarPack:
         In the JSON the status is that of the painting; twins are found later.
         """
         sample_id = str(row["sample_id"])
+        stem = file_stem(sample_id, int(row["revision"]))
         text = json.dumps({"manifest": row, "instances": instances}, ensure_ascii=False)
-        self._add_member(f"{tar_key(sample_id)}.json", text.encode("utf-8"))
+        self._add_member(f"{tar_key(stem)}.json", text.encode("utf-8"))
         for name, data in files.items():
-            self._add_file(name, data, sample_id)
+            self._add_file(name, data, sample_id, stem)
 
     def finish(self) -> bytes:
         """Return the tar; b'' where nothing was added."""
         self._tar.close()
         return self._file.getvalue() if self.rows else b""
 
-    def _add_file(self, name: str, data: bytes, sample_id: str) -> None:
+    def _add_file(self, name: str, data: bytes, sample_id: str, key: str) -> None:
         folder, _, file = name.partition("/")
-        stem = file.removesuffix(".png")
-        key = sample_id or stem
-        rest = stem.removeprefix(key)  # ".<name>" of a further control image
+        rest = file.removesuffix(".png").removeprefix(key)  # ".<name>" of a further control image
         offset = self._add_member(f"{tar_key(key)}.{PARTS[folder]}{rest}.png", data)
         place = {"tar": self.path, "offset": offset, "size": len(data)}
         self.rows.append({"name": name, **place, "sample_id": sample_id})

@@ -44,7 +44,7 @@ def test_every_row_has_its_files_and_its_numbers(tmp_path) -> None:
 def test_the_same_config_continues_and_another_does_not(tmp_path) -> None:
     specs = [make_spec(sample_id=f"s{n}", index=n) for n in range(3)]
     open_run(tmp_path / "run", CONFIG, specs, FACTS)
-    assert open_run(tmp_path / "run", CONFIG, specs, FACTS).finished() == set()
+    assert open_run(tmp_path / "run", CONFIG, specs, FACTS).revisions() == {}
     with pytest.raises(RunError, match=r"run\.count=6, now it is 7"):
         open_run(tmp_path / "run", {**CONFIG, "run": {"folder": "x", "count": 7}}, specs, FACTS)
     with pytest.raises(RunError, match="another plan"):
@@ -61,7 +61,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
 
 
 def test_finished_samples_are_known(tmp_path) -> None:
-    assert make_run(tmp_path / "run").finished() == {*CASES, "lost"}
+    assert set(make_run(tmp_path / "run").revisions()) == {*CASES, "lost"}
 
 
 def test_an_unfinished_or_missing_run_says_so(tmp_path) -> None:

@@ -54,14 +54,14 @@ def merged(run: RunFolder) -> dict[str, bytes]:
 @pytest.mark.parametrize("storage", ["files", "tar"])
 def test_compacted_shards_hold_the_same(tmp_path, storage) -> None:
     run = begin(tmp_path / "run", storage)
-    before, done = merged(run), run.finished()
+    before, done = merged(run), set(run.revisions())
     index = pd.read_parquet(tmp_path / "run" / "files.parquet") if storage == "tar" else None
     run.compact(least=13)
     assert len(shards_of(run)) == 12
     run.compact(least=12)
     [name] = shards_of(run)
     assert name.startswith("merged-00000000-")
-    assert run.finished() == done == {f"s{number:02}" for number in range(12)}
+    assert set(run.revisions()) == done == {f"s{number:02}" for number in range(12)}
     assert merged(run) == before
     if index is not None:
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / "files.parquet"), index)
@@ -93,7 +93,7 @@ def test_a_kill_while_small_shards_are_removed_loses_and_doubles_nothing(tmp_pat
     run.compact(least=2)
     for name in list(small)[left]:
         (tmp_path / "run" / "shards" / name).write_bytes(small[name])
-    assert len(run.finished()) == 12
+    assert len(run.revisions()) == 12
     assert merged(run) == before
     run.compact(least=1)
     assert all(name.startswith("merged-") for name in shards_of(run))
@@ -123,7 +123,7 @@ def test_a_broken_small_shard_is_named_and_made_again(tmp_path, caplog, text) ->
     whole = path.read_bytes()
     path.write_text(text)
     with caplog.at_level(logging.WARNING):
-        assert run.finished() == {f"s{number:02}" for number in range(12)} - {"s03"}
+        assert set(run.revisions()) == {f"s{number:02}" for number in range(12)} - {"s03"}
     [record] = caplog.records
     assert f"{path} is damaged and left out" in record.getMessage()
     run.compact(least=2)
@@ -140,10 +140,10 @@ def test_a_broken_large_shard_is_named_and_made_again(tmp_path, caplog, keep) ->
     whole = path.read_bytes()
     path.write_bytes(whole[:keep])
     with caplog.at_level(logging.WARNING):
-        assert run.finished() == set()
+        assert set(run.revisions()) == set()
     assert "is damaged and left out" in caplog.text
     path.write_bytes(whole[:2000] + bytes(50) + whole[2050:])
-    assert run.finished() == set()
+    assert set(run.revisions()) == set()
 
 
 def test_what_is_no_shard_is_left_alone(tmp_path) -> None:
@@ -152,7 +152,7 @@ def test_what_is_no_shard_is_left_alone(tmp_path) -> None:
     strange = {".shard-00000001.123.tmp.json": "{", "notes.txt": "mine", "shard-x.json": "?"}
     for name, text in strange.items():
         (tmp_path / "run" / "shards" / name).write_text(text)
-    assert len(run.finished()) == 12
+    assert len(run.revisions()) == 12
     run.compact(least=2)
     assert merged(run) == before
     assert set(strange) < set(shards_of(run))
@@ -161,7 +161,7 @@ def test_what_is_no_shard_is_left_alone(tmp_path) -> None:
 def test_a_run_without_a_shard_is_not_finished(tmp_path) -> None:
     run = open_run(tmp_path / "run", CONFIG, [make_spec()], FACTS)
     run.compact()
-    assert run.finished() == set()
+    assert set(run.revisions()) == set()
     assert run.merge().empty
 
 
