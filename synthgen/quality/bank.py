@@ -15,6 +15,8 @@ from synthgen.sample import Candidate, Measurement
 
 __all__ = ["DefectBank"]
 
+VIEWS = 8  # of one item: turned and mirrored
+
 
 class DefectBank:
     """The looks of real defects, mirrored and turned, too."""
@@ -22,7 +24,7 @@ class DefectBank:
     def __init__(self, items: Iterable[BankItem]) -> None:
         self._looks: list[str] = []
         for item in items:
-            for turn in range(4):
+            for turn in range(VIEWS // 2):
                 one, its_mask = np.rot90(item.crop, turn), np.rot90(item.mask, turn)
                 self._looks.append(_look(one, its_mask))
                 self._looks.append(_look(one[:, ::-1], its_mask[:, ::-1]))
@@ -40,10 +42,15 @@ class DefectBank:
 
         The perceptual hash of the 96 px around the label; see ``look_of``.
         """
-        look = look_of(image, mask)
-        if not look:
-            return float("nan")
-        return float(min(bits_between(look, real) for real in self._looks))
+        found = self.find_nearest(look_of(image, mask))
+        return float("nan") if found is None else float(found[1])
+
+    def find_nearest(self, look: str) -> tuple[int, int] | None:
+        """Return the place of the item that is most alike, and in how many bits it differs."""
+        if not look or not self._looks:
+            return None
+        bits = [bits_between(look, real) for real in self._looks]
+        return bits.index(min(bits)) // VIEWS, min(bits)
 
 
 def away_from_donor(candidate: Candidate) -> float:

@@ -2,167 +2,118 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import yaml
-from jinja2 import Environment, PackageLoader
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from synthgen.images import encode_jpeg
-from synthgen.report.sheet import Views, draw_views
-from synthgen.runs.decide import count_reasons
+from synthgen.report.charts import colour_classes, draw_histogram, draw_spark, format_number
+from synthgen.report.facts import (
+    ACCEPTED,
+    GOOD,
+    REJECTED,
+    collect_facts,
+    flatten,
+    format_seconds,
+    measure_quality,
+    tabulate_reasons,
+)
+from synthgen.report.nearest import find_nearest_real
+from synthgen.report.panels import draw_distributions, draw_places
+from synthgen.report.pictures import VIEWS, Tile, embed, how_many, show_samples, spread
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage import StoredFile
 
-__all__ = ["draw_histogram", "embed", "write_report"]
+__all__ = ["ClassTiles", "draw_histogram", "embed", "render", "show_classes", "write_report"]
 
-PER_CLASS, GOOD, REJECTED = 4, 2, 12
-COLOURS = {"accepted": "#2f9e73", "rejected": "#d1603d"}
-STAGES = ("condition", "paint", "inspect", "write")
+MOST_ACCEPTED, MOST_PER_CLASS, MOST_GOOD, MOST_REJECTED, MOST_PAIRS = 72, 8, 6, 24, 12
+MOST_FAILURES = 20  # sentences about samples that came to no image
+
+
+@dataclass(frozen=True)
+class ClassTiles:
+    """The samples of a class that are shown, and how many there are."""
+
+    name: str
+    count: int
+    tiles: list[Tile]
 
 
 def write_report(run_folder: Path | str) -> StoredFile:
     """Write ``report.html`` into a finished run, wherever it lies; return it. Raises RunError."""
     run = read_run(run_folder)
-    environment = Environment(loader=PackageLoader("synthgen.report", "."), autoescape=True)
-    page = environment.get_template("page.html.j2").render(
-        folder=str(run_folder),
-        counts=Counter(run.manifest["status"]),
-        checkpoint=run.record["checkpoint"],
-        backend=run.record["backend"],
-        classes=_count_classes(run),
-        accepted=_rows(run, run.manifest[run.manifest["status"] == "accepted"], PER_CLASS),
-        good=_rows(run, run.manifest[run.manifest["status"] == "good"], GOOD),
-        rejected=_rejected_rows(run),
-        failures=_failures(run.manifest),
-        plots=_plots(run),
-        record=yaml.safe_dump(run.record, sort_keys=True),
+    colours = colour_classes(list(run.classes))
+    manifest = run.manifest
+    good = manifest[(manifest["status"] == GOOD) & (manifest["image"] != "")]
+    page = render(
+        "page.html.j2",
+        facts=collect_facts(run),
+        colours=colours,
+        accepted=show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),
+        good=ClassTiles("good", len(good), show_samples(run, spread(good, how_many(run, MOST_GOOD)))),
+        rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MOST_REJECTED))),
+        reasons=tabulate_reasons(manifest),
+        failures=list(_failures(manifest)),
+        nearest=find_nearest_real(run, how_many(run, MOST_PAIRS)),
+        distributions=draw_distributions(run, colours),
+        places=draw_places(run, colours),
+        measures=[
+            (one, draw_spark(one.values, *one.bounds, f"distribution of {one.title}"))
+            for one in measure_quality(run)
+        ],
+        record=run.record,
+        config=flatten(run.record.get("config") or {}),
     )
     run.storage.write("report.html", page.encode("utf-8"))
     return StoredFile(run.storage, "report.html")
 
 
-def _count_classes(run: RunTables) -> list[dict[str, Any]]:
-    counts = pd.crosstab(run.manifest["defect_class"], run.manifest["status"])
+def render(template: str, **values: Any) -> str:
+    """Return a page from one of the templates beside this module."""
+    environment = Environment(
+        loader=PackageLoader("synthgen.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"views": VIEWS}
+    environment.filters |= {
+        "number": format_number,
+        "seconds": format_seconds,
+        "percent": lambda share: f"{100 * share:.0f} %" if share == share else "–",
+        "count": lambda value: f"{value:,}",
+    }
+    return environment.get_template(template).render(**values)
+
+
+def show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
+    """Return accepted samples of each class, evenly over the run, at most so many in all."""
+    accepted = run.manifest[run.manifest["status"] == ACCEPTED]
+    groups = {str(name): rows for name, rows in accepted.groupby("defect_class") if name}
+    if not groups:
+        return []
+    each = max(1, min(per_class, how_many(run, most) // len(groups)))
+    ordered = sorted(groups, key=lambda name: (run.classes.get(name, 1 << 30), name))
     return [
-        {
-            "name": name,
-            "accepted": int(counts.get("accepted", pd.Series()).get(name, 0)),
-            "rejected": int(counts.get("rejected", pd.Series()).get(name, 0)),
-        }
-        for name in run.classes
+        ClassTiles(name, len(groups[name]), show_samples(run, spread(groups[name], each)))
+        for name in ordered
     ]
 
 
-def _rows(run: RunTables, rows: pd.DataFrame, per_class: int) -> list[dict[str, Any]]:
-    chosen = rows[rows["image"] != ""].groupby("defect_class").head(per_class)
-    ordered = chosen.sort_values(["defect_class", "sample_id"])
-    return [_cell(run, row) for _, row in ordered.iterrows()]
+def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return rejected samples with an image, of every reason and class in turn."""
+    rows = manifest[(manifest["status"] == REJECTED) & (manifest["image"] != "")]
+    rows = rows.sort_values("sample_id")
+    limit = rows["reasons"].str.split(" ").str[0]
+    turn = rows.groupby([limit, rows["defect_class"]]).cumcount()
+    chosen = rows.assign(limit=limit, turn=turn).sort_values(["turn", "limit", "sample_id"])
+    return chosen.head(most).sort_values(["limit", "sample_id"])
 
 
-def _rejected_rows(run: RunTables) -> list[dict[str, Any]]:
-    rows = run.manifest[(run.manifest["status"] == "rejected") & (run.manifest["image"] != "")]
-    return [_cell(run, row) for _, row in rows.sort_values("sample_id").head(REJECTED).iterrows()]
-
-
-def _failures(manifest: pd.DataFrame) -> list[dict[str, str]]:
-    rows = manifest[(manifest["status"] == "rejected") & (manifest["image"] == "")]
-    return [
-        {"sample_id": row["sample_id"], "reasons": row["reasons"]}
-        for _, row in rows.head(REJECTED).iterrows()
-    ]
-
-
-def _cell(run: RunTables, row: pd.Series) -> dict[str, Any]:
-    views: Views = draw_views(run, row)
-    pictures = {field.name: embed(getattr(views, field.name)) for field in fields(views)}
-    numbers = {
-        "fill": row["fill_fraction"],
-        "leak": row["leak_fraction"],
-        "contrast": row["contrast_delta_e"],
-    }
-    shown = {name: f"{value:.2f}" for name, value in numbers.items() if not np.isnan(value)}
-    return {"pictures": pictures, "numbers": shown} | {str(k): v for k, v in row.items()}
-
-
-def embed(image: NDArray[np.uint8]) -> str:
-    """Return a picture as a data URL, a JPEG."""
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 88)).decode()
-
-
-def _plots(run: RunTables) -> list[str]:
-    manifest = run.manifest
-    defects = manifest[(manifest["defect_class"] != "") & (manifest["image"] != "")]
-    shown = {
-        "area_px": "label area (pixels)",
-        "fill_fraction": "fill (share of the asked mask that changed)",
-        "contrast_delta_e": "contrast (CIELAB, over the texture)",
-    }
-    plots = [_histogram(defects, column, title) for column, title in shown.items()]
-    reasons = count_reasons(manifest)
-    if reasons:
-        plots.append(_bars(reasons, "reasons of rejection (samples)"))
-    seconds = run.timings[[stage for stage in STAGES if stage in run.timings]].mean().fillna(0)
-    plots.append(_bars({str(k): float(v) for k, v in seconds.items()}, "seconds per image"))
-    return plots
-
-
-def _figure(title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(4.2, 2.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    return figure, axes
-
-
-def _histogram(rows: pd.DataFrame, column: str, title: str) -> str:
-    groups = {
-        status: rows.loc[rows["status"] == status, column].dropna().tolist() for status in COLOURS
-    }
-    return draw_histogram(groups, title, "samples")
-
-
-def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: str) -> str:
-    """Return a stacked histogram of named groups of numbers as a data URL, an SVG."""
-    figure, axes = _figure(title)
-    present = {status: values for status, values in groups.items() if len(values)}
-    if present:
-        axes.hist(
-            list(present.values()),
-            bins=24,
-            stacked=True,
-            label=list(present),
-            color=[COLOURS.get(name, "#4c78a8") for name in present],
-        )
-        if len(groups) > 1:
-            axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set_ylabel(counted, fontsize=8)
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    return _to_svg(figure)
-
-
-def _bars(values: Mapping[str, float], title: str) -> str:
-    figure, axes = _figure(title)
-    names = list(values)[::-1]
-    bars = axes.barh(names, [values[name] for name in names], color="#4c78a8")
-    axes.bar_label(bars, fmt="%.3g", fontsize=8, padding=3)
-    axes.margins(x=0.15)
-    return _to_svg(figure)
-
-
-def _to_svg(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "synthgen"}):  # else every page has other ids in its SVG
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=False)
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _failures(manifest: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    rows = manifest[(manifest["status"] == REJECTED) & (manifest["image"] == "")]
+    yield from zip(rows["sample_id"].head(MOST_FAILURES), rows["reasons"], strict=False)

@@ -14,7 +14,7 @@ from synthgen.errors import RunError
 from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
 from synthgen.runs.reader import RunTables, read_run
 
-__all__ = ["Views", "draw_views", "write_contact_sheet"]
+__all__ = ["Views", "draw_views", "square_window", "write_contact_sheet"]
 
 LABEL = (255, 214, 0)  # yellow: what really changed, the label
 ASKED = (0, 200, 255)  # cyan: what was asked for
@@ -39,7 +39,7 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     asked = _load(run, row["requested"])[..., 0] > 0
     label = np.isin(_load(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
     control = _load(run, row["control"])
-    window = _window(asked | label)
+    window = square_window(asked | label)
 
     def crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         cut = image[window]
@@ -66,7 +66,7 @@ def _load(run: RunTables, name: str) -> NDArray[np.uint8]:
     return to_rgb8(pixels, grey_window(pixels))
 
 
-def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+def square_window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Return a square around the mask with some surface beside it; the middle where it is empty."""
     height, width = mask.shape
     rows, columns = (

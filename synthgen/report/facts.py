@@ -1,0 +1,319 @@
+"""What a finished run says in numbers: counts, rates, measures, reasons, where it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+
+from synthgen.backends.licences import describe_licence
+from synthgen.quality.limits import MEASURED, Bounds, Limits, read_limits
+from synthgen.report.charts import format_number
+from synthgen.runs.decide import count_reasons
+from synthgen.runs.reader import RunTables
+from synthgen.sample import Status
+
+__all__ = [
+    "ACCEPTED",
+    "GOOD",
+    "MEASURES",
+    "REJECTED",
+    "ClassFacts",
+    "Measure",
+    "ReasonTable",
+    "RunFacts",
+    "collect_facts",
+    "flatten",
+    "format_seconds",
+    "measure_quality",
+    "name_run",
+    "tabulate_reasons",
+]
+
+ACCEPTED, REJECTED, GOOD = (one.value for one in (Status.ACCEPTED, Status.REJECTED, Status.GOOD))
+STAGES = ("condition", "paint", "inspect", "write")
+QUANTILES = (0.05, 0.5, 0.95)
+MEASURES = {  # name: words for it, unit, what it is
+    "area_px": ("area", "px", "pixels of the label"),
+    "fill_fraction": ("fill", "0..1", "share of the asked mask that visibly changed"),
+    "leak_fraction": ("leak", "0..1", "share of the change over 2 px outside the asked mask"),
+    "mask_iou": ("overlap", "0..1", "label and asked mask, of their union"),
+    "size_ratio": ("size ratio", "", "area of the label over the asked one"),
+    "off_object_fraction": ("off the part", "0..1", "share of the label where none may lie"),
+    "change_delta_e": ("change", "CIELAB", "mean change of the labelled pixels"),
+    "contrast_delta_e": ("contrast", "CIELAB", "how far it stands out of the texture around"),
+    "clipped_fraction": ("clipped", "0..1", "share that became pure black or white"),
+    "black_fraction": ("black", "0..1", "share of the repaint mask that came out black"),
+    "seam_delta_e": ("seam", "CIELAB", "step across the repaint border, over the source's"),
+    "sharpness_ratio": ("sharpness", "", "beside the label, over the source's there"),
+    "changed_outside_px": ("changed outside", "px", "pixels outside the repaint mask"),
+    "twin_bits": ("nearest twin", "bits of 64", "to the most alike earlier image"),
+    "real_bits": ("nearest real", "bits of 64", "to the most alike real defect"),
+    "donor_delta_e": ("off its donor", "CIELAB", "from the real defect that lent its look"),
+    "edge_f1": ("edges kept", "0..1", "edges of a varied image against its source's"),
+    "varied_delta_e": ("varied", "CIELAB", "mean change of a varied image"),
+}
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """How a defect class fared. Shares are NaN where nothing was asked."""
+
+    name: str
+    accepted: int
+    rejected: int
+    first_try: int  # accepted at the first try
+    area_px: float  # median of the accepted
+    contrast_delta_e: float
+
+    @property
+    def asked(self) -> int:
+        return self.accepted + self.rejected
+
+    @property
+    def accept_rate(self) -> float:
+        return self.accepted / self.asked if self.asked else float("nan")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The numbers of a run. ``seconds``: work of all workers, by stage."""
+
+    name: str
+    folder: str
+    asked: int
+    accepted: int
+    rejected: int
+    good: int
+    first_try: int
+    tries: int
+    classes: list[ClassFacts]
+    unused: list[str]  # classes that were asked for and have no sample
+    splits: dict[str, int]  # images that are accepted or good
+    seconds: dict[str, float]
+    images: int  # that were made, rejected ones too
+    sizes: list[str]
+    sources: int
+    groups: int
+    drawn: bool  # its sources
+    about: dict[str, str]  # backend, checkpoint, licence, ...
+
+    @property
+    def accept_rate(self) -> float:
+        """Share of the defect samples that were accepted; NaN for none."""
+        judged = self.accepted + self.rejected
+        return self.accepted / judged if judged else float("nan")
+
+    @property
+    def seconds_per_image(self) -> float:
+        return sum(self.seconds.values()) / self.images if self.images else float("nan")
+
+
+def collect_facts(run: RunTables) -> RunFacts:
+    """Count a run."""
+    manifest = run.manifest
+    counts = Counter(manifest["status"])
+    made = manifest[manifest["image"] != ""]
+    kept = made[made["status"] != REJECTED]
+    classes = list(_count_classes(run))
+    sizes = Counter(zip(made["width"], made["height"], strict=True)).most_common()
+    stages = run.timings[[stage for stage in STAGES if stage in run.timings]].sum()
+    return RunFacts(
+        name=name_run(run.root),
+        folder=str(run.root),
+        asked=len(manifest),
+        accepted=counts[ACCEPTED],
+        rejected=counts[REJECTED],
+        good=counts[GOOD],
+        first_try=sum(one.first_try for one in classes),
+        tries=len(run.tries),
+        classes=classes,
+        unused=sorted(set(run.classes) - {one.name for one in classes}) if classes else [],
+        splits={str(k): int(v) for k, v in kept["split"].value_counts().sort_index().items()},
+        seconds={str(name): float(value) for name, value in stages.items()},
+        images=len(run.timings),
+        sizes=[f"{width} × {height} px ({count:,})" for (width, height), count in sizes[:4]],
+        sources=int(manifest["source_id"].nunique()),
+        groups=int(manifest["group"].nunique()),
+        drawn=not (made["photo"] != "").any() if "photo" in made else False,
+        about=_describe(run.record),
+    )
+
+
+def name_run(root: Any) -> str:
+    """Return the last part of a run's folder or address."""
+    return PurePosixPath(str(root)).name or str(root)
+
+
+def _count_classes(run: RunTables) -> Iterator[ClassFacts]:
+    manifest = run.manifest
+    ids = run.classes
+    groups = {str(name): rows for name, rows in manifest.groupby("defect_class") if name}
+    for name in sorted(groups, key=lambda name: (ids.get(name, 1 << 30), name)):
+        rows = groups[name]
+        accepted = rows[rows["status"] == ACCEPTED]
+        yield ClassFacts(
+            name,
+            len(accepted),
+            int((rows["status"] == REJECTED).sum()),
+            int((accepted["attempt"] == 0).sum()),
+            float(accepted["area_px"].median()),
+            float(accepted["contrast_delta_e"].median()),
+        )
+
+
+def _describe(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a reader should know at once of how a run was made."""
+    models = record.get("models") or {}
+    config = record.get("config") or {}
+    about = {"painted by": str(record.get("backend") or "–")}
+    if record.get("checkpoint"):
+        about["checkpoint"] = str(record["checkpoint"])
+    licences = {
+        what: describe_licence(model.get("licence"))
+        for what, model in models.items()
+        if isinstance(model, Mapping)
+    }
+    for what, licence in licences.items():
+        about["licence" if what == "checkpoint" else f"licence of {what}"] = licence
+    if not models:
+        about["licence"] = "no model painted this"
+    about["mode"] = str(config.get("mode", "defects"))
+    about["seed"] = str(config.get("seed", "–"))
+    if path := (config.get("bank") or {}).get("path"):
+        about["bank"] = str(path)
+    return about
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One measurement of all images of a run, against its limits."""
+
+    name: str
+    title: str
+    unit: str
+    meaning: str
+    bounds: Bounds
+    per_class: dict[str, Bounds]  # where they differ
+    values: NDArray[np.float64]
+    rejected: int  # samples that broke it
+    tries: int  # that broke it
+
+    @property
+    def quantiles(self) -> tuple[float, float, float]:
+        """5 %, median, 95 %."""
+        low, middle, high = np.quantile(self.values, QUANTILES)
+        return float(low), float(middle), float(high)
+
+    @property
+    def limits(self) -> list[str]:
+        """The limits in words, the shared one first."""
+        own = [f"{name}: {_range(bounds)}" for name, bounds in self.per_class.items()]
+        return [_range(self.bounds), *own]
+
+
+def measure_quality(run: RunTables) -> list[Measure]:
+    """Return what was measured, limited measures first; those without a number are left out."""
+    limits = read_limits(run.quality)
+    reasons = count_reasons(run.manifest)
+    tries = _count_broken(run.tries["reasons"])
+    made = run.manifest[run.manifest["image"] != ""]
+    found = []
+    for name in MEASURED:
+        if name not in made:
+            continue
+        rows = made[made["defect_class"] != ""] if name == "area_px" else made
+        values = rows[name].to_numpy(float)
+        values = values[np.isfinite(values)]
+        if len(values):
+            bounds, own = _bounds(limits, name)
+            count = (reasons.get(name, 0), tries[name])
+            found.append(Measure(name, *MEASURES[name], bounds, own, values, *count))
+    return sorted(found, key=lambda one: one.bounds == (None, None) and not one.per_class)
+
+
+def _bounds(limits: Limits, name: str) -> tuple[Bounds, dict[str, Bounds]]:
+    shared = limits.shared.get(name, (None, None))
+    own = {kind: part[name] for kind, part in limits.per_class.items() if name in part}
+    return shared, own
+
+
+def _count_broken(reasons: pd.Series) -> Counter[str]:
+    texts = reasons[reasons != ""].value_counts()
+    counted: Counter[str] = Counter()
+    for text, count in texts.items():
+        for name in {part.split(" ")[0] for part in str(text).split("; ")}:
+            counted[name] += int(count)
+    return counted
+
+
+def _range(bounds: Bounds) -> str:
+    """Return limits in words.
+
+    >>> _range((0.5, None)), _range((None, 0)), _range((None, None))
+    ('at least 0.5', 'at most 0', 'none')
+    """
+    least, most = bounds
+    if least is not None and most is not None:
+        return f"{least:g} to {most:g}"
+    if least is not None:
+        return f"at least {least:g}"
+    return "none" if most is None else f"at most {most:g}"
+
+
+@dataclass(frozen=True)
+class ReasonTable:
+    """How many rejected samples broke which limit, by class; a sample may break several."""
+
+    names: list[str]  # of the limits, most frequent first
+    rows: dict[str, list[int]]  # by class, in the order of ``names``
+    totals: list[int]
+
+
+def tabulate_reasons(manifest: pd.DataFrame) -> ReasonTable:
+    """Count reasons by class; what came to no image counts as such."""
+    totals = count_reasons(manifest)
+    rejected = manifest[manifest["status"] == REJECTED]
+    rows = {}
+    for name, part in rejected.groupby("defect_class"):
+        own = count_reasons(part)
+        rows[str(name) or "good, varied"] = [own.get(reason, 0) for reason in totals]
+    return ReasonTable(list(totals), rows, list(totals.values()))
+
+
+def flatten(config: Any, start: str = "") -> dict[str, str]:
+    """Return every key of a nested config with its value as YAML.
+
+    >>> flatten({"run": {"count": 6, "retries": ["noise"]}, "gaps": None})
+    {'run.count': '6', 'run.retries': '[noise]', 'gaps': 'null'}
+    """
+    if not isinstance(config, Mapping) or not config:
+        text = yaml.safe_dump(config, default_flow_style=True, width=1 << 20, allow_unicode=True)
+        return {start: text.removesuffix("\n").removesuffix("\n...")}
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{start}.{key}" if start else str(key))
+    return flat
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> [format_seconds(seconds) for seconds in (0.25, 42, 200, 7500)]
+    ['0.25 s', '42 s', '3 min 20 s', '2 h 5 min']
+    """
+    if not np.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{format_number(seconds, 2)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,83 @@
+"""Which samples a page shows, and their pictures, inside the page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from synthgen.images import encode_jpeg
+from synthgen.report.charts import format_number
+from synthgen.report.sheet import Views, draw_views
+from synthgen.runs.reader import RunTables
+
+__all__ = ["Tile", "embed", "how_many", "show_samples", "spread"]
+
+VIEWS = ("result", "label", "source", "control", "whole")
+NUMBERS = {"area_px": "px", "fill_fraction": "fill", "contrast_delta_e": "contrast"}
+MOST_PIXELS = 250e6  # read for the pictures of one page
+LEAST = 12
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One sample as a page shows it; ``pictures`` are data URLs by the name of their view."""
+
+    sample_id: str
+    status: str
+    defect_class: str
+    prompt: str
+    numbers: str
+    where: str
+    reasons: list[str]
+    pictures: dict[str, str]
+
+
+def embed(image: NDArray[np.uint8]) -> str:
+    """Return a picture as a data URL, a JPEG."""
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 86)).decode()
+
+
+def how_many(run: RunTables, most: int) -> int:
+    """Return how many samples to show: at most so many, fewer where images are large."""
+    pixels = float((run.manifest["width"] * run.manifest["height"]).max() or 1)
+    return int(np.clip(MOST_PIXELS / pixels, min(LEAST, most), most))
+
+
+def spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return at most so many rows, evenly over the ids."""
+    ordered = rows.sort_values("sample_id")
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    return ordered.iloc[places]
+
+
+def show_samples(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
+    """Return a tile for each row of a manifest; the rows must have an image."""
+    return [_show(run, row) for _, row in rows.iterrows()]
+
+
+def _show(run: RunTables, row: pd.Series) -> Tile:
+    views: Views = draw_views(run, row)
+    pictures = {field.name: embed(getattr(views, field.name)) for field in fields(views)}
+    tried = f", try {row['attempt'] + 1}" if row["attempt"] else ""
+    return Tile(
+        sample_id=row["sample_id"],
+        status=row["status"],
+        defect_class=row["defect_class"],
+        prompt=row["prompt"],
+        numbers=" · ".join(_numbers(row)),
+        where=f"{row['split']}, {row['width']} × {row['height']} px{tried}",
+        reasons=[reason for reason in row["reasons"].split("; ") if reason],
+        pictures={name: pictures[name] for name in VIEWS},
+    )
+
+
+def _numbers(row: pd.Series) -> Iterator[str]:
+    for name, word in NUMBERS.items():
+        if np.isfinite(row[name]) and row["defect_class"]:
+            number = format_number(float(row[name]))
+            yield f"{number} {word}" if word == "px" else f"{word} {number}"
