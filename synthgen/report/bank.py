@@ -9,14 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from rich.table import Table
 
 from synthgen.bank.items import BankItem
 from synthgen.files import write_text
 from synthgen.images import tile, write_png
-from synthgen.report.page import draw_histogram, embed
+from synthgen.report.charts import draw_histogram
+from synthgen.report.facts import name_run
+from synthgen.report.page import render
+from synthgen.report.pictures import embed
 
 __all__ = ["tabulate_classes", "write_bank_page"]
 
@@ -51,9 +53,8 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
     Of a class with very many defects some are shown, evenly over their sizes.
     """
     classes = [_describe(name, items) for name in sorted({item.defect_class for item in items})]
-    environment = Environment(loader=PackageLoader("synthgen.report", "."), autoescape=True)
-    page = environment.get_template("bank.html.j2").render(
-        folder=str(folder), count=len(items), classes=classes, notes=list(notes)
+    page = render(
+        "bank.html.j2", name=name_run(folder), count=len(items), classes=classes, notes=list(notes)
     )
     write_text(folder / "bank.html", page)
     cells = [np.vstack(_views(item)[:2]) for item in _spread(items, SHEET_SHOWN)]

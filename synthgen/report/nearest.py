@@ -14,9 +14,9 @@ from synthgen.bank.items import BankItem, read_bank
 from synthgen.errors import SourceError
 from synthgen.images import IGNORED, decode_image, grey_window, to_rgb8
 from synthgen.quality.bank import DefectBank
-from synthgen.report.charts import format_number
 from synthgen.report.pictures import embed
 from synthgen.report.sheet import square_window
+from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
 __all__ = ["NearestReal", "RealPair", "find_nearest_real"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from synthgen.report.charts import colour_classes, draw_histogram, draw_spark, format_number
+from synthgen.report.charts import draw_spark
 from synthgen.report.facts import (
     ACCEPTED,
     GOOD,
@@ -18,16 +19,17 @@ from synthgen.report.facts import (
     collect_facts,
     flatten,
     format_seconds,
-    measure_quality,
     tabulate_reasons,
 )
+from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
-from synthgen.report.panels import draw_distributions, draw_places
-from synthgen.report.pictures import VIEWS, Tile, embed, how_many, show_samples, spread
+from synthgen.report.panels import Panel, draw_distributions, draw_places
+from synthgen.report.pictures import VIEWS, Tile, how_many, show_samples, spread
+from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage import StoredFile
 
-__all__ = ["ClassTiles", "draw_histogram", "embed", "render", "show_classes", "write_report"]
+__all__ = ["format_percent", "render", "write_report"]
 
 MOST_ACCEPTED, MOST_PER_CLASS, MOST_GOOD, MOST_REJECTED, MOST_PAIRS = 72, 8, 6, 24, 12
 MOST_FAILURES = 20  # sentences about samples that came to no image
@@ -52,13 +54,15 @@ def write_report(run_folder: Path | str) -> StoredFile:
         "page.html.j2",
         facts=collect_facts(run),
         colours=colours,
-        accepted=show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),
-        good=ClassTiles("good", len(good), show_samples(run, spread(good, how_many(run, MOST_GOOD)))),
+        accepted=_show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),
+        good=ClassTiles(
+            "good", len(good), show_samples(run, spread(good, how_many(run, MOST_GOOD)))
+        ),
         rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MOST_REJECTED))),
         reasons=tabulate_reasons(manifest),
         failures=list(_failures(manifest)),
         nearest=find_nearest_real(run, how_many(run, MOST_PAIRS)),
-        distributions=draw_distributions(run, colours),
+        distributions=_draw_distributions(run, colours),
         places=draw_places(run, colours),
         measures=[
             (one, draw_spark(one.values, *one.bounds, f"distribution of {one.title}"))
@@ -84,13 +88,22 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {
         "number": format_number,
         "seconds": format_seconds,
-        "percent": lambda share: f"{100 * share:.0f} %" if share == share else "–",
+        "percent": format_percent,
         "count": lambda value: f"{value:,}",
     }
     return environment.get_template(template).render(**values)
 
 
-def show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
+def format_percent(share: float) -> str:
+    """Return a share for people.
+
+    >>> format_percent(0.973), format_percent(float("nan"))
+    ('97 %', '–')
+    """
+    return f"{100 * share:.0f} %" if math.isfinite(share) else "–"
+
+
+def _show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
     """Return accepted samples of each class, evenly over the run, at most so many in all."""
     accepted = run.manifest[run.manifest["status"] == ACCEPTED]
     groups = {str(name): rows for name, rows in accepted.groupby("defect_class") if name}
@@ -102,6 +115,12 @@ def show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
         ClassTiles(name, len(groups[name]), show_samples(run, spread(groups[name], each)))
         for name in ordered
     ]
+
+
+def _draw_distributions(run: RunTables, colours: Mapping[str, str]) -> list[Panel]:
+    accepted = run.manifest[run.manifest["status"] == ACCEPTED]
+    groups = {str(name): rows for name, rows in accepted.groupby("defect_class")}
+    return draw_distributions({name: groups[name] for name in colours if name in groups}, colours)
 
 
 def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:

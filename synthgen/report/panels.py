@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from synthgen.report.facts import ACCEPTED
 from synthgen.runs.manifest import read_table, to_pandas
 from synthgen.runs.reader import RunTables
 
-__all__ = ["Panel", "Place", "draw_distributions", "draw_places", "draw_series"]
+__all__ = ["Panel", "Place", "draw_distributions", "draw_places"]
 
 DISTRIBUTIONS: dict[str, dict[str, Any]] = {  # column of the manifest: how it is drawn
     "area_px": {"title": "Area of the label, pixels", "is_log": True},
@@ -25,7 +25,6 @@ DISTRIBUTIONS: dict[str, dict[str, Any]] = {  # column of the manifest: how it i
 }
 QUANTILES = (0.05, 0.5, 0.95)
 BOX = ["sample_id", "defect_class", "box_x", "box_y", "box_w", "box_h"]
-OTHER = "#6878a8"
 
 
 @dataclass(frozen=True)
@@ -46,26 +45,22 @@ class Place:
     chart: Markup
 
 
-def draw_distributions(run: RunTables, colours: Mapping[str, str]) -> list[Panel]:
-    """Return how the accepted defects of each class are distributed."""
-    accepted = run.manifest[run.manifest["status"] == ACCEPTED]
-    groups = {str(name): rows for name, rows in accepted.groupby("defect_class")}
-    names = [name for name in colours if name in groups]
-    return [
-        draw_series([Series.of(name, groups[name][column], colours[name]) for name in names], **how)
-        for column, how in DISTRIBUTIONS.items()
-    ]
+def draw_distributions(
+    groups: Mapping[str, pd.DataFrame], colours: Mapping[str, str], is_share: bool = False
+) -> list[Panel]:
+    """Return how named rows of manifests are distributed; with ``is_share`` each in per cent."""
+    panels = []
+    for column, how in DISTRIBUTIONS.items():
+        series = [Series.of(name, rows[column], colours[name]) for name, rows in groups.items()]
+        shown = [one for one in series if len(one.values)]
+        chart = draw_distribution(shown, is_share=is_share, **how)
+        panels.append(Panel(how["title"], chart, [_summarise(one) for one in shown]))
+    return panels
 
 
-def draw_series(series: Sequence[Series], title: str, **how: Any) -> Panel:
-    """Return the panel of some series."""
-    rows = []
-    for one in series:
-        if len(one.values):
-            low, middle, high = np.quantile(one.values, QUANTILES)
-            count = len(one.values)
-            rows.append((one.name, one.colour, count, float(low), float(middle), float(high)))
-    return Panel(title, draw_distribution(series, title, **how), rows)
+def _summarise(one: Series) -> tuple[str, str, int, float, float, float]:
+    low, middle, high = np.quantile(one.values, QUANTILES)
+    return one.name, one.colour, len(one.values), float(low), float(middle), float(high)
 
 
 def draw_places(run: RunTables, colours: Mapping[str, str]) -> list[Place]:

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.images import encode_jpeg
-from synthgen.report.charts import format_number
 from synthgen.report.sheet import Views, draw_views
+from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
 __all__ = ["Tile", "embed", "how_many", "show_samples", "spread"]

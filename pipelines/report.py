@@ -1,0 +1,34 @@
+"""Write the report of a run again, or a page that compares runs.
+
+synthgen report run.folder=out
+synthgen report runs=[out,out2] out=comparison.html
+
+Both are one file without network. synthgen generate and synthgen inspect write report.html, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from synthgen.cli import run_pipeline
+
+
+def main(config: DictConfig) -> None:
+    from rich import print as show
+
+    from synthgen.errors import ConfigError
+    from synthgen.report import write_comparison, write_report
+
+    folder, runs = config.run.folder, [str(run) for run in config.runs or []]
+    if (folder is None) == (not runs):
+        raise ConfigError(
+            "give run.folder=... to write the report of a run, or runs=[a,b] to compare runs"
+        )
+    page = write_comparison(runs, Path(str(config.out))) if runs else write_report(str(folder))
+    show(f"open  {page}")
+
+
+if __name__ == "__main__":
+    run_pipeline("report", main)

@@ -1,0 +1,240 @@
+"""Two runs, or more, on one page: what differs in how they were made and in what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from synthgen.errors import ConfigError
+from synthgen.files import write_text
+from synthgen.report.charts import draw_spark
+from synthgen.report.facts import (
+    ACCEPTED,
+    ClassFacts,
+    RunFacts,
+    collect_facts,
+    flatten,
+    format_seconds,
+    name_run,
+)
+from synthgen.report.measured import Measure, measure_quality
+from synthgen.report.page import format_percent, render
+from synthgen.report.panels import draw_distributions
+from synthgen.report.pictures import Tile, how_many, show_samples, spread
+from synthgen.report.svg import colour_classes, format_number
+from synthgen.runs.decide import count_reasons
+from synthgen.runs.reader import RunTables, read_run
+
+__all__ = ["write_comparison"]
+
+MOST_RUNS = 6
+MOST_TILES, MOST_PER_CLASS = 120, 6  # of all runs together; of one class of one run
+OWN = ("config.run.folder",)  # differs between any two runs
+Show = Callable[[float], str]
+COUNTED: tuple[tuple[str, Callable[[RunFacts], float], Show], ...] = (
+    ("asked", lambda facts: facts.asked, format_number),
+    ("accepted", lambda facts: facts.accepted, format_number),
+    ("rejected", lambda facts: facts.rejected, format_number),
+    ("good, without a defect", lambda facts: facts.good, format_number),
+    ("of the defects accepted", lambda facts: facts.accept_rate, format_percent),
+    ("accepted at the first try", lambda facts: facts.first_try, format_number),
+    ("tries", lambda facts: facts.tries, format_number),
+    ("source images", lambda facts: facts.sources, format_number),
+    ("parts", lambda facts: facts.groups, format_number),
+    ("work per image", lambda facts: facts.seconds_per_image, format_seconds),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of each run, in words; ``change``: the second less the first, '' for many."""
+
+    name: str
+    values: list[str]
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One defect class in each run."""
+
+    name: str
+    accepted: Row
+    rate: Row
+    area_px: Row
+    contrast: Row
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measurement in each run; a run without it has dashes and no chart."""
+
+    title: str
+    unit: str
+    limits: list[str]
+    median: Row
+    charts: list[Markup]
+
+
+@dataclass(frozen=True)
+class ClassSamples:
+    """The samples of a class that are shown, by run, and how many each run accepted."""
+
+    name: str
+    counts: dict[str, int]
+    tiles: dict[str, list[Tile]]
+
+
+def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
+    """Write a page that compares finished runs; return its path.
+
+    Raises ConfigError for fewer than two runs, more than six or one twice, RunError for one that
+    is not finished.
+    """
+    runs = _name_runs([read_run(folder) for folder in run_folders])
+    facts = {name: collect_facts(run) for name, run in runs.items()}
+    colours = colour_classes(list(runs))
+    accepted = {name: _accepted(run) for name, run in runs.items()}
+    counted = [_row(name, map(get, facts.values()), show) for name, get, show in COUNTED]
+    page = render(
+        "compare.html.j2",
+        runs=runs,
+        colours=colours,
+        counted=counted,
+        made=_tabulate_made(facts),
+        classes=_compare_classes(facts),
+        reasons=_compare_reasons(runs),
+        measures=_compare_measures(runs),
+        distributions=draw_distributions(accepted, colours, is_share=True),
+        samples=_show_samples(runs, accepted),
+        settings=_compare_settings(runs),
+    )
+    write_text(path, page)
+    return path
+
+
+def _name_runs(runs: Sequence[RunTables]) -> dict[str, RunTables]:
+    """Name runs by their folders, by the whole path where two folders have one name."""
+    roots = [str(run.root) for run in runs]
+    if not 2 <= len(runs) <= MOST_RUNS or len(set(roots)) < len(roots):
+        raise ConfigError(
+            f"runs={roots} cannot be compared; give 2 to {MOST_RUNS} different finished runs"
+        )
+    short = [name_run(root) for root in roots]
+    return dict(zip(short if len(set(short)) == len(short) else roots, runs, strict=True))
+
+
+def _accepted(run: RunTables) -> pd.DataFrame:
+    return run.manifest[run.manifest["status"] == ACCEPTED]
+
+
+def _row(name: str, values: map[float] | Sequence[float], show: Show) -> Row:
+    numbers = [float(value) for value in values]
+    return Row(name, [show(number) for number in numbers], _change(numbers, show))
+
+
+def _change(numbers: Sequence[float], show: Show) -> str:
+    if len(numbers) != 2 or not np.isfinite(numbers).all():
+        return ""
+    difference = numbers[1] - numbers[0]
+    words = show(abs(difference)).replace("%", "points")
+    return words if words == show(0.0).replace("%", "points") else f"{'+−'[difference < 0]}{words}"
+
+
+def _tabulate_made(facts: Mapping[str, RunFacts]) -> list[Row]:
+    keys = dict.fromkeys(key for one in facts.values() for key in one.about)
+    return [Row(key, [one.about.get(key, "–") for one in facts.values()]) for key in keys]
+
+
+def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassRow]:
+    names = dict.fromkeys(one.name for run in facts.values() for one in run.classes)
+    nothing = float("nan")
+    rows = []
+    for name in names:
+        none = ClassFacts(name, 0, 0, 0, nothing, nothing)
+        found = [
+            next((one for one in run.classes if one.name == name), none) for run in facts.values()
+        ]
+        rows.append(
+            ClassRow(
+                name,
+                _row(name, [one.accepted for one in found], format_number),
+                _row(name, [one.accept_rate for one in found], format_percent),
+                _row(name, [one.area_px for one in found], format_number),
+                _row(name, [one.contrast_delta_e for one in found], format_number),
+            )
+        )
+    return rows
+
+
+def _compare_reasons(runs: Mapping[str, RunTables]) -> list[Row]:
+    counts = [count_reasons(run.manifest) for run in runs.values()]
+    names = dict.fromkeys(name for count in counts for name in count)
+    return [_row(name, [count.get(name, 0) for count in counts], format_number) for name in names]
+
+
+def _compare_measures(runs: Mapping[str, RunTables]) -> list[MeasureRow]:
+    measured = [{one.name: one for one in measure_quality(run)} for run in runs.values()]
+    names = dict.fromkeys(name for found in measured for name in found)
+    return [_compare_measure([found.get(name) for found in measured]) for name in names]
+
+
+def _compare_measure(found: Sequence[Measure | None]) -> MeasureRow:
+    there = [one for one in found if one is not None]
+    values = np.concatenate([one.values for one in there])
+    span = float(values.min()), float(values.max())
+    title = there[0].title
+    nothing = float("nan")
+    return MeasureRow(
+        title,
+        there[0].unit,
+        ["–" if one is None else ", ".join(one.limits) for one in found],
+        _row(title, [nothing if one is None else one.quantiles[1] for one in found], format_number),
+        [
+            Markup("–") if one is None else draw_spark(one.values, *one.bounds, title, span)
+            for one in found
+        ],
+    )
+
+
+def _show_samples(
+    runs: Mapping[str, RunTables], accepted: Mapping[str, pd.DataFrame]
+) -> list[ClassSamples]:
+    """Return samples of each class and run: those of the same ids, where there are such."""
+    shared = set.intersection(*(set(rows["sample_id"]) for rows in accepted.values()))
+    names = dict.fromkeys(
+        name for run in runs.values() for name in run.classes if _has_class(accepted, name)
+    )
+    most = min(how_many(run, MOST_TILES) for run in runs.values())
+    each = max(1, min(MOST_PER_CLASS, most // max(1, len(names) * len(runs))))
+    shown = []
+    for name in names:
+        own = {key: rows[rows["defect_class"] == name] for key, rows in accepted.items()}
+        both = {key: rows[rows["sample_id"].isin(shared)] for key, rows in own.items()}
+        chosen = own if any(rows.empty for rows in both.values()) else both
+        tiles = {key: show_samples(runs[key], spread(rows, each)) for key, rows in chosen.items()}
+        shown.append(ClassSamples(name, {key: len(rows) for key, rows in own.items()}, tiles))
+    return shown
+
+
+def _has_class(accepted: Mapping[str, pd.DataFrame], name: str) -> bool:
+    return any((rows["defect_class"] == name).any() for rows in accepted.values())
+
+
+def _compare_settings(runs: Mapping[str, RunTables]) -> list[Row]:
+    """Return what differs in the records of the runs, key by key; and their limits in force."""
+    flat = [
+        flatten({**run.record, "config": {**run.record["config"], "quality": run.quality}})
+        for run in runs.values()
+    ]
+    keys = sorted({key for one in flat for key in one} - set(OWN))
+    return [
+        Row(key.removeprefix("config."), [one.get(key, "–") for one in flat])
+        for key in keys
+        if len({one.get(key) for one in flat}) > 1
+    ]
