@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from synthgen.runs.reader import RunTables, read_run
 __all__ = ["write_comparison"]
 
 MOST_RUNS = 6
-MOST_TILES, MOST_PER_CLASS = 120, 6  # of all runs together; of one class of one run
+MOST_TILES, MOST_PER_CLASS = 144, 6  # of all runs together; of one class of one run
 OWN = ("config.run.folder",)  # differs between any two runs
 Show = Callable[[float], str]
 COUNTED: tuple[tuple[str, Callable[[RunFacts], float], Show], ...] = (
@@ -227,14 +228,33 @@ def _has_class(accepted: Mapping[str, pd.DataFrame], name: str) -> bool:
 
 
 def _compare_settings(runs: Mapping[str, RunTables]) -> list[Row]:
-    """Return what differs in the records of the runs, key by key; and their limits in force."""
-    flat = [
-        flatten({**run.record, "config": {**run.record["config"], "quality": run.quality}})
+    """Return what differs in the records of the runs, and in their limits in force, key by key."""
+    records = [
+        {**run.record, "config": {**run.record["config"], "quality": run.quality}}
         for run in runs.values()
     ]
-    keys = sorted({key for one in flat for key in one} - set(OWN))
     return [
-        Row(key.removeprefix("config."), [one.get(key, "–") for one in flat])
-        for key in keys
-        if len({one.get(key) for one in flat}) > 1
+        Row(key.removeprefix("config."), [_show_value(value) for value in values])
+        for key, values in _differences(records)
+        if key not in OWN
     ]
+
+
+def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the deepest keys whose values differ; a branch that one lacks counts as one key.
+
+    >>> list(_differences([{"a": {"x": 1, "y": 2}}, {"a": {"x": 3, "y": 2}, "b": 4}]))
+    [('a.x', [1, 3]), ('b', [None, 4])]
+    """
+    if all(isinstance(value, Mapping) for value in values):
+        for name in sorted({name for value in values for name in value}):
+            inner = [value.get(name) for value in values]
+            yield from _differences(inner, f"{key}.{name}" if key else str(name))
+    elif any(value != values[0] for value in values):
+        yield key, values
+
+
+def _show_value(value: Any) -> str:
+    if value is None:
+        return "–"
+    return "set" if isinstance(value, Mapping) else flatten(value)[""]
