@@ -22,7 +22,7 @@ from synthgen.report.pictures import embed
 
 __all__ = ["tabulate_classes", "write_bank_page"]
 
-MOST_SHOWN = 200  # a class, evenly over its sizes
+MOST_SHOWN = 400  # of all classes together, so that a browser opens the page at once
 SHEET_SHOWN, SHEET_COLUMNS = 60, 12
 VIEW_PX = 96
 OUTLINE = (255, 214, 0)
@@ -52,7 +52,8 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
 
     Of a class with very many defects some are shown, evenly over their sizes.
     """
-    classes = [_describe(name, items) for name in sorted({item.defect_class for item in items})]
+    names = sorted({item.defect_class for item in items})
+    classes = [_describe(name, items, MOST_SHOWN // max(1, len(names))) for name in names]
     page = render(
         "bank.html.j2", name=name_run(folder), count=len(items), classes=classes, notes=list(notes)
     )
@@ -62,7 +63,7 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
     return folder / "bank.html"
 
 
-def _describe(name: str, items: Sequence[BankItem]) -> dict[str, Any]:
+def _describe(name: str, items: Sequence[BankItem], most: int) -> dict[str, Any]:
     own = [item for item in items if item.defect_class == name]
     contrasts = [item.contrast_delta_e for item in own if not np.isnan(item.contrast_delta_e)]
     return {
@@ -74,7 +75,7 @@ def _describe(name: str, items: Sequence[BankItem]) -> dict[str, Any]:
             draw_histogram({name: contrasts}, "contrast (CIELAB)", "defects"),
         ],
         "places": [item.place_xy for item in own],
-        "items": [_show(item) for item in _spread(own, MOST_SHOWN)],
+        "items": [_show(item) for item in _spread(own, max(1, most))],
     }
 
 

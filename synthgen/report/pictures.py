@@ -21,6 +21,7 @@ VIEWS = ("result", "label", "source", "control", "whole")
 NUMBERS = {"area_px": "px", "fill_fraction": "fill", "contrast_delta_e": "contrast"}
 MOST_PIXELS = 250e6  # read for the pictures of one page
 LEAST = 12
+QUALITIES, LOW, MOST_BYTES = (86, 72, 58), 40, 8_000  # of a JPEG; noise is what makes one large
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Tile:
 
 
 def embed(image: NDArray[np.uint8]) -> str:
-    """Return a picture as a data URL, a JPEG."""
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 86)).decode()
+    """Return a picture as a data URL, a JPEG; of less quality where it would be large."""
+    files = (encode_jpeg(image, quality) for quality in QUALITIES)
+    data = next((file for file in files if len(file) <= MOST_BYTES), None)
+    return "data:image/jpeg;base64," + base64.b64encode(data or encode_jpeg(image, LOW)).decode()
 
 
 def how_many(run: RunTables, most: int) -> int:

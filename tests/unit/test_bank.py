@@ -132,15 +132,23 @@ def test_the_page_shows_every_defect(bank: Path) -> None:
 def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None:
     [first, *_] = read_bank(bank)
     many = [
-        replace(first, item_id=f"pore-{n}", area_px=9 + n, contrast_delta_e=np.nan)
+        replace(
+            first,
+            item_id=f"item-{n}",
+            defect_class=f"class-{n % 25}",
+            area_px=9 + n,
+            contrast_delta_e=np.nan,
+        )
         for n in range(5000)
     ]
-    page = write_bank_page(tmp_path, many, ["groups were guessed from the names"])
+    page = write_bank_page(tmp_path / "mine", many, ["groups were guessed from the names"])
     text = page.read_text(encoding="utf-8")
     assert text.count('<figure class="item"') == MOST_SHOWN
-    assert f"{MOST_SHOWN} of them are shown, evenly over their sizes" in text
+    assert text.count(f"{MOST_SHOWN // 25} of them are shown, evenly over their sizes") == 25
     assert "groups were guessed from the names" in text
     assert "contrast nan" not in text
+    assert "<h1>mine</h1>" in text
+    assert str(tmp_path) not in text
     assert page.stat().st_size < 8e6
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from synthgen.errors import RunError
+from synthgen.bank.items import BankItem, write_bank
+from synthgen.errors import ConfigError, RunError
 from synthgen.images import read_image, write_png
-from synthgen.report import write_contact_sheet, write_report
+from synthgen.report import write_comparison, write_contact_sheet, write_report
+from synthgen.report.charts import Series, draw_distribution, draw_spark
+from synthgen.report.measured import measure_quality
+from synthgen.report.nearest import find_nearest_real
+from synthgen.report.pictures import embed
 from synthgen.report.sheet import draw_views
 from synthgen.runs.decide import count_reasons
-from synthgen.runs.reader import RunTables
+from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage import LocalFolder
 from tests.factories import make_run
 
@@ -30,7 +39,10 @@ def test_the_same_run_gives_the_same_page(run) -> None:
 
 def test_the_headline_says_how_many_were_asked_for(run) -> None:
     asked = len(pd.read_parquet(run / "plan.parquet"))
-    assert f"<b>{asked}</b>asked" in write_report(run).read_bytes().decode()
+    page = write_report(run).read_bytes().decode()
+    assert f"<dt>asked</dt><dd>{asked}</dd>" in page
+    assert '<dt>accepted</dt><dd class="good">4</dd>' in page
+    assert '<dt>rejected</dt><dd class="bad">2</dd>' in page
 
 
 def test_reasons_are_counted_by_the_limit_they_broke() -> None:
@@ -57,30 +69,168 @@ def test_the_report_of_a_damaged_run_says_what_is_missing(run, tmp_path) -> None
 
 
 class Page(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.links: list[str] = []
-        self.tags: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
         self.text = ""
+        self.feed(html)
 
     def handle_starttag(self, tag, attributes) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for key, value in attributes if key in ("src", "href")]
+        self.tags.append((tag, {key: value or "" for key, value in attributes}))
 
     def handle_data(self, data) -> None:
         self.text += data
 
+    def values(self, key: str, tag: str = "") -> list[str]:
+        return [own[key] for name, own in self.tags if key in own and tag in ("", name)]
+
+
+def read_report(folder) -> Page:
+    return Page(write_report(folder).read_bytes().decode())
+
 
 def test_the_report_is_one_file_and_says_what_the_manifest_says(run) -> None:
-    page = Page()
-    page.feed(write_report(run).read_bytes().decode())
-    assert page.links
-    assert all(link.startswith("data:image/") for link in page.links)
-    assert "script" not in page.tags
+    html = write_report(run).read_bytes().decode()
+    page = Page(html)
+    assert all(link.startswith("data:image/") for link in page.values("src"))
+    assert all(link.startswith("#") for link in page.values("href"))
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "url(" not in html
     for text in ("one_pixel_scratch", "two_parts", "rejected", "the photo x.png is broken"):
         assert text in page.text
     assert "leak_fraction 0.9 is above <b>0.3</b>" in page.text  # escaped, so it is text
-    assert page.text.split("accepted")[0].split()[-1] == "4"
+
+
+def check_access(page: Page) -> None:
+    """What a keyboard and a screen reader need: names, targets, levels of headings."""
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert {link.removeprefix("#") for link in page.values("href")} <= set(ids)
+    assert set(page.values("aria-labelledby")) <= set(ids)
+    assert page.values("alt") == [value for value in page.values("alt") if value]
+    assert len(page.values("alt")) == len(page.values("src", "img")) > 0
+    assert all("aria-label" in own for name, own in page.tags if name == "svg")
+    assert {"header", "main", "nav"} <= {name for name, _ in page.tags}
+    levels = [int(name[1]) for name, _ in page.tags if name in ("h1", "h2", "h3", "h4")]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert page.values("aria-pressed") == ["true", *["false"] * 5]
+    assert page.values("aria-keyshortcuts") == list("123456")
+
+
+def test_the_report_can_be_used_without_eyes_and_mouse(run) -> None:
+    check_access(read_report(run))
+
+
+def test_a_run_without_an_accepted_defect_has_a_report(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    manifest[manifest["status"] != "accepted"].to_parquet(copy / "manifest.parquet")
+    page = read_report(copy)
+    check_access(page)
+    assert "No defect sample was accepted." in page.text
+    assert "Nothing to draw." in page.text
+
+
+def test_measures_stand_beside_the_limits_in_force(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    limits = "{area_px: [20, null], classes: {pit: {area_px: [30, 900]}}}"
+    (copy / "quality.yaml").write_text(limits)
+    first, *others = measure_quality(read_run(copy))
+    assert first.name == "area_px"
+    assert first.limits == ["at least 20", "pit: 30 to 900"]
+    areas = pd.read_parquet(copy / "manifest.parquet").query("area_px > 0")["area_px"]
+    assert first.quantiles[1] == areas.median()
+    assert {"fill_fraction", "contrast_delta_e"} <= {one.name for one in others}
+    assert all(one.limits == ["none"] for one in others)
+
+
+def test_the_most_alike_real_defect_is_found(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    crops = {name: read_image(copy / "images" / f"{name}.png") for name in ("hole", "two_parts")}
+    items = [
+        BankItem(
+            *("pit", name, name, image, image, image[..., 0] > 200, 99, 9.0, 90.0, (0.5, 0.5)),
+            item_id=f"real-{name}",
+        )
+        for name, image in crops.items()
+    ]
+    write_bank(tmp_path / "bank", items)
+    record = yaml.safe_load((copy / "run.yaml").read_text())
+    record["config"]["bank"] = {"path": str(tmp_path / "bank")}
+    (copy / "run.yaml").write_text(yaml.safe_dump(record))
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    manifest.loc[manifest["sample_id"] == "hole", "real_bits"] = 0.0
+    manifest.loc[manifest["sample_id"] == "two_parts", "real_bits"] = 3.0
+    manifest.to_parquet(copy / "manifest.parquet")
+    found = find_nearest_real(read_run(copy), 12)
+    assert found is not None
+    assert [(pair.sample_id, pair.nearest_id, pair.bits) for pair in found.pairs] == [
+        ("hole", "real-hole", "0"),
+        ("two_parts", "real-two_parts", "3"),
+    ]
+    assert "Nearest real defects" in read_report(copy).text
+    shutil.rmtree(tmp_path / "bank")
+    assert "The real defects cannot be shown" in read_report(copy).text
+
+
+def test_two_runs_are_compared(run, tmp_path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    manifest = pd.read_parquet(other / "manifest.parquet")
+    manifest.loc[manifest["sample_id"] == "hole", ["status", "reasons"]] = "rejected", "seam 9 is"
+    manifest.to_parquet(other / "manifest.parquet")
+    record = yaml.safe_load((other / "run.yaml").read_text())
+    record["config"]["seed"] = 7
+    record["config"]["defect"].pop("stain")
+    (other / "run.yaml").write_text(yaml.safe_dump(record))
+    html = write_comparison([run, other], tmp_path / "deep" / "page.html").read_text()
+    page = Page(html)
+    check_access(page)
+    rows = [" ".join(part.split()) for part in re.split(r"</tr>", re.sub("<td", " <td", html))]
+    texts = [re.sub("<[^>]+>", "", row).strip() for row in rows]
+    assert "accepted 4 3 −1" in texts
+    assert "of the defects accepted 67 % 50 % −17 points" in texts
+    assert "seed 0 7" in texts
+    assert "defect.stain set –" in texts
+    assert not any(text.startswith("run.folder") for text in texts)
+    shown = [text for text in page.values("alt") if text.startswith("result of hole")]
+    assert shown == []  # only one of the two accepted it
+
+
+def test_runs_that_cannot_be_compared(run) -> None:
+    for runs in ([run], [run, run], [run] * 7):
+        with pytest.raises(ConfigError, match="give 2 to 6 different finished runs"):
+            write_comparison(runs, run / "page.html")
+
+
+def test_a_noisy_picture_is_no_large_one() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
+    smooth = np.full((160, 160, 3), 90, np.uint8)
+    assert len(embed(smooth)) < 2_000 < len(embed(noise)) < 16_000
+
+
+def test_a_chart_counts_every_number() -> None:
+    series = [Series.of("pit", [1, 2, 2, 9, np.nan, 4], "red"), Series.of("dent", [5], "blue")]
+    svg = draw_distribution(series, "area")
+    ElementTree.fromstring(svg)
+    titles = re.findall(r"<title>(\w+): (\d+), ", svg)
+    assert sum(int(count) for name, count in titles if name == "pit") == 5
+    assert sum(int(count) for name, count in titles if name == "dent") == 1
+    spark = draw_spark([1, 2, 3, 40], None, 3, "leak")
+    ElementTree.fromstring(spark)
+    counted = re.findall(r"<title>(\d+) (within|outside)", spark)
+    assert sum(int(count) for count, kind in counted if kind == "outside") == 1
+    assert sum(int(count) for count, kind in counted if kind == "within") == 3
+    assert "limit 3" in spark
+
+
+@pytest.mark.parametrize("values", [[], [3.0], [0.0, 0.0], [-1.0, 2.0]])
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_chart_of_few_numbers_is_drawn(values, is_log) -> None:
+    svg = draw_distribution([Series.of("pit", values, "red")], "area", is_log=is_log)
+    ElementTree.fromstring(svg)
+    assert "nan" not in svg
 
 
 def test_the_contact_sheet_is_a_picture(run, tmp_path) -> None:
