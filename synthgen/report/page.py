@@ -25,6 +25,7 @@ from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
 from synthgen.report.panels import Panel, draw_distributions, draw_places
 from synthgen.report.pictures import VIEWS, Tile, how_many, show_samples, spread
+from synthgen.report.reviewed import collect_review
 from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage import StoredFile
@@ -53,6 +54,7 @@ def write_report(run_folder: Path | str) -> StoredFile:
     page = render(
         "page.html.j2",
         facts=collect_facts(run),
+        review=collect_review(run),
         colours=colours,
         accepted=_show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),
         good=ClassTiles(

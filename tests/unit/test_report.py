@@ -21,9 +21,11 @@ from synthgen.report.charts import Series, draw_distribution, draw_spark
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
 from synthgen.report.pictures import embed
+from synthgen.report.reviewed import collect_review
 from synthgen.report.sheet import draw_views
 from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.verdicts import Verdict, add_verdicts
 from synthgen.storage import LocalFolder
 from tests.factories import make_run
 
@@ -173,6 +175,29 @@ def test_the_most_alike_real_defect_is_found(run, tmp_path) -> None:
     assert "Nearest real defects" in read_report(copy).text
     shutil.rmtree(tmp_path / "bank")
     assert "The real defects cannot be shown" in read_report(copy).text
+
+
+def test_what_people_said_is_counted(run, tmp_path) -> None:
+    assert "What people said" not in read_report(run).text
+    copy = shutil.copytree(run, tmp_path / "run")
+    said = [
+        ("hole", "accept", "", "ann"),
+        ("two_parts", "reject", "too faint", "ann"),
+        ("touches_border", "accept", "", "ann"),
+        ("touches_border", "reject", "cut off", "bob"),
+    ]
+    time = "2026-01-31T12:00:00+00:00"
+    add_verdicts(copy, [Verdict(name, 0, word, why, who, time) for name, word, why, who in said])
+    review = collect_review(read_run(copy))
+    assert review is not None
+    assert (review.accepted, review.rejected, review.waiting) == (1, 1, 3)
+    assert review.reviewers == {"ann": (2, 1), "bob": (0, 1)}
+    assert review.reasons == {"too faint": 1}
+    assert review.conflicts == [("touches_border", "ann: accept; bob: reject (cut off)")]
+    page = read_report(copy)
+    check_access(page)
+    for text in ("What people said", "too faint 1", "accepted 2, rejected 1", "1 in conflict"):
+        assert text in page.text
 
 
 def test_two_runs_are_compared(run, tmp_path) -> None:

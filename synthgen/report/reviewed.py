@@ -1,0 +1,56 @@
+"""What people said of a run: verdicts, by whom and why, conflicts, labels they edited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from synthgen.runs.reader import RunTables
+from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, judge, read_verdicts
+
+__all__ = ["ReviewFacts", "collect_review"]
+
+UNSAID, NAMELESS = "no reason given", "nobody named"
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """Counts of samples, each in its newest revision."""
+
+    accepted: int
+    rejected: int
+    conflicts: list[tuple[str, str]]  # sample, who says what
+    waiting: int  # images without a verdict
+    reviewers: dict[str, tuple[int, int]]  # samples that each accepted and rejected
+    reasons: dict[str, int]  # of the rejected, the most frequent first
+    edited: int  # samples whose label a person changed
+    revised: int  # painted anew after a rejection
+
+
+def collect_review(run: RunTables) -> ReviewFacts | None:
+    """Return what people said of a run; None where nobody said anything."""
+    manifest = run.manifest
+    verdicts = read_verdicts(run.storage.location)
+    edited = int((manifest["edited_by"] != "").sum()) if "edited_by" in manifest else 0
+    if not verdicts and not edited:
+        return None
+    revisions = manifest["revision"] if "revision" in manifest else [0] * len(manifest)
+    newest = dict(zip(manifest["sample_id"], map(int, revisions), strict=True))
+    said = judge(verdicts, newest)
+    counts = Counter(one.verdict for one in said.values())
+    rejected = [one.reason or UNSAID for one in said.values() if one.verdict == REJECT]
+    own = {
+        name or NAMELESS: judge([one for one in verdicts if one.reviewer == name], newest)
+        for name in sorted({one.reviewer for one in verdicts})
+    }
+    tallies = {name: Counter(one.verdict for one in each.values()) for name, each in own.items()}
+    return ReviewFacts(
+        accepted=counts[ACCEPT],
+        rejected=counts[REJECT],
+        conflicts=[(name, one.reason) for name, one in said.items() if one.verdict == CONFLICT],
+        waiting=int((manifest["image"] != "").sum()) - len(said),
+        reviewers={name: (tally[ACCEPT], tally[REJECT]) for name, tally in tallies.items()},
+        reasons=dict(Counter(rejected).most_common()),
+        edited=edited,
+        revised=sum(revision > 0 for revision in newest.values()),
+    )
