@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def _accepted(run: RunTables) -> pd.DataFrame:
     return run.manifest[run.manifest["status"] == ACCEPTED]
 
 
-def _row(name: str, values: map[float] | Sequence[float], show: Show) -> Row:
+def _row(name: str, values: Iterable[float], show: Show) -> Row:
     numbers = [float(value) for value in values]
     return Row(name, [show(number) for number in numbers], _change(numbers, show))
 

@@ -180,6 +180,6 @@ def test_screenshots_of_the_docs(chromium, pages) -> None:
     for name, file in (("first", "report.png"), ("both", "comparison.png")):
         with Visit(chromium, pages[name]) as visit:
             path = ROOT / "docs" / "images" / file
-            visit.page.set_viewport_size({"width": 1400, "height": 1000})
+            visit.page.set_viewport_size({"width": 1400, "height": 1300})
             visit.page.screenshot(path=path)
             assert path.stat().st_size < 300e3

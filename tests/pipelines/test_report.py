@@ -1,0 +1,43 @@
+"""`synthgen report` as it is typed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.factories import make_run
+
+
+def run(*arguments: str, folder) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "synthgen", "report", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_one_run_and_two(tmp_path) -> None:
+    make_run(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    done = run("run.folder=a", folder=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["open", "a/report.html"])
+    done = run("runs=[a,b]", "out=deep/both.html", folder=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["open", "deep/both.html"])
+    assert "<title>synthgen: a and b</title>" in (tmp_path / "deep" / "both.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "give run.folder=... to write the report of a run, or runs=[a,b]"),
+        (["run.folder=a", "runs=[a,b]"], "give run.folder=... to write the report of a run"),
+        (["runs=[a]"], "give 2 to 6 different finished runs"),
+        (["run.folder=nowhere"], "nowhere is no run of synthgen"),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, arguments, sentence) -> None:
+    make_run(tmp_path / "a")
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
