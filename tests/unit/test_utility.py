@@ -272,7 +272,7 @@ def draw_of(pictures: list[Picture]) -> Draw:
 
 @pytest.mark.parametrize("recipe", ["paste", "poisson", "perlin", "nsa", "sketch"])
 def test_every_recipe_paints_pieces_and_whole_images(recipe) -> None:
-    synthesis = make_synthesis(Arm(synthetic=recipe), draw_of(parts()), None, 32)
+    synthesis = make_synthesis(Arm(synthetic=recipe), draw_of(parts()), (), 32)
     piece = synthesis.piece(np.random.default_rng(0))
     assert piece.pixels.shape == (48, 48, 1)
     assert piece.mask.any()
@@ -280,7 +280,9 @@ def test_every_recipe_paints_pieces_and_whole_images(recipe) -> None:
 
 
 def test_what_an_arm_may_be() -> None:
-    assert check_value(Arm, "runs/a-@budget-@seed", "arms.a").run_at("5", 2) == "runs/a-5-2"
+    assert check_value(Arm, "runs/a-@budget-@seed", "arms.a").runs_at("5", 2) == ("runs/a-5-2",)
+    both = check_value(Arm, ["runs/a-@seed", "runs/b"], "arms.a")
+    assert both.runs_at("all", 1) == ("runs/a-1", "runs/b")
     assert not Arm(synthetic="paste").can_learn(0)
     assert Arm(synthetic="perlin").can_learn(0)
     assert not Arm().can_learn(0)
@@ -293,7 +295,7 @@ def test_what_an_arm_may_be() -> None:
 def test_arms_of_one_seed_see_the_same_real_crops() -> None:
     draw = draw_of(parts())
     arm = Arm(synthetic="perlin")
-    synthesis = make_synthesis(arm, draw, None, FEW.crop_px)
+    synthesis = make_synthesis(arm, draw, (), FEW.crop_px)
     plain = Lessons(FEW, Arm(), draw, None, 4).crops(2)
     mixed = Lessons(FEW, arm, draw, synthesis, 4).crops(2)
     assert len(plain) == len(mixed) == 16
@@ -426,11 +428,13 @@ def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
     arms = ["evaluate.arms.perlin=null", "evaluate.arms.nsa=null", "evaluate.arms.sketch=null"]
     arms += ["evaluate.arms.paste=null", "evaluate.arms.poisson=null", "evaluate.seeds=[0]"]
     arms += [f"evaluate.arms.unadapted={tmp_path / 'run'}", "evaluate.arms.real=null"]
+    arms += [f"evaluate.arms.adapted=[{tmp_path / 'run'},{tmp_path / 'run'}]"]
     arms += [f"evaluate.arms.synthetic_only={{run: {tmp_path / 'run'}, real: false}}"]
     done = run(real, tmp_path / "out", *arms)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "utility.csv")
-    assert sorted(rows["arm"]) == ["classical", *["synthetic_only"] * 2, *["unadapted"] * 2]
+    twice = [name for name in ("adapted", "synthetic_only", "unadapted") for _ in range(2)]
+    assert sorted(rows["arm"]) == sorted(["classical", *twice])
     at_none = rows[rows["budget"] == 0].set_index("arm")["pixel_ap"]
     assert at_none["unadapted"] == at_none["synthetic_only"]  # there is nothing real to add
 

@@ -27,9 +27,10 @@ from synthgen.evaluation.utility.pictures import Picture
 from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.images import grey_window, read_image, to_rgb8
 
-__all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_run", "make_synthesis"]
+__all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_runs", "make_synthesis"]
 
 Rng = np.random.Generator
+RunPath = Annotated[str, Field(min_length=1)]
 Recipe = Literal["paste", "poisson", "perlin", "nsa", "sketch"]
 NEEDS_REAL = ("paste", "poisson")
 REGION = 1.5  # of the crop's side: the good surface that a defect is painted on
@@ -43,21 +44,22 @@ class Arm:
     """What one model learns from, beside good images.
 
     ``real``: the real defects of the budget. ``classical``: all crops are varied. ``synthetic``:
-    defects painted on the fly, or ``run``: those of a synthgen run; in its path ``@budget`` and
-    ``@seed`` stand for the draw that the run's model was adapted to.
+    defects painted on the fly, or ``run``: those of a synthgen run, or of several that lend equal
+    shares; in a path ``@budget`` and ``@seed`` stand for the draw that the run's model was adapted
+    to.
     """
 
     real: bool = True
     classical: bool = True
     synthetic: Recipe | None = None
-    run: Annotated[str, Field(min_length=1)] | None = None
+    run: RunPath | tuple[RunPath, ...] = ()
     kinds: tuple[str, ...] = ()  # sketch: of synthgen's defect classes; () = all of them
 
     @model_validator(mode="before")
     @classmethod
     def _from_path(cls, given: Any) -> Any:
-        """Let ``adapted: runs/adapted`` stand for ``adapted: {run: runs/adapted}``."""
-        return {"run": given} if isinstance(given, str) else given
+        """Let ``adapted: runs/adapted`` stand for ``adapted: {run: runs/adapted}``, lists too."""
+        return {"run": given} if isinstance(given, str | list | tuple) else given
 
     def __post_init__(self) -> None:
         if self.synthetic and self.run:
@@ -69,7 +71,7 @@ class Arm:
 
     @property
     def is_synthetic(self) -> bool:
-        return self.synthetic is not None or self.run is not None
+        return self.synthetic is not None or bool(self.run)
 
     def can_learn(self, budget: int | None) -> bool:
         """Whether there is any defect to learn from at this budget."""
@@ -77,11 +79,10 @@ class Arm:
             return self.is_synthetic and self.synthetic not in NEEDS_REAL
         return True
 
-    def run_at(self, budget: str, seed: int) -> str | None:
-        """Return the run's path for one draw."""
-        if self.run is None:
-            return None
-        return self.run.replace("@budget", budget).replace("@seed", str(seed))
+    def runs_at(self, budget: str, seed: int) -> tuple[str, ...]:
+        """Return the runs' paths for one draw; () = none."""
+        paths = (self.run,) if isinstance(self.run, str) else self.run
+        return tuple(p.replace("@budget", budget).replace("@seed", str(seed)) for p in paths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +128,15 @@ def _source_of(image: LabelledImage) -> Path:
     return Path(str(facts.get("photo") or facts.get("source_path") or "")).resolve()
 
 
-def digest_run(run: str) -> str:
-    """Return what changes when a run is made anew: a digest of its manifest."""
-    try:
-        return hashlib.sha256(Path(run, "manifest.parquet").read_bytes()).hexdigest()[:16]
-    except OSError:
-        return ""  # read_labels says what is wrong, or it lies elsewhere
+def digest_runs(runs: Sequence[str]) -> str:
+    """Return what changes when one of the runs is made anew: a digest of their manifests."""
+    digest = hashlib.sha256()
+    for run in runs:
+        try:
+            digest.update(Path(run, "manifest.parquet").read_bytes())
+        except OSError:
+            return ""  # read_labels says what is wrong, or it lies elsewhere
+    return digest.hexdigest()[:16] if runs else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,15 +147,25 @@ class Synthesis:
     whole: Callable[[Rng, int], Picture]  # the n-th
 
 
-def make_synthesis(arm: Arm, draw: Draw, run: str | None, side: int) -> Synthesis:
+def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synthesis:
     """Return the source of an arm's synthetic defects; raises ConfigError, RunError."""
-    if run is not None:
-        return _from_run(run, draw)
+    if runs:
+        return _from_runs([_from_run(run, draw) for run in runs])
     painter = _Painter(arm, draw)
     reach = round(REGION * side)
     return Synthesis(
         lambda rng: painter.paint(rng, _region(rng, draw.good, reach)),
         lambda rng, _: painter.paint(rng, _any(rng, _good_of(draw.validation)).pixels),
+    )
+
+
+def _from_runs(each: Sequence[Synthesis]) -> Synthesis:
+    """Let runs take turns at random, each as often as the others."""
+    if len(each) == 1:
+        return each[0]
+    return Synthesis(
+        lambda rng: each[int(rng.integers(len(each)))].piece(rng),
+        lambda rng, number: each[number % len(each)].whole(rng, number // len(each)),
     )
 
 

@@ -74,10 +74,10 @@ class Bench:
     def run(self, job: Job, report: Report) -> dict[str, Any]:
         """Return the row of one model."""
         begun, arm, draw = time.perf_counter(), self._settings.chosen[job.arm], self.draw(job)
-        run = arm.run_at(job.shown_budget, job.seed)
+        runs = arm.runs_at(job.shown_budget, job.seed)
         synthesis = None
         if arm.is_synthetic:
-            synthesis = make_synthesis(arm, draw, run, self._settings.training.crop_px)
+            synthesis = make_synthesis(arm, draw, runs, self._settings.training.crop_px)
         lessons = Lessons(self._settings.training, arm, draw, synthesis, job.seed)
         model = train_inspector(
             lessons,

@@ -12,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.evaluation.utility.arms import digest_run
+from synthgen.evaluation.utility.arms import digest_runs
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
 from synthgen.files import remove_leftovers, write_text
@@ -70,12 +71,12 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
 def _check_runs(settings: UtilitySettings, pending: Sequence[Job]) -> None:
     """Look for all runs before the first model is trained."""
     for job in pending:
-        run = settings.chosen[job.arm].run_at(job.shown_budget, job.seed)
-        if run is not None and "://" not in run and not Path(run, "manifest.parquet").exists():
-            raise RunError(
-                f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or leave "
-                f"the arm out with evaluate.arms.{job.arm}=null"
-            )
+        for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
+            if "://" not in run and not Path(run, "manifest.parquet").exists():
+                raise RunError(
+                    f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or "
+                    f"leave the arm out with evaluate.arms.{job.arm}=null"
+                )
 
 
 def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
@@ -101,12 +102,14 @@ def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
+    before, own = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
+    cv2.setNumThreads(count)  # many cores would be slower: a crop is 96 px a side
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        cv2.setNumThreads(own)
 
 
 def _score_path(settings: UtilitySettings, job: Job) -> Path:
@@ -116,8 +119,8 @@ def _score_path(settings: UtilitySettings, job: Job) -> Path:
 def _identity(settings: UtilitySettings, job: Job) -> dict[str, Any]:
     """Return what a stored score must agree with to be taken for this arm's."""
     arm = settings.chosen[job.arm]
-    run = arm.run_at(job.shown_budget, job.seed)
-    own = {**asdict(arm), "run": run, "manifest": "" if run is None else digest_run(run)}
+    runs = arm.runs_at(job.shown_budget, job.seed)
+    own = {**asdict(arm), "run": runs, "manifest": digest_runs(runs)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 
