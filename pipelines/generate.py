@@ -5,7 +5,8 @@ synthgen generate run.folder=out source=folder source.path=photos/ defect=[scrat
 synthgen generate -m seed=1,2,3 'run.folder=out/seed-${seed}'
 synthgen generate debug=smoke run.folder=/tmp/smoke
 
-The same command again continues a run that was stopped. Every key: synthgen generate --cfg job
+The same command again continues a run that was stopped, and makes anew what people rejected in a
+review. Every key: synthgen generate --cfg job
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(config: DictConfig) -> None:
     from synthgen.runs.folder import open_run
     from synthgen.runs.lock import hold_run
     from synthgen.runs.progress import RunProgress, summarise
+    from synthgen.runs.revisions import find_work
     from synthgen.runs.stop import Stop
     from synthgen.setup import collect_facts, make_worker, set_up
 
@@ -32,10 +34,10 @@ def main(config: DictConfig) -> None:
     folder = str(config.run.folder)
     with hold_run(folder), Stop() as stop:
         run = open_run(folder, plain, job.specs, collect_facts(job))
-        done = run.revisions()
-        todo = (spec for spec in job.specs if spec.sample_id not in done)
-        batches = stop.until(batched(todo, job.batch_size))
-        with RunProgress(len(job.specs), len(done), job.skipped, job.notes) as progress:
+        work, total = find_work(run, job.specs, job.is_varied), len(job.specs)
+        batches = stop.until(batched(work.specs, job.batch_size))
+        notes = [*job.notes, *work.notes]
+        with RunProgress(total, total - len(work.specs), job.skipped, notes) as progress:
             made = executor.run(batches, partial(make_worker, plain, folder))
             for number, statuses in enumerate(made, start=1):
                 progress.add(statuses)

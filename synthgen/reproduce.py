@@ -13,8 +13,10 @@ from omegaconf import OmegaConf
 from synthgen.errors import RunError
 from synthgen.generate import generate
 from synthgen.images import IGNORED, read_image, to_rgb8
+from synthgen.runs.manifest import file_stem
 from synthgen.runs.reader import read_run
 from synthgen.sample import Sample, SampleSpec
+from synthgen.seeds import revise
 from synthgen.setup import build_parts
 from synthgen.storage import Storage
 
@@ -61,13 +63,15 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
         raise RunError(
             f"{sample_id} was painted by {row['checkpoint']}, here is {stages.backend.checkpoint}"
         )
-    outcome = next(generate([_read_spec(run.storage, sample_id)], stages))
+    spec = revise(_read_spec(run.storage, sample_id), int(row["revision"]))
+    outcome = next(generate([spec], stages))
     if not isinstance(outcome, Sample):
         raise RunError(f"{sample_id} comes to no image now: {outcome.reason}")
     before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels
     if before.shape != now.shape or before.dtype != now.dtype:
         raise RunError(f"the source of {sample_id} is not what it was: {row['source_path']}")
-    kept = read_image(run.stored(row["mask"]))
+    painted = f"masks/{file_stem(sample_id, spec.revision)}.png"  # no label that people drew
+    kept = read_image(run.stored(painted))
     window = outcome.candidate.condition.source.window
     return Reproduced(
         sample_id,

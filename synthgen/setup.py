@@ -97,7 +97,7 @@ class Job:
     """A run, ready to go. ``skipped``: a sentence per source file that is left out.
 
     ``notes``: sentences on what will not come out as it was asked for. ``bank_classes``: ids of
-    the classes that only the bank has.
+    the classes that only the bank has. ``is_varied``: whether it paints good images only.
     """
 
     specs: list[SampleSpec]
@@ -106,6 +106,7 @@ class Job:
     batch_size: int
     notes: Sequence[str] = ()
     bank_classes: Mapping[str, int] = field(default_factory=dict)
+    is_varied: bool = False
 
 
 def set_up(config: DictConfig) -> Job:
@@ -133,7 +134,8 @@ def set_up(config: DictConfig) -> Job:
         for name, kind in parts.classes.items()
         if name not in (plain["defect"] or {})
     }
-    return Job(specs, backend, list(parts.sources.skipped), run.batch_size, notes, added)
+    skipped = list(parts.sources.skipped)
+    return Job(specs, backend, skipped, run.batch_size, notes, added, is_varied)
 
 
 def build_parts(config: DictConfig) -> Parts:

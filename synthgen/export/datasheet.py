@@ -146,6 +146,8 @@ def _describe_images(labels: LabelledSet) -> dict[str, Any]:
             for term, what in ORIGINS.items()
             if origins[term]
         ],
+        "edited": Counter(str(i.facts["edited_by"]) for i in labels if i.facts.get("edited_by")),
+        "reviewers": labels.record.get("review", {}).get("reviewers", {}),
         "rejected": sum(image.facts.get("status") == "rejected" for image in labels),
     }
 

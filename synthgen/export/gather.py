@@ -65,7 +65,8 @@ class Gathered:
 def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
     """Return what is to be exported; raises RunError, SourceError, ConfigError."""
     labels = read_labels(run_folder, settings.include)
-    notes: list[str] = []
+    reviewed = settings.include == "reviewed"
+    notes: list[str] = [labels.record["review"]["left_out"]] if reviewed else []
     if settings.real.path is not None:
         if settings.split is not None:
             raise ConfigError(
@@ -73,7 +74,8 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
             )
         real = read_real(Path(settings.real.path).expanduser())
         mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
-        labels, notes = mixed.labels, list(mixed.notes)
+        labels = mixed.labels
+        notes += mixed.notes
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
     if settings.licence is not None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from synthgen.bank.formats import GOOD, Scanned
 from synthgen.errors import ConfigError, RunError
+from synthgen.export.reviewed import Review, read_review
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
 from synthgen.marking import ENHANCED, digital_source
-from synthgen.runs.manifest import PER_MASK, is_augmented, photo_of, read_table
+from synthgen.runs.manifest import PER_MASK, is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.sample import BoxXYWH
 from synthgen.storage import StoredFile
@@ -204,9 +205,9 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
     if include not in ("accepted", "reviewed", "all"):
         raise ConfigError(f"include={include!r} must be accepted, reviewed or all")
     run = read_run(run_folder)
-    manifest = run.manifest
+    manifest, review = run.manifest, read_review(run)
     is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
-    rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include)]
+    rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include, review)]
     if rows.empty:
         raise RunError(f"{run_folder} holds no sample to export; see {run_folder}/report.html")
     defects: dict[str, list[DefectLabel]] = {}
@@ -216,24 +217,23 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
         _read_image(run, row, tuple(defects.get(row["sample_id"], ())))
         for row in rows.to_dict("records")
     ]
-    return LabelledSet(run.classes, images, run.record | {"quality": run.quality})
+    reviewed = {"reviewers": review.reviewers, "left_out": review.left_out}
+    record = run.record | {"quality": run.quality, "review": reviewed}
+    return LabelledSet(run.classes, images, record)
 
 
-def _included(run: RunTables, include: Include) -> pd.Series:
+def _included(run: RunTables, include: Include, review: Review) -> pd.Series:
     status = run.manifest["status"]
     if include == "all":
         return status.isin(["accepted", "good", "rejected"])
     if include == "accepted":
         return status.isin(["accepted", "good"])
-    if not run.storage.exists("review.parquet"):
+    if not review.reviewers:
         raise RunError(
-            f"{run.root} has not been reviewed: it has no review.parquet; export include=accepted, "
-            "or review it first"
+            f"{run.root} has not been reviewed: it has no verdicts; export include=accepted, or "
+            "review it first"
         )
-    verdicts = read_table(run.storage, "review").to_pandas().sort_values("time", kind="stable")
-    latest = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")["verdict"]
-    verdict = run.manifest["sample_id"].map(latest)
-    return (verdict == "accept") | ((status == GOOD) & (verdict != "reject"))
+    return review.is_included
 
 
 def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:

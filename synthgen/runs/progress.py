@@ -129,6 +129,9 @@ def summarise(
         f"{status.get('accepted', 0)} accepted, {status.get('good', 0)} good, "
         f"{status.get('rejected', 0)} rejected{taken}"
     )
+    revised, edited = (manifest["revision"] > 0).sum(), (manifest["edited_by"] != "").sum()
+    if revised or edited:
+        console.print(f"{revised} were made anew after a review, {edited} labels drawn by people")
     for name, sentence in explain_shortfall(manifest).items():
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
     for sentence in _licences(root):

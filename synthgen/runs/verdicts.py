@@ -149,7 +149,7 @@ def read_moment(time: str, sample_id: str) -> datetime:
 def read_verdicts(root: Path | str) -> list[Verdict]:
     """Return all verdicts on a run, by sample, revision and time; [] where there are none.
 
-    A table of less columns is one of revision 0, by a nameless person.
+    A table of less columns is one of revision 0, by an unnamed person.
     """
     storage = open_storage(root)
     if not storage.exists(f"{TABLE}.parquet"):
@@ -163,7 +163,7 @@ def _read_row(row: Mapping[str, Any]) -> Verdict:
         int(row.get("revision") or 0),
         str(row["verdict"]),
         str(row.get("reason") or ""),
-        str(row.get("reviewer") or ""),
+        str(row.get("reviewer") or "unnamed"),
         str(row["time"]),
         bool(row.get("overrules")),
     )

@@ -21,6 +21,7 @@ from synthgen.export.mvtec import Mvtec
 from synthgen.export.splits import split_anew, stratify
 from synthgen.export.write import export
 from synthgen.images import write_png
+from synthgen.runs.verdicts import Verdict, add_verdicts
 from synthgen.storage import StoredFile
 from tests.hard_set import CASES, make_hard_run
 
@@ -159,16 +160,25 @@ def test_only_what_was_reviewed(run, tmp_path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     with pytest.raises(RunError, match="has not been reviewed"):
         read_labels(copy, "reviewed")
+    early, late = "2026-01-31T11:00:00+00:00", "2026-01-31T12:00:00+00:00"
     rows = [
-        ("hole", "accept", 1),
-        ("touching", "accept", 1),
-        ("touching", "reject", 2),
-        ("defect_free", "reject", 1),
+        ("hole", "accept", early),
+        ("touching", "accept", early),
+        ("touching", "reject", late),
+        ("defect_free", "reject", early),
     ]
-    table = pd.DataFrame(rows, columns=["sample_id", "verdict", "time"])
+    table = pd.DataFrame(rows, columns=["sample_id", "verdict", "time"])  # the least that is read
     table.to_parquet(copy / "review.parquet")
-    ids = [image.sample_id for image in read_labels(copy, "reviewed")]
-    assert ids == ["defect_free_test", "hole"]
+    gathered = gather(copy, ExportSettings(out="x", include="reviewed"))
+    assert [image.sample_id for image in gathered.labels] == ["defect_free_test", "hole"]
+    assert gathered.notes[0] == (
+        "left out: 2 rejected, 0 on which reviewers disagree, 6 accepted by the limits that nobody "
+        "has reviewed"
+    )
+    add_verdicts(copy, [Verdict("hole", 0, "reject", "", "ben", late)])
+    gathered = gather(copy, ExportSettings(out="x", include="reviewed"))
+    assert [image.sample_id for image in gathered.labels] == ["defect_free_test"]
+    assert "2 rejected, 1 on which reviewers disagree" in gathered.notes[0]
 
 
 def test_rejected_samples_only_on_request(run, tmp_path) -> None:
