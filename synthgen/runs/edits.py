@@ -5,7 +5,7 @@ Its shards and painted masks stay as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,13 +154,18 @@ def _read(storage: Storage) -> list[Row]:
 
 
 class Overlay:
-    """The edits that count: of each sample's newest revision the last one."""
+    """The edits that count: of each sample's newest revision the last one.
 
-    def __init__(self, storage: Storage, revisions: Mapping[str, int]) -> None:
+    ``revisions`` tells those; it is asked where there are edits.
+    """
+
+    def __init__(self, storage: Storage, revisions: Callable[[], Mapping[str, int]]) -> None:
+        rows = _read(storage)
+        newest = revisions() if rows else {}
         self._rows = {  # in order, so that the last one stays
             row["sample_id"]: row
-            for row in _read(storage)
-            if row["changed"] is not None and revisions.get(row["sample_id"]) == row["revision"]
+            for row in rows
+            if row["changed"] is not None and newest.get(row["sample_id"]) == row["revision"]
         }
 
     def lay_on_instances(self, instances: pa.Table) -> pa.Table:

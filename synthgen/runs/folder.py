@@ -170,7 +170,7 @@ class RunFolder:
         """
         self.compact()
         shards = Shards(self.storage)
-        overlay = Overlay(self.storage, shards.revisions())
+        overlay = Overlay(self.storage, shards.revisions)
         for name in TABLES:
             if name == "manifest":  # last: it is the largest, and then the only one in memory
                 continue

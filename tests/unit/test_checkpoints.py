@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -424,7 +423,6 @@ def test_a_run_keeps_and_prints_the_licence_of_its_model(tmp_path, capsys) -> No
     facts = collect_facts(job)
     assert facts["models"]["checkpoint"]["weights"] == dict(find_checkpoint(EMBEDDED).weights)
     run = open_run(tmp_path / "run", to_plain(config), job.specs, facts)
-    manifest = pd.DataFrame({"defect_class": [], "status": []})
-    summarise(run.root, manifest, StoredFile.at(tmp_path / "x"))
+    summarise(run.root, run.merge(), StoredFile.at(tmp_path / "x"))
     sentence = "the model's licence: Apache-2.0; its terms apply to what you make with it"
     assert capsys.readouterr().out.count(sentence) == 1
