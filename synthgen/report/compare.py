@@ -34,7 +34,7 @@ from synthgen.runs.reader import RunTables, read_run
 __all__ = ["write_comparison"]
 
 MOST_RUNS = 6
-MOST_TILES, MOST_PER_CLASS = 144, 6  # of all runs together; of one class of one run
+MOST_TILES, MOST_PER_CLASS = 108, 6  # of all runs together; of one class of one run
 OWN = ("config.run.folder",)  # differs between any two runs
 Show = Callable[[float], str]
 COUNTED: tuple[tuple[str, Callable[[RunFacts], float], Show], ...] = (
