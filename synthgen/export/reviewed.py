@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from synthgen.bank.formats import GOOD
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, judge, read_verdicts
+from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, count_by_reviewer, judge, read_verdicts
 
 __all__ = ["Review", "read_review"]
 
@@ -41,18 +40,13 @@ class Review:
 def read_review(run: RunTables) -> Review:
     """Return what people say of the newest revision of each sample; raises RunError."""
     manifest, said = run.manifest, read_verdicts(run.storage.location)
-    current = dict(zip(manifest["sample_id"], manifest["revision"].astype(int), strict=True))
-    judged = judge(said, current)
+    judged = judge(said, run.revisions)
     words = [judged[name].verdict if name in judged else "" for name in manifest["sample_id"]]
     verdicts = pd.Series(words, manifest.index, dtype=object)
     is_new = verdicts == ""
-    reviewers: dict[str, Counter[str]] = {}
-    for name in sorted({verdict.reviewer for verdict in said}):
-        own = judge([verdict for verdict in said if verdict.reviewer == name], current)
-        reviewers[name] = Counter(judgement.verdict for judgement in own.values())
     return Review(
         verdicts,
         (verdicts == ACCEPT) | ((manifest["status"] == GOOD) & is_new),
-        reviewers,
+        count_by_reviewer(said, run.revisions),
         int((is_new & (manifest["status"] == "accepted")).sum()),
     )

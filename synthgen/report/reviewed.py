@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, judge, read_verdicts
+from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, count_by_reviewer, judge, read_verdicts
 
 __all__ = ["ReviewFacts", "collect_review"]
 
-UNSAID, NAMELESS = "no reason given", "nobody named"
+UNSAID = "no reason given"
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,13 @@ def collect_review(run: RunTables) -> ReviewFacts | None:
     """Return what people said of a run; None where nobody said anything."""
     manifest = run.manifest
     verdicts = read_verdicts(run.storage.location)
-    edited = int((manifest["edited_by"] != "").sum()) if "edited_by" in manifest else 0
+    edited = int((manifest["edited_by"] != "").sum())
     if not verdicts and not edited:
         return None
-    revisions = manifest["revision"] if "revision" in manifest else [0] * len(manifest)
-    newest = dict(zip(manifest["sample_id"], map(int, revisions), strict=True))
-    said = judge(verdicts, newest)
+    said = judge(verdicts, run.revisions)
     counts = Counter(one.verdict for one in said.values())
     rejected = [one.reason or UNSAID for one in said.values() if one.verdict == REJECT]
-    own = {
-        name or NAMELESS: judge([one for one in verdicts if one.reviewer == name], newest)
-        for name in sorted({one.reviewer for one in verdicts})
-    }
-    tallies = {name: Counter(one.verdict for one in each.values()) for name, each in own.items()}
+    tallies = count_by_reviewer(verdicts, run.revisions)
     return ReviewFacts(
         accepted=counts[ACCEPT],
         rejected=counts[REJECT],
@@ -52,5 +46,5 @@ def collect_review(run: RunTables) -> ReviewFacts | None:
         reviewers={name: (tally[ACCEPT], tally[REJECT]) for name, tally in tallies.items()},
         reasons=dict(Counter(rejected).most_common()),
         edited=edited,
-        revised=sum(revision > 0 for revision in newest.values()),
+        revised=int((manifest["revision"] > 0).sum()),
     )

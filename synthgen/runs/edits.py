@@ -65,9 +65,8 @@ def add_edits(root: Path | str, edits: Iterable[Edit]) -> int:
     """
     run, given = read_run(root), list(edits)
     rows = {str(row["sample_id"]): row for row in as_records(run.manifest)}
-    known = {sample_id: int(row["revision"]) for sample_id, row in rows.items()}
     for edit in given:
-        check_subject(edit.sample_id, edit.revision, edit.reviewer, known, root)
+        check_subject(edit.sample_id, edit.revision, edit.reviewer, run.revisions, root)
         read_moment(edit.time, edit.sample_id)
         check_label(run, rows[edit.sample_id], edit.instances)
     with hold_run(f"{run.storage.location}/{TABLE}.parquet"):

@@ -43,6 +43,12 @@ class RunTables:
         lacks = {name: value for name, value in SINCE.items() if name not in manifest}
         return manifest.assign(**lacks) if lacks else manifest
 
+    @property
+    def revisions(self) -> dict[str, int]:
+        """The newest revision of each sample."""
+        rows = self.manifest
+        return dict(zip(rows["sample_id"], rows["revision"].astype(int), strict=True))
+
     @cached_property
     def instances(self) -> pd.DataFrame:
         return self._table("instances")

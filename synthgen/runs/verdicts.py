@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ __all__ = [
     "Verdict",
     "add_verdicts",
     "check_subject",
+    "count_by_reviewer",
     "judge",
     "known_revisions",
     "read_moment",
@@ -200,6 +202,24 @@ def judge(
         sample_id: _settle(list(own.values()), revision)
         for (sample_id, revision), own in said.items()
         if current.get(sample_id) == revision
+    }
+
+
+def count_by_reviewer(
+    verdicts: Iterable[Verdict], revisions: Mapping[str, int]
+) -> dict[str, Counter[str]]:
+    """Return how many samples, each in its current revision, a reviewer accepts and rejects.
+
+    >>> said = [Verdict("pit-1", 0, "accept", "", "anna", "2026-01-31T12:00:00+00:00")]
+    >>> count_by_reviewer(said, {"pit-1": 0})
+    {'anna': Counter({'accept': 1})}
+    """
+    by_reviewer: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_reviewer.setdefault(verdict.reviewer, []).append(verdict)
+    return {
+        name: Counter(judgement.verdict for judgement in judge(own, revisions).values())
+        for name, own in sorted(by_reviewer.items())
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +20,13 @@ from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import PER_MASK
 from synthgen.runs.reader import read_run
+from synthgen.runs.revisions import find_work
 from synthgen.runs.verdicts import Judgement, Verdict, add_verdicts, judge, read_verdicts
+from synthgen.sample import SampleSpec
+from synthgen.seeds import revise
 from synthgen.storage import open_storage
 from tests.factories import SIZE, make_masks, make_run
+from tests.samples import make_spec
 
 NOON = "2026-01-31T12:00:00+00:00"
 
@@ -31,11 +37,11 @@ def say(word: str, who: str = "anna", hour: int = 12, **more) -> Verdict:
     return Verdict(**(values | {"verdict": word, "time": time} | more))
 
 
-@pytest.fixture(params=["files", "tar", "memory"])
+@pytest.fixture(params=["files", "tar", "s3"])
 def root(request, tmp_path) -> str:
     folder = str(tmp_path / "run")
-    if request.param == "memory":
-        folder = f"memory:/{folder}"
+    if request.param == "s3":
+        folder = f"{request.getfixturevalue('bucket')}/{request.node.name}"
     make_run(folder, "tar" if request.param == "tar" else "files")
     return folder
 
@@ -250,3 +256,63 @@ def test_a_bad_edit_leaves_all_as_it_was(tmp_path, bad, error, words) -> None:
     with pytest.raises(error, match=words):
         add_edits(root, [draw(("pit", block(1, 9, 1, 9))), bad])
     assert not list(Path(root).rglob("*edit*"))
+
+
+def plan_of(run: RunFolder) -> list[SampleSpec]:
+    names = sorted(run.revisions())
+    good = {"defect_class": None, "class_id": 0}
+    return [make_spec(sample_id=n, **(good if n == "defect_free" else {})) for n in names]
+
+
+def test_what_is_left_to_make(tmp_path) -> None:
+    run = make_run(tmp_path / "run")
+    specs = [*plan_of(run), make_spec(sample_id="new", index=100)]
+    rejected = ["defect_free", "hole", "lost"]
+    add_verdicts(run.root, [say("reject", sample_id=one) for one in rejected])
+    add_verdicts(run.root, [say("reject", sample_id="two_parts"), say("reject", "ben")])
+    add_verdicts(run.root, [say("accept", "ben", sample_id="two_parts")])  # a conflict
+    work = find_work(run, specs, is_varied=False)
+    assert {(one.sample_id, one.revision) for one in work.specs} == {
+        ("hole", 1),
+        ("lost", 1),
+        ("new", 0),
+    }
+    assert work.specs[-1] == specs[-1]
+    assert "2 samples that people rejected" in work.notes[0]
+    assert "1 good images that people rejected stay" in work.notes[1]
+    varied = find_work(run, specs, is_varied=True)
+    assert ("defect_free", 1) in {(one.sample_id, one.revision) for one in varied.specs}
+    assert len(varied.notes) == 1
+
+
+def test_each_revision_has_a_seed_of_its_own() -> None:
+    spec = make_spec()
+    assert revise(spec, 0) is spec
+    seeds = {revise(spec, number).seed for number in range(9)}
+    assert len(seeds) == 9
+    assert revise(spec, 3) == revise(spec, 3)
+
+
+def test_tables_of_before_are_of_revision_0(tmp_path) -> None:
+    """Runs that were begun when there were no revisions go on, small shards and large."""
+    run = make_run(tmp_path / "run")
+    folder = tmp_path / "run" / "shards"
+    now = read_run(run.root).manifest
+    run.compact(least=1)
+    [large] = folder.glob("*.zip")
+    with zipfile.ZipFile(large) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    old = pd.read_parquet(io.BytesIO(members["manifest.parquet"]))
+    members["manifest.parquet"] = old.drop(columns=["revision", "edited_by"]).to_parquet()
+    with zipfile.ZipFile(large, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    pd.testing.assert_frame_equal(run.merge(), now)
+    manifest = tmp_path / "run" / "manifest.parquet"
+    now.drop(columns=["revision", "edited_by"]).to_parquet(manifest)
+    assert read_run(run.root).manifest[["revision", "edited_by"]].isin([0, ""]).all(axis=None)
+    with pytest.raises(RunError, match="its newest is 0"):
+        add_verdicts(run.root, [say("accept", revision=1)])
+    assert add_verdicts(run.root, [say("accept")]) == 1
+    manifest.unlink()  # as in a run that still goes on
+    assert add_verdicts(run.root, [say("reject")]) == 1
