@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -135,6 +136,20 @@ def test_a_run_without_an_accepted_defect_has_a_report(run, tmp_path) -> None:
     assert "Nothing to draw." in page.text
 
 
+def test_a_large_run_has_a_small_report_soon(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    for name in ("manifest", "instances", "tries", "timings"):
+        table = pd.read_parquet(copy / f"{name}.parquet")
+        ids = table["sample_id"]
+        parts = [table.assign(sample_id=ids + f"-{number}") for number in range(10_000 // 7 + 1)]
+        pd.concat(parts, ignore_index=True).to_parquet(copy / f"{name}.parquet")
+    begun = time.perf_counter()
+    page = write_report(copy).read_bytes()
+    assert time.perf_counter() - begun < 20
+    assert len(page) < 6e6
+    assert "<dt>asked</dt><dd>10,003</dd>" in page.decode()
+
+
 def test_measures_stand_beside_the_limits_in_force(run, tmp_path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     limits = "{area_px: [20, null], classes: {pit: {area_px: [30, 900]}}}"
@@ -186,8 +201,8 @@ def test_what_people_said_is_counted(run, tmp_path) -> None:
         ("touches_border", "accept", "", "ann"),
         ("touches_border", "reject", "cut off", "bob"),
     ]
-    time = "2026-01-31T12:00:00+00:00"
-    add_verdicts(copy, [Verdict(name, 0, word, why, who, time) for name, word, why, who in said])
+    when = "2026-01-31T12:00:00+00:00"
+    add_verdicts(copy, [Verdict(name, 0, word, why, who, when) for name, word, why, who in said])
     review = collect_review(read_run(copy))
     assert review is not None
     assert (review.accepted, review.rejected, review.waiting) == (1, 1, 3)
