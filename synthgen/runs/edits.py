@@ -71,9 +71,8 @@ def add_edits(root: Path | str, edits: Iterable[Edit]) -> int:
         check_label(run, rows[edit.sample_id], edit.instances)
     with hold_run(f"{run.storage.location}/{TABLE}.parquet"):
         stored = _read(run.storage)
-        new = {_key(row): edit for edit in given for row in [_tabulate(edit)]}
-        for key in {_key(row) for row in stored} & new.keys():
-            del new[key]
+        known = {_key(row) for row in stored}
+        new = {key: edit for edit in given if (key := _key(_tabulate(edit))) not in known}
         made = [_measure(run, rows[edit.sample_id], edit) for edit in new.values()]
         if made:
             _write(run.storage, stored, made)

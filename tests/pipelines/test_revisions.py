@@ -135,7 +135,10 @@ def test_kills_while_samples_are_made_anew(tmp_path) -> None:
     shutil.copytree(one, other)
     run(*command, f"run.folder={one}")
     killing = [sys.executable, str(ROOT / "tests" / "killing.py"), "6", "1"]
-    subprocess.run([*killing, *command, f"run.folder={other}"], env=ENVIRONMENT, check=True)
+    killed = [*killing, *command, f"run.folder={other}"]
+    done = subprocess.run(killed, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "6 kills" in done.stdout
     pd.testing.assert_frame_equal(rows_of(other), rows_of(one))
     assert (rows_of(one)["revision"] == 1).sum() == 20
     pictures = [
