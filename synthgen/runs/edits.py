@@ -64,9 +64,10 @@ def add_edits(root: Path | str, edits: Iterable[Edit]) -> int:
     adds nothing, where one does not fit the run.
     """
     run, given = read_run(root), list(edits)
+    newest = run.revisions
     rows = {str(row["sample_id"]): row for row in as_records(run.manifest)}
     for edit in given:
-        check_subject(edit.sample_id, edit.revision, edit.reviewer, run.revisions, root)
+        check_subject(edit.sample_id, edit.revision, edit.reviewer, newest, root)
         read_moment(edit.time, edit.sample_id)
         check_label(run, rows[edit.sample_id], edit.instances)
     with hold_run(f"{run.storage.location}/{TABLE}.parquet"):

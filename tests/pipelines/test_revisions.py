@@ -109,6 +109,7 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
     for one in (bad[0], kept[0]):
         said = run("reproduce", f"run.folder={root}", f"sample_id={one}")
         assert "differ by 0 grey levels at most, the label in 0 pixels" in said
+    assert add_edits(root, [Edit(bad[1], 0, "ben", NOON, drawn)]) == 1  # too late to count
     RunFolder(root).compact(least=1)
     RunFolder(root).merge()
     pd.testing.assert_frame_equal(rows_of(root), rows)
