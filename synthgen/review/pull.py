@@ -1,0 +1,167 @@
+"""Take home what people decided in FiftyOne: verdicts and changed labels, into the run folder."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.errors import RunError
+from synthgen.images import read_image
+from synthgen.review.database import load_fiftyone
+from synthgen.review.dataset import find_dataset
+from synthgen.review.documents import DEFECTS, IMAGE, REAL, SLICE_FIELD, digest_labels
+from synthgen.review.settings import ReviewSettings
+from synthgen.runs.edits import Edit, EditedInstance, add_edits
+from synthgen.runs.folder import RunFolder
+from synthgen.runs.growing import read_so_far
+from synthgen.runs.lock import hold_run
+from synthgen.runs.verdicts import (
+    CONFLICT,
+    Judgement,
+    Verdict,
+    add_verdicts,
+    judge,
+    known_revisions,
+    read_verdicts,
+)
+
+__all__ = ["Pulled", "pull"]
+
+Document = Mapping[str, Any]
+VERDICT_FIELDS = dict.fromkeys(("synthgen_id", "revision", "decisions"), 1)
+OF_EDITS = ("synthgen_id", "revision", "label_digest", "last_modified_at", "editor", "metadata")
+EDIT_FIELDS = dict.fromkeys((*OF_EDITS, DEFECTS), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What came home: how many verdicts and edited labels were new, and what is judged now."""
+
+    verdicts: int
+    edits: int
+    judged: Mapping[str, Judgement]
+
+    def count(self, verdict: str) -> int:
+        """Return how many samples are judged so: accept, reject or conflict."""
+        return sum(judgement.verdict == verdict for judgement in self.judged.values())
+
+    @property
+    def conflicts(self) -> list[str]:
+        """One line a sample that reviewers disagree on."""
+        found = sorted(self.judged.items())
+        return [f"{key}: {one.reason}" for key, one in found if one.verdict == CONFLICT]
+
+
+def pull(root: Path | str, settings: ReviewSettings) -> Pulled:
+    """Merge what was decided in FiftyOne into a run; a second time changes nothing.
+
+    Raises RunError where the run is not shown there, and ConfigError.
+    """
+    fiftyone = load_fiftyone()
+    run = read_so_far(root)
+    dataset = find_dataset(fiftyone, run, settings.name)
+    if dataset is None or dataset.info["digest"] != run.record["digest"]:
+        raise RunError(
+            f"{root} is not in FiftyOne's database; synthgen review push run.folder={root} shows it"
+        )
+    samples = dataset._sample_collection
+    asked = {f"{SLICE_FIELD}.name": IMAGE, "tags": {"$ne": REAL}}
+    verdicts = list(_verdicts(samples.find(asked, VERDICT_FIELDS), settings.overrules))
+    edited = [
+        document
+        for document in samples.find(asked, EDIT_FIELDS)
+        if digest_labels(_labels(document)) != document["label_digest"]
+    ]
+    new_verdicts = add_verdicts(root, verdicts)
+    new_edits = _take_edits(root, [_edit(document, settings.who) for document in edited])
+    for document in edited:
+        done = {"label_digest": digest_labels(_labels(document)), "editor": None}
+        samples.update_one({"_id": document["_id"]}, {"$set": done})
+    revisions = known_revisions(run.storage, root)
+    return Pulled(new_verdicts, new_edits, judge(read_verdicts(root), revisions))
+
+
+def _take_edits(root: Path | str, edits: list[Edit]) -> int:
+    """Add edits to a run, and lay them over its tables."""
+    new = add_edits(root, edits) if edits else 0
+    if new:
+        with hold_run(str(root)):
+            RunFolder(root).merge()
+    return new
+
+
+def _verdicts(documents: Any, overrules: bool) -> Iterator[Verdict]:
+    for document in documents:
+        for made in document.get("decisions") or []:
+            yield Verdict(
+                document["synthgen_id"],
+                document["revision"],
+                made["verdict"],
+                made["reason"],
+                made["reviewer"],
+                made["time"],
+                overrules,
+            )
+
+
+def _labels(document: Document) -> list[dict[str, Any]]:
+    return list((document.get(DEFECTS) or {}).get("detections") or [])
+
+
+def _edit(document: Document, reviewer: str) -> Edit:
+    size_hw = document["metadata"]["height"], document["metadata"]["width"]
+    time = document["last_modified_at"].replace(tzinfo=UTC)
+    return Edit(
+        document["synthgen_id"],
+        document["revision"],
+        document.get("editor") or reviewer,
+        time.isoformat(timespec="milliseconds"),
+        tuple(
+            EditedInstance(label["label"], label_to_mask(label, size_hw))
+            for label in _labels(document)
+        ),
+    )
+
+
+def label_to_mask(label: Document, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask (H, W) of a detection; without one of its own it fills its box.
+
+    Its mask is stretched to its box, as the App draws it. Raises RunError where the box is not
+    inside the image.
+    """
+    height, width = size_hw
+    left, top, box_width, box_height = label["bounding_box"]
+    x, y = round(left * width), round(top * height)
+    right, bottom = round((left + box_width) * width), round((top + box_height) * height)
+    if not (0 <= x < right <= width and 0 <= y < bottom <= height):
+        raise RunError(
+            f"a box of the class {label['label']} at x {x}..{right}, y {y}..{bottom} is empty or "
+            f"leaves its image of {width} x {height} pixels; mend it in the App"
+        )
+    whole = np.zeros(size_hw, bool)
+    whole[y:bottom, x:right] = _read_mask(label, (bottom - y, right - x))
+    return whole
+
+
+def _read_mask(label: Document, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    if label.get("mask"):
+        mask = np.load(io.BytesIO(zlib.decompress(label["mask"])), allow_pickle=False)
+    elif label.get("mask_path"):
+        mask = read_image(Path(label["mask_path"]))
+    else:
+        return np.ones(size_hw, bool)
+    grey = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
+    if grey.shape == size_hw:
+        return np.asarray(grey, bool)
+    shape = size_hw[::-1]
+    fitted = cv2.resize(grey.astype(np.uint8), shape, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(fitted > 0)

@@ -1,0 +1,88 @@
+"""FiftyOne's App on a port of this machine, for as long as a review lasts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from synthgen.errors import ConfigError
+from synthgen.review.database import load_fiftyone
+from synthgen.review.look import lay_out
+from synthgen.review.settings import ReviewSettings
+
+__all__ = ["find_port", "serve", "wait", "warn_of_address"]
+
+PORTS = 50  # tried from the one asked for
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@contextmanager
+def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
+    """Show a dataset in the App while inside; give its address. Ends the App and its server.
+
+    Raises ConfigError where no port is free or nothing can listen at ``settings.address``.
+    """
+    fiftyone = load_fiftyone()
+    port = find_port(settings.address, settings.port)
+    os.environ["SYNTHGEN_REVIEWER"] = settings.who  # read by the plugin, in the server's process
+    session = fiftyone.launch_app(
+        fiftyone.load_dataset(dataset),
+        spaces=lay_out(fiftyone),
+        address=settings.address,
+        port=port,
+        remote=not settings.browser,
+        auto=False,
+    )
+    try:
+        yield f"http://{settings.address}:{port}/datasets/{dataset}"
+    finally:
+        session.close()
+
+
+def find_port(address: str, first: int) -> int:
+    """Return the first port from ``first`` on at which nothing listens; raises ConfigError."""
+    for port in range(first, min(first + PORTS, 65536)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((address, port))
+            except PermissionError as error:
+                raise ConfigError(f"review.port={port} is not allowed: {error.strerror}") from error
+            except socket.gaierror as error:
+                raise ConfigError(f"review.address={address} is unknown here") from error
+            except OSError:
+                continue
+            return port
+    raise ConfigError(
+        f"no port from {first} on is free at {address}; give review.port=... and an address of "
+        "this machine"
+    )
+
+
+def warn_of_address(address: str) -> str:
+    """Return what to say of an address that others reach, '' for one of this machine alone."""
+    if address in LOCAL:
+        return ""
+    return (
+        f"review.address={address} lets everyone who reaches this machine read every file that you "
+        "can read: FiftyOne's App asks for no password"
+    )
+
+
+def wait() -> None:
+    """Return at Ctrl-C, or when this process is asked to end."""
+    asked = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        while not asked.wait(0.5):  # without a timeout no signal gets through on some systems
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

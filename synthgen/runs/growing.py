@@ -1,0 +1,51 @@
+"""The tables of a run that is still being generated: merged in memory from what is finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from synthgen.errors import RunError
+from synthgen.runs.decide import decide
+from synthgen.runs.folder import RunFolder
+from synthgen.runs.manifest import to_pandas
+from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.shards import Shards
+from synthgen.storage import Storage, open_storage
+
+__all__ = ["read_so_far"]
+
+
+@dataclass(frozen=True, eq=False)
+class GrowingTables(RunTables):
+    """What a run holds at the moment it is first asked."""
+
+    @cached_property
+    def _shards(self) -> Shards:
+        return Shards(self.storage)
+
+    @cached_property
+    def files(self) -> Storage:
+        if (self.record["config"].get("run") or {}).get("storage") == "tar":
+            raise RunError(
+                f"{self.root} is not finished, and its images lie in tars that have no table yet; "
+                "wait until it is finished"
+            )
+        return self.storage
+
+    def _table(self, name: str) -> pd.DataFrame:
+        table = to_pandas(self._shards.table(name))
+        limits = RunFolder(self.root).limits() if name == "manifest" else None
+        return table if limits is None else decide(table, limits)
+
+
+def read_so_far(root: Path | str) -> RunTables:
+    """Read a run, finished or not; raises RunError where there is none."""
+    storage = open_storage(root)
+    if storage.exists("run.yaml") and not storage.exists("manifest.parquet"):
+        return GrowingTables(storage, yaml.safe_load(storage.read("run.yaml")))
+    return read_run(root)
