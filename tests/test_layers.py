@@ -32,7 +32,7 @@ LAYERS = [
     {"quality", "annotate"},
     {"generate"},
     {"runs", "export", "report"},
-    {"training", "evaluation"},
+    {"review", "training", "evaluation"},
     {"config", "setup", "reproduce", "doctor", "cli", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -49,6 +49,7 @@ ROOMS = {
     "controlnet_aux": {"control"},
     "albumentations": {"augment"},
     "ray": {"runs"},
+    "fiftyone": {"review"},
     "fsspec": {"storage", "runs"},
     "hydra": {"config", "cli"},
     "omegaconf": {"config", "setup", "reproduce", "cli"},

@@ -17,7 +17,7 @@ EXTRAS: Mapping[str, str] = {  # package: the extra of synthgen that brings it; 
     "controlnet-aux": "edges",
     "albumentations": "augment",
     "compel": "prompts",
-    "fiftyone": "",
+    "fiftyone": "review",
     "ray": "ray",
     "torchmetrics": "evaluate",
     "lightning": "training",

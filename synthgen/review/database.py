@@ -6,13 +6,12 @@ import importlib.util
 import logging
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from synthgen.errors import ConfigError
 
-__all__ = ["find_mongod", "load_fiftyone"]
+__all__ = ["find_mongod", "load_fiftyone", "new_id"]
 
 SWITCHES = {
     "FIFTYONE_DO_NOT_TRACK": "true",
@@ -52,6 +51,13 @@ def load_fiftyone() -> Any:
             "FIFTYONE_DATABASE_URI to use FiftyOne's own"
         ) from error
     return fiftyone
+
+
+def new_id() -> Any:
+    """Return a new id of the database; imported here, since its client comes with FiftyOne."""
+    from bson import ObjectId
+
+    return ObjectId()
 
 
 def find_mongod() -> str:

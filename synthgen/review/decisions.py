@@ -16,11 +16,17 @@ UNKNOWN = "unreviewed"
 
 
 def decide(
-    dataset: Any, ids: Sequence[str], verdict: str, reason: str, reviewer: str
+    dataset: Any,
+    ids: Sequence[str],
+    verdict: str,
+    reason: str,
+    reviewer: str,
+    is_rest: bool = False,
 ) -> int:
     """Note a verdict on the samples with these ids of FiftyOne; return on how many.
 
-    Any slice of a sample stands for it; real defects are left alone.
+    Any slice of a sample stands for it; real defects are left alone. ``is_rest``: so are samples
+    that have a verdict.
     """
     now = datetime.now(UTC)
     made = {
@@ -31,7 +37,8 @@ def decide(
     }
     shown = {name: made[name] for name in ("verdict", "reason", "reviewer")}
     change = {"$set": {**shown, "last_modified_at": now}, "$push": {"decisions": made}}
-    return int(dataset._sample_collection.update_many(_asked(dataset, ids), change).modified_count)
+    asked = _asked(dataset, ids) | ({"verdict": None} if is_rest else {})
+    return int(dataset._sample_collection.update_many(asked, change).modified_count)
 
 
 def fix_class(

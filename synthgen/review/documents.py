@@ -1,4 +1,4 @@
-"""The rows of a run as documents of FiftyOne's database; FiftyOne itself is not needed here."""
+"""The rows of a run as documents of FiftyOne's database."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bson import ObjectId
 from numpy.typing import NDArray
 
 from synthgen.bank.items import BankItem
 from synthgen.export.fiftyone_dataset import pack_mask
 from synthgen.geometry import mask_to_box, rle_to_mask
+from synthgen.review.database import new_id
 from synthgen.review.media import ShownFiles
 from synthgen.runs.manifest import COLUMNS, PER_MASK
 from synthgen.runs.reader import RunTables
@@ -25,8 +25,8 @@ from synthgen.storage import StoredFile, open_storage
 __all__ = [
     "DEFECTS",
     "FIELDS",
-    "LABEL_FIELDS",
     "IMAGE",
+    "LABEL_FIELDS",
     "REAL",
     "SLICES",
     "SLICE_FIELD",
@@ -39,8 +39,10 @@ SLICE_FIELD = "slices"
 IMAGE, SOURCE, CONTROL = SLICES = ("image", "source", "control")
 REAL = "real"  # the tag of photographed defects
 DEFECTS = "defects"  # the field of the labels, one detection a defect
-HIDDEN = ("sample_id", "image", "mask", "requested", "control", "source_path", "look", "colours")
-HIDDEN += ("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision")
+HIDDEN = (  # columns of the manifest that are no fields as they are
+    *("sample_id", "image", "mask", "requested", "control", "source_path", "look", "colours"),
+    *("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision"),
+)
 FIELDS: dict[str, str] = {  # of the image slice, by the kinds of the manifest
     "synthgen_id": "str",  # FiftyOne has ids of its own
     "revision": "int64",
@@ -52,7 +54,7 @@ FIELDS: dict[str, str] = {  # of the image slice, by the kinds of the manifest
     "label_digest": "str",
 }
 LABEL_FIELDS: dict[str, str] = {  # of a detection
-    "instance_id": "int64",
+    "defect_number": "int64",  # instance_id is a word of FiftyOne's own
     "class_id": "int64",
     "area_px": "int64",
     **dict.fromkeys((*PER_MASK, "severity"), "float64"),
@@ -138,7 +140,9 @@ def document_real(item: BankItem, folder: str, files: ShownFiles) -> dict[str, D
     bank = open_storage(folder)
     documents = {
         name: {
-            **_document_file(files.path_of(StoredFile(bank, f"{place}/{item.item_id}.png")), size_hw),
+            **_document_file(
+                files.path_of(StoredFile(bank, f"{place}/{item.item_id}.png")), size_hw
+            ),
             "tags": [REAL, item.split],
             **facts,
         }
@@ -176,7 +180,7 @@ def _label(row: Mapping[Any, Any], mask: NDArray[np.bool_]) -> Document:
     x, y, box_width, box_height = mask_to_box(mask)
     plain = _plain(row)
     return {
-        "_id": ObjectId(),
+        "_id": new_id(),
         "_cls": "Detection",
         "attributes": {},
         "tags": [],
@@ -184,6 +188,7 @@ def _label(row: Mapping[Any, Any], mask: NDArray[np.bool_]) -> Document:
         "bounding_box": [x / width, y / height, box_width / width, box_height / height],
         "mask": pack_mask(mask[y : y + box_height, x : x + box_width]),
         **{name: plain.get(name) for name in LABEL_FIELDS},
+        "defect_number": plain["instance_id"],
     }
 
 
@@ -201,12 +206,15 @@ def _document_file(path: str, size_hw: tuple[int, int]) -> Document:
 
 def _document_map(path: str) -> Document:
     """Return a mask of the whole image, which stays in its file."""
-    return {"_id": ObjectId(), "_cls": "Segmentation", "tags": [], "mask_path": path}
+    return {"_id": new_id(), "_cls": "Segmentation", "tags": [], "mask_path": path}
 
 
 def _plain(row: Mapping[Any, Any]) -> Document:
     """Return a row with values of Python alone, None for a number that does not apply."""
-    values = {str(name): getattr(value, "item", lambda value=value: value)() for name, value in row.items()}
+    values = {
+        str(name): getattr(value, "item", lambda value=value: value)()
+        for name, value in row.items()
+    }
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()

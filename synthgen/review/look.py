@@ -12,8 +12,9 @@ from synthgen.runs.manifest import PER_IMAGE, PER_MASK
 from synthgen.runs.reader import RunTables
 from synthgen.runs.verdicts import CONFLICT
 
-__all__ = ["PANEL", "arrange", "lay_out"]
+__all__ = ["WORKSPACE", "arrange"]
 
+WORKSPACE = "review"  # samples, and the panel beside them
 SAMPLES = "Samples"  # the panel of FiftyOne's own
 PANEL = "review_panel"  # of the plugin
 COLOURS = (  # told apart on grey metal, also by most who see colours otherwise
@@ -38,7 +39,7 @@ SIDEBAR = {
     "notes of the review": ("row_digest", "label_digest", "decisions", "editor"),
 }
 OPEN = ("review", "labels", "sample")
-ACTIVE = (DEFECTS, "verdict", "status")  # shown on the pictures of the grid
+ACTIVE = (DEFECTS, "defect_class", "verdict")  # shown on the pictures of the grid
 
 
 def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
@@ -52,6 +53,7 @@ def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
     dataset.app_config.sidebar_groups = list(_sidebar(fiftyone, dataset))
     embed(fiftyone, dataset, run)
     save_views(fiftyone, dataset, run)
+    dataset.save_workspace(WORKSPACE, _lay_out(fiftyone), overwrite=True)
     dataset.save()
 
 
@@ -88,15 +90,11 @@ def _sidebar(fiftyone: Any, dataset: Any) -> Iterator[Any]:
     yield fiftyone.SidebarGroupDocument(name="tags", paths=[], expanded=True)
     for name, paths in SIDEBAR.items():
         present = [path for path in paths if path in fields]
-        yield fiftyone.SidebarGroupDocument(
-            name=name, paths=present, expanded=name in OPEN
-        )
+        yield fiftyone.SidebarGroupDocument(name=name, paths=present, expanded=name in OPEN)
 
 
-def lay_out(fiftyone: Any) -> Any:
+def _lay_out(fiftyone: Any) -> Any:
     """Return the App's layout: the samples, and the panel of the review beside them."""
     parts = [fiftyone.Panel(type=name, pinned=name == SAMPLES) for name in (SAMPLES, PANEL)]
-    spaces = [
-        fiftyone.Space(children=[part], active_child=part.component_id) for part in parts
-    ]
+    spaces = [fiftyone.Space(children=[part], active_child=part.component_id) for part in parts]
     return fiftyone.Space(children=spaces, orientation="horizontal", sizes=[0.72, 0.28])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bson import ObjectId
-
 from synthgen.bank.items import read_bank
 from synthgen.generate import batched
-from synthgen.review.database import load_fiftyone
+from synthgen.review.database import load_fiftyone, new_id
 from synthgen.review.dataset import find_dataset, open_dataset
 from synthgen.review.documents import (
     IMAGE,
@@ -70,9 +68,7 @@ def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> int:
     judged = judge(read_verdicts(run.root), known_revisions(run.storage, run.root))
     new = 0
     for batch in batched(document_rows(run, judged, files, _known(dataset)), BATCH):
-        ids = [documents[IMAGE]["synthgen_id"] for documents in batch]
-        dataset._sample_collection.delete_many({"synthgen_id": {"$in": ids}})
-        _insert(dataset, batch)
+        _write(dataset, batch)
         new += len(batch)
     return new
 
@@ -93,26 +89,37 @@ def _push_bank(dataset: Any, run: RunTables, files: ShownFiles) -> int:
     documents = [document_real(item, str(folder), files) for item in read_bank(folder)]
     new = [one for one in documents if one[IMAGE]["synthgen_id"] not in known]
     for batch in batched(new, BATCH):
-        _insert(dataset, batch)
+        _write(dataset, batch)
     return len(new)
 
 
-def _insert(dataset: Any, samples: Sequence[Mapping[str, Document]]) -> None:
-    """Write samples, each with all its slices, in one request: one by one takes ten times longer."""
+def _write(dataset: Any, samples: Sequence[Mapping[str, Document]]) -> None:
+    """Write samples, each with all its slices, in one request: one by one takes ten times longer.
+
+    One that is shown already is replaced where it stands, with its ids.
+    """
+    from pymongo import InsertOne, ReplaceOne
+
     now = datetime.now(UTC)
-    documents = []
+    asked = {"synthgen_id": {"$in": [slices[IMAGE]["synthgen_id"] for slices in samples]}}
+    shown = {
+        (one["synthgen_id"], one[SLICE_FIELD]["name"]): one
+        for one in dataset._sample_collection.find(asked, {"synthgen_id": 1, SLICE_FIELD: 1})
+    }
+    writes = []
     for slices in samples:
-        group = ObjectId()
+        group = {"_id": new_id(), "_cls": "Group"}
         for name, document in slices.items():
-            documents.append(
-                {
-                    "_media_type": "image",
-                    "_rand": zlib.crc32(group.binary) / 2**32,  # what FiftyOne shuffles by
-                    "_dataset_id": dataset._doc.id,
-                    "created_at": now,
-                    "last_modified_at": now,
-                    SLICE_FIELD: {"_id": group, "_cls": "Group", "name": name},
-                    **document,
-                }
-            )
-    dataset._sample_collection.insert_many(documents, ordered=False)
+            before = shown.get((document["synthgen_id"], name))
+            whole = {
+                "_id": before["_id"] if before else new_id(),
+                "_media_type": "image",
+                "_dataset_id": dataset._doc.id,
+                "created_at": now,
+                "last_modified_at": now,
+                SLICE_FIELD: before[SLICE_FIELD] if before else group | {"name": name},
+                **document,
+            }
+            whole["_rand"] = zlib.crc32(whole["_id"].binary) / 2**32  # FiftyOne shuffles by it
+            writes.append(ReplaceOne({"_id": whole["_id"]}, whole) if before else InsertOne(whole))
+    dataset._sample_collection.bulk_write(writes, ordered=True)

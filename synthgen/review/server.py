@@ -6,48 +6,48 @@ import os
 import signal
 import socket
 import threading
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from synthgen.errors import ConfigError
 from synthgen.review.database import load_fiftyone
-from synthgen.review.look import lay_out
+from synthgen.review.look import WORKSPACE
 from synthgen.review.settings import ReviewSettings
 
-__all__ = ["find_port", "serve", "wait", "warn_of_address"]
+__all__ = ["REVIEWER", "find_port", "serve", "wait", "warn_of_address"]
 
 PORTS = 50  # tried from the one asked for
+REVIEWER = "SYNTHGEN_REVIEWER"  # an environment variable
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @contextmanager
 def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
-    """Show a dataset in the App while inside; give its address. Ends the App and its server.
+    """Show a dataset in the App while inside; give its address. The server ends with it.
 
     Raises ConfigError where no port is free or nothing can listen at ``settings.address``.
     """
-    fiftyone = load_fiftyone()
+    load_fiftyone()
+    from fiftyone.core.service import ServerService
+
     port = find_port(settings.address, settings.port)
-    os.environ["SYNTHGEN_REVIEWER"] = settings.who  # read by the plugin, in the server's process
-    session = fiftyone.launch_app(
-        fiftyone.load_dataset(dataset),
-        spaces=lay_out(fiftyone),
-        address=settings.address,
-        port=port,
-        remote=not settings.browser,
-        auto=False,
-    )
+    os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process
+    server = ServerService(port, address=settings.address, do_not_track=True)
+    address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:
-        yield f"http://{settings.address}:{port}/datasets/{dataset}"
+        if settings.browser:
+            webbrowser.open(address)
+        yield address
     finally:
-        session.close()
+        server.stop()
 
 
 def find_port(address: str, first: int) -> int:
     """Return the first port from ``first`` on at which nothing listens; raises ConfigError."""
     for port in range(first, min(first + PORTS, 65536)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not for one just left
             try:
                 probe.bind((address, port))
             except PermissionError as error:

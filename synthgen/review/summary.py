@@ -33,7 +33,9 @@ def tell_address(address: str, settings: ReviewSettings) -> None:
 
 def tell_pulled(folder: str, pulled: Pulled) -> None:
     """Say what came home, what is judged now, and what comes next."""
-    show(f"{pulled.verdicts} verdicts and {pulled.edits} changed labels are new in {escape(folder)}")
+    show(
+        f"{pulled.verdicts} verdicts and {pulled.edits} changed labels are new in {escape(folder)}"
+    )
     rejected, conflicts = pulled.count("reject"), pulled.conflicts
     show(f"{pulled.count('accept')} accepted, {rejected} rejected, {len(conflicts)} in conflict")
     for line in conflicts[:MOST_CONFLICTS]:

@@ -13,12 +13,14 @@ from fiftyone import operators
 from fiftyone.operators import types
 
 from synthgen.review.decisions import count_progress, decide, fix_class
+from synthgen.review.server import REVIEWER
 from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT
 
 REASONS = ("label is wrong", "looks unreal", "defect is hardly visible", "wrong class")
 AGAIN = "paint again"
 NOTHING = "Tick samples first, or open one."
 PANEL = "review_panel"
+KEYS = "Alt+A accept · Alt+R reject · Alt+G paint again"
 
 
 class _Decision(operators.Operator):
@@ -66,7 +68,7 @@ class Reject(_Decision):
         return types.Property(inputs, view=types.View(label="Reject"))
 
     def decision(self, ctx: Any) -> tuple[str, str]:
-        return REJECT, str(ctx.params.get("reason") or REASONS[0])
+        return REJECT, str(ctx.params.get("reason") or "")
 
 
 class FixClass(operators.Operator):
@@ -111,6 +113,12 @@ class ReviewPanel(operators.Panel):
         _act(ctx, ACCEPT, "")
         self._count(ctx)
 
+    def accept_rest(self, ctx: Any) -> None:
+        ids = ctx.view.values("id")
+        count = decide(ctx.dataset, ids, ACCEPT, "", _reviewer(), is_rest=True)
+        _tell(ctx, count, f"{ACCEPT}: {count} samples")
+        self._count(ctx)
+
     def reject(self, ctx: Any) -> None:
         _act(ctx, REJECT, str(ctx.panel.get_state("reason") or REASONS[0]))
         self._count(ctx)
@@ -120,7 +128,7 @@ class ReviewPanel(operators.Panel):
         self._count(ctx)
 
     def fix(self, ctx: Any) -> None:
-        if name := ctx.panel.get_state("class_name"):
+        if name := ctx.panel.get_state("classes.class_name"):
             _relabel(ctx, str(name))
         else:
             ctx.ops.notify("Choose a class first.", variant="warning")
@@ -132,21 +140,31 @@ class ReviewPanel(operators.Panel):
     def render(self, ctx: Any) -> Any:
         panel = types.Object()
         ticked = len(_targets(ctx))
-        panel.md(f"**{ticked} ticked or open**" if ticked else NOTHING, name="ticked")
-        panel.btn("accept", label="Accept (a)", on_click=self.accept, variant="contained")
-        reasons = types.AutocompleteView(allow_user_input=True)
+        panel.md(f"**{ticked} chosen**" if ticked else NOTHING, name="chosen")
+        row = panel.h_stack("verdicts", gap=1)
+        row.btn("accept", label="Accept", on_click=self.accept, variant="contained")
+        row.btn("reject", label="Reject", on_click=self.reject, variant="contained")
+        row.btn("repaint", label="Paint again", on_click=self.repaint, variant="outlined")
+        reasons = types.AutocompleteView(allow_user_input=True, space=12)
         for reason in REASONS:
             reasons.add_choice(reason, label=reason)
         panel.str("reason", label="Why reject?", view=reasons, default=REASONS[0])
-        panel.btn("reject", label="Reject (r)", on_click=self.reject, variant="contained")
-        panel.btn("repaint", label="Paint again (g)", on_click=self.repaint, variant="outlined")
-        names = types.DropdownView()
+        row = panel.h_stack("classes", gap=1, align_y="end")
+        names = types.DropdownView(space=8)
         for name in ctx.dataset.default_classes:
             names.add_choice(name, label=name)
-        panel.str("class_name", label="Class", view=names)
-        panel.btn("fix", label="Fix class", on_click=self.fix, variant="outlined")
+        row.str("class_name", label="Class of the defects", view=names)
+        row.btn("fix", label="Fix class", on_click=self.fix, variant="outlined")
+        panel.md(KEYS, name="keys")
+        panel.btn(
+            "rest",
+            label="Accept all unreviewed in view",
+            on_click=self.accept_rest,
+            variant="outlined",
+        )
         panel.md(ctx.panel.get_state("progress") or "", name="progress_text")
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, padding=2))
+        view = types.GridView(orientation="vertical", gap=1, padding=2)
+        return types.Property(panel, view=view)
 
 
 def _targets(ctx: Any) -> list[str]:
@@ -174,7 +192,7 @@ def _tell(ctx: Any, count: int, text: str) -> None:
         return
     ctx.ops.notify(text, variant="success")
     ctx.ops.clear_selected_samples()
-    ctx.ops.reload_samples()
+    ctx.ops.reload_dataset()
 
 
 def _table(counts: dict[str, dict[str, int]]) -> str:
@@ -199,7 +217,7 @@ def _table(counts: dict[str, dict[str, int]]) -> str:
 
 
 def _reviewer() -> str:
-    return os.environ.get("SYNTHGEN_REVIEWER") or getpass.getuser()
+    return os.environ.get(REVIEWER) or getpass.getuser()
 
 
 def register(plugin: Any) -> None:
