@@ -1,0 +1,111 @@
+"""A review in the real App: the command runs, Debian's Chromium opens its page."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from synthgen.doctor.machine import find_chromium
+
+WAIT_MS = 90_000
+WIDTH, HEIGHT = 1400, 900
+
+
+class Review:
+    """One ``synthgen review`` that runs, until ``end``."""
+
+    def __init__(self, folder: Path, database: Path, *more: str) -> None:
+        command = [
+            *(sys.executable, "-m", "synthgen", "review", f"run.folder={folder}"),
+            *("review.browser=false", "review.reviewer=ann", f"review.cache={database}-cache"),
+            *more,
+        ]
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | {"FIFTYONE_DATABASE_DIR": str(database), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.said = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if found := re.search(r"open\s+(http\S+)", line):
+                self.address = found[1]
+                return
+        raise AssertionError(f"the review did not begin: {self.said}")
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it started: the App's server, the database."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self) -> str:
+        """Press Ctrl-C; return what was said, once nothing that it started runs any more."""
+        started = self.children()
+        self.process.send_signal(signal.SIGINT)
+        self.said += self.process.communicate(timeout=60)[0]
+        _, alive = psutil.wait_procs(started, timeout=30)
+        assert not alive, f"still running: {alive}"
+        assert self.process.returncode == 0, self.said
+        return self.said
+
+
+@contextmanager
+def open_page(address: str) -> Iterator[Any]:
+    """Give the page of the App, ready, in a browser without a network."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
+        )
+        try:
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            page.set_default_timeout(WAIT_MS)
+            page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+            page.goto(address)
+            page.get_by_text("Dismiss").click()  # an advertisement of FiftyOne's
+            page.get_by_role("button", name="Accept", exact=True).wait_for()
+            pictures(page).first.wait_for()
+            yield page
+        finally:
+            browser.close()
+
+
+def pictures(page: Any) -> Any:
+    """Return the pictures of the grid."""
+    return page.locator("[data-cy=looker]")
+
+
+def tick(page: Any, *numbers: int) -> None:
+    """Tick pictures of the grid."""
+    for done, number in enumerate(numbers, start=1):
+        picture = pictures(page).nth(number)
+        picture.hover()
+        picture.click(position={"x": 12, "y": 12})
+        page.get_by_text(f"{done} chosen").wait_for()
+
+
+def press(page: Any, button: str, told: str) -> None:
+    """Press a button of the panel and wait for what the App says of it."""
+    page.get_by_role("button", name=button, exact=True).click()
+    page.get_by_text(told).first.wait_for()
+
+
+def wait_until(is_so: Any, what: str, seconds: float = 60) -> None:
+    """Wait until a condition holds; fail with what was awaited."""
+    ends = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < ends, f"{what} did not come"
+        time.sleep(0.2)
