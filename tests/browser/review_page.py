@@ -7,15 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-
-from synthgen.doctor.machine import find_chromium
 
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900
@@ -62,25 +59,19 @@ class Review:
 
 
 @contextmanager
-def open_page(address: str) -> Iterator[Any]:
-    """Give the page of the App, ready, in a browser without a network."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
-        )
-        try:
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            page.set_default_timeout(WAIT_MS)
-            page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
-            page.goto(address)
-            page.get_by_text("Dismiss").click()  # an advertisement of FiftyOne's
-            page.get_by_role("button", name="Accept", exact=True).wait_for()
-            pictures(page).first.wait_for()
-            yield page
-        finally:
-            browser.close()
+def open_app(chromium: Any, address: str) -> Iterator[Any]:
+    """Give the page of the App, ready, in a browser that reaches nothing but this machine."""
+    page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    try:
+        page.set_default_timeout(WAIT_MS)
+        page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+        page.goto(address)
+        page.get_by_text("Dismiss").click()  # an advertisement of FiftyOne's
+        page.get_by_role("button", name="Accept", exact=True).wait_for()
+        pictures(page).first.wait_for()
+        yield page
+    finally:
+        page.close()
 
 
 def pictures(page: Any) -> Any:
@@ -101,11 +92,3 @@ def press(page: Any, button: str, told: str) -> None:
     """Press a button of the panel and wait for what the App says of it."""
     page.get_by_role("button", name=button, exact=True).click()
     page.get_by_text(told).first.wait_for()
-
-
-def wait_until(is_so: Any, what: str, seconds: float = 60) -> None:
-    """Wait until a condition holds; fail with what was awaited."""
-    ends = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < ends, f"{what} did not come"
-        time.sleep(0.2)

@@ -37,7 +37,10 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
     program.chmod(0o755)
-    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "FIFTYONE_DATABASE_DIR": str(tmp_path / "database"),
+    }
     for command in commands(page):
         small = command
         if command.startswith("synthgen generate"):  # as written, but few and fast
@@ -50,6 +53,9 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
                 " evaluate.count=24 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
                 " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2"
             )
+        if command.startswith("synthgen review run."):  # until Ctrl-C
+            shown = "until grep -q ^open said; do kill -0 $! || exit 1; sleep 0.5; done"
+            small += f" review.browser=false > said & {shown}; kill -INT $!; wait $!"
         done = subprocess.run(
             small, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
