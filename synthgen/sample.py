@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from synthgen.errors import ShapeError
 
 __all__ = [
+    "ACCEPT",
+    "CONFLICT",
+    "REJECT",
     "Annotation",
     "BoxXYWH",
     "Candidate",
@@ -28,6 +31,9 @@ __all__ = [
     "Status",
     "Try",
 ]
+
+
+ACCEPT, REJECT, CONFLICT = "accept", "reject", "conflict"  # what people say of a sample
 
 
 class BoxXYWH(NamedTuple):

@@ -19,6 +19,7 @@ SWITCHES = {
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
     "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "false",  # nothing runs elsewhere
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
+    "FIFTYONE_PLUGINS_CACHE_ENABLED": "true",
 }
 PLUGINS = Path(__file__).parent / "plugin"
 

@@ -8,14 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from synthgen.errors import RunError
-from synthgen.review.documents import (
-    DEFECTS,
-    FIELDS,
-    IMAGE,
-    LABEL_FIELDS,
-    SLICE_FIELD,
-    SLICES,
-)
+from synthgen.review.documents import FIELDS, LABEL_FIELDS
+from synthgen.review.fields import DEFECTS, IMAGE, SLICE_FIELD, SLICES
 from synthgen.runs.reader import RunTables
 
 __all__ = ["find_dataset", "open_dataset"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from synthgen.review.documents import DEFECTS, IMAGE, REAL, SLICE_FIELD
+from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
 
 __all__ = ["count_progress", "decide", "fix_class"]
 

@@ -16,6 +16,7 @@ from synthgen.bank.items import BankItem
 from synthgen.export.fiftyone_dataset import pack_mask
 from synthgen.geometry import mask_to_box, rle_to_mask
 from synthgen.review.database import new_id
+from synthgen.review.fields import CONTROL, DEFECTS, IMAGE, REAL, SOURCE
 from synthgen.review.media import ShownFiles
 from synthgen.runs.manifest import COLUMNS, PER_MASK
 from synthgen.runs.reader import RunTables
@@ -23,22 +24,13 @@ from synthgen.runs.verdicts import Judgement
 from synthgen.storage import StoredFile, open_storage
 
 __all__ = [
-    "DEFECTS",
     "FIELDS",
-    "IMAGE",
     "LABEL_FIELDS",
-    "REAL",
-    "SLICES",
-    "SLICE_FIELD",
     "digest_labels",
     "document_real",
     "document_rows",
 ]
 
-SLICE_FIELD = "slices"
-IMAGE, SOURCE, CONTROL = SLICES = ("image", "source", "control")
-REAL = "real"  # the tag of photographed defects
-DEFECTS = "defects"  # the field of the labels, one detection a defect
 HIDDEN = (  # columns of the manifest that are no fields as they are
     *("sample_id", "image", "mask", "requested", "control", "source_path", "look", "colours"),
     *("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision"),

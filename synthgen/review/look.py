@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from synthgen.review.documents import DEFECTS
+from synthgen.review.fields import DEFECTS
 from synthgen.review.similar import embed
 from synthgen.review.views import save_views
 from synthgen.runs.manifest import PER_IMAGE, PER_MASK

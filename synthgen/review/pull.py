@@ -18,7 +18,8 @@ from synthgen.errors import RunError
 from synthgen.images import read_image
 from synthgen.review.database import load_fiftyone
 from synthgen.review.dataset import find_dataset
-from synthgen.review.documents import DEFECTS, IMAGE, REAL, SLICE_FIELD, digest_labels
+from synthgen.review.documents import digest_labels
+from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.folder import RunFolder

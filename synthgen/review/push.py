@@ -13,14 +13,8 @@ from synthgen.bank.items import read_bank
 from synthgen.generate import batched
 from synthgen.review.database import load_fiftyone, new_id
 from synthgen.review.dataset import find_dataset, open_dataset
-from synthgen.review.documents import (
-    IMAGE,
-    REAL,
-    SLICE_FIELD,
-    Document,
-    document_real,
-    document_rows,
-)
+from synthgen.review.documents import Document, document_real, document_rows
+from synthgen.review.fields import IMAGE, REAL, SLICE_FIELD
 from synthgen.review.look import arrange
 from synthgen.review.media import ShownFiles
 from synthgen.review.pull import pull

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 from synthgen.errors import ConfigError
 from synthgen.review.database import load_fiftyone
+from synthgen.review.fields import REVIEWER
 from synthgen.review.look import WORKSPACE
 from synthgen.review.settings import ReviewSettings
 
-__all__ = ["REVIEWER", "find_port", "serve", "wait", "warn_of_address"]
+__all__ = ["find_port", "serve", "wait", "warn_of_address"]
 
 PORTS = 50  # tried from the one asked for
-REVIEWER = "SYNTHGEN_REVIEWER"  # an environment variable
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 

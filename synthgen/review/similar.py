@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.review.documents import IMAGE
+from synthgen.review.fields import IMAGE
 from synthgen.runs.reader import RunTables
 
 __all__ = ["POINTS", "SIMILAR", "embed", "features_of", "project"]

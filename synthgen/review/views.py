@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from synthgen.review.documents import REAL
+from synthgen.review.fields import REAL
 from synthgen.runs.reader import RunTables
 from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT
 

@@ -15,6 +15,7 @@ from synthgen.errors import RunError
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table, write_table
 from synthgen.runs.shards import Shards
+from synthgen.sample import ACCEPT, CONFLICT, REJECT
 from synthgen.storage import Storage, open_storage
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "read_verdicts",
 ]
 
-ACCEPT, REJECT, CONFLICT = "accept", "reject", "conflict"
 TABLE = "review"
 SCHEMA = pa.schema(
     [

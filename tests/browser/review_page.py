@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900
+FAILED = Path(tempfile.gettempdir()) / "synthgen-review-failed.png"
 
 
 class Review:
@@ -42,6 +44,14 @@ class Review:
                 self.address = found[1]
                 return
         raise AssertionError(f"the review did not begin: {self.said}")
+
+    def __enter__(self) -> Review:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:  # the test failed
+            self.process.kill()
+            self.process.communicate()
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that it started: the App's server, the database."""
@@ -70,6 +80,9 @@ def open_app(chromium: Any, address: str) -> Iterator[Any]:
         page.get_by_role("button", name="Accept", exact=True).wait_for()
         pictures(page).first.wait_for()
         yield page
+    except Exception:
+        page.screenshot(path=FAILED)
+        raise
     finally:
         page.close()
 

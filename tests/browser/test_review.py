@@ -45,8 +45,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     run("generate", f"run.folder={folder}", *RUN)
     before = stamps(folder)
 
-    review = Review(folder, database)
-    with open_app(chromium, review.address) as page:
+    with Review(folder, database) as review, open_app(chromium, review.address) as page:
         tick(page, 1, 4, 6, 9, 12, 15, 20)
         press(page, "Reject", "reject: 7 samples (label is wrong)")
         page.get_by_text("7 of 60 reviewed").wait_for()
@@ -59,7 +58,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
             shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             shot.quantize(96, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
         assert "undefined" not in page.inner_text("body")
-    said = review.end()
+        said = review.end()
     assert "8 verdicts and 0 changed labels are new" in said
     verdicts = read_verdicts(folder)
     assert Counter(verdict.verdict for verdict in verdicts) == {"reject": 7, "accept": 1}
@@ -71,13 +70,12 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     assert {name: after[name] for name in before} == before  # nothing is painted over
     assert after.keys() - before.keys() == {f"{name}~1.png" for name in rejected}
 
-    review = Review(folder, database)
-    assert "7 new" in review.said.splitlines()[0]
-    with open_app(chromium, review.address) as page:
+    with Review(folder, database) as review, open_app(chromium, review.address) as page:
+        assert "7 new" in review.said.splitlines()[0]
         page.get_by_text("1 of 60 reviewed").wait_for()
         press(page, "Accept all unreviewed in view", "accept: 59 samples")
         page.get_by_text("60 of 60 reviewed").wait_for()
-    assert "60 accepted, 0 rejected, 0 in conflict" in review.end()
+        assert "60 accepted, 0 rejected, 0 in conflict" in review.end()
 
     run(
         "export", f"run.folder={folder}", "include=reviewed", "format=[coco]", f"out={tmp_path}/out"

@@ -13,8 +13,8 @@ from fiftyone import operators
 from fiftyone.operators import types
 
 from synthgen.review.decisions import count_progress, decide, fix_class
-from synthgen.review.server import REVIEWER
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT
+from synthgen.review.fields import REVIEWER
+from synthgen.sample import ACCEPT, CONFLICT, REJECT
 
 REASONS = ("label is wrong", "looks unreal", "defect is hardly visible", "wrong class")
 AGAIN = "paint again"
