@@ -9,7 +9,9 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import synthgen
 from synthgen.errors import ConfigError
 from synthgen.review.database import load_fiftyone
 from synthgen.review.fields import REVIEWER
@@ -32,7 +34,9 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     from fiftyone.core.service import ServerService
 
     port = find_port(settings.address, settings.port)
-    os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process
+    os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
+    paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
     server = ServerService(port, address=settings.address, do_not_track=True)
     address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:

@@ -163,7 +163,7 @@ class ReviewPanel(operators.Panel):
             variant="outlined",
         )
         panel.md(ctx.panel.get_state("progress") or "", name="progress_text")
-        view = types.GridView(orientation="vertical", gap=1, variant="paper", elevation=0)
+        view = types.GridView(orientation="vertical", gap=1)
         return types.Property(panel, view=view)
 
 
