@@ -156,6 +156,9 @@ def test_a_growing_run_is_read_from_its_shards(tmp_path) -> None:
         read_so_far(tmp_path / "tars").read("images/hole.png")
 
 
+SOON = "serverSelectionTimeoutMS=500"
+
+
 def label(box: list[float], **more: Any) -> dict[str, Any]:
     return {"label": "pit", "bounding_box": box, **more}
 
@@ -219,7 +222,7 @@ def test_a_database_that_is_missing_is_told_with_its_cure(monkeypatch) -> None:
 @needs_fiftyone
 def test_a_database_that_does_not_answer_is_told(tmp_path) -> None:
     make_run(tmp_path / "run")
-    environment = os.environ | {"FIFTYONE_DATABASE_URI": "mongodb://me:secret@127.0.0.1:1/"}
+    environment = os.environ | {"FIFTYONE_DATABASE_URI": f"mongodb://me:secret@127.0.0.1:1/?{SOON}"}
     command = [sys.executable, "-m", "synthgen", "review", "push", f"run.folder={tmp_path}/run"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
