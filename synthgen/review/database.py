@@ -6,8 +6,11 @@ import importlib.util
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from synthgen.errors import ConfigError
 
@@ -43,6 +46,7 @@ def load_fiftyone() -> Any:
     import fiftyone
 
     logging.getLogger("fiftyone").setLevel(logging.ERROR)
+    _keep_to_own_folder(fiftyone.config.database_dir)
     try:
         fiftyone.list_datasets()
     except Exception as error:  # of its own, of pymongo, of the system
@@ -52,6 +56,22 @@ def load_fiftyone() -> Any:
             "FIFTYONE_DATABASE_URI to use FiftyOne's own"
         ) from error
     return fiftyone
+
+
+def _keep_to_own_folder(folder: str) -> None:
+    """Have FiftyOne join a database that runs only where it is the one of this folder.
+
+    It would join any that this user runs, and look for the run in another's.
+    """
+    from fiftyone.service import util
+
+    find = util.find_processes_by_args
+    if find.__module__ == util.__name__:  # not done yet
+
+        def find_own(args: list[str]) -> Iterator[psutil.Process]:
+            return (process for process in find(args) if folder in process.info["cmdline"])
+
+        util.find_processes_by_args = find_own
 
 
 def new_id() -> Any:

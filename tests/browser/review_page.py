@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,28 @@ def pictures(page: Any) -> Any:
 
 
 def tick(page: Any, *numbers: int) -> None:
-    """Tick pictures of the grid."""
+    """Tick pictures of the grid; again where the App was still drawing them."""
     for done, number in enumerate(numbers, start=1):
-        picture = pictures(page).nth(number)
-        picture.hover()
-        picture.click(position={"x": 12, "y": 12})
-        page.get_by_text(f"{done} chosen").wait_for()
+        for _ in range(5):
+            picture = pictures(page).nth(number)
+            if not picture.locator("input").is_checked():
+                picture.hover()
+                picture.click(position={"x": 12, "y": 12})
+            with suppress(Exception):  # Playwright's own, which need not be installed
+                page.get_by_text(f"{done} chosen").wait_for(timeout=8000)
+                break
+        else:
+            raise AssertionError(f"picture {number} cannot be ticked")
+
+
+def close_sample(page: Any) -> None:
+    """Close the sample that is open; again where the App was still loading it."""
+    for _ in range(20):
+        if not page.locator('[data-cy="modal"]').is_visible():
+            return
+        page.wait_for_timeout(1500)
+        page.mouse.click(8, HEIGHT // 2)  # beside it
+    raise AssertionError("the sample does not close")
 
 
 def press(page: Any, button: str, told: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from synthgen.review.database import find_mongod
 from synthgen.runs.reader import read_run
 from synthgen.runs.verdicts import read_verdicts
-from tests.browser.review_page import Review, open_app, press, tick
+from tests.browser.review_page import Review, close_sample, open_app, pictures, press, tick
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "review.jpg"
@@ -47,6 +47,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
         tick(page, 1, 4, 6, 9, 12, 15, 20)
         press(page, "Reject", "reject: 7 samples (label is wrong)")
         page.get_by_text("7 of 60 reviewed").wait_for()
+        page.get_by_title("verdict: reject").first.wait_for()
         tick(page, 0)
         page.keyboard.press("Alt+A")
         page.get_by_text("accept: 1 samples").wait_for()
@@ -70,7 +71,14 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
         assert "8 new" in review.said.splitlines()[0]  # seven repainted, one with a verdict
         page.get_by_text("1 of 60 reviewed").wait_for()
-        press(page, "Accept all unreviewed in view", "accept: 59 samples")
+        pictures(page).nth(2).click()
+        name = page.locator('[data-cy="sidebar-entry-synthgen_id"]')
+        opened = name.inner_text()
+        page.keyboard.press("Alt+A")
+        page.get_by_text("accept: 1 samples").wait_for()
+        name.get_by_text(opened).wait_for(state="detached")  # the next one follows
+        close_sample(page)
+        press(page, "Accept all unreviewed in view", "accept: 58 samples")
         page.get_by_text("60 of 60 reviewed").wait_for()
         assert "60 accepted, 0 rejected, 0 in conflict" in review.end()
 

@@ -220,6 +220,20 @@ def test_a_database_that_is_missing_is_told_with_its_cure(monkeypatch) -> None:
 
 
 @needs_fiftyone
+def test_another_database_that_runs_is_not_joined(tmp_path) -> None:
+    load = "from synthgen.review.database import load_fiftyone; fo = load_fiftyone();"
+    fill = f"{load} fo.Dataset('strange', persistent=True); print('up', flush=True); input()"
+    one, other = (os.environ | {"FIFTYONE_DATABASE_DIR": str(tmp_path / n)} for n in ("1", "2"))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    look = [sys.executable, "-c", f"{load} print(fo.list_datasets())"]
+    with subprocess.Popen([sys.executable, "-c", fill], env=one, **pipes) as running:
+        assert running.stdout.readline() == "up\n"
+        done = subprocess.run(look, env=other, capture_output=True, text=True, timeout=60)
+        running.communicate("\n", timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+@needs_fiftyone
 def test_a_database_that_does_not_answer_is_told(tmp_path) -> None:
     make_run(tmp_path / "run")
     environment = os.environ | {"FIFTYONE_DATABASE_URI": f"mongodb://me:secret@127.0.0.1:1/?{SOON}"}

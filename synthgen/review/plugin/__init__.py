@@ -64,7 +64,7 @@ class Reject(_Decision):
         choices = types.AutocompleteView(allow_user_input=True)
         for reason in REASONS:
             choices.add_choice(reason, label=reason)
-        inputs.str("reason", label="Why?", view=choices, default=REASONS[0], required=True)
+        inputs.str("reason", label="Why?", view=choices, default=REASONS[0])
         return types.Property(inputs, view=types.View(label="Reject"))
 
     def decision(self, ctx: Any) -> tuple[str, str]:
@@ -192,7 +192,8 @@ def _tell(ctx: Any, count: int, text: str) -> None:
         return
     ctx.ops.notify(text, variant="success")
     ctx.ops.clear_selected_samples()
-    ctx.ops.reload_dataset()
+    if not ctx.current_sample:  # with a sample open, FiftyOne would lose the masks it has drawn
+        ctx.ops.reload_dataset()
 
 
 def _table(counts: dict[str, dict[str, int]]) -> str:

@@ -10,7 +10,8 @@
       event.preventDefault();
       event.stopPropagation();
       await window.__foo__.executeOperator(`@synthgen/review/${name}`, {});
-      document.querySelector('[data-cy="nav-right-button"]')?.click();
+      const next = document.querySelector('[data-cy="nav-right-button"]'); // an SVG
+      next?.dispatchEvent(new MouseEvent("click", { bubbles: true }));
     },
     true,
   );
