@@ -51,10 +51,18 @@ def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
     dataset.app_config.color_scheme = _colours(fiftyone, run.classes, colour)
     dataset.app_config.active_fields = fiftyone.ActiveFields(paths=list(ACTIVE))
     dataset.app_config.sidebar_groups = list(_sidebar(fiftyone, dataset))
+    _open_for_edits(dataset, run)
     embed(fiftyone, dataset, run)
     save_views(fiftyone, dataset, run)
     dataset.save_workspace(WORKSPACE, _lay_out(fiftyone), overwrite=True)
     dataset.save()
+
+
+def _open_for_edits(dataset: Any, run: RunTables) -> None:
+    """Have the App's tab Annotate edit defects: their classes, boxes and masks."""
+    classes = {"component": "dropdown", "classes": list(run.classes)}
+    dataset.set_label_schemas({DEFECTS: {"type": "detections", "attributes": [], **classes}})
+    dataset.active_label_schemas = [DEFECTS]
 
 
 def _colours(fiftyone: Any, classes: dict[str, int], colour: dict[str, str]) -> Any:

@@ -10,7 +10,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,43 +125,55 @@ def _edit(document: Document, reviewer: str) -> Edit:
         document["revision"],
         document.get("editor") or reviewer,
         time.isoformat(timespec="milliseconds"),
-        tuple(
-            EditedInstance(label["label"], label_to_mask(label, size_hw))
-            for label in _labels(document)
-        ),
+        tuple(_edited_instance(document, label, size_hw) for label in _labels(document)),
     )
+
+
+def _edited_instance(
+    document: Document, label: Document, size_hw: tuple[int, int]
+) -> EditedInstance:
+    mask = label_to_mask(label, size_hw)
+    if not mask.any():
+        raise RunError(
+            f"a {label['label']} on {document['synthgen_id']} covers no pixel of its image; mend it "
+            "in the App, or delete it there"
+        )
+    return EditedInstance(str(label["label"]), mask)
 
 
 def label_to_mask(label: Document, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask (H, W) of a detection; without one of its own it fills its box.
 
-    Its mask is stretched to its box, as the App draws it. Raises RunError where the box is not
-    inside the image.
+    Each pixel is what its mask has at the pixel's centre, as the App lays the mask over the box;
+    what lies outside the image is cut off. It may be empty.
     """
-    height, width = size_hw
     left, top, box_width, box_height = label["bounding_box"]
-    x, y = round(left * width), round(top * height)
-    right, bottom = round((left + box_width) * width), round((top + box_height) * height)
-    if not (0 <= x < right <= width and 0 <= y < bottom <= height):
-        raise RunError(
-            f"a box of the class {label['label']} at x {x}..{right}, y {y}..{bottom} is empty or "
-            f"leaves its image of {width} x {height} pixels; mend it in the App"
-        )
+    mask = _read_mask(label)
+    rows = _spread(size_hw[0], top, box_height, mask.shape[0])
+    columns = _spread(size_hw[1], left, box_width, mask.shape[1])
     whole = np.zeros(size_hw, bool)
-    whole[y:bottom, x:right] = _read_mask(label, (bottom - y, right - x))
+    inside = np.ix_(rows >= 0, columns >= 0)
+    whole[inside] = mask[np.ix_(rows[rows >= 0], columns[columns >= 0])]
     return whole
 
 
-def _read_mask(label: Document, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+def _spread(pixels: int, start: float, length: float, cells: int) -> NDArray[np.int64]:
+    """Return the cell of a box's mask that each pixel's centre lies in, along one axis; -1 = none.
+
+    >>> _spread(5, 0.2, 0.4, 2).tolist()
+    [-1, 0, 1, -1, -1]
+    """
+    if length <= 0:
+        return np.full(pixels, -1)
+    place = ((np.arange(pixels) + 0.5) / pixels - start) / length
+    return np.where((place >= 0) & (place < 1), np.floor(place * cells), -1).astype(np.int64)
+
+
+def _read_mask(label: Document) -> NDArray[np.bool_]:
     if label.get("mask"):
         mask = np.load(io.BytesIO(zlib.decompress(label["mask"])), allow_pickle=False)
     elif label.get("mask_path"):
         mask = read_image(Path(label["mask_path"]))
     else:
-        return np.ones(size_hw, bool)
-    grey = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
-    if grey.shape == size_hw:
-        return np.asarray(grey, bool)
-    shape = size_hw[::-1]
-    fitted = cv2.resize(grey.astype(np.uint8), shape, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(fitted > 0)
+        return np.ones((1, 1), bool)
+    return np.asarray((mask if mask.ndim == 2 else mask.max(axis=2)) > 0)

@@ -18,6 +18,7 @@ import yaml
 
 from synthgen.bank.items import BankItem, write_bank
 from synthgen.errors import ConfigError, RunError
+from synthgen.export.fiftyone_dataset import pack_mask
 from synthgen.geometry import rle_to_mask
 from synthgen.review.database import find_mongod, load_fiftyone
 from synthgen.review.documents import digest_labels
@@ -163,12 +164,24 @@ def label(box: list[float], **more: Any) -> dict[str, Any]:
     return {"label": "pit", "bounding_box": box, **more}
 
 
-def test_a_box_without_a_mask_is_filled_and_one_outside_told() -> None:
+def test_a_box_without_a_mask_is_filled_and_cut_off_at_the_border() -> None:
     mask = label_to_mask(label([0.25, 0.5, 0.5, 0.25]), (8, 8))
     assert np.argwhere(mask).tolist() == [[y, x] for y in (4, 5) for x in (2, 3, 4, 5)]
-    for box in ([0.5, 0.5, 0.6, 0.1], [0.5, 0.5, 0.0, 0.2], [-0.2, 0, 0.5, 0.5]):
-        with pytest.raises(RunError, match="is empty or leaves its image"):
-            label_to_mask(label(box), (8, 8))
+    assert np.argwhere(label_to_mask(label([0.75, -0.1, 0.9, 0.3]), (8, 8))).tolist() == [
+        [y, x] for y in (0, 1) for x in (6, 7)
+    ]
+    for empty in ([0.5, 0.5, 0.0, 0.2], [1.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.01, 0.2]):
+        assert not label_to_mask(label(empty), (8, 8)).any()
+
+
+def test_a_mask_drawn_finer_than_the_image_lies_where_it_was_drawn() -> None:
+    # the App draws with the pixels of the screen and gives the box of what was drawn
+    rows, columns = np.indices((640, 640))
+    disc = (rows - 300) ** 2 + (columns - 350) ** 2 < 150**2
+    top, left, bottom, right = 151, 201, 450, 500
+    box = [left / 640, top / 640, (right - left) / 640, (bottom - top) / 640]
+    drawn = label(box, mask=pack_mask(disc[top:bottom, left:right]))
+    assert np.array_equal(label_to_mask(drawn, (128, 128)), disc[2::5, 2::5])
 
 
 def test_a_change_of_class_box_or_mask_is_seen() -> None:
