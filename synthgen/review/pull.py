@@ -135,8 +135,8 @@ def _edited_instance(
     mask = label_to_mask(label, size_hw)
     if not mask.any():
         raise RunError(
-            f"a {label['label']} on {document['synthgen_id']} covers no pixel of its image; mend it "
-            "in the App, or delete it there"
+            f"a {label['label']} on {document['synthgen_id']} covers no pixel of it; mend it in "
+            "the App, or delete it there"
         )
     return EditedInstance(str(label["label"]), mask)
 
