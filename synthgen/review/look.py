@@ -19,7 +19,7 @@ SAMPLES = "Samples"  # the panel of FiftyOne's own
 PANEL = "review_panel"  # of the plugin
 COLOURS = (  # told apart on grey metal, also by most who see colours otherwise
     *("#ff5a36", "#00b5d8", "#ffc400", "#8e5bff", "#3ddc84", "#ff4fa3"),
-    *("#1f78ff", "#b8e000", "#ff9640", "#00d5b0", "#c98bff", "#e6e6e6"),
+    *("#1f78ff", "#b8e000", "#ff9640", "#00d5b0", "#c98bff", "#7d8ca3"),
     *("#a86b3c", "#6fb1ff", "#ff8fa3", "#7fa650"),
 )
 ASKED, IGNORED = "#00c8ff", "#9e9e9e"

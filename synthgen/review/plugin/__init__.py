@@ -182,7 +182,10 @@ def _act(ctx: Any, verdict: str, reason: str) -> dict[str, Any]:
 def _relabel(ctx: Any, name: str) -> dict[str, Any]:
     labels = [one["label_id"] for one in ctx.selected_labels or []]
     count = fix_class(ctx.dataset, _targets(ctx), labels, name, _reviewer())
-    _tell(ctx, count, f"{count} defects are {name} now")
+    if not count and (labels or _targets(ctx)):
+        ctx.ops.notify(f"No defect is changed: all are {name} already.", variant="info")
+    else:
+        _tell(ctx, count, f"{count} defects are {name} now")
     return {"count": count}
 
 
