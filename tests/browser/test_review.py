@@ -49,6 +49,12 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
         page.get_by_text("7 of 60 reviewed").wait_for()
         page.get_by_title("verdict: reject").first.wait_for()
         tick(page, 0)
+        for key, asked in (("Alt+Shift+R", "Why?"), ("Alt+C", "Class")):
+            page.keyboard.press(key)
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_text(asked, exact=True).wait_for()
+            dialog.get_by_role("button", name="Cancel").click()
+            dialog.wait_for(state="detached")
         page.keyboard.press("Alt+A")
         page.get_by_text("accept: 1 samples").wait_for()
         page.get_by_text("8 of 60 reviewed").wait_for()

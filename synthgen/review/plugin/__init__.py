@@ -20,7 +20,10 @@ REASONS = ("label is wrong", "looks unreal", "defect is hardly visible", "wrong 
 AGAIN = "paint again"
 NOTHING = "Tick samples first, or open one."
 PANEL = "review_panel"
-KEYS = "Alt+A accept · Alt+R reject · Alt+G paint again"
+KEYS = (
+    "Alt+A accept · Alt+R reject · Alt+Shift+R reject, and say why · Alt+G paint again · "
+    "Alt+C fix class"
+)
 
 
 class _Decision(operators.Operator):

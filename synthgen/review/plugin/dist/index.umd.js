@@ -1,7 +1,9 @@
-// Keys of the review: Alt+A accept, Alt+R reject, Alt+G paint again; single letters are FiftyOne's own.
-// Where a sample is open, the next one follows.
+// Keys of the review: Alt+A accept, Alt+R reject, Alt+G paint again; Alt+Shift+R asks for the
+// reason first, Alt+C for the class. Single letters are FiftyOne's own.
+// Where a sample is open, the next one follows a verdict.
 (() => {
-  const KEYS = { KeyA: "accept", KeyR: "reject", KeyG: "repaint" };
+  const KEYS = { KeyA: "accept", KeyR: "reject", KeyG: "repaint", KeyC: "fix_class" };
+  const PROMPT = "@voxel51/operators/prompt_user_for_operation";
   window.addEventListener(
     "keydown",
     async (event) => {
@@ -9,7 +11,12 @@
       if (!name || !event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
       event.preventDefault();
       event.stopPropagation();
-      await window.__foo__.executeOperator(`@synthgen/review/${name}`, {});
+      const uri = `@synthgen/review/${name}`;
+      if (event.code === "KeyC" || (event.code === "KeyR" && event.shiftKey)) {
+        await window.__foo__.executeOperator(PROMPT, { operator_uri: uri, params: {} });
+        return;
+      }
+      await window.__foo__.executeOperator(uri, {});
       const next = document.querySelector('[data-cy="nav-right-button"]'); // an SVG
       next?.dispatchEvent(new MouseEvent("click", { bubbles: true }));
     },
