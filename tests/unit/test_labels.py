@@ -103,6 +103,8 @@ def manifest(*rows: dict) -> pd.DataFrame:
         "box_w": 8,
         "box_h": 8,
         "area_px": 10.0,
+        "instances": 1,
+        "edited_by": "",
     }
     return pd.DataFrame([plain | {"sample_id": f"{n}"} | row for n, row in enumerate(rows)])
 
