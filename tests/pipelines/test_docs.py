@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -22,8 +24,21 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("synthgen ")]
 
 
+@pytest.fixture(scope="module")
+def started(request, tmp_path_factory) -> Iterator[dict[Path, Future[None]]]:
+    """The pages of the tests that were chosen, two at a time: most of it is programs that start."""
+    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    pages = [params["page"] for params in chosen if "page" in params]
+    with ThreadPoolExecutor(2) as pool:
+        yield {page: pool.submit(run_page, page, tmp_path_factory.mktemp("page")) for page in pages}
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
-def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
+def test_commands_run_as_written(page: Path, started) -> None:
+    started[page].result()
+
+
+def run_page(page: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         image = np.random.default_rng(number).normal(120, 8, (96, 128)).clip(0, 255)
@@ -40,6 +55,7 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     environment = os.environ | {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "FIFTYONE_DATABASE_DIR": str(tmp_path / "database"),
+        "OMP_NUM_THREADS": "1",  # more would wait for each other where two pages run at a time
     }
     for command in commands(page):
         small = command
