@@ -21,7 +21,7 @@ from synthgen.review.pull import pull
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.growing import read_so_far
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import judge, known_revisions, read_verdicts
+from synthgen.runs.verdicts import judge, read_verdicts
 
 __all__ = ["Pushed", "push"]
 
@@ -59,7 +59,7 @@ def push(root: Path | str, settings: ReviewSettings) -> Pushed:
 
 
 def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> int:
-    judged = judge(read_verdicts(run.root), known_revisions(run.storage, run.root))
+    judged = judge(read_verdicts(run.root), run.revisions)
     new = 0
     for batch in batched(document_rows(run, judged, files, _known(dataset)), BATCH):
         _write(dataset, batch)

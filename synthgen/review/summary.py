@@ -11,6 +11,7 @@ from synthgen.review.pull import Pulled
 from synthgen.review.push import Pushed
 from synthgen.review.server import warn_of_address
 from synthgen.review.settings import ReviewSettings
+from synthgen.sample import ACCEPT, REJECT
 
 __all__ = ["tell_address", "tell_pulled", "tell_pushed"]
 
@@ -36,8 +37,8 @@ def tell_pulled(folder: str, pulled: Pulled) -> None:
     show(
         f"{pulled.verdicts} verdicts and {pulled.edits} changed labels are new in {escape(folder)}"
     )
-    rejected, conflicts = pulled.count("reject"), pulled.conflicts
-    show(f"{pulled.count('accept')} accepted, {rejected} rejected, {len(conflicts)} in conflict")
+    rejected, conflicts = pulled.count(REJECT), pulled.conflicts
+    show(f"{pulled.count(ACCEPT)} accepted, {rejected} rejected, {len(conflicts)} in conflict")
     for line in conflicts[:MOST_CONFLICTS]:
         show(f"conflict  {escape(line)}")
     if len(conflicts) > MOST_CONFLICTS:
