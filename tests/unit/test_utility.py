@@ -27,6 +27,7 @@ from synthgen.evaluation.utility.network import predict
 from synthgen.evaluation.utility.pictures import (
     Picture,
     carve_validation,
+    cut_good_areas,
     draw_budget,
     read_pictures,
 )
@@ -165,6 +166,21 @@ def test_an_image_of_two_classes_counts_for_both() -> None:
     two = {"crack": rectangle(1, 9, 1, 3), "pit": rectangle(20, 26, 20, 26)}
     pictures = [picture(n, f"g{n}", **two) for n in range(4)]
     assert len(draw_budget(pictures, 2, 0)) == 2
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 40), (50, 20)])
+def test_the_largest_square_without_a_defect_is_cut_out(corner) -> None:
+    row, column = corner
+    pit = rectangle(row, row + 12, column, column + 12)
+    (area,) = cut_good_areas([picture(0, "a", pit=pit)], 20)
+    assert area.group == "a"
+    assert not area.masks
+    height, width = area.pixels.shape[:2]
+    assert height == width >= 20
+    assert area.pixels.min() > 80  # the pit is 40
+    windows = np.lib.stride_tricks.sliding_window_view(pit, (height + 12, width + 12))
+    assert windows.any(axis=(2, 3)).all()  # none much larger is free
+    assert cut_good_areas([picture(0, "a", pit=pit)], 60) == []
 
 
 # crops
@@ -449,3 +465,32 @@ def test_a_draw_can_be_read_back_as_real_images(real, tmp_path) -> None:
     kinds = [defect.defect_class for image in images for defect in image.defects]
     assert sorted(kinds) == ["crack", "crack", "pit", "pit"]
     assert {picture.pixels.shape[2] for picture in read_pictures(images)} == {1}
+
+
+def test_surface_is_cut_out_where_there_are_no_good_images(real, tmp_path) -> None:
+    table = pd.read_csv(real / "real.csv", keep_default_na=False)
+    table = table[table["class"] != "good"]
+    for column in ("image", "mask"):
+        table[column] = [str(real / name) for name in table[column]]
+    table.to_csv(tmp_path / "real.csv", index=False)
+    done = run(tmp_path, tmp_path, "evaluate.draw_only=true")
+    assert done.returncode == 0, done.stderr
+    draw = tmp_path / "draws" / "2-1"
+    images = read_real({"format": "table", "path": str(draw / "real.csv")})
+    good = [image for image in images if not image.defects]
+    assert len(images) == len(good) + 4
+    assert all(image.path.parent == draw / "good" for image in good)
+    assert len(good) >= 6
+
+    only = [f"evaluate.arms.{name}=null" for name in ("real", "paste", "poisson", "nsa", "sketch")]
+    done = run(tmp_path, tmp_path, *only, "evaluate.seeds=[0]")
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "utility.csv")
+    assert rows["pixel_ap"].between(0, 1).all()
+    assert rows["image_auroc"].isna().all()  # there is no good image to tell apart
+
+    table = table[["train" in split for split in table["split"]]]
+    table.to_csv(tmp_path / "real.csv", index=False)
+    none = run(tmp_path, tmp_path / "none")
+    assert none.returncode == 2
+    assert "the split 'val' of evaluate.real needs images with defects" in none.stderr

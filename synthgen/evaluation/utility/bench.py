@@ -23,6 +23,7 @@ from synthgen.evaluation.utility.pictures import (
     Picture,
     carve_validation,
     classes_of,
+    cut_good_areas,
     draw_budget,
     read_pictures,
 )
@@ -33,6 +34,7 @@ from synthgen.seeds import stream
 __all__ = ["Bench"]
 
 Report = Callable[[str, int, int], None]
+LEAST_GOOD = 2 / 3  # of the crop's side: good surface cut out where there are no good images
 SYNTHETIC_LOOKS = 40  # whole synthetic images, and as many good ones, that a threshold is set on
 
 
@@ -49,10 +51,19 @@ class Bench:
         self._learn = [p for p in pictures if split_of[p.name] == settings.learn_split]
         self._score = [p for p in pictures if split_of[p.name] == settings.score_split]
         for split, own in zip(wanted, (self._learn, self._score), strict=True):
-            if not any(p.masks for p in own) or all(p.masks for p in own):
-                raise ConfigError(
-                    f"the split {split!r} of evaluate.real needs good images and ones with defects"
-                )
+            if not any(p.masks for p in own):
+                raise ConfigError(f"the split {split!r} of evaluate.real needs images with defects")
+        if all(p.masks for p in self._learn):
+            self._learn += self._cut_good()
+
+    def _cut_good(self) -> list[Picture]:
+        least = round(self._settings.training.crop_px * LEAST_GOOD)
+        if areas := cut_good_areas(self._learn, least):
+            return areas
+        raise ConfigError(
+            f"the split {self._settings.learn_split!r} of evaluate.real needs good images, or ones "
+            f"with {least} px a side free of defects"
+        )
 
     @property
     def class_ids(self) -> dict[str, int]:

@@ -22,6 +22,8 @@ __all__ = ["write_draws"]
 def write_draws(settings: UtilitySettings) -> list[Path]:
     """Write ``draws/<budget>-<seed>/``: ``real.csv``, ``masks/`` and ``real.yaml``; return these.
 
+    Without good images also ``good/``: surface cut out of the images that may be learned from.
+
     ``real.yaml`` is a ``real:`` setting that reads the table: the budget's defects and the good
     images, without those of the validation part. Raises SourceError, RunError.
     """
@@ -44,8 +46,12 @@ def _write_draw(folder: Path, draw: Draw, class_ids: Mapping[str, int]) -> Path:
 
 
 def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[str, str]:
-    """Return a picture's row; the mask of a defective one is written, class ids as values."""
-    mask = ""
+    """Return a picture's row; the mask of a defective one is written, class ids as values, and
+    good surface that was cut out."""
+    mask, image = "", str(picture.path and picture.path.resolve())
+    if picture.path is None:
+        image = f"good/{picture.name}.png"
+        write_png(folder / image, picture.pixels)
     if picture.masks:
         values = np.zeros(picture.mask.shape, np.uint8)
         for name, own in picture.masks.items():
@@ -53,7 +59,7 @@ def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[s
         mask = f"masks/{picture.name}.png"
         write_png(folder / mask, values)
     return {
-        "image": str(Path(picture.path or "").resolve()),
+        "image": image,
         "mask": mask,
         "class": "+".join(sorted(picture.masks)) or GOOD,
         "split": "train",

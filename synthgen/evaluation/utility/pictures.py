@@ -15,11 +15,20 @@ from synthgen.bank.real import RealImage
 from synthgen.errors import SourceError
 from synthgen.seeds import stream
 
-__all__ = ["GOOD", "Picture", "carve_validation", "classes_of", "draw_budget", "read_pictures"]
+__all__ = [
+    "GOOD",
+    "Picture",
+    "carve_validation",
+    "classes_of",
+    "cut_good_areas",
+    "draw_budget",
+    "read_pictures",
+]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 GOOD = "good"
+MARGIN_PX = 4  # around a defect: surface that is not taken for good
 LEAST_PX = 4  # specks below this are no defect to cut a crop around, where there are larger ones
 
 
@@ -75,6 +84,25 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
         )
         for image, own in zip(images, pixels, strict=True)
     ]
+
+
+def cut_good_areas(pictures: Sequence[Picture], least_px: int) -> list[Picture]:
+    """Return the largest square without a defect of each picture, as a good picture of its group.
+
+    For data without good images. Squares of less than ``least_px`` a side are left out.
+    """
+    cut = []
+    for one in pictures:
+        free = np.pad(~one.mask, 1).astype(np.uint8)
+        reach = cv2.distanceTransform(free, cv2.DIST_C, 3)[1:-1, 1:-1] - MARGIN_PX
+        row, column = np.unravel_index(int(reach.argmax()), reach.shape)
+        half = int(reach[row, column]) - 1
+        if 2 * half + 1 < least_px:
+            continue
+        rows, columns = (slice(at - half, at + half + 1) for at in (int(row), int(column)))
+        pixels = np.ascontiguousarray(one.pixels[rows, columns])
+        cut.append(Picture(f"{one.name}-good", one.group, pixels, {}))
+    return cut
 
 
 def classes_of(pictures: Sequence[Picture]) -> list[str]:
