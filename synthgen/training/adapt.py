@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from synthgen.backends.adapters import add_words
 from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
-from synthgen.backends.loading import pick_device
+from synthgen.backends.loading import best_precision, pick_device
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.bank.real import RealImage
 from synthgen.errors import ConfigError
@@ -236,5 +236,6 @@ class PatchLessons:
         return float(np.mean(losses))
 
     def _autocast(self) -> torch.autocast:
-        kind = self.pipeline.device.type
-        return torch.autocast(kind, torch.bfloat16, self.settings.mixed_precision == "bf16")
+        kind, asked = self.pipeline.device.type, self.settings.mixed_precision
+        is_half = asked == "bf16" or (asked == "auto" and best_precision(kind) == "bf16")
+        return torch.autocast(kind, torch.bfloat16, is_half)

@@ -55,7 +55,7 @@ class AdaptSettings:
     threads: Annotated[int, Field(ge=1)] = 2
     device: str = "auto"  # of the embedded model; others train where their backend is
     save_every_s: Annotated[float, Field(ge=0)] = 60
-    mixed_precision: Literal["no", "bf16"] = "bf16"
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
         if any(size % 16 or size < 32 for size in self.crop_sizes_px) or not self.crop_sizes_px:

@@ -13,6 +13,7 @@ import yaml
 from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.loading import best_precision
 from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
 from synthgen.errors import ModelError, RunError, SourceError
@@ -227,3 +228,11 @@ def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
         )
         mean = own.reshape(1, int(layer.heads), *own.shape[1:]).mean(dim=1)
         assert torch.allclose(attention._weights(name, int(layer.heads)), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"), [({"amx_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32"), ({}, "fp32")]
+)
+def test_half_precision_is_for_processors_that_have_it(able, expected, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert best_precision("cpu") == expected

@@ -15,18 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["FOLD", "Inspector", "best_precision", "predict", "segmentation_loss", "update_average"]
+__all__ = ["FOLD", "Inspector", "predict", "segmentation_loss", "update_average"]
 
 FOLD = 2  # pixels a side that are seen as one
 RARE = -3.0  # the logit that all pixels start with: defects are rare
-
-
-def best_precision(device: str = "cpu") -> str:
-    """Return "bf16" where the processor or GPU multiplies it in hardware, or else "fp32"."""
-    if device != "cpu":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"
 
 
 class Inspector(nn.Module):

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.backends.loading import pick_device
+from synthgen.backends.loading import best_precision, pick_device
 from synthgen.bank.real import RealSettings
 from synthgen.evaluation.utility.arms import Arm
 from synthgen.evaluation.utility.learning import Training
-from synthgen.evaluation.utility.network import FOLD, best_precision
+from synthgen.evaluation.utility.network import FOLD
 
 __all__ = ["Job", "UtilitySettings", "list_jobs"]
 
