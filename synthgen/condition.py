@@ -26,7 +26,8 @@ from synthgen.variation import vary_source
 __all__ = ["Conditioner"]
 
 NEAR = 0.1  # of the longer side: as near as a defect lies to a place that was asked for
-LEAST_INSIDE = 0.5  # of a defect that may be cut off by the image's border
+LEAST_INSIDE = 0.5  # of a defect for which there is no room elsewhere
+LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 DRAWS = 6  # a defect that finds no room is drawn anew, mostly smaller or turned
 
 
@@ -135,9 +136,11 @@ class Conditioner:
             if is_first and spec.asked_area_px:
                 drawing = fit_area(drawing, spec.asked_area_px)
             try:
-                least = LEAST_INSIDE if drawing.may_cross or is_free else 1.0
-                where = free if is_free else near
-                return drawing, place(rng, drawing.mask, where, spec.sample_id, least)
+                cut_at = {} if is_free else drawing.cut_at
+                least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
+                middle = free if is_free else near
+                corner = place(rng, drawing.mask, free, middle, spec.sample_id, least, cut_at)
+                return drawing, corner
             except PlacementError:
                 if draw == DRAWS - 1:
                     raise
@@ -147,6 +150,7 @@ class Conditioner:
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, short_side_px: int
     ) -> Drawing:
         if self.donors is not None and spec.donor:
-            return self.donors.draw(rng, spec.donor, spec.severity)
+            place_xy = (spec.asked_x, spec.asked_y) if spec.asked_x >= 0 else None
+            return self.donors.draw(rng, spec.donor, spec.severity, place_xy)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         return kind.shape.draw(rng, spec.severity, short_side_px)

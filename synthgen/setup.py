@@ -56,6 +56,7 @@ __all__ = [
 ]
 
 CONTROL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a part of file names
+SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}  # where none are asked for
 RECORDED = (
     "synthgen-inspection",
     "torch",
@@ -114,7 +115,8 @@ def set_up(config: DictConfig) -> Job:
     plain = to_plain(config)
     parts = build_parts(config)
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
-    splits = check_value(dict[str, float], plain["splits"], "splits")
+    asked = SPLITS if plain["splits"] is None else plain["splits"]  # a dict would be merged
+    splits = check_value(dict[str, float], asked, "splits")
     run, is_varied = parts.settings, read_mode(plain) == "vary"
     specs = draw_plan(
         parts.sources,

@@ -35,11 +35,15 @@ class Deformation:
             raise ValueError(f"scale {list(self.scale)} must run upward between 0.2 and 5")
 
 
-def deform(rng: Rng, change: Layer, mask: Mask, how: Deformation) -> tuple[Layer, Mask]:
-    """Return change (h, w, 3) and mask (h, w) in a new shape, in a frame of their own.
+def deform(
+    rng: Rng, change: Layer, mask: Mask, how: Deformation, mirrored: tuple[bool, bool]
+) -> tuple[Layer, Mask, Layer]:
+    """Return change (h, w, 3) and mask (h, w) in a new shape, in a frame of their own, and where
+    each pixel comes from: (h, w, 2), row and column in the frame that was given.
 
-    The long axis is bent as a bow and a wave, which follows a thin defect's middle line; the
-    elastic field is smooth over a quarter of its length, so that thin lines stay whole.
+    ``mirrored``: top to bottom, left to right. The long axis is bent as a bow and a wave, which
+    follows a thin defect's middle line; the elastic field is smooth over a quarter of its length,
+    so that thin lines stay whole.
     """
     rows, columns = np.nonzero(mask)
     centre = np.array([columns.mean(), rows.mean()])
@@ -51,7 +55,7 @@ def deform(rng: Rng, change: Layer, mask: Mask, how: Deformation) -> tuple[Layer
     half = int(np.ceil((reach + most) * scale)) + MARGIN_PX
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
     turn = np.deg2rad(rng.uniform(-1, 1) * how.turn_deg)
-    x, y = x * (1 if rng.random() < 0.5 else -1), y
+    y, x = (-axis if flip else axis for axis, flip in zip((y, x), mirrored, strict=True))
     own_x = (np.cos(turn) * x + np.sin(turn) * y) / scale
     own_y = (-np.sin(turn) * x + np.cos(turn) * y) / scale
     axis = np.deg2rad(-axis_deg(mask))
@@ -62,9 +66,10 @@ def deform(rng: Rng, change: Layer, mask: Mask, how: Deformation) -> tuple[Layer
     at_y = (own_y + bent * np.cos(axis) + field[..., 1] + centre[1]).astype(np.float32)
     moved = cv2.remap(change, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     shape = cv2.remap(mask.astype(np.float32), at_x, at_y, cv2.INTER_LINEAR) > 0.5
+    at: Layer = np.stack([at_y, at_x], axis=2)
     if not shape.any():
-        return change, mask
+        return change, mask, np.moveaxis(np.indices(mask.shape, np.float32), 0, 2)
     low = np.maximum(np.argwhere(shape).min(axis=0) - MARGIN_PX, 0)
     high = np.argwhere(shape).max(axis=0) + 1 + MARGIN_PX
     window = np.s_[low[0] : high[0], low[1] : high[1]]
-    return np.asarray(moved[window], np.float32), np.asarray(shape[window])
+    return np.asarray(moved[window], np.float32), np.asarray(shape[window]), at[window]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, read_bank
-from synthgen.defects.drawing import LUMA, Drawing
+from synthgen.defects.drawing import LUMA, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import grow_mask
 
@@ -22,6 +23,8 @@ GAIN = (0.6, 1.4)  # of a real defect's contrast, at severity 0 and at 1
 NEAR = 0.08  # of the image's sides: deviation of a defect's place from its donor's
 RING_PX = 6  # of surface around a defect, whose level its change is a share of
 LEAST_LEVEL = 8.0
+BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
+BEYOND_PX = 4
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -79,18 +82,81 @@ class Donors:
         x, y = np.clip(np.array(mirrored) + rng.normal(0, NEAR, 2), 0, 1)
         return float(x), float(y)
 
-    def draw(self, rng: Rng, item_id: str, severity: float) -> Drawing:
-        """Draw a defect like the donor, deformed; severity 0.5 has its own contrast."""
+    def draw(
+        self, rng: Rng, item_id: str, severity: float, place_xy: tuple[float, float] | None = None
+    ) -> Drawing:
+        """Draw a defect like the donor, deformed; severity 0.5 has its own contrast.
+
+        It is mirrored as its place is against the donor's (shares of width and height), or, without
+        a place, left to right at random. What an image's border cut off is cut off again.
+        """
         item = self.items[item_id]
-        change, mask = deform(rng, item.change, item.mask, self.settings.deform)
+        mirrored = (False, bool(rng.random() < 0.5))
+        if place_xy is not None:
+            (x, y), (own_x, own_y) = place_xy, item.place_xy
+            mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
+        change, mask, borders = _extend(item)
+        moved, shape, at = deform(rng, change, mask, self.settings.deform, mirrored)
         ring = grow_mask(item.mask, RING_PX)
         level = max(LEAST_LEVEL, float((item.clean[ring] @ LUMA).mean()))
         gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
-        change = change * np.float32(gain / level)
-        return Drawing.build(mask, 0.0, change=change, may_cross=item.is_cut_off)
+        cut_at = _find_cuts(shape, at, borders, mirrored)
+        return Drawing.build(shape, 0.0, change=moved * np.float32(gain / level), cut_at=cut_at)
 
     def _lent(self) -> list[BankItem]:
         return [item for item in self.items.values() if item.defect_class in self.classes]
+
+
+def _is_mirrored(place: float, own: float) -> bool:
+    """Whether a place is nearer to the mirror image of the donor's than to its own."""
+    return abs(place - (1 - own)) < abs(place - own)
+
+
+def _extend(
+    item: BankItem,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], dict[Side, int]]:
+    """Return a donor's change and mask, going on beyond the borders that cut it off, and the rows
+    and columns where these are."""
+    rows, columns = np.nonzero(item.mask)
+    reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
+    window, pads, borders = [], [], {}
+    for axis, (places, ends) in enumerate(((rows, SIDES[:2]), (columns, SIDES[2:]))):
+        first, last = 0, item.mask.shape[axis]
+        before, after = (reach if side in item.cut_sides else 0 for side in ends)
+        if before:
+            first, borders[ends[0]] = int(places.min()), before
+        if after:
+            last = int(places.max()) + 1
+            borders[ends[1]] = before + last - first
+        window.append(slice(first, last))
+        pads.append((before, after))
+    change = np.pad(item.change[tuple(window)], (*pads, (0, 0)), mode="symmetric")
+    return change, np.pad(item.mask[tuple(window)], pads, mode="symmetric"), borders
+
+
+def _find_cuts(
+    shape: NDArray[np.bool_],
+    at: NDArray[np.float32],
+    borders: Mapping[Side, int],
+    mirrored: tuple[bool, bool],
+) -> dict[Side, float]:
+    """Return where borders run through a deformed shape, in shares of its frame: the middle of
+    what is a bent and turned line in it. ``at`` (h, w, 2): where its pixels come from."""
+    found: dict[Side, float] = {}
+    for side, border in borders.items():
+        axis = 0 if side in ("top", "bottom") else 1
+        is_first = side in ("top", "left")
+        hidden = shape & ((at[..., axis] < border) == is_first)
+        lines = hidden.T if axis == 0 else hidden
+        lines = lines[lines.any(axis=1)]
+        if not len(lines):
+            continue
+        seen_first = is_first != mirrored[axis]
+        ends = (
+            lines.shape[1] - lines[:, ::-1].argmax(axis=1) if seen_first else lines.argmax(axis=1)
+        )
+        found[SIDES[2 * axis + (not seen_first)]] = float(np.median(ends) / lines.shape[1])
+    return found
 
 
 def load_donors(settings: BankSettings) -> Donors | None:

@@ -20,6 +20,7 @@ from synthgen.bank.real import RealImage
 from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
 from synthgen.bank.skeleton import axis_deg, line_length, thin
 from synthgen.colour import ring_contrast, to_lab
+from synthgen.defects.drawing import SIDES, Side
 from synthgen.errors import ShapeError, SourceError
 from synthgen.files import write_bytes
 from synthgen.geometry import mask_window
@@ -42,6 +43,7 @@ MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
+BORDER_PX = 2  # of surface between a defect and the image's border are none
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 
@@ -78,10 +80,12 @@ class BankItem:
         return near_weights(self.mask) * (self.crop.astype(np.float32) - self.clean)
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether it reaches the image's border, which may hide a part of it."""
-        sides = self.mask[[0, -1]], self.mask[:, [0, -1]]
-        return any(bool(side.any()) for side in sides)
+    def cut_sides(self) -> tuple[Side, ...]:
+        """The borders of the image that it reaches, within 2 px: they may hide a part of it."""
+        rim, last = self.mask, BORDER_PX + 1
+        ends = {"top": rim[:last], "bottom": rim[-last:]}
+        ends |= {"left": rim[:, :last], "right": rim[:, -last:]}
+        return tuple(side for side in SIDES if ends[side].any())
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from synthgen.surfaces.noise import Field, fractal_noise, relief_shading
 
 __all__ = [
+    "SIDES",
     "DefectKind",
     "Drawing",
     "Range",
+    "Side",
     "cover_within",
     "draw_range",
     "draw_size",
@@ -28,6 +31,8 @@ __all__ = [
 
 Rng = np.random.Generator
 Range = tuple[float, float]  # low, high
+Side = Literal["top", "bottom", "left", "right"]
+SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SUPERSAMPLING = 4
 
@@ -40,8 +45,9 @@ class Drawing:
     the light turns into grey levels, ``pigment`` (h, w, 3) RGB covers the surface by ``opacity``
     (0..1), and ``grain`` is fine structure in grey levels that a sketch leaves out.
     ``contrast`` (grey levels) is the least difference that a pigment has to make. ``change``
-    (h, w, 3) RGB is added as it is, as a share of the surface's own grey level. ``may_cross``: it
-    may be cut off by the image's border.
+    (h, w, 3) RGB is added as it is, as a share of the surface's own grey level. ``cut_at``: the
+    image's borders that cut it off, each with where it does, in shares of the frame's height or
+    width from the top or the left.
     """
 
     mask: NDArray[np.bool_]
@@ -52,7 +58,7 @@ class Drawing:
     grain: Field
     contrast: float
     change: NDArray[np.float32] | None = None
-    may_cross: bool = False
+    cut_at: Mapping[Side, float] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -66,7 +72,7 @@ class Drawing:
         pigment: NDArray[np.float32] | None = None,
         grain: Field | None = None,
         change: NDArray[np.float32] | None = None,
-        may_cross: bool = False,
+        cut_at: Mapping[Side, float] | None = None,
     ) -> Drawing:
         """Return a Drawing whose layers that are not given do nothing."""
         nothing = np.zeros(mask.shape, np.float32)
@@ -80,7 +86,7 @@ class Drawing:
             nothing if grain is None else grain.astype(np.float32),
             contrast,
             change,
-            may_cross,
+            cut_at or {},
         )
 
 
@@ -99,7 +105,7 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
         scaled(drawing.grain),
         drawing.contrast,
         None if drawing.change is None else scaled(drawing.change),
-        drawing.may_cross,
+        drawing.cut_at,
     )
 
 

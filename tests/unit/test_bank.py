@@ -21,7 +21,9 @@ from synthgen.condition import Conditioner
 from synthgen.control.edges import canny_control
 from synthgen.defects import lay_on
 from synthgen.errors import ConfigError, SourceError
+from synthgen.gaps import near_place
 from synthgen.images import write_png
+from synthgen.placement import place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
@@ -201,7 +203,7 @@ def test_a_deformed_shape_is_whole_and_inside_its_frame(bank: Path, seed: int) -
     rng = np.random.default_rng(seed)
     items = read_bank(bank)
     item = items[seed % len(items)]
-    change, mask = deform(rng, item.change, item.mask, Deformation())
+    change, mask, at = deform(rng, item.change, item.mask, Deformation(), (False, True))
     assert change.shape == (*mask.shape, 3)
     assert mask.any()
     assert not (mask[0].any())
@@ -212,13 +214,16 @@ def test_a_deformed_shape_is_whole_and_inside_its_frame(bank: Path, seed: int) -
     count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     assert count == 2  # one defect, the surface
     assert np.abs(change)[mask].mean() > 20  # its look went along
+    rows, columns = np.rint(at[mask]).astype(int).T
+    assert item.mask[rows, columns].mean() > 0.9  # each pixel says where it comes from
 
 
 def test_deforming_nothing_turns_nothing(bank: Path) -> None:
     item = read_bank(bank)[0]
     still = Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0)
     shapes = {
-        deform(np.random.default_rng(s), item.change, item.mask, still)[1].sum() for s in (0, 1)
+        deform(np.random.default_rng(s), item.change, item.mask, still, (False, False))[1].sum()
+        for s in (0, 1)
     }
     assert all(abs(int(area) - item.area_px) <= 0.1 * item.area_px for area in shapes)
 
@@ -234,6 +239,48 @@ def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
         assert 0.3 * level < lost < 0.7 * level  # half of 140, as on its own surface
         near = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
         assert (laid[~near] == level).all()
+
+
+def chip(side: str) -> BankItem:
+    """Return a dark half disc at one border of a grey image of 90 px."""
+    clean = np.full((90, 90, 3), 120, np.uint8)
+    row, column = {"top": (0, 30), "bottom": (89, 60), "left": (60, 0), "right": (30, 89)}[side]
+    mask = cv2.circle(np.zeros((90, 90), np.uint8), (column, row), 20, 1, -1) > 0
+    crop = np.where(mask[..., None], np.uint8(50), clean)
+    place = (column / 90, row / 90)
+    area = int(mask.sum())
+    return BankItem("chip", "a", "a", crop, clean, mask, area, 20.0, 0.0, place, item_id="chip-a-1")
+
+
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: bool) -> None:
+    item = chip(side)
+    assert item.cut_sides == (side,)
+    other = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}[side]
+    expected = other if is_mirrored else side
+    x, y = ((1 - at) if is_mirrored else at for at in item.place_xy)
+    donors, free = Donors([item], BankSettings()), np.ones((200, 200), bool)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        drawing = donors.draw(rng, item.item_id, 0.5, (x, y))
+        assert list(drawing.cut_at) == [expected]
+        near = near_place(free, x, y, 0.1)
+        corner = place(rng, drawing.mask, free, near, "x", 0.3, drawing.cut_at)
+        image = np.full((200, 200, 3), 120, np.uint8)
+        _, mask = lay_on(image, drawing, corner, 0.0)
+        rims = {"top": mask[0], "bottom": mask[-1], "left": mask[:, 0], "right": mask[:, -1]}
+        touched = {name: int(rim.sum()) for name, rim in rims.items()}
+        assert touched.pop(expected) > 20  # 40 px of the donor's border, scaled by 0.7 to 1.4
+        assert not any(touched.values())
+        assert 0.3 < mask.sum() / item.area_px < 2.6
+
+
+def test_a_donor_inside_the_image_reaches_no_border(bank: Path) -> None:
+    item = next(one for one in read_bank(bank) if not one.cut_sides)
+    assert (
+        not Donors([item], BankSettings()).draw(np.random.default_rng(0), item.item_id, 0.5).cut_at
+    )
 
 
 def plan_with(donors: Donors, count: int = 200, **splits: float) -> list:
@@ -367,6 +414,7 @@ def test_from_photos_to_painted_defects(
     rows = pd.read_parquet(made / "manifest.parquet")
     lent = rows[rows["donor"] != ""]
     assert set(rows["defect_class"]) == {"crack", "pore"}
+    assert set(rows["split"]) == {"train"}  # not merged with the shares that are the default
     assert len(lent) >= 3
     assert (lent["donor_group"].str.startswith("part")).all()
     painted = lent[lent["image"] != ""]

@@ -1,0 +1,178 @@
+"""Real defects that lend their shape and look to new ones: which, deformed how, laid where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.bank.deform import Deformation, deform
+from synthgen.bank.items import BankItem, read_bank
+from synthgen.defects.drawing import LUMA, SIDES, Drawing, Side
+from synthgen.errors import ConfigError, SourceError
+from synthgen.geometry import grow_mask
+
+__all__ = ["BankSettings", "Donors", "load_donors"]
+
+Rng = np.random.Generator
+GAIN = (0.6, 1.4)  # of a real defect's contrast, at severity 0 and at 1
+NEAR = 0.08  # of the image's sides: deviation of a defect's place from its donor's
+RING_PX = 6  # of surface around a defect, whose level its change is a share of
+LEAST_LEVEL = 8.0
+BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
+BEYOND_PX = 4
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class BankSettings:
+    """The ``bank`` part of the config. ``path`` None = no bank."""
+
+    path: str | None = None
+    classes: tuple[str, ...] | None = None  # that lend defects; None = all of the bank
+    share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a class that ``defect`` draws, too
+    weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
+    words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
+    donors: tuple[str, ...] = ("train",)  # the splits that may lend
+    own_place: bool = True  # near where the donor lay on its part, mirrored or not
+    deform: Deformation = Deformation()
+
+
+class Donors:
+    """The real defects of a bank, by class and image."""
+
+    def __init__(self, items: Sequence[BankItem], settings: BankSettings) -> None:
+        self.settings = settings
+        self.items = {item.item_id: item for item in items}
+        names = sorted({item.defect_class for item in items})
+        for name in settings.classes or ():
+            if name not in names:
+                raise ConfigError(f"bank.classes names {name!r}; the bank has {', '.join(names)}")
+        self.classes = [name for name in names if name in (settings.classes or names)]
+
+    @property
+    def groups(self) -> list[str]:
+        """The physical parts behind the donors."""
+        return sorted({item.group for item in self._lent()})
+
+    def groups_of(self, defect_class: str) -> set[str]:
+        """Return the parts that have a donor of a class."""
+        return {item.group for item in self._lent() if item.defect_class == defect_class}
+
+    def noun(self, defect_class: str) -> str:
+        """Return the word of a class that only the bank has."""
+        own = (self.settings.words or {}).get(defect_class)
+        return own or defect_class.replace("_", " ").replace("-", " ")
+
+    def pick(self, rng: Rng, defect_class: str, groups: Collection[str]) -> BankItem:
+        """Return a donor of the class from one of the groups: every image is as likely."""
+        images: dict[str, list[BankItem]] = {}
+        for item in self._lent():
+            if item.defect_class == defect_class and item.group in groups:
+                images.setdefault(item.image_id, []).append(item)
+        own = images[sorted(images)[int(rng.integers(len(images)))]]
+        return own[int(rng.integers(len(own)))]
+
+    def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
+        """Return where its like may lie, in shares of width and height."""
+        mirrored = [x if rng.random() < 0.5 else 1 - x for x in item.place_xy]
+        x, y = np.clip(np.array(mirrored) + rng.normal(0, NEAR, 2), 0, 1)
+        return float(x), float(y)
+
+    def draw(
+        self, rng: Rng, item_id: str, severity: float, place_xy: tuple[float, float] | None = None
+    ) -> Drawing:
+        """Draw a defect like the donor, deformed; severity 0.5 has its own contrast.
+
+        It is mirrored as its place is against the donor's (shares of width and height), or, without
+        a place, left to right at random. What an image's border cut off is cut off again.
+        """
+        item = self.items[item_id]
+        mirrored = (False, bool(rng.random() < 0.5))
+        if place_xy is not None:
+            (x, y), (own_x, own_y) = place_xy, item.place_xy
+            mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
+        change, mask, borders = _extend(item)
+        moved, shape, at = deform(rng, change, mask, self.settings.deform, mirrored)
+        ring = grow_mask(item.mask, RING_PX)
+        level = max(LEAST_LEVEL, float((item.clean[ring] @ LUMA).mean()))
+        gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
+        cut_at = _find_cuts(shape, at, borders, mirrored)
+        return Drawing.build(shape, 0.0, change=moved * np.float32(gain / level), cut_at=cut_at)
+
+    def _lent(self) -> list[BankItem]:
+        return [item for item in self.items.values() if item.defect_class in self.classes]
+
+
+def _is_mirrored(place: float, own: float) -> bool:
+    """Whether a place is nearer to the mirror image of the donor's than to its own."""
+    return abs(place - (1 - own)) < abs(place - own)
+
+
+def _extend(
+    item: BankItem,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], dict[Side, int]]:
+    """Return a donor's change and mask, going on beyond the borders that cut it off, and the rows
+    and columns where these are."""
+    rows, columns = np.nonzero(item.mask)
+    reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
+    window, pads, borders = [], [], {}
+    for axis, (places, ends) in enumerate(((rows, SIDES[:2]), (columns, SIDES[2:]))):
+        first, last = 0, item.mask.shape[axis]
+        before, after = (reach if side in item.cut_sides else 0 for side in ends)
+        if before:
+            first, borders[ends[0]] = int(places.min()), before
+        if after:
+            last = int(places.max()) + 1
+            borders[ends[1]] = before + last - first
+        window.append(slice(first, last))
+        pads.append((before, after))
+    change = np.pad(item.change[tuple(window)], (*pads, (0, 0)), mode="edge")
+    return change, np.pad(item.mask[tuple(window)], pads, mode="edge"), borders
+
+
+def _find_cuts(
+    shape: NDArray[np.bool_],
+    at: NDArray[np.float32],
+    borders: Mapping[Side, int],
+    mirrored: tuple[bool, bool],
+) -> dict[Side, float]:
+    """Return where borders run through a deformed shape, in shares of its frame: the middle of
+    what is a bent and turned line in it. ``at`` (h, w, 2): where its pixels come from."""
+    found: dict[Side, float] = {}
+    for side, border in borders.items():
+        axis = 0 if side in ("top", "bottom") else 1
+        is_first = side in ("top", "left")
+        hidden = shape & ((at[..., axis] < border) == is_first)
+        lines = hidden.T if axis == 0 else hidden
+        lines = lines[lines.any(axis=1)]
+        if not len(lines):
+            continue
+        seen_first = is_first != mirrored[axis]
+        ends = (
+            lines.shape[1] - lines[:, ::-1].argmax(axis=1) if seen_first else lines.argmax(axis=1)
+        )
+        found[SIDES[2 * axis + (not seen_first)]] = float(np.median(ends) / lines.shape[1])
+    return found
+
+
+def load_donors(settings: BankSettings) -> Donors | None:
+    """Read the bank, None where no path is given; raises SourceError, ConfigError.
+
+    A bank that holds a defect of a split that may not lend is refused as a whole.
+    """
+    if settings.path is None:
+        return None
+    items = read_bank(settings.path)
+    for item in items:
+        if item.split not in settings.donors:
+            wider = ",".join([*settings.donors, item.split])
+            raise SourceError(
+                f"{item.item_id} of the bank {settings.path} is of the split {item.split}: what is "
+                "scored on must not lend defects; make the bank of real.split=train, or give "
+                f"bank.donors=[{wider}] where it is not scored on"
+            )
+    return Donors(items, settings)
