@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +50,7 @@ __all__ = [
     "build_prompts",
     "check_controlnets",
     "collect_facts",
+    "find_donors_elsewhere",
     "find_long_prompts",
     "find_unused_words",
     "make_worker",
@@ -131,6 +133,7 @@ def set_up(config: DictConfig) -> Job:
     )
     backend = parts.stages.backend
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
+    notes += find_donors_elsewhere(specs)
     added = {
         name: kind.class_id
         for name, kind in parts.classes.items()
@@ -329,6 +332,29 @@ def find_unused_words(backend: Backend, classes: Mapping[str, DefectClass]) -> l
     return [
         f"the adapter has learned {', '.join(unused)}, which no class of this run is called; give "
         f"bank.path, or the word to a class, e.g. defect.{next(iter(classes))}.noun={unused[0]!r}"
+    ]
+
+
+def find_donors_elsewhere(specs: Sequence[SampleSpec]) -> list[str]:
+    """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
+    if not any(spec.donor for spec in specs):
+        return []
+    largest = Counter(spec.split for spec in specs).most_common(1)[0][0]
+    parts: dict[str, set[str]] = {}
+    others: dict[str, set[str]] = {}
+    for spec in specs:
+        if spec.donor and spec.defect_class:
+            kept = parts if spec.split == largest else others
+            kept.setdefault(spec.defect_class, set()).add(spec.donor_group)
+    if not others:
+        return []
+    told = (
+        f"{name} {len(parts.get(name, ()))} of {len(parts.get(name, ())) + len(own)}"
+        for name, own in sorted(others.items())
+    )
+    return [
+        f"the split {largest} is drawn after some of the bank's parts only, the others lend to "
+        f"smaller splits ({', '.join(told)}); 'splits={{{largest}: 1}}' gives it all"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from synthgen.placement import place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
-from synthgen.setup import add_donors
+from synthgen.setup import add_donors, find_donors_elsewhere
 from synthgen.sources import ProceduralSources
 from tests.samples import draw_classes
 
@@ -310,6 +311,17 @@ def test_a_part_with_donors_and_good_photos_has_one_split(bank: Path) -> None:
     specs = draw_plan(sources, add_donors({}, donors), 200, 0, SPLITS, 0, donors=donors)
     split_of = {spec.group: spec.split for spec in specs}
     assert all(split_of.get(spec.donor_group, spec.split) == spec.split for spec in specs)
+
+
+def test_parts_that_do_not_lend_to_the_largest_split_are_told(bank: Path) -> None:
+    (told,) = find_donors_elsewhere(plan_with(load(bank), train=0.6, val=0.4))
+    assert "the split train" in told
+    assert "'splits={train: 1}'" in told
+    for name in ("crack", "pore"):
+        few, every = map(int, re.search(rf"{name} (\d) of (\d)", told).groups())
+        assert 0 < few < every
+    assert find_donors_elsewhere(plan_with(load(bank), train=1)) == []
+    assert find_donors_elsewhere([]) == []
 
 
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
