@@ -150,7 +150,8 @@ class Conditioner:
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, short_side_px: int
     ) -> Drawing:
         if self.donors is not None and spec.donor:
-            place_xy = (spec.asked_x, spec.asked_y) if spec.asked_x >= 0 else None
+            asked_xy = (spec.asked_x, spec.asked_y)
+            place_xy = asked_xy if min(asked_xy) >= 0 else None
             return self.donors.draw(rng, spec.donor, spec.severity, place_xy)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         return kind.shape.draw(rng, spec.severity, short_side_px)
