@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,3 +95,15 @@ def test_the_docs_name_every_class_and_measurement() -> None:
     quality = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in defects for name in DEFECTS)
     assert all(f"`{name}`" in quality for name in MEASURED)
+
+
+def test_the_tables_on_utility_hold_the_scores_of_its_csv() -> None:
+    path = ROOT / "docs" / "tabulate_utility.py"
+    spec = importlib.util.spec_from_file_location("tabulate_utility", path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "utility.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(ROOT / "docs" / "utility.csv", dtype={"budget": str})
+    assert len(module.TABLE.findall(page)) >= 3
+    assert module.write_tables(page, rows) == page

@@ -1,0 +1,81 @@
+"""Write the tables of utility.md anew, from utility.csv.
+
+python docs/tabulate_utility.py
+
+A table stands between `<!-- table data=.. budget=.. over=.. arms=.. -->` and `<!-- end -->`. `arms`
+lists arm/protocol or name:arm/protocol, `over` the arms that the others' pixel AP is compared with,
+over paired seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from synthgen.evaluation.utility.compare import pair_scores
+
+HERE = Path(__file__).parent
+TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+SCORES = {
+    "f1": "F1",
+    "f1_synthetic_threshold": "F1, synthetic threshold",
+    "pro": "PRO",
+    "image_auroc": "image AUROC",
+}
+
+
+def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
+    """Return one table as Markdown: mean ± deviation over seeds, gains with 90 % intervals."""
+    own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    arms = {}
+    for entry in asked["arms"].split(","):
+        shown, _, place = entry.rpartition(":")
+        arm, protocol = place.split("/")
+        arms[shown or arm] = own[(own["arm"] == arm) & (own["protocol"] == protocol)].set_index(
+            "seed"
+        )
+    rivals = asked["over"].split(",")
+    classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
+    heads = ["arm", "seeds", "pixel AP", *(f"over {rival} (90 %)" for rival in rivals)]
+    heads += [*SCORES.values(), *(f"AP {name[3:].replace('_', ' ')}" for name in classes)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for arm, table in arms.items():
+        scores = table["pixel_ap"]
+        cells = [arm, str(len(table)), f"{scores.mean() * 100:.1f} ± {scores.std() * 100:.1f}"]
+        cells += [
+            "" if arm == rival else _gain(scores, arms[rival]["pixel_ap"]) for rival in rivals
+        ]
+        cells += [_mean(table[name]) for name in (*SCORES, *classes)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(values: pd.Series) -> str:
+    mean = values.mean() * 100
+    return "" if math.isnan(mean) else f"{mean:.1f}"
+
+
+def _gain(one: pd.Series, other: pd.Series) -> str:
+    seeds = one.index.intersection(other.index)
+    mean, low, high = (100 * number for number in pair_scores(one[seeds], other[seeds]))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def write_tables(page: str, rows: pd.DataFrame) -> str:
+    """Return the page with all its tables made from the rows."""
+
+    def fill(found: re.Match[str]) -> str:
+        asked = dict(entry.split("=", 1) for entry in found[2].split())
+        return f"{found[1]}\n{tabulate(rows, asked)}\n{found[3]}"
+
+    return TABLE.sub(fill, page)
+
+
+if __name__ == "__main__":
+    page = HERE / "utility.md"
+    rows = pd.read_csv(HERE / "utility.csv", dtype={"budget": str})
+    page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
