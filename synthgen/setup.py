@@ -51,6 +51,7 @@ __all__ = [
     "check_controlnets",
     "collect_facts",
     "find_donors_elsewhere",
+    "find_faint_donors",
     "find_long_prompts",
     "find_unused_words",
     "make_worker",
@@ -133,7 +134,7 @@ def set_up(config: DictConfig) -> Job:
     )
     backend = parts.stages.backend
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
-    notes += find_donors_elsewhere(specs)
+    notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs)]
     added = {
         name: kind.class_id
         for name, kind in parts.classes.items()
@@ -332,6 +333,19 @@ def find_unused_words(backend: Backend, classes: Mapping[str, DefectClass]) -> l
     return [
         f"the adapter has learned {', '.join(unused)}, which no class of this run is called; give "
         f"bank.path, or the word to a class, e.g. defect.{next(iter(classes))}.noun={unused[0]!r}"
+    ]
+
+
+def find_faint_donors(donors: Donors | None) -> list[str]:
+    """Return a sentence where real defects lend nothing because they are hardly visible."""
+    if donors is None or not donors.faint:
+        return []
+    counts = Counter(item.defect_class for item in donors.faint)
+    told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return [
+        f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
+        f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
+        "without them (bank.least_visible)"
     ]
 
 

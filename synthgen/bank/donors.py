@@ -37,12 +37,16 @@ class BankSettings:
     weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
     words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
     donors: tuple[str, ...] = ("train",)  # the splits that may lend
+    least_visible: Annotated[float, Field(ge=0, le=1)] = (
+        0.4  # of a donor's mask; see visible_fraction
+    )
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
     deform: Deformation = Deformation()
 
 
 class Donors:
-    """The real defects of a bank, by class and image."""
+    """The real defects of a bank, by class and image. ``faint``: those that lend nothing, as they
+    are hardly visible themselves: what is painted after them could not be labelled."""
 
     def __init__(self, items: Sequence[BankItem], settings: BankSettings) -> None:
         self.settings = settings
@@ -52,15 +56,23 @@ class Donors:
             if name not in names:
                 raise ConfigError(f"bank.classes names {name!r}; the bank has {', '.join(names)}")
         self.classes = [name for name in names if name in (settings.classes or names)]
+        mine = [item for item in items if item.defect_class in self.classes]
+        least = settings.least_visible
+        seen = {item.defect_class for item in mine if item.visible_fraction >= least}
+        self._lent = [  # a class of faint ones alone lends them all
+            one for one in mine if one.visible_fraction >= least or one.defect_class not in seen
+        ]
+        lent = {item.item_id for item in self._lent}
+        self.faint = [item for item in mine if item.item_id not in lent]
 
     @property
     def groups(self) -> list[str]:
         """The physical parts behind the donors."""
-        return sorted({item.group for item in self._lent()})
+        return sorted({item.group for item in self._lent})
 
     def groups_of(self, defect_class: str) -> set[str]:
         """Return the parts that have a donor of a class."""
-        return {item.group for item in self._lent() if item.defect_class == defect_class}
+        return {item.group for item in self._lent if item.defect_class == defect_class}
 
     def noun(self, defect_class: str) -> str:
         """Return the word of a class that only the bank has."""
@@ -70,7 +82,7 @@ class Donors:
     def pick(self, rng: Rng, defect_class: str, groups: Collection[str]) -> BankItem:
         """Return a donor of the class from one of the groups: every image is as likely."""
         images: dict[str, list[BankItem]] = {}
-        for item in self._lent():
+        for item in self._lent:
             if item.defect_class == defect_class and item.group in groups:
                 images.setdefault(item.image_id, []).append(item)
         own = images[sorted(images)[int(rng.integers(len(images)))]]
@@ -102,9 +114,6 @@ class Donors:
         gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
         cut_at = _find_cuts(shape, at, borders, mirrored)
         return Drawing.build(shape, 0.0, change=moved * np.float32(gain / level), cut_at=cut_at)
-
-    def _lent(self) -> list[BankItem]:
-        return [item for item in self.items.values() if item.defect_class in self.classes]
 
 
 def _is_mirrored(place: float, own: float) -> bool:

@@ -23,8 +23,9 @@ from synthgen.colour import ring_contrast, to_lab
 from synthgen.defects.drawing import SIDES, Side
 from synthgen.errors import ShapeError, SourceError
 from synthgen.files import write_bytes
-from synthgen.geometry import mask_window
+from synthgen.geometry import grow_mask, mask_window
 from synthgen.images import CROP_PX, read_image, write_png
+from synthgen.quality.realised import realise_mask
 
 __all__ = [
     "TABLE",
@@ -32,6 +33,7 @@ __all__ = [
     "BuildSettings",
     "build_bank",
     "check_donors",
+    "find_visible",
     "read_bank",
     "split_defects",
     "tabulate",
@@ -43,6 +45,7 @@ MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
+NEAR_PX = 5  # around a defect: where its soft edge may be
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
@@ -68,6 +71,7 @@ class BankItem:
     split: str = "train"
     item_id: str = ""
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
+    visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``
 
     @property
     def width_px(self) -> float:
@@ -177,7 +181,18 @@ def _cut(
         image.split,
         f"{defect_class}-{image.image_id}-{number}",
         beside if beside.any() else None,
+        round(find_visible(crop, clean, mask), 3),
     )
+
+
+def find_visible(
+    crop: NDArray[np.uint8], clean: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> float:
+    """Return the share of a defect's mask that visibly differs from the surface without it, 0..1:
+    what would be its label if it were a sample."""
+    near = grow_mask(mask, NEAR_PX)
+    shown = np.where(near[..., None], crop, clean)
+    return float(realise_mask(clean, shown, near, mask)[mask].mean())
 
 
 def check_donors(images: Sequence[RealImage], splits: Sequence[str]) -> None:
@@ -200,6 +215,7 @@ def tabulate(items: Sequence[BankItem]) -> pd.DataFrame:
         row = {name: getattr(item, name) for name in columns}
         row |= {"width_px": round(item.width_px, 2), "orientation_deg": item.orientation_deg}
         row |= {"contrast_delta_e": round(item.contrast_delta_e, 3)}
+        row |= {"visible_fraction": item.visible_fraction}
         row |= {"place_x": item.place_xy[0], "place_y": item.place_xy[1]}
         rows.append(row | {name: f"{name}/{item.item_id}.png" for name in PICTURES})
     return pd.DataFrame(rows)
@@ -257,4 +273,5 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         row["split"],
         row["item_id"],
         others if others.any() else None,
+        float(row.get("visible_fraction", 1.0)),  # banks of before have none
     )

@@ -15,7 +15,14 @@ import yaml
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.donors import BankSettings, Donors, load_donors
-from synthgen.bank.items import BankItem, BuildSettings, build_bank, read_bank, write_bank
+from synthgen.bank.items import (
+    BankItem,
+    BuildSettings,
+    build_bank,
+    find_visible,
+    read_bank,
+    write_bank,
+)
 from synthgen.bank.real import RealImage, RealSettings, read_real
 from synthgen.cli import main
 from synthgen.condition import Conditioner
@@ -28,7 +35,7 @@ from synthgen.placement import place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
-from synthgen.setup import add_donors, find_donors_elsewhere
+from synthgen.setup import add_donors, find_donors_elsewhere, find_faint_donors
 from synthgen.sources import ProceduralSources
 from tests.samples import draw_classes
 
@@ -275,6 +282,24 @@ def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: b
         assert touched.pop(expected) > 20  # 40 px of the donor's border, scaled by 0.7 to 1.4
         assert not any(touched.values())
         assert 0.3 < mask.sum() / item.area_px < 2.6
+
+
+def test_a_donor_that_is_hardly_visible_lends_nothing() -> None:
+    plain = chip("left")
+    crop = plain.crop.copy()
+    crop[:, 6:] = plain.clean[:, 6:]  # the dark of its first columns is all that is left
+    own, left = (find_visible(one, plain.clean, plain.mask) for one in (plain.crop, crop))
+    assert own > 0.9
+    assert 0.1 < left < 0.4
+    faint = replace(plain, item_id="chip-b-1", image_id="b", group="b", visible_fraction=left)
+    donors = Donors([plain, faint], BankSettings())
+    assert donors.faint == [faint]
+    assert donors.groups == ["a"]
+    (told,) = find_faint_donors(donors)
+    assert "1 of the bank's 2 defects lend nothing (chip 1): under 40%" in told
+    assert Donors([plain, faint], BankSettings(least_visible=0)).groups == ["a", "b"]
+    assert Donors([faint], BankSettings()).groups == ["b"]  # all of its class are like that
+    assert find_faint_donors(None) == []
 
 
 def test_a_donor_inside_the_image_reaches_no_border(bank: Path) -> None:
