@@ -19,8 +19,8 @@ install: .venv/installed ## Install everything into .venv
 demo: install ## Write a labelled defect dataset, painted by the embedded model, to runs/demo
 	$(BIN)/synthgen generate run.folder=runs/demo
 
-test: install .venv-datumaro ## Run the tests
-	$(BIN)/pytest
+test: install .venv-datumaro ## Run the tests, in two halves beside each other
+	$(BIN)/pytest tests/pipelines & first=$$!; $(BIN)/pytest --ignore=tests/pipelines; rest=$$?; wait $$first && exit $$rest
 
 lint: install ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy synthgen

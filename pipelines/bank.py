@@ -21,6 +21,7 @@ def main(config: DictConfig) -> None:
     from synthgen.bank.items import BuildSettings, build_bank, write_bank
     from synthgen.bank.real import load_real
     from synthgen.config import check_value, to_plain
+    from synthgen.quality.bank import measure_visible
     from synthgen.report.bank import tabulate_classes, write_bank_page
 
     plain = to_plain(config)
@@ -29,7 +30,7 @@ def main(config: DictConfig) -> None:
     for note in real.notes:
         show(f"note: {note}")
     folder = Path(str(plain["out"]))
-    items = build_bank(real.images, settings)
+    items = [measure_visible(item) for item in build_bank(real.images, settings)]
     table = write_bank(folder, items)
     page = write_bank_page(folder, items, real.notes)
     show(tabulate_classes(table))

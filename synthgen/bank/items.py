@@ -23,9 +23,8 @@ from synthgen.colour import ring_contrast, to_lab
 from synthgen.defects.drawing import SIDES, Side
 from synthgen.errors import ShapeError, SourceError
 from synthgen.files import write_bytes
-from synthgen.geometry import grow_mask, mask_window
+from synthgen.geometry import mask_window
 from synthgen.images import CROP_PX, read_image, write_png
-from synthgen.quality.realised import realise_mask
 
 __all__ = [
     "TABLE",
@@ -33,7 +32,6 @@ __all__ = [
     "BuildSettings",
     "build_bank",
     "check_donors",
-    "find_visible",
     "read_bank",
     "split_defects",
     "tabulate",
@@ -45,7 +43,6 @@ MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
-NEAR_PX = 5  # around a defect: where its soft edge may be
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
@@ -71,7 +68,7 @@ class BankItem:
     split: str = "train"
     item_id: str = ""
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
-    visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``
+    visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``, if measured
 
     @property
     def width_px(self) -> float:
@@ -181,18 +178,7 @@ def _cut(
         image.split,
         f"{defect_class}-{image.image_id}-{number}",
         beside if beside.any() else None,
-        round(find_visible(crop, clean, mask), 3),
     )
-
-
-def find_visible(
-    crop: NDArray[np.uint8], clean: NDArray[np.uint8], mask: NDArray[np.bool_]
-) -> float:
-    """Return the share of a defect's mask that visibly differs from the surface without it, 0..1:
-    what would be its label if it were a sample."""
-    near = grow_mask(mask, NEAR_PX)
-    shown = np.where(near[..., None], crop, clean)
-    return float(realise_mask(clean, shown, near, mask)[mask].mean())
 
 
 def check_donors(images: Sequence[RealImage], splits: Sequence[str]) -> None:

@@ -1,20 +1,22 @@
-"""Is a painted defect a copy of a real one that the model has seen?"""
+"""Is a painted defect a copy of a real one that the model has seen? How visible are real ones?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.bank.items import BankItem
-from synthgen.geometry import mask_window
-from synthgen.quality.realised import delta_e
+from synthgen.geometry import grow_mask, mask_window
+from synthgen.quality.realised import delta_e, realise_mask
 from synthgen.quality.twins import bits_between, look_of
 from synthgen.sample import Candidate, Measurement
 
-__all__ = ["DefectBank"]
+__all__ = ["DefectBank", "measure_visible"]
 
+NEAR_PX = 5  # around a defect: where its soft edge may be
 VIEWS = 8  # of one item: turned and mirrored
 
 
@@ -51,6 +53,15 @@ class DefectBank:
             return None
         bits = [bits_between(look, real) for real in self._looks]
         return bits.index(min(bits)) // VIEWS, min(bits)
+
+
+def measure_visible(item: BankItem) -> BankItem:
+    """Return a real defect with its ``visible_fraction``: the share of its mask, 0..1, that visibly
+    differs from the surface without it, as if it were a sample and this its label."""
+    near = grow_mask(item.mask, NEAR_PX)
+    shown = np.where(near[..., None], item.crop, item.clean)
+    label = realise_mask(item.clean, shown, near, item.mask)
+    return replace(item, visible_fraction=round(float(label[item.mask].mean()), 3))
 
 
 def away_from_donor(candidate: Candidate) -> float:

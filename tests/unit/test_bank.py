@@ -19,7 +19,6 @@ from synthgen.bank.items import (
     BankItem,
     BuildSettings,
     build_bank,
-    find_visible,
     read_bank,
     write_bank,
 )
@@ -33,7 +32,7 @@ from synthgen.gaps import near_place
 from synthgen.images import write_png
 from synthgen.placement import place
 from synthgen.plan import draw_plan
-from synthgen.quality.bank import away_from_donor
+from synthgen.quality.bank import away_from_donor, measure_visible
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.setup import add_donors, find_donors_elsewhere, find_faint_donors
 from synthgen.sources import ProceduralSources
@@ -284,14 +283,14 @@ def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: b
         assert 0.3 < mask.sum() / item.area_px < 2.6
 
 
-def test_a_donor_that_is_hardly_visible_lends_nothing() -> None:
+def test_a_donor_that_is_hardly_visible_lends_nothing(tmp_path: Path) -> None:
     plain = chip("left")
     crop = plain.crop.copy()
     crop[:, 6:] = plain.clean[:, 6:]  # the dark of its first columns is all that is left
-    own, left = (find_visible(one, plain.clean, plain.mask) for one in (plain.crop, crop))
-    assert own > 0.9
-    assert 0.1 < left < 0.4
-    faint = replace(plain, item_id="chip-b-1", image_id="b", group="b", visible_fraction=left)
+    other = replace(plain, crop=crop, item_id="chip-b-1", image_id="b", group="b")
+    plain, faint = measure_visible(plain), measure_visible(other)
+    assert plain.visible_fraction > 0.9
+    assert 0.1 < faint.visible_fraction < 0.4
     donors = Donors([plain, faint], BankSettings())
     assert donors.faint == [faint]
     assert donors.groups == ["a"]
@@ -300,6 +299,8 @@ def test_a_donor_that_is_hardly_visible_lends_nothing() -> None:
     assert Donors([plain, faint], BankSettings(least_visible=0)).groups == ["a", "b"]
     assert Donors([faint], BankSettings()).groups == ["b"]  # all of its class are like that
     assert find_faint_donors(None) == []
+    write_bank(tmp_path, [plain, faint])
+    assert [item.item_id for item in load(tmp_path).faint] == ["chip-b-1"]  # the file knows it
 
 
 def test_a_donor_inside_the_image_reaches_no_border(bank: Path) -> None:
