@@ -37,9 +37,7 @@ class BankSettings:
     weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
     words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
     donors: tuple[str, ...] = ("train",)  # the splits that may lend
-    least_visible: Annotated[float, Field(ge=0, le=1)] = (
-        0.4  # of a donor's mask; see visible_fraction
-    )
+    least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
     deform: Deformation = Deformation()
 
