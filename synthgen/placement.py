@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.defects.drawing import Side
+from synthgen.defects.drawing import AXIS_OF, Side
 from synthgen.errors import PlacementError
 
 __all__ = ["place"]
@@ -39,7 +39,7 @@ def place(
         for pick in rng.choice(candidates, TRIES):
             corner = np.array(divmod(int(pick), free.shape[1])) - middle
             for side, share in (cut_at or {}).items():
-                axis = 0 if side in ("top", "bottom") else 1
+                axis = AXIS_OF[side]
                 border = 0 if side in ("top", "left") else free.shape[axis]
                 corner[axis] = border - round(share * shape.shape[axis])
             if _is_inside(rows + corner[0], columns + corner[1], free, least_inside):

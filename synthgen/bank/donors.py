@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, read_bank
-from synthgen.defects.drawing import LUMA, SIDES, Drawing, Side
+from synthgen.defects.drawing import AXIS_OF, LUMA, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import grow_mask
 
@@ -151,7 +151,7 @@ def _find_cuts(
     what is a bent and turned line in it. ``at`` (h, w, 2): where its pixels come from."""
     found: dict[Side, float] = {}
     for side, border in borders.items():
-        axis = 0 if side in ("top", "bottom") else 1
+        axis = AXIS_OF[side]
         is_first = side in ("top", "left")
         hidden = shape & ((at[..., axis] < border) == is_first)
         lines = hidden.T if axis == 0 else hidden

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from synthgen.surfaces.noise import Field, fractal_noise, relief_shading
 
 __all__ = [
+    "AXIS_OF",
     "SIDES",
     "DefectKind",
     "Drawing",
@@ -33,6 +34,7 @@ Rng = np.random.Generator
 Range = tuple[float, float]  # low, high
 Side = Literal["top", "bottom", "left", "right"]
 SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
+AXIS_OF: Mapping[Side, int] = {"top": 0, "bottom": 0, "left": 1, "right": 1}  # of an array
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SUPERSAMPLING = 4
 

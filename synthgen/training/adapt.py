@@ -207,6 +207,9 @@ class PatchLessons:
         good: Sequence[NDArray[np.uint8]],
     ) -> None:
         self.pipeline, self.learner, self.settings = pipeline, learner, settings
+        asked = settings.mixed_precision
+        precision = best_precision(pipeline.device.type) if asked == "auto" else asked
+        self._is_half = precision == "bf16"
         self.crops = RealCrops(taught, good, settings)
         self.judged = [stack_crops(crops) for crops in draw_judged(held, settings.seed)]
 
@@ -236,6 +239,4 @@ class PatchLessons:
         return float(np.mean(losses))
 
     def _autocast(self) -> torch.autocast:
-        kind, asked = self.pipeline.device.type, self.settings.mixed_precision
-        is_half = asked == "bf16" or (asked == "auto" and best_precision(kind) == "bf16")
-        return torch.autocast(kind, torch.bfloat16, is_half)
+        return torch.autocast(self.pipeline.device.type, torch.bfloat16, self._is_half)

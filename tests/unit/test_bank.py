@@ -465,6 +465,21 @@ def test_from_photos_to_painted_defects(
     assert set(read_labels(str(made)).classes) == {"crack", "pore"}
 
 
+def test_the_bank_says_how_visible_a_defect_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_part(tmp_path, 0)
+    draw_part(tmp_path, 2)
+    name = "pore-2.png"
+    surface = np.random.default_rng(2).normal(140, 3, (SIZE, SIZE)).clip(0, 255)
+    write_png(tmp_path / "photos" / name, surface.astype(np.uint8))  # its mask marks nothing
+    asked = [f"real.path={tmp_path / 'photos'}", f"real.masks={tmp_path / 'masks'}"]
+    run("bank", f"out={tmp_path / 'bank'}", *asked, capsys=capsys)
+    rows = pd.read_parquet(tmp_path / "bank" / "bank.parquet").set_index("image_id")
+    assert rows.loc["pore-0", "visible_fraction"] > 0.9
+    assert rows.loc["pore-2", "visible_fraction"] < 0.2
+
+
 def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
     from synthgen.backends.backend import SketchBackend
     from synthgen.generate import compose
