@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
-from synthgen.geometry import mask_to_box
+from synthgen.geometry import mask_to_box, nearest_instance
 from synthgen.quality.measures import View, measure_mask
-from synthgen.sample import Annotation, Candidate
+from synthgen.sample import Annotation, Candidate, Condition, Measurement
 
-__all__ = ["annotate", "nearest_instance"]
+__all__ = ["annotate", "measure_own"]
 
 
 def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
@@ -30,8 +28,7 @@ def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
         annotations.append(
             Annotation(
                 instance_id,
-                spec.defect_class,
-                spec.class_id,
+                *condition.class_of(instance_id),
                 mask,
                 int(mask.sum()),
                 mask_to_box(mask),
@@ -41,15 +38,10 @@ def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
     return tuple(annotations)
 
 
-def nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return, for every pixel, the id of the nearest asked defect."""
-    if int(instance_map.max()) <= 1:
-        return np.ones_like(instance_map)
-    away = (instance_map == 0).astype(np.uint8)
-    _, labels = cv2.distanceTransformWithLabels(
-        away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    owner_of_label = np.zeros(int(labels.max()) + 1, np.uint8)
-    inside = instance_map > 0
-    owner_of_label[labels[inside]] = instance_map[inside]
-    return np.asarray(owner_of_label[labels], np.uint8)
+def measure_own(condition: Condition, annotations: Sequence[Annotation]) -> tuple[Measurement, ...]:
+    """Return ``own_px``, the pixels of the class asked for, where others came along with it."""
+    name = condition.spec.defect_class
+    if {one for one, _ in condition.classes} <= {name}:
+        return ()
+    own = sum(one.area_px for one in annotations if one.defect_class == name)
+    return (Measurement("own_px", float(own)),)

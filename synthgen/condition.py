@@ -11,7 +11,7 @@ from synthgen.augment import Augment
 from synthgen.bank.donors import Donors
 from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
-from synthgen.defects.drawing import fit_area
+from synthgen.defects.drawing import fit_area, lay_parts
 from synthgen.errors import PlacementError
 from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask, grow_to_cells
@@ -62,10 +62,11 @@ class Conditioner:
         image = to_rgb8(source.pixels, source.window)
         instance_map = np.zeros(source.size_hw, np.uint8)
         sketch, close_px, allowed = image, 0, None
+        names: tuple[str, ...] = ()
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
             allowed = region
-            sketch, instance_map = self._draw_defects(spec, kind, allowed, image)
+            sketch, instance_map, names = self._draw_defects(spec, kind, allowed, image)
             close_px = kind.close_px
         defect_mask = instance_map > 0
         repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
@@ -86,6 +87,7 @@ class Conditioner:
             controls,
             allowed,
             close_px,
+            classes=tuple((name, self.classes[name].class_id) for name in names),
         )
 
     def _read(self, spec: SampleSpec) -> tuple[SourceImage, NDArray[np.bool_] | None]:
@@ -102,10 +104,13 @@ class Conditioner:
         kind: DefectClass,
         allowed: NDArray[np.bool_] | None,
         image: NDArray[np.uint8],
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[str, ...]]:
+        """Return the sketch, the defects' numbers on it, 1.., and their classes."""
+        assert spec.defect_class is not None
         free = np.ones(image.shape[:2], bool) if allowed is None else allowed.copy()
         light_deg = float(rng_for(spec, "light").uniform(0, 360))
         sketch, instance_map = image, np.zeros(image.shape[:2], np.uint8)
+        names: tuple[str, ...] = ()
         for number in range(1, spec.instances + 1):
             rng = rng_for(spec, f"defect {number}")
             try:
@@ -115,9 +120,10 @@ class Conditioner:
                     raise
                 break  # the image is full; the label counts what is there
             sketch, mask = lay_on(sketch, drawing, corner, light_deg, self.detail)
-            instance_map[mask] = number
+            instance_map[mask] = lay_parts(drawing, free.shape, corner)[mask] + len(names)
+            names += drawing.classes or (spec.defect_class,)
             free &= ~grow_mask(mask, 2 * self.margin_px + 2)
-        return sketch, instance_map
+        return sketch, instance_map, names
 
     def _draw_and_place(
         self,
@@ -152,6 +158,7 @@ class Conditioner:
         if self.donors is not None and spec.donor:
             asked_xy = (spec.asked_x, spec.asked_y)
             place_xy = asked_xy if min(asked_xy) >= 0 else None
-            return self.donors.draw(rng, spec.donor, spec.severity, place_xy)
+            is_alone = spec.asked_area_px > 0  # an area is that of one defect
+            return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         return kind.shape.draw(rng, spec.severity, short_side_px)

@@ -11,10 +11,11 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.annotate import annotate, nearest_instance
+from synthgen.annotate import annotate, measure_own
 from synthgen.augment import Augment
 from synthgen.backends.backend import Backend
 from synthgen.errors import PlacementError, SourceError
+from synthgen.geometry import nearest_instance
 from synthgen.images import composite, to_rgb8
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import Limits, reasons_to_reject
@@ -161,8 +162,10 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
     measurements = measure_varied(candidate) if condition.is_whole else measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:
         measurements = (*measurements, *stages.bank.measure(candidate))
+    annotations = annotate(candidate, view)
+    measurements = (*measurements, *measure_own(condition, annotations))
     reasons = reasons_to_reject(measurements, stages.limits.of(condition.spec.defect_class))
-    return Sample(candidate, measurements, reasons, annotate(candidate, view))
+    return Sample(candidate, measurements, reasons, annotations)
 
 
 def _rank(sample: Sample) -> tuple[bool, float]:

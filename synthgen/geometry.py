@@ -20,6 +20,7 @@ __all__ = [
     "mask_to_outline",
     "mask_to_rle",
     "mask_window",
+    "nearest_instance",
     "outline_to_mask",
     "overlap",
     "rle_to_mask",
@@ -78,6 +79,20 @@ def grow_mask(mask: Mask, margin_px: int) -> Mask:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+
+
+def nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return, for every pixel, the id of the nearest asked defect."""
+    if int(instance_map.max()) <= 1:
+        return np.ones_like(instance_map)
+    away = (instance_map == 0).astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(
+        away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner_of_label = np.zeros(int(labels.max()) + 1, np.uint8)
+    inside = instance_map > 0
+    owner_of_label[labels[inside]] = instance_map[inside]
+    return np.asarray(owner_of_label[labels], np.uint8)
 
 
 def overlap(one: Mask, other: Mask) -> float:

@@ -123,6 +123,7 @@ class Condition:
     allowed: NDArray[np.bool_] | None = None  # where a defect may lie; None = everywhere
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
     spread_px: int = 0  # how far beyond the repaint mask a finish may have carried the change
+    classes: tuple[tuple[str, int], ...] = ()  # (name, id) of each defect; () = all as the spec's
 
     def __post_init__(self) -> None:
         height_width = self.image.shape[:2]
@@ -139,6 +140,12 @@ class Condition:
                     f"control image {name!r} of sample {self.spec.sample_id!r} is {control.dtype} "
                     f"of {control.shape}; it must be uint8 of {(*height_width, 3)}"
                 )
+
+    def class_of(self, instance_id: int) -> tuple[str, int]:
+        """Return the name and the id of the class of a defect, counted from 1."""
+        if self.classes:
+            return self.classes[instance_id - 1]
+        return self.spec.defect_class or "", self.spec.class_id
 
     @property
     def is_whole(self) -> bool:

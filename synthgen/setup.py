@@ -157,7 +157,7 @@ def build_parts(config: DictConfig) -> Parts:
     controls = build_controls(config.control)
     check_controlnets(plain["backend"], controls)
     backend = build(config.backend, "backend")
-    bank = None if donors is None else DefectBank(donors.items.values())
+    bank = None if donors is None else DefectBank([*donors.items.values(), *donors.joined()])
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")

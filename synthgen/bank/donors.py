@@ -12,9 +12,10 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, read_bank
+from synthgen.bank.together import Together, find_neighbours, join
 from synthgen.defects.drawing import AXIS_OF, LUMA, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
-from synthgen.geometry import grow_mask
+from synthgen.geometry import grow_mask, nearest_instance
 
 __all__ = ["BankSettings", "Donors", "load_donors"]
 
@@ -39,6 +40,7 @@ class BankSettings:
     donors: tuple[str, ...] = ("train",)  # the splits that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
+    together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
 
@@ -62,6 +64,8 @@ class Donors:
         ]
         lent = {item.item_id for item in self._lent}
         self.faint = [item for item in mine if item.item_id not in lent]
+        near_px = settings.together_px
+        self._neighbours = {} if near_px is None else find_neighbours(self._lent, near_px)
 
     @property
     def groups(self) -> list[str]:
@@ -86,32 +90,57 @@ class Donors:
         own = images[sorted(images)[int(rng.integers(len(images)))]]
         return own[int(rng.integers(len(own)))]
 
+    def gather(self, item_id: str, is_alone: bool = False) -> Together:
+        """Return a donor with the defects that lie together with it; ``is_alone``: without."""
+        alone = [self.items[item_id]]
+        return join(alone if is_alone else self._neighbours.get(item_id, alone))
+
+    def joined(self) -> list[BankItem]:
+        """Return those that lie together, each lot as one item."""
+        lots = {frozenset(one.item_id for one in lot): lot for lot in self._neighbours.values()}
+        return [join(lot).item for lot in lots.values() if len(lot) > 1]
+
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
-        mirrored = [x if rng.random() < 0.5 else 1 - x for x in item.place_xy]
+        own = self.gather(item.item_id).item.place_xy
+        mirrored = [x if rng.random() < 0.5 else 1 - x for x in own]
         x, y = np.clip(np.array(mirrored) + rng.normal(0, NEAR, 2), 0, 1)
         return float(x), float(y)
 
     def draw(
-        self, rng: Rng, item_id: str, severity: float, place_xy: tuple[float, float] | None = None
+        self,
+        rng: Rng,
+        item_id: str,
+        severity: float,
+        place_xy: tuple[float, float] | None = None,
+        is_alone: bool = False,
     ) -> Drawing:
         """Draw a defect like the donor, deformed; severity 0.5 has its own contrast.
 
         It is mirrored as its place is against the donor's (shares of width and height), or, without
-        a place, left to right at random. What an image's border cut off is cut off again.
+        a place, left to right at random. What an image's border cut off is cut off again. What lies
+        together with it comes along, unless it ``is_alone``.
         """
-        item = self.items[item_id]
+        lot = self.gather(item_id, is_alone)
+        item = lot.item
         mirrored = (False, bool(rng.random() < 0.5))
         if place_xy is not None:
             (x, y), (own_x, own_y) = place_xy, item.place_xy
             mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
-        change, mask, borders = _extend(item)
-        moved, shape, at = deform(rng, change, mask, self.settings.deform, mirrored)
+        change, parts, borders = _extend(item, lot.parts)
+        moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
         ring = grow_mask(item.mask, RING_PX)
         level = max(LEAST_LEVEL, float((item.clean[ring] @ LUMA).mean()))
         gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
         cut_at = _find_cuts(shape, at, borders, mirrored)
-        return Drawing.build(shape, 0.0, change=moved * np.float32(gain / level), cut_at=cut_at)
+        return Drawing.build(
+            shape,
+            0.0,
+            change=moved * np.float32(gain / level),
+            cut_at=cut_at,
+            parts=shape * _look_up(nearest_instance(parts), at),
+            classes=lot.classes,
+        )
 
 
 def _is_mirrored(place: float, own: float) -> bool:
@@ -119,10 +148,17 @@ def _is_mirrored(place: float, own: float) -> bool:
     return abs(place - (1 - own)) < abs(place - own)
 
 
+def _look_up(values: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the values at the nearest places; ``at`` (h, w, 2): row and column."""
+    last = np.array(values.shape) - 1
+    rows, columns = np.moveaxis(np.clip(np.rint(at).astype(int), 0, last), 2, 0)
+    return np.asarray(values[rows, columns])
+
+
 def _extend(
-    item: BankItem,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], dict[Side, int]]:
-    """Return a donor's change and mask, going on beyond the borders that cut it off, and the rows
+    item: BankItem, parts: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[Side, int]]:
+    """Return a donor's change and parts, going on beyond the borders that cut it off, and the rows
     and columns where these are."""
     rows, columns = np.nonzero(item.mask)
     reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
@@ -138,7 +174,7 @@ def _extend(
         window.append(slice(first, last))
         pads.append((before, after))
     change = np.pad(item.change[tuple(window)], (*pads, (0, 0)), mode="symmetric")
-    return change, np.pad(item.mask[tuple(window)], pads, mode="symmetric"), borders
+    return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
 
 
 def _find_cuts(

@@ -69,6 +69,7 @@ class BankItem:
     item_id: str = ""
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
     visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``, if measured
+    corner: tuple[int, int] | None = None  # row and column of the crop in its image; None = unknown
 
     @property
     def width_px(self) -> float:
@@ -178,6 +179,7 @@ def _cut(
         image.split,
         f"{defect_class}-{image.image_id}-{number}",
         beside if beside.any() else None,
+        corner=(window[0].start, window[1].start),
     )
 
 
@@ -203,6 +205,8 @@ def tabulate(items: Sequence[BankItem]) -> pd.DataFrame:
         row |= {"contrast_delta_e": round(item.contrast_delta_e, 3)}
         row |= {"visible_fraction": item.visible_fraction}
         row |= {"place_x": item.place_xy[0], "place_y": item.place_xy[1]}
+        top, left = item.corner or (None, None)
+        row |= {"crop_top": top, "crop_left": left}
         rows.append(row | {name: f"{name}/{item.item_id}.png" for name in PICTURES})
     return pd.DataFrame(rows)
 
@@ -259,5 +263,11 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         row["split"],
         row["item_id"],
         others if others.any() else None,
-        float(row.get("visible_fraction", 1.0)),  # banks of before have none
+        float(row.get("visible_fraction", 1.0)),  # banks of before have none, nor corners
+        _read_corner(row),
     )
+
+
+def _read_corner(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    top, left = (row.get(name) for name in ("crop_top", "crop_left"))
+    return None if top is None or left is None or pd.isna(top + left) else (int(top), int(left))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.geometry import nearest_instance
 from synthgen.surfaces.noise import Field, fractal_noise, relief_shading
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "draw_strength",
     "fit_area",
     "lay_on",
+    "lay_parts",
     "radial_field",
     "stroke",
     "zoom",
@@ -49,7 +51,8 @@ class Drawing:
     ``contrast`` (grey levels) is the least difference that a pigment has to make. ``change``
     (h, w, 3) RGB is added as it is, as a share of the surface's own grey level. ``cut_at``: the
     image's borders that cut it off, each with where it does, in shares of the frame's height or
-    width from the top or the left.
+    width from the top or the left. ``parts`` (h, w) uint8: which of several defects a pixel of the
+    mask belongs to, 1.., whose classes are ``classes``; None = all one, of the class asked for.
     """
 
     mask: NDArray[np.bool_]
@@ -61,6 +64,8 @@ class Drawing:
     contrast: float
     change: NDArray[np.float32] | None = None
     cut_at: Mapping[Side, float] = field(default_factory=dict)
+    parts: NDArray[np.uint8] | None = None
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def build(
@@ -75,6 +80,8 @@ class Drawing:
         grain: Field | None = None,
         change: NDArray[np.float32] | None = None,
         cut_at: Mapping[Side, float] | None = None,
+        parts: NDArray[np.uint8] | None = None,
+        classes: tuple[str, ...] = (),
     ) -> Drawing:
         """Return a Drawing whose layers that are not given do nothing."""
         nothing = np.zeros(mask.shape, np.float32)
@@ -89,6 +96,8 @@ class Drawing:
             contrast,
             change,
             cut_at or {},
+            parts,
+            classes,
         )
 
 
@@ -108,7 +117,14 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
         drawing.contrast,
         None if drawing.change is None else scaled(drawing.change),
         drawing.cut_at,
+        drawing.parts if drawing.parts is None else _zoom_parts(drawing.parts, factor),
+        drawing.classes,
     )
+
+
+def _zoom_parts(parts: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    near = nearest_instance(parts)  # the mask's own edge may come to lie a pixel further out
+    return np.asarray(cv2.resize(near, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
 
 
 def fit_area(drawing: Drawing, area_px: float) -> Drawing:
@@ -175,6 +191,18 @@ def lay_on(
     result = image.copy()
     result[inside] = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
     return result, mask
+
+
+def lay_parts(
+    drawing: Drawing, size_hw: tuple[int, int], top_left: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return which of a drawing's defects each pixel of an image belongs to, (H, W); 0 = none."""
+    parts = np.zeros(size_hw, np.uint8)
+    inside, own = _overlap(size_hw, drawing.mask.shape, top_left)
+    if own is not None:
+        numbers = 1 if drawing.parts is None else drawing.parts[own]
+        parts[inside] = drawing.mask[own] * numbers
+    return parts
 
 
 Window = tuple[slice, slice]

@@ -58,6 +58,7 @@ MEANINGS = {
     "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
     "real_bits": "bits, of 64, to the most similar real defect",
     "donor_delta_e": "CIELAB distance from the real defect that lent its look, in the same place",
+    "own_px": "pixels of the class asked for, where defects of others came along with it",
 }
 SETTINGS = {
     "init": "denoising starts from",

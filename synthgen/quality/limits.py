@@ -28,6 +28,7 @@ MEASURED = (
     "fill_fraction",
     "leak_fraction",
     "off_object_fraction",
+    "own_px",
     "real_bits",
     "donor_delta_e",
     "seam_delta_e",

@@ -33,6 +33,7 @@ MEASURES = {  # name: words for it, unit, what it is
     "twin_bits": ("nearest twin", "bits of 64", "to the most alike earlier image"),
     "real_bits": ("nearest real", "bits of 64", "to the most alike real defect"),
     "donor_delta_e": ("off its donor", "CIELAB", "from the real defect that lent its look"),
+    "own_px": ("own class", "px", "of the class asked for, where others came along"),
     "edge_f1": ("edges kept", "0..1", "edges of a varied image against its source's"),
     "varied_delta_e": ("varied", "CIELAB", "mean change of a varied image"),
 }

@@ -66,6 +66,7 @@ PER_IMAGE = (
     "sharpness_ratio",
     "real_bits",
     "donor_delta_e",
+    "own_px",
     "edge_f1",
     "varied_delta_e",
 )

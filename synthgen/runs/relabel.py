@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.annotate import nearest_instance
 from synthgen.errors import RunError, ShapeError
-from synthgen.geometry import mask_to_box, mask_window
+from synthgen.geometry import mask_to_box, mask_window, nearest_instance
 from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
 from synthgen.quality.measures import WINDOW_PX, View, measure_mask
 from synthgen.quality.realised import to_lab

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from synthgen.backends.backend import SketchBackend
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.donors import BankSettings, Donors, load_donors
 from synthgen.bank.items import (
@@ -23,16 +25,20 @@ from synthgen.bank.items import (
     write_bank,
 )
 from synthgen.bank.real import RealImage, RealSettings, read_real
+from synthgen.bank.together import find_neighbours, join
 from synthgen.cli import main
 from synthgen.condition import Conditioner
 from synthgen.control.edges import canny_control
-from synthgen.defects import lay_on
+from synthgen.defects import lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
 from synthgen.gaps import near_place
-from synthgen.images import write_png
+from synthgen.generate import Stages, generate
+from synthgen.geometry import grow_mask
+from synthgen.images import read_image, write_png
 from synthgen.placement import place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor, measure_visible
+from synthgen.quality.limits import Limits
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.setup import add_donors, find_donors_elsewhere, find_faint_donors
 from synthgen.sources import ProceduralSources
@@ -480,8 +486,137 @@ def test_the_bank_says_how_visible_a_defect_is(
     assert rows.loc["pore-2", "visible_fraction"] < 0.2
 
 
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 2 parts: a pore on a crack, and a second pore far from both; values 1 and 2."""
+    folder = tmp_path_factory.mktemp("crossed")
+    rows = []
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        photo = cv2.GaussianBlur(rng.normal(140, 40, (SIZE, SIZE)), (0, 0), 1.5)
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.line(mask, (15, 30 + number), (60, 40), 1, 3)
+        cv2.circle(mask, (40, 36), 6, 2, -1)
+        cv2.circle(mask, (78, 80), 5, 2, -1)
+        photo[mask == 1] -= 60
+        photo[mask == 2] -= 90
+        write_png(folder / f"part-{number}.png", np.clip(photo, 0, 255).astype(np.uint8))
+        write_png(folder / f"mask-{number}.png", mask)
+        rows.append([f"part-{number}.png", f"mask-{number}.png", "", "train", str(number)])
+    columns = ["image", "mask", "class", "split", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "parts.csv", index=False)
+    return folder / "parts.csv"
+
+
+def cut_crossed(table: Path) -> list[BankItem]:
+    classes = {"crack": 1, "pore": 2}
+    return build_bank(read_real(RealSettings("table", str(table), classes=classes)))
+
+
+def test_what_lies_together_lends_together(crossed: Path) -> None:
+    items = [item for item in cut_crossed(crossed) if item.image_id == "part-0"]
+    assert sorted(item.defect_class for item in items) == ["crack", "crack", "pore", "pore"]
+    near = find_neighbours(items, 8)
+    alone = [item for item in items if len(near[item.item_id]) == 1]
+    assert [item.defect_class for item in alone] == ["pore"]  # the one far away
+    own = next(item for item in items if item.defect_class == "pore" and item not in alone)
+    assert [one.defect_class for one in near[own.item_id]] == ["pore", "crack", "crack"]
+    lot = join(near[own.item_id])
+    assert lot.classes == ("pore", "crack", "crack")
+    assert lot.item.item_id == own.item_id
+    photo = read_image(crossed.parent / "part-0.png")
+    mask = read_image(crossed.parent / "mask-0.png")
+    top, left = lot.item.corner or (-1, -1)
+    window = np.s_[top : top + lot.parts.shape[0], left : left + lot.parts.shape[1]]
+    ids = np.array([0, 2, 1, 1])[lot.parts]  # the numbers of pore, crack, crack in the mask
+    assert (mask[window][lot.item.mask] == ids[lot.item.mask]).all()
+    assert (photo[window][lot.item.mask] == lot.item.crop[..., 0][lot.item.mask]).all()
+    assert len(find_neighbours(items, 0)[own.item_id]) == 3  # they touch
+
+
+def test_a_drawing_after_several_names_each(crossed: Path) -> None:
+    items = [measure_visible(item) for item in cut_crossed(crossed)]
+    donors = Donors(items, BankSettings(deform=Deformation(0, (1, 1), 0, 0)))
+    crack = next(one for one in items if one.defect_class == "crack")
+    drawing = donors.draw(np.random.default_rng(0), crack.item_id, 0.5)
+    assert sorted(drawing.classes) == ["crack", "crack", "pore"]
+    assert drawing.parts is not None
+    assert ((drawing.parts > 0) == drawing.mask).all()
+    areas = {drawing.classes[n - 1]: (drawing.parts == n).sum() for n in (1, 2, 3)}
+    assert abs(areas["pore"] - 113) < 15
+    larger = zoom(drawing, 2.0)
+    assert larger.parts is not None
+    assert set(np.unique(larger.parts[larger.mask])) == {1, 2, 3}
+    alone = donors.draw(np.random.default_rng(0), crack.item_id, 0.5, is_alone=True)
+    assert alone.classes == ("crack",)
+    apart = Donors(items, BankSettings(together_px=None))
+    assert apart.draw(np.random.default_rng(0), crack.item_id, 0.5).classes == ("crack",)
+    assert donors.joined()
+    assert not apart.joined()
+    with pytest.raises(ValidationError):
+        BankSettings(together_px=-1)
+
+
+def test_a_bank_of_before_knows_no_neighbours(crossed: Path, tmp_path: Path) -> None:
+    write_bank(tmp_path, cut_crossed(crossed))
+    again = read_bank(tmp_path)
+    assert any(len(own) > 1 for own in find_neighbours(again, 8).values())  # the file knows places
+    rows = pd.read_parquet(tmp_path / "bank.parquet")
+    rows.drop(columns=["crop_top", "crop_left"]).to_parquet(tmp_path / "bank.parquet")
+    old = read_bank(tmp_path)
+    assert all(own == [item] for item in old for own in [find_neighbours(old, 8)[item.item_id]])
+
+
+def test_each_of_several_has_its_label(
+    crossed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, made = tmp_path / "bank", tmp_path / "run"
+    table = ["real.format=table", f"real.path={crossed}", "real.classes={crack: 1, pore: 2}"]
+    run("bank", f"out={folder}", *table, capsys=capsys)
+    asked = ["run.count=8", "run.good_fraction=0", "splits={train: 1}", "source.size_hw=[128,128]"]
+    asked += ["defect=[pit]", f"bank.path={folder}", "bank.weight=50"]
+    run("generate", f"run.folder={made}", *asked, capsys=capsys)
+    from synthgen.export.labels import read_labels
+
+    rows = pd.read_parquet(made / "manifest.parquet").set_index("sample_id")
+    found = pd.read_parquet(made / "instances.parquet")
+    kinds = found.groupby("sample_id")["defect_class"].agg(set)
+    mixed = rows.loc[kinds[kinds.map(len) == 2].index]
+    mixed = mixed[mixed["status"] == "accepted"]
+    assert len(mixed) >= 2
+    labels = read_labels(str(made))
+    ids = labels.classes
+    for name, row in mixed.iterrows():
+        label = read_image(made / row["mask"])
+        assert {ids["crack"], ids["pore"]} <= set(np.unique(label))
+        own = found[(found["sample_id"] == name) & (found["defect_class"] == row["defect_class"])]
+        assert row["own_px"] == own["area_px"].sum() >= 6
+    assert any(len(labels.kinds(image)) == 2 for image in labels)
+    told = run("reproduce", f"run.folder={made}", f"sample_id={mixed.index[0]}", capsys=capsys)
+    assert "0 grey levels at most, the label in 0 pixels" in told
+
+
+def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
+    donors = Donors(cut_crossed(crossed), BankSettings())
+    classes = add_donors({}, donors)
+    sources = ProceduralSources(1, (128, 128), (), 0)
+    (spec,) = draw_plan(sources, {"pore": classes["pore"]}, 1, 0, {"train": 1}, 0, donors=donors)
+    lots = {item_id: donors.gather(item_id).classes for item_id in donors.items}
+    near = next(one for one, names in lots.items() if names == ("pore", "crack", "crack"))
+    spec = replace(spec, donor=near, asked_x=-1.0, asked_y=-1.0)
+    whole = Conditioner(sources, classes, {}, donors=donors)(spec)
+    assert [name for name, _ in whole.classes] == ["pore", "crack", "crack"]
+    hidden = grow_mask(whole.instance_map == 1, 6)[..., None]
+    without = replace(whole, sketch=np.where(hidden, whole.image, whole.sketch))
+    limits = Limits({"own_px": (6, None)})
+    for condition, kinds in ((whole, {"pore", "crack"}), (without, {"crack"})):
+        stages = Stages(lambda _, given=condition: given, SketchBackend(), limits, retries=())
+        (sample,) = generate([spec], stages)
+        assert {one.defect_class for one in sample.annotations} == kinds
+        assert sample.reasons == (() if condition is whole else ("own_px 0 is below 6",))
+
+
 def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
-    from synthgen.backends.backend import SketchBackend
     from synthgen.generate import compose
 
     donors = load(bank)
