@@ -3,8 +3,8 @@
 python docs/tabulate_utility.py
 
 A table stands between `<!-- table data=.. budget=.. over=.. arms=.. -->` and `<!-- end -->`. `arms`
-lists arm/protocol or name:arm/protocol, `over` the arms that the others' pixel AP is compared with,
-over paired seeds.
+lists arm/protocol or name:arm/protocol, `over` the arms that the others are compared with, over
+paired seeds: by pixel AP, or with `by=class_ap` by the mean of the classes' own pixel APs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from synthgen.evaluation.utility.compare import pair_scores
 
 HERE = Path(__file__).parent
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
 SCORES = {
     "f1": "F1",
     "f1_synthetic_threshold": "F1, synthetic threshold",
@@ -31,6 +32,8 @@ SCORES = {
 def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     """Return one table as Markdown: mean ± deviation over seeds, gains with 90 % intervals."""
     own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
+    own = own.assign(class_ap=own[classes].mean(axis=1))
     arms = {}
     for entry in asked["arms"].split(","):
         shown, _, place = entry.rpartition(":")
@@ -39,17 +42,17 @@ def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
             "seed"
         )
     rivals = asked["over"].split(",")
-    classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
-    heads = ["arm", "seeds", "pixel AP", *(f"over {rival} (90 %)" for rival in rivals)]
-    heads += [*SCORES.values(), *(f"AP {name[3:].replace('_', ' ')}" for name in classes)]
+    by = asked.get("by", "pixel_ap")
+    heads = ["arm", "seeds", MAIN[by], *(f"over {rival} (90 %)" for rival in rivals)]
+    if by == "pixel_ap":
+        heads += [*SCORES.values(), *(f"AP {name[3:].replace('_', ' ')}" for name in classes)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for arm, table in arms.items():
-        scores = table["pixel_ap"]
+        scores = table[by]
         cells = [arm, str(len(table)), f"{scores.mean() * 100:.1f} ± {scores.std() * 100:.1f}"]
-        cells += [
-            "" if arm == rival else _gain(scores, arms[rival]["pixel_ap"]) for rival in rivals
-        ]
-        cells += [_mean(table[name]) for name in (*SCORES, *classes)]
+        cells += ["" if arm == rival else _gain(scores, arms[rival][by]) for rival in rivals]
+        if by == "pixel_ap":
+            cells += [_mean(table[name]) for name in (*SCORES, *classes)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
