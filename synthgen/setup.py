@@ -26,7 +26,7 @@ from synthgen.defects import DEFECTS
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
-from synthgen.plan import DefectClass, draw_plan
+from synthgen.plan import DefectClass, Splits, draw_plan
 from synthgen.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
@@ -53,6 +53,7 @@ __all__ = [
     "find_donors_elsewhere",
     "find_faint_donors",
     "find_long_prompts",
+    "find_other_names",
     "find_unused_words",
     "make_worker",
     "set_up",
@@ -135,6 +136,7 @@ def set_up(config: DictConfig) -> Job:
     backend = parts.stages.backend
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
     notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs)]
+    notes += find_other_names(parts.donors, parts.sources, splits)
     added = {
         name: kind.class_id
         for name, kind in parts.classes.items()
@@ -346,6 +348,21 @@ def find_faint_donors(donors: Donors | None) -> list[str]:
         f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
         f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
         "without them (bank.least_visible)"
+    ]
+
+
+def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) -> list[str]:
+    """Return a sentence where parts of the bank may be parts of the source under other names, and
+    so come into two splits unseen."""
+    photos = sorted({entry.group for entry in sources.entries if entry.path is not None})
+    parts = donors.groups if donors else []
+    several = sum(share > 0 for share in splits.values()) > 1
+    if not (several and photos and parts) or set(photos) & set(parts):
+        return []
+    return [
+        f"no part of the bank ({parts[0]}, ...) is one of the source's ({photos[0]}, ...): if they "
+        "are the same parts under other names, these can be in two splits; give "
+        "source.group_by=<a CSV with image and group>, or 'splits={train: 1}'"
     ]
 
 

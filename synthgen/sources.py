@@ -6,13 +6,14 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -105,6 +106,7 @@ class FolderSources:
     ``legal`` and ``illegal`` are folders with mask images under the photos' own relative names;
     a photo without one is not restricted. ``foreground="auto"`` keeps defects on the part where it
     lies on an even background. ``licence`` of the photos is only passed on, to the datasheet.
+    ``group_by``: as ``grouping``, or a CSV file with the columns image (relative to it) and group.
     Raises SourceError, ConfigError.
     """
 
@@ -142,7 +144,7 @@ class FolderSources:
                 f"the first: {self.skipped[0]}"
             )
         ids = name_files([file.relative_to(self.root) for file in usable])
-        group_of = grouping(group_by)
+        group_of = self._read_groups(group_by)
         self._files = dict(sorted(zip(ids, usable, strict=True)))
         self.entries: Sequence[SourceEntry] = [
             SourceEntry(
@@ -154,6 +156,12 @@ class FolderSources:
             for source_id, file in self._files.items()
         ]
         self._entry_of = {entry.source_id: entry for entry in self.entries}
+
+    def _read_groups(self, group_by: str) -> Callable[[Path, str], str]:
+        if not group_by.lower().endswith(".csv"):
+            return grouping(group_by)
+        table = _GroupTable.read(Path(group_by).expanduser())
+        return lambda relative, _: table.find(self.root / relative)
 
     def read(self, source_id: str) -> SourceImage:
         pixels, entry = read_image(self._files[source_id]), self._entry_of[source_id]
@@ -176,6 +184,43 @@ class FolderSources:
         if self.foreground == "auto":
             free &= find_part(to_rgb8(source.pixels, source.window))
         return free
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupTable:
+    """The parts that a table says photos show: by their places, and by names that stand once."""
+
+    path: Path
+    by_place: Mapping[Path, str]
+    by_name: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> _GroupTable:
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            images, groups = table["image"], table["group"]
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"source.group_by={str(path)!r} cannot be read: {error}") from error
+        except KeyError as error:
+            raise ConfigError(
+                f"source.group_by={str(path)!r} has no column {error}; it needs image and group"
+            ) from error
+        files = [(path.parent / image).resolve() for image in images]
+        names = Counter(file.name for file in files)
+        pairs = [(file, group) for file, group in zip(files, groups, strict=True) if group]
+        by_name = {file.name: group for file, group in pairs if names[file.name] == 1}
+        return cls(path, dict(pairs), by_name)
+
+    def find(self, file: Path) -> str:
+        """Return the part that a photo shows; copies and links are known by their names."""
+        place = file.resolve()
+        group = self.by_place.get(place) or self.by_name.get(file.name)
+        if group is None:
+            raise SourceError(
+                f"{file} has no group in source.group_by={str(self.path)!r}; give it one there, "
+                "or leave the photo out"
+            )
+        return group
 
 
 @dataclass(frozen=True, slots=True)

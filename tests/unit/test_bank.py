@@ -40,8 +40,13 @@ from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor, measure_visible
 from synthgen.quality.limits import Limits
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
-from synthgen.setup import add_donors, find_donors_elsewhere, find_faint_donors
-from synthgen.sources import ProceduralSources
+from synthgen.setup import (
+    add_donors,
+    find_donors_elsewhere,
+    find_faint_donors,
+    find_other_names,
+)
+from synthgen.sources import FolderSources, ProceduralSources
 from tests.samples import draw_classes
 
 SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -354,6 +359,36 @@ def test_parts_that_do_not_lend_to_the_largest_split_are_told(bank: Path) -> Non
         assert 0 < few < every
     assert find_donors_elsewhere(plan_with(load(bank), train=1)) == []
     assert find_donors_elsewhere([]) == []
+
+
+def test_parts_that_no_photo_is_named_like_are_told(bank: Path, tmp_path: Path) -> None:
+    for name in ("part0", "other"):
+        write_png(tmp_path / f"{name}.png", np.full((64, 64), 120, np.uint8))
+    both = FolderSources(str(tmp_path))
+    assert find_other_names(load(bank), both, SPLITS) == []
+    (tmp_path / "part0.png").unlink()
+    other = FolderSources(str(tmp_path))
+    (told,) = find_other_names(load(bank), other, SPLITS)
+    assert "the source's (other, ...)" in told
+    assert find_other_names(load(bank), other, {"train": 1, "val": 0}) == []
+    assert find_other_names(None, other, SPLITS) == []
+    assert find_other_names(load(bank), ProceduralSources(2, (96, 96), (), 0), SPLITS) == []
+
+
+def test_the_banks_classes_alone(
+    bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["run.count=4", "run.good_fraction=0", "source.size_hw=[128,128]", "defect=[]"]
+    asked += ["splits={train: 1}", f"run.folder={tmp_path / 'run'}"]
+    run("generate", *asked, f"bank.path={bank}", capsys=capsys)
+    rows = pd.read_parquet(tmp_path / "run" / "manifest.parquet")
+    assert set(rows["defect_class"]) == {"crack", "pore"}
+    assert (rows["donor"] != "").all()
+    asked[-1] = f"run.folder={tmp_path / 'none'}"
+    with pytest.raises(SystemExit) as stopped:
+        run("generate", *asked, capsys=capsys)
+    assert stopped.value.code == 2
+    assert "defect names no class" in capsys.readouterr().err
 
 
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:

@@ -93,6 +93,32 @@ def test_groups(tmp_path) -> None:
         groups("cam")
 
 
+def test_groups_by_a_table(tmp_path) -> None:
+    for name in ("set/a.png", "set/b.png", "set/deep/b.png", "photos/own.png"):
+        save(tmp_path / name)
+    (tmp_path / "photos" / "copy.png").write_bytes((tmp_path / "set" / "a.png").read_bytes())
+    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "set" / "b.png")
+    table = tmp_path / "parts.csv"
+    rows = ["set/a.png,p1", "set/b.png,p2", "set/deep/b.png,p3", "elsewhere/copy.png,p4"]
+    table.write_text("\n".join(["image,group", *rows, "photos/own.png,p5"]), encoding="utf-8")
+
+    def groups(folder: str) -> list[str]:
+        entries = FolderSources(str(tmp_path / folder), group_by=str(table)).entries
+        return [entry.group for entry in entries]
+
+    assert groups("set") == ["p1", "p2", "p3"]
+    assert groups("photos") == ["p4", "p2", "p5"]  # by name, where the link leads, by place
+    save(tmp_path / "photos" / "new.png")
+    with pytest.raises(SourceError, match=r"new\.png has no group"):
+        groups("photos")
+    table.write_text("photo,group\na.png,p1", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no column 'image'"):
+        groups("set")
+    table.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        groups("set")
+
+
 def test_the_part_is_found_on_an_even_background() -> None:
     image = np.full((120, 160, 3), 30, np.uint8)
     cv2.circle(image, (80, 60), 40, (150, 140, 160), -1)
