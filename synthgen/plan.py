@@ -114,6 +114,7 @@ class _Lenders:
         splits: Collection[str],
     ) -> None:
         self._donors, self._classes = donors, classes
+        self._due: dict[str, float] = {}  # donors, by class, of a share that is spread evenly
         self._groups: dict[tuple[str, str], list[str]] = {}
         for name in donors.classes if donors else ():
             for group in sorted(donors.groups_of(name) if donors else ()):
@@ -140,8 +141,11 @@ class _Lenders:
         if self._donors is None or name is None or not self._has(name, spec.split):
             return spec
         rng, settings = stream(seed, "donor", spec.index), self._donors.settings
-        if self._classes[name].shape is not None and rng.random() >= settings.share:
-            return spec
+        if self._classes[name].shape is not None:
+            self._due[name] = self._due.get(name, 0.5) + settings.share
+            if self._due[name] < 1:
+                return spec
+            self._due[name] -= 1
         item = self._donors.pick(rng, name, self._groups[name, spec.split])
         spec = replace(spec, donor=item.item_id, donor_group=item.group)
         if not settings.own_place:

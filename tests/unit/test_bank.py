@@ -393,7 +393,8 @@ def test_the_banks_classes_alone(
 
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
     cracks = [s for s in plan_with(load(bank, share=0.25), train=1) if s.defect_class == "crack"]
-    assert 0.12 < np.mean([bool(spec.donor) for spec in cracks]) < 0.4
+    for count in (4, 8, 20):  # spread evenly, in short runs too
+        assert sum(bool(spec.donor) for spec in cracks[:count]) == count / 4
     none = plan_with(load(bank, share=0, classes=("crack",)), train=1)
     assert not any(spec.donor for spec in none)
 
