@@ -3,8 +3,9 @@
 python docs/tabulate_utility.py
 
 A table stands between `<!-- table data=.. budget=.. over=.. arms=.. -->` and `<!-- end -->`. `arms`
-lists arm/protocol or name:arm/protocol, `over` the arms that the others are compared with, over
-paired seeds: by pixel AP, or with `by=class_ap` by the mean of the classes' own pixel APs.
+lists arm/protocol or name:arm/protocol (one+other: seeds that one lacks are the other's), `over`
+the arms that the others are compared with, over paired seeds: by pixel AP, or with `by=class_ap` by
+the mean of the classes' own pixel APs.
 """
 
 from __future__ import annotations
@@ -37,10 +38,9 @@ def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     arms = {}
     for entry in asked["arms"].split(","):
         shown, _, place = entry.rpartition(":")
-        arm, protocol = place.split("/")
-        arms[shown or arm] = own[(own["arm"] == arm) & (own["protocol"] == protocol)].set_index(
-            "seed"
-        )
+        arm, protocols = place.split("/")
+        parts = [own[(own["arm"] == arm) & (own["protocol"] == p)] for p in protocols.split("+")]
+        arms[shown or arm] = pd.concat(parts).drop_duplicates("seed").set_index("seed")
     rivals = asked["over"].split(",")
     by = asked.get("by", "pixel_ap")
     heads = ["arm", "seeds", MAIN[by], *(f"over {rival} (90 %)" for rival in rivals)]
