@@ -10,16 +10,25 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
 from synthgen.errors import ConfigError
 
 __all__ = ["Gap", "GapSettings", "near_place", "read_gaps", "severity_for"]
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", str_strip_whitespace=True)
 FAINT_DELTA_E, STRONG_DELTA_E = 2.0, 25.0  # asked contrasts that mean the weakest, the strongest
-Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+NO_BOOL = BeforeValidator(_refuse_bool)
+Fraction = Annotated[float, Field(ge=0, le=1), NO_BOOL]
 
 
 @checked.dataclass(frozen=True, config=STRICT)
@@ -28,10 +37,14 @@ class Gap:
     in shares of the image's width and height."""
 
     defect_class: str
-    area_px: Annotated[float, Field(gt=0)] | None = None
-    contrast_delta_e: Annotated[float, Field(ge=0)] | None = None
+    area_px: Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL] | None = None
+    contrast_delta_e: Annotated[float, Field(ge=0, allow_inf_nan=False), NO_BOOL] | None = None
     x: Fraction | None = None
     y: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if (self.x is None) != (self.y is None):
+            raise ValueError("x and y belong together; give both, or none")
 
 
 @checked.dataclass(frozen=True, config=STRICT)
@@ -54,7 +67,8 @@ def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"{where}: {key} {first['msg'].lower()}") from error
+            told = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{where}: {f'{key} {told}'.strip().lower()}") from error
         if gap.defect_class not in classes:
             raise ConfigError(
                 f"{where}: the run has no class {gap.defect_class!r}, only "
@@ -81,7 +95,15 @@ def _read_rows(path: Path) -> Iterable[Mapping[Any, Any]]:
 
 
 def _read_csv(text: str) -> list[Mapping[Any, Any]]:
-    return list(csv.DictReader(text.splitlines(), strict=True))
+    table = csv.DictReader(text.splitlines(), strict=True)
+    names = table.fieldnames or ()
+    if len(names) == 1 and ";" in names[0]:
+        raise ValueError("its columns are separated by ; where a comma is wanted")
+    rows = list(table)
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise ValueError(f"miss {number} has more values than there are columns")
+    return list(rows)
 
 
 def severity_for(contrast_delta_e: float, span: Sequence[float]) -> float:

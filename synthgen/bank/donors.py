@@ -33,7 +33,7 @@ class BankSettings:
     """The ``bank`` part of the config. ``path`` None = no bank."""
 
     path: str | None = None
-    classes: tuple[str, ...] | None = None  # that lend defects; None = all of the bank
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # that lend; None = all
     share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a class that ``defect`` draws, too
     weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
     words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
@@ -55,6 +55,9 @@ class Donors:
         for name in settings.classes or ():
             if name not in names:
                 raise ConfigError(f"bank.classes names {name!r}; the bank has {', '.join(names)}")
+        for name in settings.words or ():
+            if name not in names:
+                raise ConfigError(f"bank.words names {name!r}; the bank has {', '.join(names)}")
         self.classes = [name for name in names if name in (settings.classes or names)]
         mine = [item for item in items if item.defect_class in self.classes]
         least = settings.least_visible

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,7 @@ def scan_coco(annotations: Path, images: Path, split: str) -> Scanned:
         names = {int(c["id"]): str(c["name"]) for c in data["categories"]}
         by_image: dict[int, list[dict[str, Any]]] = {int(i["id"]): [] for i in data["images"]}
         for entry in data["annotations"]:
+            _check_ids(entry, by_image, names, annotations)
             by_image[int(entry["image_id"])].append(entry)
 
     def read() -> Iterator[Marked]:
@@ -108,6 +109,20 @@ def scan_coco(annotations: Path, images: Path, split: str) -> Scanned:
             yield marked
 
     return Scanned({name: number for number, name in names.items()}, read())
+
+
+def _check_ids(
+    entry: Mapping[str, Any],
+    images: Collection[int],
+    categories: Collection[int],
+    path: Path,
+) -> None:
+    for key, known in (("image_id", images), ("category_id", categories)):
+        if int(entry[key]) not in known:
+            raise SourceError(
+                f"annotation {entry.get('id')} of {path} has the {key} {entry[key]}, which is not "
+                "in the file"
+            )
 
 
 @contextmanager
@@ -146,8 +161,18 @@ def _read_coco_mask(
             f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
         )
     if isinstance(shape, list):
+        if any(len(points) < 6 for points in shape):
+            raise SourceError(
+                f"annotation {entry.get('id')} of {path} has a polygon of under 3 points; mend it "
+                "or leave it out"
+            )
         return draw_polygons(shape, size_hw)
     counts = shape["counts"]
+    if list(shape["size"]) != list(size_hw):
+        raise SourceError(
+            f"annotation {entry.get('id')} of {path} has a mask of {list(shape['size'])} (height, "
+            f"width) on an image of {list(size_hw)}"
+        )
     rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
     return np.asarray(coco_mask.decode(rle), bool)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from synthgen.sources import SUFFIXES, grouping, name_files
 
 __all__ = ["RealDefect", "RealImage", "RealSet", "RealSettings", "load_real", "read_real"]
 
+SAFE_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f]*")
 FEW_VALUES = 16  # more grey levels than this in a mask are soft edges, no classes
 
 
@@ -100,6 +102,7 @@ def load_real(settings: RealSettings | Mapping[str, Any]) -> RealSet:
     marked = list(_SCANS[asked.format](asked, root, notes))
     if not marked:
         raise SourceError(f"{root} holds no images in the format {asked.format}")
+    _check_names(marked, root)
     wanted = _keep_classes(marked, asked.only, notes)
     images = _name_and_group(wanted, asked, root, notes)
     _check_splits(images)
@@ -243,6 +246,16 @@ _SCANS = {
     "folder": _scan_folder,
     "table": _scan_table,
 }
+
+
+def _check_names(marked: Sequence[Marked], root: Path) -> None:
+    """Raise SourceError for a class whose name cannot be part of a file's."""
+    for name in sorted({defect.defect_class for one in marked for defect in one.defects}):
+        if name == GOOD or not SAFE_NAME.fullmatch(name):
+            raise SourceError(
+                f"{root} has a class {name!r}, which cannot be a defect's name: it must begin with "
+                f"a letter, a digit or _, hold no / and no \\, and not be {GOOD!r}; rename it there"
+            )
 
 
 def _keep_classes(

@@ -391,6 +391,13 @@ def test_the_banks_classes_alone(
     assert "defect names no class" in capsys.readouterr().err
 
 
+def test_words_and_classes_that_the_bank_lacks(bank: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bank\.words names 'foo'; the bank has crack, pore"):
+        load(bank, words={"foo": "pit"})
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        load(bank, classes=())
+
+
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
     cracks = [s for s in plan_with(load(bank, share=0.25), train=1) if s.defect_class == "crack"]
     for count in (4, 8, 20):  # spread evenly, in short runs too

@@ -193,6 +193,40 @@ def test_what_is_broken_is_named_in_one_sentence(tmp_path: Path) -> None:
         read_real(table)
 
 
+@pytest.mark.parametrize("name", ["../../out/x", "a/b", "a\\b", ".", "", "good", "-x", "a\n"])
+def test_a_class_that_cannot_name_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    settings = write_coco(tmp_path)
+    for path in (tmp_path / "annotations").glob("*.json"):
+        sheet = json.loads(path.read_text(encoding="utf-8"))
+        sheet["categories"][0]["name"] = name
+        path.write_text(json.dumps(sheet), encoding="utf-8")
+    with pytest.raises(SourceError, match="cannot be a defect's name"):
+        read_real(settings)
+    fine = write_folder(tmp_path) | {"defect_class": "Größe +2 Ä"}
+    assert marked_one(read_real(fine)).defects[0].defect_class == "Größe +2 Ä"
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"image_id": 7}, "annotation 1 .* has the image_id 7, which is not in the file"),
+        ({"category_id": 9}, "annotation 1 .* has the category_id 9, which is not in the file"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "annotation 1 .* has a polygon of under 3 points"),
+        ({"segmentation": mask_to_rle(np.ones((2, 2), bool))}, r"a mask of \[2, 2\] .* \[40, 60\]"),
+    ],
+)
+def test_what_is_wrong_with_coco_names_the_annotation(
+    tmp_path: Path, changed: dict[str, Any], sentence: str
+) -> None:
+    settings = write_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train.json"
+    sheet = json.loads(path.read_text(encoding="utf-8"))
+    sheet["annotations"][0] |= changed
+    path.write_text(json.dumps(sheet), encoding="utf-8")
+    with pytest.raises(SourceError, match=sentence):
+        read_real(settings)
+
+
 @pytest.mark.parametrize("name", ["magnetic_tile", "pv_el_cracks", "steel_sd900", "cookies"])
 def test_counts_equal_the_lists_of_real_sets(name: str) -> None:
     path = DATA / name / "MANIFEST.csv"

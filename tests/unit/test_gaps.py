@@ -35,16 +35,27 @@ def test_misses_are_read_from_csv_and_json(tmp_path) -> None:
         {"defect_class": "scratch", "x": None},
     ]
     assert read_gaps(write(tmp_path / "misses.json", json.dumps(objects)), CLASSES) == expected
+    assert read_gaps(write(tmp_path / "a.csv", "defect_class\n pit \n"), CLASSES) == [Gap("pit")]
+    objects[0]["area_px"] = True
+    with pytest.raises(ConfigError, match="area_px a number is wanted, not true or false"):
+        read_gaps(write(tmp_path / "misses.json", json.dumps(objects)), CLASSES)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("defect_class\ndent\n", "miss 1: the run has no class 'dent', only pit, scratch, stain"),
-        ("defect_class,x\npit,0.5\npit,1.5\n", "miss 2: x input should be less than or equal to 1"),
+        (
+            "defect_class,x,y\npit,0.5,0\npit,1.5,0\n",
+            "miss 2: x input should be less than or equal to 1",
+        ),
         ("defect_class,colour\npit,red\n", "miss 1: colour unexpected keyword argument"),
         ("area_px\n3\n", "miss 1: defect_class field required"),
         ("defect_class\n", "holds no misses"),
+        ("defect_class,x\npit,0.5\n", "miss 1: x and y belong together"),
+        ("defect_class,area_px\npit,inf\n", "miss 1: area_px input should be a finite number"),
+        ("defect_class;x;y\npit;0.5;0.5\n", "separated by ; where a comma is wanted"),
+        ("defect_class,x,y\npit,0.5,0.5,0.5\n", "miss 1 has more values than there are columns"),
     ],
 )
 def test_what_cannot_be_a_miss(tmp_path, text, sentence) -> None:
