@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,13 +39,28 @@ def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def open_keys(overrides: Sequence[str]) -> list[str]:
-    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such.
+    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
+    texts that its grammar does not know, as umlauts and brackets, are quoted.
 
-    >>> open_keys(["backend.loras.mine.weight=1", "seed=1"])
-    ['++backend.loras.mine.weight=1', 'seed=1']
+    >>> open_keys(["backend.loras.mine.weight=1", "real.path=Fötos", "seed=1"])
+    ['++backend.loras.mine.weight=1', 'real.path="Fötos"', 'seed=1']
     """
     starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
-    return [f"++{text}" if text.startswith(starts) else text for text in overrides]
+    parser = OverridesParser.create()
+    quoted = [_quote(text, parser) for text in overrides]
+    return [f"++{text}" if text.startswith(starts) else text for text in quoted]
+
+
+def _quote(text: str, parser: OverridesParser) -> str:
+    key, _, value = text.partition("=")
+    if not value or value[0] in "[{\"'":
+        return text
+    try:
+        parser.parse_override(text)
+    except HydraException:
+        escaped = value.replace('"', '\\"')
+        return f'{key}="{escaped}"'
+    return text
 
 
 def _one_sentence(message: str, shown: str) -> str:

@@ -135,7 +135,7 @@ def set_up(config: DictConfig) -> Job:
     )
     backend = parts.stages.backend
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
-    notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs)]
+    notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
     notes += find_other_names(parts.donors, parts.sources, splits)
     added = {
         name: kind.class_id
@@ -366,9 +366,9 @@ def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) ->
     ]
 
 
-def find_donors_elsewhere(specs: Sequence[SampleSpec]) -> list[str]:
+def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) -> list[str]:
     """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
-    if not any(spec.donor for spec in specs):
+    if donors is None or not any(spec.donor for spec in specs):
         return []
     largest = Counter(spec.split for spec in specs).most_common(1)[0][0]
     parts: dict[str, set[str]] = {}
@@ -380,8 +380,8 @@ def find_donors_elsewhere(specs: Sequence[SampleSpec]) -> list[str]:
     if not others:
         return []
     told = (
-        f"{name} {len(parts.get(name, ()))} of {len(parts.get(name, ())) + len(own)}"
-        for name, own in sorted(others.items())
+        f"{name} {len(parts.get(name, ()))} of {len(donors.groups_of(name))}"
+        for name in sorted(others)
     )
     return [
         f"the split {largest} is drawn after some of the bank's parts only, the others lend to "

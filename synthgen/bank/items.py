@@ -223,10 +223,19 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
         write_png(folder / "clean" / f"{item.item_id}.png", item.clean)
         write_png(folder / "masks" / f"{item.item_id}.png", levels)
     table = tabulate(items)
+    _remove_old(folder, table)
     sink = io.BytesIO()
     table.to_parquet(sink, index=False)
     write_bytes(folder / TABLE, sink.getvalue())
     return table
+
+
+def _remove_old(folder: Path, table: pd.DataFrame) -> None:
+    """Remove the pictures of a bank that was here before and that the new table does not name."""
+    if (folder / TABLE).is_file():
+        before = pd.read_parquet(folder / TABLE, columns=list(PICTURES))
+        for name in set(before.to_numpy().ravel()) - set(table[list(PICTURES)].to_numpy().ravel()):
+            (folder / str(name)).unlink(missing_ok=True)
 
 
 def read_bank(folder: Path | str) -> list[BankItem]:

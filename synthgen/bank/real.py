@@ -152,6 +152,9 @@ def _scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[
         files = [path for path in files if not path.is_relative_to(masks)]
     pairs = {path: _mask_beside(path.relative_to(root), masks, found) for path in files}
     used = set(pairs.values())
+    bare = [path for path, mask in pairs.items() if mask is None]
+    if bare:
+        notes.append(f"{len(bare)} photos without a mask count as good, as {bare[0]}")
     for lone in (one for several in found.values() for one in several if one not in used):
         raise SourceError(f"the mask {lone} has no image of its stem in {root}")
     for path, mask in pairs.items():

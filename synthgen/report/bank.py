@@ -98,6 +98,7 @@ def _show(item: BankItem) -> dict[str, Any]:
             "width": f"{item.width_px:.1f}",
             "contrast": "" if np.isnan(contrast) else f"{contrast:.1f}",
             "direction": f"{item.orientation_deg:.0f}",
+            "visible": f"{item.visible_fraction:.2f}",
         },
     }
 

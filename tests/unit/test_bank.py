@@ -351,14 +351,15 @@ def test_a_part_with_donors_and_good_photos_has_one_split(bank: Path) -> None:
 
 
 def test_parts_that_do_not_lend_to_the_largest_split_are_told(bank: Path) -> None:
-    (told,) = find_donors_elsewhere(plan_with(load(bank), train=0.6, val=0.4))
+    donors = load(bank)
+    (told,) = find_donors_elsewhere(plan_with(donors, train=0.6, val=0.4), donors)
     assert "the split train" in told
     assert "'splits={train: 1}'" in told
     for name in ("crack", "pore"):
         few, every = map(int, re.search(rf"{name} (\d) of (\d)", told).groups())
-        assert 0 < few < every
-    assert find_donors_elsewhere(plan_with(load(bank), train=1)) == []
-    assert find_donors_elsewhere([]) == []
+        assert 0 < few < every == 5  # parts of the bank, also of splits without a source
+    assert find_donors_elsewhere(plan_with(donors, train=1), donors) == []
+    assert find_donors_elsewhere([], donors) == []
 
 
 def test_parts_that_no_photo_is_named_like_are_told(bank: Path, tmp_path: Path) -> None:
@@ -396,6 +397,15 @@ def test_words_and_classes_that_the_bank_lacks(bank: Path) -> None:
         load(bank, words={"foo": "pit"})
     with pytest.raises(ValidationError, match="at least 1 item"):
         load(bank, classes=())
+
+
+def test_a_bank_made_anew_keeps_no_pictures_of_before(table: Path, tmp_path: Path) -> None:
+    items = build_bank(read(table))
+    write_bank(tmp_path, items)
+    (tmp_path / "crops" / "mine.png").write_bytes(b"not the bank's")
+    write_bank(tmp_path, items[:2])
+    left = sorted(path.stem for path in (tmp_path / "crops").iterdir())
+    assert left == sorted([*(item.item_id for item in items[:2]), "mine"])
 
 
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
