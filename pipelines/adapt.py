@@ -1,7 +1,8 @@
 """Teach a backend your own defects, from a few real ones with masks.
 
 synthgen adapt out=adapters/mine real.path=photos real.masks=masks real.defect_class=scratch
-synthgen adapt out=adapters/mine real.format=table real.path=parts.csv 'adapt.words={blowhole: pit}'
+synthgen adapt out=adapters/mine real.format=table real.path=parts.csv real.split=train \
+  'adapt.words={blowhole: pit}'
 
 Then: synthgen generate backend.adapter=adapters/mine. Takes minutes on a CPU; the same command
 again continues. Look at held_back.png in the folder.

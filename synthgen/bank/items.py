@@ -183,15 +183,16 @@ def _cut(
     )
 
 
-def check_donors(images: Sequence[RealImage], splits: Sequence[str]) -> None:
-    """Raise SourceError where a defect is of a split that may not lend any."""
+def check_donors(
+    images: Sequence[RealImage], splits: Sequence[str], key: str = "bank.donors"
+) -> None:
+    """Raise SourceError where a defect is of a split that may not lend any, as ``key`` says."""
     for image in images:
         if image.defects and image.split not in splits:
             wider = ",".join([*splits, image.split])
             raise SourceError(
                 f"{image.image_id} is of the split {image.split}: what is scored on must not lend "
-                f"defects; give real.split=train, or bank.donors=[{wider}] "
-                "where it is not scored on"
+                f"defects; give real.split=train, or {key}=[{wider}] where it is not scored on"
             )
 
 

@@ -25,6 +25,7 @@ from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.loading import best_precision, pick_device
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.bank.items import check_donors
 from synthgen.bank.real import RealImage
 from synthgen.errors import ConfigError
 from synthgen.prompts import SYNONYMS
@@ -98,6 +99,7 @@ def adapt(
 
     The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
     """
+    check_donors(images, settings.donors, "adapt.donors")
     refuse_finished(folder)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)

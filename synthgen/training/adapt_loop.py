@@ -25,7 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
 STATE = "state.pt"
 WARM_UP = 30  # steps in which the learning rate rises
-MAY_CHANGE = {"threads", "device", "save_every_s"}
+MAY_CHANGE = {"donors", "threads", "device", "save_every_s"}
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -47,6 +47,7 @@ class AdaptSettings:
     prompt_noise: Annotated[float, Field(ge=0)] = 0.1
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
     turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
+    donors: tuple[str, ...] = ("train",)  # splits to learn from: those that nothing is scored on
     hold_back: Share = 0.2  # of the groups with a class: judge when to stop
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.hooks import RemovableHandle
 
 from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.bank.items import check_donors
 from synthgen.bank.real import RealImage
 from synthgen.sample import Condition, SampleSpec, SourceImage
 from synthgen.seeds import stream
@@ -53,6 +54,7 @@ def adapt_unet(
     """Teach a backend's UNet the defects of ``images``; raises as ``adapt``."""
     from peft import LoraConfig
 
+    check_donors(images, settings.donors, "adapt.donors")
     refuse_finished(folder)
     torch.set_num_threads(settings.threads)
     nouns = name_classes(images, settings.words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.loading import best_precision
 from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
+from synthgen.cli import main
 from synthgen.errors import ModelError, RunError, SourceError
 from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, adapt, adapt_backend
@@ -56,8 +59,8 @@ def draw_photo(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def real(tmp_path: Path) -> list[RealImage]:
-    """Four photos with spots of two classes, and a good one, read as a table."""
+def table(tmp_path: Path) -> Path:
+    """Four photos with spots of two classes, and a good one, as a table."""
     lines = ["image,mask,class,split,group"]
     for number in range(5):
         clean, spotted, mask = draw_photo(number)
@@ -68,7 +71,36 @@ def real(tmp_path: Path) -> list[RealImage]:
             f"{number}.png,{'' if number == 4 else f'm{number}.png'},{name},train,g{number}"
         )
     (tmp_path / "table.csv").write_text("\n".join(lines))
-    return read_real({"format": "table", "path": str(tmp_path / "table.csv")})
+    return tmp_path / "table.csv"
+
+
+@pytest.fixture
+def real(table: Path) -> list[RealImage]:
+    return read_real({"format": "table", "path": str(table)})
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return what the command prints, its sentence where it ends with exit code 2."""
+    before, sys.argv = sys.argv, ["synthgen", "adapt", *arguments]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert stopped.code == 2
+        return capsys.readouterr().err
+    finally:
+        sys.argv = before
+    return capsys.readouterr().out
+
+
+def asked(table: Path, out: Path, base: Path) -> list[str]:
+    """Return arguments for a small adapter."""
+    return [
+        f"out={out}",
+        "real.format=table",
+        f"real.path={table}",
+        f"backend.checkpoint={base}",
+        *(f"adapt.{key}={list(v) if isinstance(v, tuple) else v}" for key, v in SMALL.items()),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +141,17 @@ def test_lessons_give_the_photo_back_and_crops_change_inside_their_mask_only(rea
         change = crop.defective.astype(int) - crop.source
         assert change[crop.defect_mask].mean() < -20  # the spots are dark
         assert "blow hole" in crop.prompt
+
+
+@pytest.mark.parametrize("family", ["embedded", "sd15"])
+def test_what_is_scored_on_is_not_learned(family, real, base, tmp_path) -> None:
+    model = base if family == "embedded" else TINY[family](tmp_path).base
+    backend, folder = DiffusionBackend(str(model), device="cpu"), tmp_path / "a"
+    scored = [replace(image, split="test" if image.group == "g0" else "train") for image in real]
+    with pytest.raises(SourceError, match=r"split test.*adapt\.donors=\[train,test\]"):
+        adapt_backend(scored, backend, AdaptSettings(**SMALL), folder, lambda _: None)
+    wider = AdaptSettings(donors=("train", "test"), **SMALL)
+    adapt_backend(scored, backend, wider, folder, lambda _: None)
 
 
 def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
