@@ -20,7 +20,12 @@ from synthgen.files import find_shipped
 __all__ = ["build", "check_value", "compose", "open_keys", "to_plain"]
 
 Value = TypeVar("Value")
-OPEN = ("backend.controlnets", "backend.loras", "quality.classes")  # may get keys of any name
+OPEN = (  # may get keys of any name
+    "adapt.words",
+    "backend.controlnets",
+    "backend.loras",
+    "quality.classes",
+)
 
 
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:

@@ -163,6 +163,14 @@ def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
         name_classes(real, {"rust": "corrosion"})
 
 
+@pytest.mark.parametrize("words", ["adapt.words={blow_hole: pit}", "adapt.words.blow_hole=pit"])
+def test_a_class_is_called_as_the_command_says(words, table, base, tmp_path, capsys) -> None:
+    told = run(capsys, *asked(table, tmp_path / "a", base), words)
+    assert "the adapter is in" in told
+    record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
+    assert record["classes"] == {"blow_hole": "pit", "crack": "crack"}
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
     checkpoint = find_checkpoint(str(base))
