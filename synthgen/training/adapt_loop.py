@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
 from synthgen.backends.checkpoints import Checkpoint
+from synthgen.backends.digests import file_digest
 from synthgen.bank.real import RealImage
 from synthgen.errors import RunError
 from synthgen.training.learner import make_average, save_state
@@ -82,9 +84,20 @@ def identify(
     """Return what must be the same for an adaptation to go on."""
     return {
         "settings": {k: v for k, v in asdict(settings).items() if k not in MAY_CHANGE},
-        "images": sorted(image.image_id for image in images),
+        "images, masks or classes": sorted(map(_digest, images)),
         "base": base.digest,
     }
+
+
+def _digest(image: RealImage) -> str:
+    """Return a digest of what is learned of an image; of a good one, of its name alone."""
+    whole = hashlib.sha256(f"{image.image_id}\n{image.group}\n".encode())
+    if image.defects:
+        whole.update(file_digest(image.path).encode())
+    for defect in image.defects:
+        whole.update(f"{defect.defect_class}\n{defect.mask.shape}\n".encode())
+        whole.update(np.packbits(defect.mask).tobytes())
+    return whole.hexdigest()
 
 
 class Teacher:
@@ -185,7 +198,7 @@ class Teacher:
             return
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
         for key, value in identity.items():
-            if state["identity"][key] != value:
+            if state["identity"].get(key) != value:
                 raise RunError(
                     f"{folder} holds an adaptation that was begun with other {key}; give another "
                     "folder, or the same again"

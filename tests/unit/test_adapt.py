@@ -29,7 +29,7 @@ from synthgen.training.adapt_crops import (
     make_lessons,
     name_classes,
 )
-from synthgen.training.adapt_loop import Teacher
+from synthgen.training.adapt_loop import Teacher, identify
 from tests.checkpoints import save_tiny_patch_model
 from tests.families import TINY
 from tests.samples import draw_conditions
@@ -219,9 +219,32 @@ def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
     monkeypatch.setattr(Teacher, "_advance", advance)
     with pytest.raises(RunError, match="other settings"):
         adapt(real, checkpoint, AdaptSettings(seed=1, **SMALL), tmp_path / "cut", lambda _: None)
+    renamed = [alter(real[0], "class"), *real[1:]]
+    with pytest.raises(RunError, match="other images, masks or classes"):
+        adapt(renamed, checkpoint, settings, tmp_path / "cut", lambda _: None)
     adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
     for name in (WEIGHTS, "loss.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def alter(image: RealImage, what: str) -> RealImage:
+    """Return an image of the same name with another class, mask, group or photo."""
+    [defect] = image.defects
+    if what == "group":
+        return replace(image, group="g9")
+    if what == "photo":
+        cv2.imwrite(str(image.path), 255 - image.read())
+        return image
+    changes = {"class": {"defect_class": "rust"}, "mask": {"mask": defect.mask[::-1]}}[what]
+    return replace(image, defects=(replace(defect, **changes),))
+
+
+@pytest.mark.parametrize("what", ["class", "mask", "group", "photo"])
+def test_an_adaptation_goes_on_with_the_same_images_alone(what, real, base) -> None:
+    checkpoint, settings = find_checkpoint(str(base)), AdaptSettings(**SMALL)
+    before = identify(real, checkpoint, settings)
+    assert identify(real[::-1], checkpoint, settings) == before
+    assert identify([alter(real[0], what), *real[1:]], checkpoint, settings) != before
 
 
 def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base, tmp_path) -> None:
