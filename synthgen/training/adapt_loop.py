@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -196,7 +197,7 @@ class Teacher:
     def _restore(self, folder: Path, identity: dict[str, Any]) -> None:
         if not (folder / STATE).exists():
             return
-        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        state = _load_state(folder)
         for key, value in identity.items():
             if state["identity"].get(key) != value:
                 raise RunError(
@@ -210,6 +211,17 @@ class Teacher:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
         self.ema.to(self.trained[0].device)
+
+
+def _load_state(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+        raise RunError(
+            f"{folder / STATE} is damaged; delete the folder {folder} and run again, or give "
+            "another folder"
+        ) from error
+    return state
 
 
 @torch.no_grad()

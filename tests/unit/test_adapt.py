@@ -29,7 +29,8 @@ from synthgen.training.adapt_crops import (
     make_lessons,
     name_classes,
 )
-from synthgen.training.adapt_loop import Teacher, identify
+from synthgen.training.adapt_loop import STATE, Teacher, identify
+from synthgen.training.learner import save_state
 from tests.checkpoints import save_tiny_patch_model
 from tests.families import TINY
 from tests.samples import draw_conditions
@@ -245,6 +246,17 @@ def test_an_adaptation_goes_on_with_the_same_images_alone(what, real, base) -> N
     before = identify(real, checkpoint, settings)
     assert identify(real[::-1], checkpoint, settings) == before
     assert identify([alter(real[0], what), *real[1:]], checkpoint, settings) != before
+
+
+@pytest.mark.parametrize("left", [0, 10, 1000, -100])
+def test_a_damaged_state_is_told(left, table, base, tmp_path, capsys) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    save_state(folder, {"identity": {}, "trained": [torch.zeros(1000)]})
+    whole = (folder / STATE).read_bytes()
+    (folder / STATE).write_bytes(whole[:left])
+    told = run(capsys, *asked(table, folder, base))
+    assert f"{folder / STATE} is damaged; delete the folder {folder}" in told
 
 
 def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base, tmp_path) -> None:
