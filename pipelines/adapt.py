@@ -48,6 +48,8 @@ def main(config: DictConfig) -> None:
         f"{done.curve[0][2]:.4f}); look at {folder / 'held_back.png'}, then generate with "
         f"backend.adapter={folder}"
     )
+    for warning in done.warnings:
+        show(f"warning: {warning}")
 
 
 if __name__ == "__main__":

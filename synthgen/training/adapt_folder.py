@@ -56,6 +56,17 @@ class Outcome:
     def best(self) -> tuple[int, float, float]:
         return min(self.curve, key=lambda row: row[2])
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what a person should know before they trust it."""
+        found = []
+        if self.best[0] == 0:
+            found.append(
+                "no step was better than the base model, so this adapter is the base model as it "
+                "was; give more images or more adapt.steps"
+            )
+        return found
+
 
 def refuse_finished(folder: Path) -> None:
     """Raise RunError where a folder holds a finished adapter."""
@@ -149,6 +160,7 @@ def _describe(outcome: Outcome) -> str:
         f'{name} ("{noun}", {counts[name]} images)' for name, noun in outcome.nouns.items()
     )
     words = ", ".join(f"{word} (from {start})" for word, start in outcome.words.items()) or "none"
+    warnings = "".join(f"\nWarning: {warning}.\n" for warning in outcome.warnings)
     return f"""# An adapter of {outcome.base.name}
 
 Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkpoint alone.
@@ -165,7 +177,7 @@ Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkp
 | Images | {len(outcome.taught)} taught, {len(outcome.held)} held back, listed in `{RECORD}` |
 
 {LICENCE_NOTE}
-
+{warnings}
 `held_back.png`: held-back defects, in fours from the top: real, removed, repainted by the base's
 words with this adapter from noise. `loss.csv`: the curve.
 """

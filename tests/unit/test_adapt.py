@@ -21,7 +21,7 @@ from synthgen.bank.removal import remove_defects
 from synthgen.cli import main
 from synthgen.errors import ModelError, RunError, SourceError
 from synthgen.seeds import stream
-from synthgen.training.adapt import AdaptSettings, adapt, adapt_backend
+from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
 from synthgen.training.adapt_crops import (
     Augmentation,
     draw_real_crop,
@@ -170,6 +170,18 @@ def test_a_class_is_called_as_the_command_says(words, table, base, tmp_path, cap
     assert "the adapter is in" in told
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
     assert record["classes"] == {"blow_hole": "pit", "crack": "crack"}
+
+
+def test_an_adapter_that_learned_nothing_says_so(
+    table, base, tmp_path, capsys, monkeypatch
+) -> None:
+    losses = iter([1.0, 2.0, 3.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(PatchLessons, "judge", lambda _: next(losses))
+    sentence = "this adapter is the base model as it was"
+    told = run(capsys, *asked(table, tmp_path / "a", base))
+    assert sentence in " ".join(told.split())
+    assert sentence in (tmp_path / "a" / "README.md").read_text()
+    assert sentence not in " ".join(run(capsys, *asked(table, tmp_path / "b", base)).split())
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
