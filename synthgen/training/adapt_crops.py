@@ -196,7 +196,7 @@ def hold_back(
 ) -> tuple[list[RealLesson], list[RealLesson]]:
     """Return lessons to learn and to judge by; whole groups, one of each class at least.
 
-    A class of one group alone is learned and judged by the same lessons.
+    A class of one group alone is only learned; where none can be held back, all lessons do both.
     """
     chosen: set[str] = set()
     for name in sorted({lesson.defect_class for lesson in lessons}):

@@ -57,9 +57,22 @@ class Outcome:
         return min(self.curve, key=lambda row: row[2])
 
     @property
+    def held_apart(self) -> list[RealLesson]:
+        """What is held back and not learned too, as it is where there are too few groups."""
+        taught = {lesson.group for lesson in self.taught}
+        return [lesson for lesson in self.held if lesson.group not in taught]
+
+    @property
     def warnings(self) -> list[str]:
         """Sentences on what a person should know before they trust it."""
         found = []
+        judged = {lesson.defect_class for lesson in self.held_apart}
+        if unjudged := sorted(self.nouns.keys() - judged):
+            found.append(
+                f"nothing of {', '.join(unjudged)} is held back, so the loss "
+                + ("says nothing of that" if judged else "is that on what was learned")
+                + "; give images of two groups or more of each class, and adapt.hold_back above 0"
+            )
         if self.best[0] == 0:
             found.append(
                 "no step was better than the base model, so this adapter is the base model as it "
@@ -123,7 +136,7 @@ def write_record(folder: Path, outcome: Outcome) -> None:
         "best_step": outcome.best[0],
         "images": {
             "taught": _list_images(outcome.taught),
-            "held_back": _list_images(outcome.held),
+            "held_back": _list_images(outcome.held_apart),
         },
         "licence": LICENCE_NOTE,
     }
@@ -142,6 +155,10 @@ def _list_images(lessons: Sequence[RealLesson]) -> list[dict[str, str]]:
     return [{"image": image, "group": group, "class": name} for image, group, name in rows]
 
 
+def _count_images(lessons: Sequence[RealLesson]) -> int:
+    return len({lesson.image_id for lesson in lessons})
+
+
 def _tabulate(curve: Sequence[tuple[int, float, float]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -152,8 +169,9 @@ def _tabulate(curve: Sequence[tuple[int, float, float]]) -> str:
 
 def _describe(outcome: Outcome) -> str:
     settings, (step, _, loss) = outcome.settings, outcome.best
+    held = outcome.held_apart
     counts = {
-        name: sum(one.defect_class == name for one in (*outcome.taught, *outcome.held))
+        name: sum(one.defect_class == name for one in (*outcome.taught, *held))
         for name in outcome.nouns
     }
     classes = ", ".join(
@@ -174,7 +192,7 @@ Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkp
 | Training | {settings.method}, {outcome.curve[-1][0]} steps (kept: {step}), learning rate \
 {settings.learning_rate:g}, seed {settings.seed}, {outcome.seconds:.0f} s |
 | Loss on what is held back | {outcome.curve[0][2]:.4f} before, {loss:.4f} after |
-| Images | {len(outcome.taught)} taught, {len(outcome.held)} held back, listed in `{RECORD}` |
+| Images | {_count_images(outcome.taught)} taught, {_count_images(held)} held back, listed in `{RECORD}` |
 
 {LICENCE_NOTE}
 {warnings}

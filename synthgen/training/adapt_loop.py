@@ -51,7 +51,7 @@ class AdaptSettings:
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
     turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
     donors: tuple[str, ...] = ("train",)  # splits to learn from: those that nothing is scored on
-    hold_back: Share = 0.2  # of the groups with a class: judge when to stop
+    hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of the groups with a class: judge when to stop
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts

@@ -184,6 +184,35 @@ def test_an_adapter_that_learned_nothing_says_so(
     assert sentence not in " ".join(run(capsys, *asked(table, tmp_path / "b", base)).split())
 
 
+@pytest.mark.parametrize(
+    ("photos", "warning", "counted"),
+    [
+        ([0], "nothing of blow_hole is held back, so the loss is that on what", "1 taught, 0 held"),
+        ([0, 1, 2], "nothing of crack is held back, so the loss says nothing", "2 taught, 1 held"),
+        ([0, 1, 2, 3], "", "2 taught, 2 held"),
+    ],
+)
+def test_too_few_groups_to_hold_back_are_told(
+    photos, warning, counted, real, base, tmp_path
+) -> None:
+    settings = AdaptSettings(**SMALL | {"steps": 1})
+    images = [real[number] for number in photos]
+    done = adapt(images, find_checkpoint(str(base)), settings, tmp_path / "a", lambda _: None)
+    told = [one for one in done.warnings if "held back" in one]
+    assert [one[: len(warning)] for one in told] == ([warning] if warning else [])
+    card = (tmp_path / "a" / "README.md").read_text()
+    assert counted in card
+    assert warning in card
+    assert card.count('("blow hole", 1 images)') == (len(photos) == 1)
+    record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
+    assert sum(map(len, record["images"].values())) == len(photos)
+
+
+def test_all_can_not_be_held_back(table, base, tmp_path, capsys) -> None:
+    told = run(capsys, *asked(table, tmp_path / "a", base), "adapt.hold_back=1")
+    assert told.startswith("synthgen: adapt.hold_back=1 is not possible")
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
     checkpoint = find_checkpoint(str(base))
