@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,13 +189,18 @@ def set_scheduler(pipeline: Any, name: str) -> None:
 
 
 def pick_device(device: str, key: str = "backend.device") -> str:
-    """Return the device that ``auto`` stands for; raises ConfigError where there is no GPU."""
+    """Return the device that ``auto`` stands for; raises ConfigError where there is none such."""
     import torch
 
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"{key}={device!r} is unknown; choose auto, cpu, cuda or cuda:<number>")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"{key}={device!r}, but torch sees no CUDA GPU; use cpu or auto")
+    count, number = torch.cuda.device_count(), device.partition(":")[2]
+    if number and int(number) >= count:
+        raise ConfigError(f"{key}={device!r}, but torch sees cuda:0 to cuda:{count - 1} alone")
     return device
 
 

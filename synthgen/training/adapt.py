@@ -44,7 +44,7 @@ from synthgen.training.adapt_folder import (
     Outcome,
     draw_sheet,
     find_changes,
-    refuse_finished,
+    open_folder,
     write_folder,
 )
 from synthgen.training.adapt_loop import AdaptProgress, AdaptSettings, Teacher, identify
@@ -100,7 +100,7 @@ def adapt(
     The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
     """
     check_donors(images, settings.donors, "adapt.donors")
-    refuse_finished(folder)
+    open_folder(folder)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)

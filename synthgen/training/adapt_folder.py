@@ -30,7 +30,7 @@ from synthgen.training.learner import PARTS
 if TYPE_CHECKING:
     from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 
-__all__ = ["Outcome", "draw_sheet", "find_changes", "refuse_finished", "write_folder"]
+__all__ = ["Outcome", "draw_sheet", "find_changes", "open_folder", "write_folder"]
 
 LICENCE_NOTE = (
     "These weights derive from the images listed here: their licence and terms, and those of the "
@@ -81,8 +81,14 @@ class Outcome:
         return found
 
 
-def refuse_finished(folder: Path) -> None:
-    """Raise RunError where a folder holds a finished adapter."""
+def open_folder(folder: Path) -> None:
+    """Make a folder; raise RunError where that fails or it holds a finished adapter."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"out={folder} cannot be made a folder ({error.strerror}); give another"
+        ) from error
     if (folder / RECORD).exists() and not (folder / STATE).exists():
         raise RunError(f"out={folder} holds a finished adapter; give another folder, or delete it")
 

@@ -129,7 +129,6 @@ class Teacher:
     ) -> list[tuple[int, float, float]]:
         """Train to the end; leave the best averaged weights in the learner, return the curve."""
         s = self.settings
-        folder.mkdir(parents=True, exist_ok=True)
         self._restore(folder, identity)
         if not self.curve:
             self._check()

@@ -15,11 +15,11 @@ import yaml
 from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
-from synthgen.backends.loading import best_precision
+from synthgen.backends.loading import best_precision, pick_device
 from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
 from synthgen.cli import main
-from synthgen.errors import ModelError, RunError, SourceError
+from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
 from synthgen.training.adapt_crops import (
@@ -206,6 +206,28 @@ def test_too_few_groups_to_hold_back_are_told(
     assert card.count('("blow hole", 1 images)') == (len(photos) == 1)
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
     assert sum(map(len, record["images"].values())) == len(photos)
+
+
+@pytest.mark.parametrize("place", ["table.csv", "table.csv/a"])
+def test_a_file_is_no_folder_for_an_adapter(place, table, base, tmp_path, capsys) -> None:
+    told = run(capsys, *asked(table, tmp_path / place, base))
+    assert f"out={tmp_path / place} cannot be made a folder" in told
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "CPU"])
+def test_an_unknown_device_is_told(device, table, base, tmp_path, capsys) -> None:
+    told = run(capsys, *asked(table, tmp_path / "a", base), f"adapt.device='{device}'")
+    assert f"adapt.device='{device}' is unknown; choose auto, cpu, cuda" in told
+    with pytest.raises(ConfigError, match=r"backend\.device=.* is unknown; choose auto, cpu"):
+        DiffusionBackend(str(base), device=device).load()
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [pick_device(name) for name in ("auto", "cuda:1", "cpu")] == ["cuda", "cuda:1", "cpu"]
+    with pytest.raises(ConfigError, match="torch sees cuda:0 to cuda:1 alone"):
+        pick_device("cuda:2")
 
 
 def test_all_can_not_be_held_back(table, base, tmp_path, capsys) -> None:
