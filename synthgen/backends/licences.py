@@ -26,7 +26,7 @@ def read_licence(folder: Path) -> str | None:
     if (front := FRONT_MATTER.match(card)) and (stated := _from_front_matter(front[1])):
         return stated
     if row := STATED.search(card):
-        return row[1].strip(" \"'`") or None
+        return _unquote(row[1].strip()) or None
     for path in sorted(folder.glob(LICENCE_FILES)):
         if first := _read(path).strip():
             return " ".join(first.splitlines()[0].strip("#* ").split())[:200] or None
@@ -52,6 +52,13 @@ def _from_front_matter(text: str) -> str | None:
         licence = name or licence
         return f"{licence} ({link})" if licence and link else licence or None
     return licence
+
+
+def _unquote(text: str) -> str:
+    """Return a text without the quotes around all of it; quotes inside stay."""
+    quote, inside = text[:1], text[1:-1]
+    is_quoted = quote in ("'", '"', "`") and text.endswith(quote) and quote not in inside
+    return inside.strip() if is_quoted else text
 
 
 def _text(value: Any) -> str:

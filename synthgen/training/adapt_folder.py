@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from synthgen.backends.adapters import LORA, RECORD, WEIGHTS
 from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.digests import file_digest
 from synthgen.errors import RunError
-from synthgen.files import write_text, write_whole
+from synthgen.files import write_bytes, write_text
 from synthgen.images import tile, write_png
 from synthgen.seeds import stream
 from synthgen.training.adapt_crops import Augmentation, RealLesson, draw_real_crop
@@ -101,7 +101,7 @@ def write_folder(
 ) -> None:
     """Write all files; the record last, so that a folder with one is whole."""
     small = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
-    write_whole(folder / WEIGHTS, lambda path: save_file(small, path, {"format": "pt"}))
+    write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
     write_record(folder, outcome)
     (folder / STATE).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import yaml
 from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.licences import read_licence
 from synthgen.backends.loading import best_precision, pick_device
 from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
@@ -247,6 +248,7 @@ def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
         "held_back.png",
         "loss.csv",
     }
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1
     assert set(outcome.words) == {"blow", "hole", "crack"}
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
     assert record["base"]["digest"] == checkpoint.digest
@@ -258,6 +260,7 @@ def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
     mine = DiffusionBackend(str(base), steps=2, adapter=str(tmp_path / "a"))
     assert mine.checkpoint.startswith(f"{plain.checkpoint} + adapter.safetensors@")
     assert "adapter" in mine.models
+    assert str(read_licence(tmp_path / "a")).endswith(f"the images listed in `{RECORD}`")
     assert not np.array_equal(plain.paint([condition])[0], mine.paint([condition])[0])
     assert mine.load().pipeline.tokenizer.tokenize("a hole")[-1] == "hole"
     with pytest.raises(RunError, match="finished"):
