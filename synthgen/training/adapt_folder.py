@@ -198,7 +198,8 @@ Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkp
 | Training | {settings.method}, {outcome.curve[-1][0]} steps (kept: {step}), learning rate \
 {settings.learning_rate:g}, seed {settings.seed}, {outcome.seconds:.0f} s |
 | Loss on what is held back | {outcome.curve[0][2]:.4f} before, {loss:.4f} after |
-| Images | {_count_images(outcome.taught)} taught, {_count_images(held)} held back, listed in `{RECORD}` |
+| Images | {_count_images(outcome.taught)} taught, {_count_images(held)} held back, \
+listed in `{RECORD}` |
 
 {LICENCE_NOTE}
 {warnings}

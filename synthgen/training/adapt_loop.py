@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
@@ -31,6 +31,17 @@ WARM_UP = 30  # steps in which the learning rate rises
 MAY_CHANGE = {"donors", "threads", "device", "save_every_s"}
 
 
+def _check_sizes(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if not sizes:
+        raise ValueError("it needs at least one size, e.g. [64]")
+    if any(size % 16 or size < 32 for size in sizes):
+        raise ValueError("all must be multiples of 16, 32 or more")
+    return sizes
+
+
+CropSizes = Annotated[tuple[int, ...], AfterValidator(_check_sizes)]
+
+
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class AdaptSettings:
     """How an adapter is made. ``words``: a class by a noun that the model knows, or a new one."""
@@ -41,7 +52,7 @@ class AdaptSettings:
     parts: tuple[Part, ...] = ("unet", "controlnet", "text_encoder")  # what full trains
     steps: Annotated[int, Field(ge=1)] = 250
     batch_size: Annotated[int, Field(ge=2)] = 16  # crops a step, at the first of crop_sizes_px
-    crop_sizes_px: tuple[int, ...] = (64, 64, 96, 64, 128)
+    crop_sizes_px: CropSizes = (64, 64, 96, 64, 128)
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     ema_decay: Share = 0.98
     prior_share: Share = 0.25  # of the crops: those of pretraining, so that it is not forgotten
@@ -51,7 +62,7 @@ class AdaptSettings:
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
     turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
     donors: tuple[str, ...] = ("train",)  # splits to learn from: those that nothing is scored on
-    hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of the groups with a class: judge when to stop
+    hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class's groups: judge when to stop
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
@@ -62,8 +73,6 @@ class AdaptSettings:
     mixed_precision: Literal["auto", "no", "bf16"] = "auto"
 
     def __post_init__(self) -> None:
-        if any(size % 16 or size < 32 for size in self.crop_sizes_px) or not self.crop_sizes_px:
-            raise ValueError("crop_sizes_px must be multiples of 16, 32 or more")
         if not self.parts:
             raise ValueError("parts must name some of unet, controlnet, text_encoder")
 

@@ -20,6 +20,7 @@ from synthgen.backends.loading import best_precision, pick_device
 from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
 from synthgen.cli import main
+from synthgen.config import check_value
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
@@ -82,16 +83,20 @@ def real(table: Path) -> list[RealImage]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return what the command prints, its sentence where it ends with exit code 2."""
+    """Return what the command prints."""
     before, sys.argv = sys.argv, ["synthgen", "adapt", *arguments]
     try:
         main()
-    except SystemExit as stopped:
-        assert stopped.code == 2
-        return capsys.readouterr().err
     finally:
         sys.argv = before
     return capsys.readouterr().out
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the sentence of a command that ends with exit code 2."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        run(capsys, *arguments)
+    return capsys.readouterr().err
 
 
 def asked(table: Path, out: Path, base: Path) -> list[str]:
@@ -211,13 +216,13 @@ def test_too_few_groups_to_hold_back_are_told(
 
 @pytest.mark.parametrize("place", ["table.csv", "table.csv/a"])
 def test_a_file_is_no_folder_for_an_adapter(place, table, base, tmp_path, capsys) -> None:
-    told = run(capsys, *asked(table, tmp_path / place, base))
+    told = refuse(capsys, *asked(table, tmp_path / place, base))
     assert f"out={tmp_path / place} cannot be made a folder" in told
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "CPU"])
 def test_an_unknown_device_is_told(device, table, base, tmp_path, capsys) -> None:
-    told = run(capsys, *asked(table, tmp_path / "a", base), f"adapt.device='{device}'")
+    told = refuse(capsys, *asked(table, tmp_path / "a", base), f"adapt.device='{device}'")
     assert f"adapt.device='{device}' is unknown; choose auto, cpu, cuda" in told
     with pytest.raises(ConfigError, match=r"backend\.device=.* is unknown; choose auto, cpu"):
         DiffusionBackend(str(base), device=device).load()
@@ -231,8 +236,17 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch) -> None:
         pick_device("cuda:2")
 
 
+@pytest.mark.parametrize(
+    ("sizes", "sentence"), [([], "it needs at least one size"), ([40], "all must be multiples")]
+)
+def test_crop_sizes_that_cannot_be_are_told(sizes, sentence) -> None:
+    with pytest.raises(ConfigError) as told:
+        check_value(AdaptSettings, {"crop_sizes_px": sizes}, "adapt")
+    assert str(told.value).startswith(f"adapt.crop_sizes_px={sizes} is not possible: {sentence}")
+
+
 def test_all_can_not_be_held_back(table, base, tmp_path, capsys) -> None:
-    told = run(capsys, *asked(table, tmp_path / "a", base), "adapt.hold_back=1")
+    told = refuse(capsys, *asked(table, tmp_path / "a", base), "adapt.hold_back=1")
     assert told.startswith("synthgen: adapt.hold_back=1 is not possible")
 
 
@@ -321,7 +335,7 @@ def test_a_damaged_state_is_told(left, table, base, tmp_path, capsys) -> None:
     save_state(folder, {"identity": {}, "trained": [torch.zeros(1000)]})
     whole = (folder / STATE).read_bytes()
     (folder / STATE).write_bytes(whole[:left])
-    told = run(capsys, *asked(table, folder, base))
+    told = refuse(capsys, *asked(table, folder, base))
     assert f"{folder / STATE} is damaged; delete the folder {folder}" in told
 
 
