@@ -13,6 +13,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
 
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.files import find_shipped
@@ -109,7 +110,9 @@ def _validation_sentence(error: ValidationError, key: str) -> str:
     inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     where = ".".join(part for part in (key, inner) if part)
     text = first["msg"].removeprefix("Value error, ")
-    return f"{where}={first['input']!r} is not possible: {text[0].lower() + text[1:]}"
+    given = first["input"]
+    shown = "" if isinstance(given, Mapping | ArgsKwargs) else f"={given!r}"  # long, and not it
+    return f"{where}{shown} is not possible: {text[0].lower() + text[1:]}"
 
 
 def to_plain(config: DictConfig) -> Mapping[str, Any]:

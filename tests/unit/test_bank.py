@@ -28,6 +28,7 @@ from synthgen.bank.real import RealImage, RealSettings, read_real
 from synthgen.bank.together import find_neighbours, join
 from synthgen.cli import main
 from synthgen.condition import Conditioner
+from synthgen.config import check_value
 from synthgen.control.edges import canny_control
 from synthgen.defects import lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
@@ -397,6 +398,9 @@ def test_words_and_classes_that_the_bank_lacks(bank: Path) -> None:
         load(bank, words={"foo": "pit"})
     with pytest.raises(ValidationError, match="at least 1 item"):
         load(bank, classes=())
+    told = r"^bank\.deform is not possible: scale \[2\.0, 1\.0\] must run upward"
+    with pytest.raises(ConfigError, match=told):
+        check_value(BankSettings, {"deform": {"scale": [2, 1]}}, "bank")
 
 
 def test_a_bank_made_anew_keeps_no_pictures_of_before(table: Path, tmp_path: Path) -> None:
