@@ -27,6 +27,7 @@ OPEN = (  # may get keys of any name
     "backend.loras",
     "quality.classes",
 )
+ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
 
 
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
@@ -46,10 +47,10 @@ def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
 
 def open_keys(overrides: Sequence[str]) -> list[str]:
     """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
-    texts that its grammar does not know, as umlauts and brackets, are quoted.
+    texts that its grammar does not know, as umlauts and brackets, are quoted; raises ConfigError.
 
-    >>> open_keys(["backend.loras.mine.weight=1", "real.path=Fötos", "seed=1"])
-    ['++backend.loras.mine.weight=1', 'real.path="Fötos"', 'seed=1']
+    >>> open_keys(["backend.loras.mine.weight=1", "real.path=Fötos", "real.only=[a, ö]"])
+    ['++backend.loras.mine.weight=1', 'real.path="Fötos"', 'real.only=[a, "ö"]']
     """
     starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
     parser = OverridesParser.create()
@@ -59,14 +60,40 @@ def open_keys(overrides: Sequence[str]) -> list[str]:
 
 def _quote(text: str, parser: OverridesParser) -> str:
     key, _, value = text.partition("=")
-    if not value or value[0] in "[{\"'":
+    if not value or text.startswith("-") or _can_read(text, parser):
         return text
+    if not _can_read(f"{key}=1", parser):
+        raise ConfigError(f"{key} is no key: keys are of letters without accents, digits, _ and .")
+    is_nested = value[0] in "[{"
+    quoted = f"{key}={_quote_items(value) if is_nested else _quote_text(value)}"
+    if value[0] in "\"'" or not _can_read(quoted, parser):
+        raise ConfigError(
+            f"{text} cannot be read: close all brackets and quotes, give names before a colon "
+            f"without accents, and quote a text that looks like a list, as in '{key}=\"[a]b\"'"
+        )
+    return quoted
+
+
+def _can_read(text: str, parser: OverridesParser) -> bool:
     try:
         parser.parse_override(text)
     except HydraException:
-        escaped = value.replace('"', '\\"')
-        return f'{key}="{escaped}"'
-    return text
+        return False
+    return True
+
+
+def _quote_text(text: str) -> str:
+    """Return a text in quotes; backslashes are doubled where they would escape one."""
+    inner = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), text)
+    return f'"{inner}"'
+
+
+def _quote_items(value: str) -> str:
+    """Return a list or dictionary with its texts in quotes where they are not plain ASCII."""
+    return ITEM.sub(
+        lambda found: found[0] if found[0].isascii() or found[1] else _quote_text(found[0].strip()),
+        value,
+    )
 
 
 def _one_sentence(message: str, shown: str) -> str:

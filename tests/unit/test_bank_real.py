@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from synthgen.bank.real import RealImage, load_real, read_real
-from synthgen.config import compose
+from synthgen.config import compose, open_keys
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.geometry import mask_to_rle
 
@@ -120,8 +120,25 @@ def test_texts_that_hydra_does_not_know_are_quoted(tmp_path: Path) -> None:
     assert real.path == "d/Fötos (2)"
     assert real.group_by == r"(part\d+)_"
     assert (real.masks, real.classes) == ("a b", {"a": 1})
-    with pytest.raises(ConfigError):
-        compose("bank", ["out=x", "real.path=y", "real.classes={a: 1"])
+    assert compose("bank", ["out=x", "real.path=C:\\ö\\"]).real.path == "C:\\ö\\"
+    only = compose("bank", ["out=x", "real.path=y", "real.only=[Größe 1, 'Ä, b', c d]"]).real.only
+    assert only == ["Größe 1", "Ä, b", "c d"]
+    assert open_keys(["--cfg=job", "-m", "seed=1,2"]) == ["--cfg=job", "-m", "seed=1,2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("real.classes={a: 1", r"^real\.classes=\{a: 1 cannot be read: close all brackets"),
+        ("real.classes={Größe: 1}", "give names before a colon without accents"),
+        ("real.group_by=[a-z]+_(x)", "quote a text that looks like a list, as in 'real.group_by="),
+        ('real.path="Fötos', "close all brackets and quotes"),
+        ("real.classes.Größe=1", r"^real\.classes\.Größe is no key: .* without accents"),
+    ],
+)
+def test_what_cannot_be_quoted_is_told_in_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        compose("bank", ["out=x", "real.path=y", text])
 
 
 def test_a_table_names_splits_and_groups(tmp_path: Path) -> None:
