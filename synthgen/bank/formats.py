@@ -126,11 +126,11 @@ def _check_ids(
 
 
 @contextmanager
-def _readable(annotations: Path) -> Iterator[None]:
+def _readable(what: Path | str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{annotations} cannot be read as COCO instances: {error!r}") from error
+        raise SourceError(f"{what} cannot be read as COCO instances: {error!r}") from error
 
 
 def _read_coco_image(
@@ -144,7 +144,8 @@ def _read_coco_image(
     size_hw = int(entry["height"]), int(entry["width"])
     defects = []
     for one in by_image[int(entry["id"])]:
-        mask = _read_coco_mask(one, size_hw, annotations)
+        with _readable(f"annotation {one.get('id')} of {annotations}"):
+            mask = _read_coco_mask(one, size_hw, annotations)
         if mask.any():
             defects.append(RealDefect(names[int(one["category_id"])], mask))
     path = images / entry["file_name"]
@@ -161,10 +162,10 @@ def _read_coco_mask(
             f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
         )
     if isinstance(shape, list):
-        if any(len(points) < 6 for points in shape):
+        if not all(_is_polygon(points, size_hw) for points in shape):
             raise SourceError(
-                f"annotation {entry.get('id')} of {path} has a polygon of under 3 points; mend it "
-                "or leave it out"
+                f"annotation {entry.get('id')} of {path} has a polygon that is not 3 or more "
+                "points x y x y x y ... of its image; mend it or leave it out"
             )
         return draw_polygons(shape, size_hw)
     counts = shape["counts"]
@@ -175,6 +176,12 @@ def _read_coco_mask(
         )
     rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
     return np.asarray(coco_mask.decode(rle), bool)
+
+
+def _is_polygon(points: Any, size_hw: tuple[int, int]) -> bool:
+    places = np.array(points, float)  # far away ones would take the rasteriser's memory
+    is_list = places.ndim == 1 and places.size >= 6 and places.size % 2 == 0
+    return is_list and bool((np.abs(places) <= 2 * max(size_hw)).all())
 
 
 def draw_polygons(polygons: list[list[float]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:

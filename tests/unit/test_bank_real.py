@@ -247,7 +247,12 @@ def test_a_class_that_cannot_name_a_file_is_refused(tmp_path: Path, name: str) -
     [
         ({"image_id": 7}, "annotation 1 .* has the image_id 7, which is not in the file"),
         ({"category_id": 9}, "annotation 1 .* has the category_id 9, which is not in the file"),
-        ({"segmentation": [[1, 1, 5, 5]]}, "annotation 1 .* has a polygon of under 3 points"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "annotation 1 .* a polygon that is not 3 or more"),
+        ({"segmentation": [[1, 1, 5, 5, 1, 5, 7]]}, "annotation 1 .* a polygon that is not"),
+        ({"segmentation": [1, 1, 5, 5, 1, 5]}, "annotation 1 .* a polygon that is not"),
+        ({"segmentation": [[1, 1, 5, 5, 1, float("nan")]]}, "annotation 1 .* a polygon that is"),
+        ({"segmentation": [[1, 1, 5, "x", 1, 5]]}, "annotation 1 of .* cannot be read as COCO"),
+        ({"segmentation": {"counts": "x"}}, "annotation 1 of .*: KeyError.'size'"),
         ({"segmentation": mask_to_rle(np.ones((2, 2), bool))}, r"a mask of \[2, 2\] .* \[40, 60\]"),
     ],
 )
