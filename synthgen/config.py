@@ -137,6 +137,8 @@ def _validation_sentence(error: ValidationError, key: str) -> str:
     inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     where = ".".join(part for part in (key, inner) if part)
     text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "too_short":
+        text = f"it needs {first['ctx']['min_length']} or more entries"
     given = first["input"]
     shown = "" if isinstance(given, Mapping | ArgsKwargs) else f"={given!r}"  # long, and not it
     return f"{where}{shown} is not possible: {text[0].lower() + text[1:]}"

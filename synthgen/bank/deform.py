@@ -7,7 +7,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.skeleton import axis_deg
@@ -21,18 +21,20 @@ MARGIN_PX = 8  # around what the shape reaches, where the change fades
 GRID = 5  # points a side of the elastic field
 
 
+def _check_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    if not 0.2 <= scale[0] <= scale[1] <= 5:
+        raise ValueError("it must run upward between 0.2 and 5")
+    return scale
+
+
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class Deformation:
     """How far a real defect's shape may be changed; each draw takes a part of it."""
 
     turn_deg: Annotated[float, Field(ge=0, le=180)] = 20.0  # at most, either way
-    scale: tuple[float, float] = (0.7, 1.4)
+    scale: Annotated[tuple[float, float], AfterValidator(_check_scale)] = (0.7, 1.4)
     bend: Annotated[float, Field(ge=0, le=0.5)] = 0.12  # of its length, across its long axis
     elastic: Annotated[float, Field(ge=0, le=0.2)] = 0.05  # of its length: deviation of the field
-
-    def __post_init__(self) -> None:
-        if not 0.2 <= self.scale[0] <= self.scale[1] <= 5:
-            raise ValueError(f"scale {list(self.scale)} must run upward between 0.2 and 5")
 
 
 def deform(

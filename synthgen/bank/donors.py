@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
-from synthgen.bank.items import BankItem, read_bank
+from synthgen.bank.items import BankItem, DonorSplits, read_bank
 from synthgen.bank.together import Together, find_neighbours, join
 from synthgen.defects.drawing import AXIS_OF, LUMA, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
@@ -37,7 +37,7 @@ class BankSettings:
     share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a class that ``defect`` draws, too
     weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
     words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
-    donors: tuple[str, ...] = ("train",)  # the splits that may lend
+    donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself

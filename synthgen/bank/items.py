@@ -30,6 +30,7 @@ __all__ = [
     "TABLE",
     "BankItem",
     "BuildSettings",
+    "DonorSplits",
     "build_bank",
     "check_donors",
     "read_bank",
@@ -44,6 +45,7 @@ CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defe
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
 BORDER_PX = 2  # of surface between a defect and the image's border are none
+DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 
@@ -96,7 +98,7 @@ class BuildSettings:
 
     close_px: Annotated[int, Field(ge=0, le=64)] = CLOSE_PX
     least_area_px: Annotated[int, Field(ge=1)] = LEAST_AREA_PX
-    donors: tuple[str, ...] = ("train",)
+    donors: DonorSplits = ("train",)
 
 
 def build_bank(

@@ -18,6 +18,7 @@ from torch import nn
 
 from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.digests import file_digest
+from synthgen.bank.items import DonorSplits
 from synthgen.bank.real import RealImage
 from synthgen.errors import RunError
 from synthgen.training.learner import make_average, save_state
@@ -61,7 +62,7 @@ class AdaptSettings:
     prompt_noise: Annotated[float, Field(ge=0)] = 0.1
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
     turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
-    donors: tuple[str, ...] = ("train",)  # splits to learn from: those that nothing is scored on
+    donors: DonorSplits = ("train",)  # splits to learn from: those that nothing is scored on
     hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class's groups: judge when to stop
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one

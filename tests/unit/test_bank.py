@@ -396,11 +396,28 @@ def test_the_banks_classes_alone(
 def test_words_and_classes_that_the_bank_lacks(bank: Path) -> None:
     with pytest.raises(ConfigError, match=r"bank\.words names 'foo'; the bank has crack, pore"):
         load(bank, words={"foo": "pit"})
-    with pytest.raises(ValidationError, match="at least 1 item"):
-        load(bank, classes=())
-    told = r"^bank\.deform is not possible: scale \[2\.0, 1\.0\] must run upward"
-    with pytest.raises(ConfigError, match=told):
-        check_value(BankSettings, {"deform": {"scale": [2, 1]}}, "bank")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "sentence"),
+    [
+        (
+            BankSettings,
+            {"classes": []},
+            r"^bank\.classes=\[\] is not .*it needs 1 or more entries$",
+        ),
+        (BankSettings, {"donors": []}, r"^bank\.donors=\[\] is not .*it needs 1 or more entries$"),
+        (BuildSettings, {"donors": []}, r"^bank\.donors=\[\] is not .*it needs 1 or more entries$"),
+        (
+            BankSettings,
+            {"deform": {"scale": [2, 1]}},
+            r"^bank\.deform\.scale=\[2, 1\] is not possible: it must run upward between 0",
+        ),
+    ],
+)
+def test_what_the_bank_cannot_be_given(kind: type, given: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        check_value(kind, given, "bank")
 
 
 def test_a_bank_made_anew_keeps_no_pictures_of_before(table: Path, tmp_path: Path) -> None:
