@@ -218,6 +218,8 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
     """Write ``crops/``, ``clean/``, ``masks/`` and, last, bank.parquet; return its table."""
     if not items:
         raise SourceError("the real images hold no defect; a bank needs at least one mask")
+    table = tabulate(items)
+    old = _find_old(folder, table)
     for item in items:
         levels = item.mask.astype(np.uint8) * OWN
         if item.others is not None:
@@ -225,20 +227,26 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
         write_png(folder / "crops" / f"{item.item_id}.png", item.crop)
         write_png(folder / "clean" / f"{item.item_id}.png", item.clean)
         write_png(folder / "masks" / f"{item.item_id}.png", levels)
-    table = tabulate(items)
-    _remove_old(folder, table)
     sink = io.BytesIO()
     table.to_parquet(sink, index=False)
     write_bytes(folder / TABLE, sink.getvalue())
+    for path in old:
+        if path.is_file():
+            path.unlink()
     return table
 
 
-def _remove_old(folder: Path, table: pd.DataFrame) -> None:
-    """Remove the pictures of a bank that was here before and that the new table does not name."""
-    if (folder / TABLE).is_file():
+def _find_old(folder: Path, table: pd.DataFrame) -> list[Path]:
+    """Return the pictures of a bank that was here before and that the new table does not name."""
+    if not (folder / TABLE).is_file():
+        return []
+    try:
         before = pd.read_parquet(folder / TABLE, columns=list(PICTURES))
-        for name in set(before.to_numpy().ravel()) - set(table[list(PICTURES)].to_numpy().ravel()):
-            (folder / str(name)).unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder / TABLE} is no bank's table; give another folder") from error
+    names = {(kind, Path(str(path)).name) for kind in PICTURES for path in before[kind]}
+    kept = {(kind, Path(path).name) for kind in PICTURES for path in table[kind]}
+    return [folder / kind / name for kind, name in sorted(names - kept)]
 
 
 def read_bank(folder: Path | str) -> list[BankItem]:

@@ -429,6 +429,20 @@ def test_a_bank_made_anew_keeps_no_pictures_of_before(table: Path, tmp_path: Pat
     assert left == sorted([*(item.item_id for item in items[:2]), "mine"])
 
 
+def test_a_bank_made_anew_leaves_alone_what_is_no_banks(table: Path, tmp_path: Path) -> None:
+    items, folder = build_bank(read(table))[:1], tmp_path / "bank"
+    write_bank(folder, items)
+    (tmp_path / "mine.png").write_bytes(b"not the bank's")
+    rows = pd.read_parquet(folder / "bank.parquet")
+    rows["crops"] = "crops/../../mine.png"
+    rows.to_parquet(folder / "bank.parquet")
+    write_bank(folder, items)
+    assert (tmp_path / "mine.png").exists()
+    (folder / "bank.parquet").write_bytes(b"another's file")
+    with pytest.raises(SourceError, match="is no bank's table; give another folder"):
+        write_bank(folder, items)
+
+
 def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
     cracks = [s for s in plan_with(load(bank, share=0.25), train=1) if s.defect_class == "crack"]
     for count in (4, 8, 20):  # spread evenly, in short runs too
