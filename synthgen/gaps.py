@@ -61,7 +61,7 @@ def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
     gaps = []
     for number, row in enumerate(_read_rows(Path(path).expanduser()), start=1):
         where = f"gaps.path={path}, miss {number}"
-        given = {str(key): value for key, value in row.items() if value not in ("", None)}
+        given = {str(key).strip(): value for key, value in row.items() if not _is_empty(value)}
         try:
             gap = TypeAdapter(Gap).validate_python(given)
         except ValidationError as error:
@@ -78,6 +78,10 @@ def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
     if not gaps:
         raise ConfigError(f"gaps.path={path} holds no misses; set gaps to null")
     return gaps
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _read_rows(path: Path) -> Iterable[Mapping[Any, Any]]:

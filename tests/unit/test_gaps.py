@@ -36,6 +36,8 @@ def test_misses_are_read_from_csv_and_json(tmp_path) -> None:
     ]
     assert read_gaps(write(tmp_path / "misses.json", json.dumps(objects)), CLASSES) == expected
     assert read_gaps(write(tmp_path / "a.csv", "defect_class\n pit \n"), CLASSES) == [Gap("pit")]
+    spaced = "defect_class, area_px, x, y\npit, 40, , \n"
+    assert read_gaps(write(tmp_path / "a.csv", spaced), CLASSES) == [Gap("pit", 40)]
     objects[0]["area_px"] = True
     with pytest.raises(ConfigError, match="area_px a number is wanted, not true or false"):
         read_gaps(write(tmp_path / "misses.json", json.dumps(objects)), CLASSES)
