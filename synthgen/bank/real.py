@@ -37,7 +37,8 @@ from synthgen.sources import SUFFIXES, grouping, name_files
 
 __all__ = ["RealDefect", "RealImage", "RealSet", "RealSettings", "load_real", "read_real"]
 
-SAFE_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f]*")
+SAFE_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{0,79}")  # in any file system
+RESERVED = (GOOD, "background")  # what exports call images and pixels without a defect
 FEW_VALUES = 16  # more grey levels than this in a mask are soft edges, no classes
 
 
@@ -153,8 +154,8 @@ def _scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[
     pairs = {path: _mask_beside(path.relative_to(root), masks, found) for path in files}
     used = set(pairs.values())
     bare = [path for path, mask in pairs.items() if mask is None]
-    if bare:
-        notes.append(f"{len(bare)} photos without a mask count as good, as {bare[0]}")
+    if 0 < len(bare) < len(pairs):
+        notes.append(f"{len(bare)} photos without a mask count as good (the first: {bare[0]})")
     for lone in (one for several in found.values() for one in several if one not in used):
         raise SourceError(f"the mask {lone} has no image of its stem in {root}")
     for path, mask in pairs.items():
@@ -254,10 +255,11 @@ _SCANS = {
 def _check_names(marked: Sequence[Marked], root: Path) -> None:
     """Raise SourceError for a class whose name cannot be part of a file's."""
     for name in sorted({defect.defect_class for one in marked for defect in one.defects}):
-        if name == GOOD or not SAFE_NAME.fullmatch(name):
+        if name in RESERVED or not SAFE_NAME.fullmatch(name):
             raise SourceError(
                 f"{root} has a class {name!r}, which cannot be a defect's name: it must begin with "
-                f"a letter, a digit or _, hold no / and no \\, and not be {GOOD!r}; rename it there"
+                "a letter, a digit or _, be of 80 signs or fewer without / and \\, and not be "
+                f"{' or '.join(RESERVED)}; rename it there"
             )
 
 

@@ -109,8 +109,12 @@ def test_every_format_gives_the_mask_and_the_pixels(
 def test_a_photo_without_a_mask_is_told_to_count_as_good(tmp_path: Path) -> None:
     settings = write_folder(tmp_path)
     notes = load_real(settings).notes
-    assert any("1 photos without a mask count as good, as" in note for note in notes)
+    told = f"1 photos without a mask count as good (the first: {tmp_path / 'images' / 'b.png'})"
+    assert told in notes
     save(tmp_path / "masks" / "b.png", draw_mask(MARK))
+    assert not any("without a mask" in note for note in load_real(settings).notes)
+    for path in (tmp_path / "masks").iterdir():
+        path.unlink()
     assert not any("without a mask" in note for note in load_real(settings).notes)
 
 
@@ -229,7 +233,10 @@ def test_what_is_broken_is_named_in_one_sentence(tmp_path: Path) -> None:
         read_real(table)
 
 
-@pytest.mark.parametrize("name", ["../../out/x", "a/b", "a\\b", ".", "", "good", "-x", "a\n"])
+@pytest.mark.parametrize(
+    "name",
+    ["../../out/x", "a/b", "a\\b", ".", "", "good", "background", "-x", "a\n", "a\x85", "a" * 81],
+)
 def test_a_class_that_cannot_name_a_file_is_refused(tmp_path: Path, name: str) -> None:
     settings = write_coco(tmp_path)
     for path in (tmp_path / "annotations").glob("*.json"):
