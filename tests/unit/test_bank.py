@@ -143,6 +143,8 @@ def test_the_page_shows_every_defect(bank: Path) -> None:
     page = (bank / "bank.html").read_text(encoding="utf-8")
     assert page.count('<figure class="item"') == 10
     assert "crack: 5 on 5 parts" in page
+    assert page.count('data-visible="1.00"') == page.count(", 1.00 visible<") == 10
+    assert "<option>visible</option>" in page
     assert ">nan" not in page
     assert "contrast nan" not in page
     assert "http://" not in page
