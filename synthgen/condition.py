@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +87,14 @@ class Conditioner:
             controls,
             allowed,
             close_px,
-            classes=tuple((name, self.classes[name].class_id) for name in names),
+            classes=self._classes_of(spec, names),
         )
+
+    def _classes_of(self, spec: SampleSpec, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+        """Return name and id of the class of each defect; () where all are the spec's."""
+        if set(names) <= {spec.defect_class}:
+            return ()
+        return tuple((name, self.classes[name].class_id) for name in names)
 
     def _read(self, spec: SampleSpec) -> tuple[SourceImage, NDArray[np.bool_] | None]:
         """Return the source, and where defects may go: None = everywhere, or none is wanted."""
