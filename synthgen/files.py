@@ -56,5 +56,13 @@ def remove_leftovers(folder: Path) -> None:
     for place in [folder, *(path for path in folder.iterdir() if path.is_dir())]:
         for path in place.glob(".*.tmp*"):
             found = re.search(r"\.(\d+)-\d+\.tmp", path.name)
-            if found and not psutil.pid_exists(int(found[1])):
+            if found and not _is_running(int(found[1])):
                 path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Say whether a process lives; one that was killed and not yet waited for does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

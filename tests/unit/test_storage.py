@@ -119,3 +119,24 @@ def test_what_cannot_be_read_or_listed_is_one_sentence(tmp_path) -> None:
         open_storage(tmp_path / "file").names()
     with pytest.raises(RunError, match="cannot read"):
         open_storage(Path(tmp_path)).read("")
+
+
+def test_leftovers_of_a_killed_process_go_before_it_is_waited_for(tmp_path) -> None:
+    import os
+    import subprocess
+    import sys
+    import time
+
+    from synthgen.files import remove_leftovers
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        left, own = (tmp_path / f".a.{pid}-1.tmp.png" for pid in (child.pid, os.getpid()))
+        left.touch()
+        own.touch()
+        remove_leftovers(tmp_path)
+        assert left.exists()
+        child.kill()
+        time.sleep(0.5)
+        remove_leftovers(tmp_path)
+        assert not left.exists()
+        assert own.exists()
