@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, DonorSplits, read_bank
-from synthgen.bank.together import Together, find_neighbours, join
+from synthgen.bank.together import Together, find_neighbours, join, middle
 from synthgen.defects.drawing import AXIS_OF, LUMA, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import grow_mask, nearest_instance
@@ -105,7 +105,7 @@ class Donors:
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
-        own = self.gather(item.item_id).item.place_xy
+        own = middle(self._neighbours.get(item.item_id, [item]))
         mirrored = [x if rng.random() < 0.5 else 1 - x for x in own]
         x, y = np.clip(np.array(mirrored) + rng.normal(0, NEAR, 2), 0, 1)
         return float(x), float(y)

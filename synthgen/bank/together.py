@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from synthgen.bank.items import BankItem, split_defects
 
-__all__ = ["Together", "find_neighbours", "join"]
+__all__ = ["Together", "find_neighbours", "join", "middle"]
 
 MOST = 12  # defects that are one donor; of more, the smallest stay away
 
@@ -70,19 +70,26 @@ def join(items: Sequence[BankItem]) -> Together:
         window = _window(item, top, left)
         crop[window], clean[window] = item.crop, item.clean
         parts[window][item.mask] = number
-    area = sum(item.area_px for item in items)
-    x, y = (sum(item.place_xy[axis] * item.area_px for item in items) / area for axis in (0, 1))
     joined = replace(
         first,
         crop=crop,
         clean=clean,
         mask=parts > 0,
-        area_px=area,
-        place_xy=(x, y),
+        area_px=sum(item.area_px for item in items),
+        place_xy=middle(items),
         others=None,
         corner=(top, left),
     )
     return Together(joined, parts, classes)
+
+
+def middle(items: Sequence[BankItem]) -> tuple[float, float]:
+    """Return the centre of all their pixels, in shares of width and height."""
+    if len(items) == 1:
+        return items[0].place_xy
+    area = sum(item.area_px for item in items)
+    x, y = (sum(item.place_xy[axis] * item.area_px for item in items) / area for axis in (0, 1))
+    return x, y
 
 
 def _corner(item: BankItem) -> tuple[int, int]:
