@@ -36,6 +36,9 @@ __all__ = [
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 LEAST_SIDE_PX = 32
+UNEVEN = 16  # CIELAB: a border that deviates more from its median colour is no background
+CUT_OFF = 0.35  # of the border: a part that reaches more of it is taken for the background
+ELSEWHERE = 0.3  # of what is not the part: where more stands out as well, it is not the only one
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,14 +324,15 @@ def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     Pixels that differ from the border's median colour (CIELAB, threshold by Otsu), holes filled,
     the largest piece. Everything where the border is uneven, the piece stands out no more than
-    the border's own noise, or it covers under 5 % or over 95 %.
+    the border's own noise, covers under 5 % or over 95 %, or is not what differs most: where much
+    of the border is in it, or much of the rest of the image differs, too.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
     everything = np.ones(image.shape[:2], bool)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     middle = np.median(border, axis=0)
     spread = float(np.median(np.linalg.norm(border - middle, axis=1)))
-    if spread > 8:
+    if spread > UNEVEN:
         return everything
     away = np.clip(np.linalg.norm(lab - middle, axis=2), 0, 255).astype(np.uint8)
     threshold, binary = cv2.threshold(away, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
@@ -337,6 +341,9 @@ def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return everything
-    part = np.zeros(image.shape[:2], np.uint8)
-    cv2.drawContours(part, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    return part > 0 if 0.05 <= part.mean() <= 0.95 else everything
+    piece = np.zeros(image.shape[:2], np.uint8)
+    cv2.drawContours(piece, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    part = piece > 0
+    edges = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
+    is_whole = 0.05 <= part.mean() <= 0.95 and edges.mean() <= CUT_OFF
+    return part if is_whole and binary[~part].mean() <= ELSEWHERE * 255 else everything

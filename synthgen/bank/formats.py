@@ -146,8 +146,12 @@ def _read_coco_image(
     for one in by_image[int(entry["id"])]:
         with _readable(f"annotation {one.get('id')} of {annotations}"):
             mask = _read_coco_mask(one, size_hw, annotations)
-        if mask.any():
-            defects.append(RealDefect(names[int(one["category_id"])], mask))
+        if not mask.any():
+            raise SourceError(
+                f"annotation {one.get('id')} of {annotations} covers no pixel of its image; leave "
+                "it out"
+            )
+        defects.append(RealDefect(names[int(one["category_id"])], mask))
     path = images / entry["file_name"]
     source = str(entry.get("digital_source", ""))
     return Marked(path, path.stem, split, size_hw, tuple(defects), digital_source=source)

@@ -219,6 +219,11 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
     if not items:
         raise SourceError("the real images hold no defect; a bank needs at least one mask")
     table = tabulate(items)
+    if (same := table["item_id"].duplicated()).any():
+        raise SourceError(
+            f"two defects would both be called {table['item_id'][same].iloc[0]}; rename an image "
+            "or a class"
+        )
     old = _find_old(folder, table)
     for item in items:
         levels = item.mask.astype(np.uint8) * OWN

@@ -42,9 +42,9 @@ from synthgen.training.adapt_crops import (
 )
 from synthgen.training.adapt_folder import (
     Outcome,
+    check_folder,
     draw_sheet,
     find_changes,
-    open_folder,
     write_folder,
 )
 from synthgen.training.adapt_loop import AdaptProgress, AdaptSettings, Teacher, identify
@@ -100,7 +100,7 @@ def adapt(
     The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
     """
     check_donors(images, settings.donors, "adapt.donors")
-    open_folder(folder)
+    check_folder(folder)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)

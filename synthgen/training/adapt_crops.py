@@ -194,21 +194,27 @@ def name_classes(images: Sequence[RealImage], words: Mapping[str, str]) -> dict[
 def hold_back(
     lessons: Sequence[RealLesson], share: float, seed: int
 ) -> tuple[list[RealLesson], list[RealLesson]]:
-    """Return lessons to learn and to judge by; whole groups, one of each class at least.
+    """Return lessons to learn and to judge by; whole groups, one of each class where there are two.
 
-    A class of one group alone is only learned; where none can be held back, all lessons do both.
+    Of every class a group is left to learn; where none can be held back, all lessons do both.
     """
+    groups_of: dict[str, set[str]] = {}
+    for one in lessons:
+        groups_of.setdefault(one.defect_class, set()).add(one.group)
     chosen: set[str] = set()
-    for name in sorted({lesson.defect_class for lesson in lessons}):
-        groups = sorted({one.group for one in lessons if one.defect_class == name})
+    for name, groups in sorted(groups_of.items()):
         count = min(max(1, round(share * len(groups))), len(groups) - 1) if share else 0
-        count -= len(chosen & set(groups))
-        free = [group for group in groups if group not in chosen]
-        for place in stream(seed, "hold back", name).permutation(len(free))[: max(0, count)]:
-            chosen.add(free[int(place)])
+        free = sorted(groups - chosen)
+        for place in stream(seed, "hold back", name).permutation(len(free)):
+            if len(chosen & groups) < count and _leaves_each(groups_of, chosen | {free[place]}):
+                chosen.add(free[place])
     held = [one for one in lessons if one.group in chosen]
     taught = [one for one in lessons if one.group not in chosen]
     return (taught, held) if taught and held else (list(lessons), list(lessons))
+
+
+def _leaves_each(groups_of: Mapping[str, set[str]], held: set[str]) -> bool:
+    return all(groups - held for groups in groups_of.values())
 
 
 class RealCrops:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from synthgen.training.learner import PARTS
 if TYPE_CHECKING:
     from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 
-__all__ = ["Outcome", "draw_sheet", "find_changes", "open_folder", "write_folder"]
+__all__ = ["Outcome", "check_folder", "draw_sheet", "find_changes", "write_folder"]
 
 LICENCE_NOTE = (
     "These weights derive from the images listed here: their licence and terms, and those of the "
@@ -81,14 +82,12 @@ class Outcome:
         return found
 
 
-def open_folder(folder: Path) -> None:
-    """Make a folder; raise RunError where that fails or it holds a finished adapter."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"out={folder} cannot be made a folder ({error.strerror}); give another"
-        ) from error
+def check_folder(folder: Path) -> None:
+    """Raise RunError where no folder can be made, or it holds a finished adapter."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        reason = "may not be written" if place.is_dir() else "is a file"
+        raise RunError(f"out={folder} cannot be made a folder: {place} {reason}; give another")
     if (folder / RECORD).exists() and not (folder / STATE).exists():
         raise RunError(f"out={folder} holds a finished adapter; give another folder, or delete it")
 
@@ -175,6 +174,7 @@ def _tabulate(curve: Sequence[tuple[int, float, float]]) -> str:
 
 def _describe(outcome: Outcome) -> str:
     settings, (step, _, loss) = outcome.settings, outcome.best
+    licence = outcome.base.licence or "Terms that its card does not state"
     held = outcome.held_apart
     counts = {
         name: sum(one.defect_class == name for one in (*outcome.taught, *held))
@@ -192,7 +192,7 @@ Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkp
 | | |
 |---|---|
 | Base | {outcome.base.name}, digest {outcome.base.digest} |
-| Licence | {outcome.base.licence} of the base, and the terms of the images listed in `{RECORD}` |
+| Licence | {licence}, of the base, and the terms of the images listed in `{RECORD}` |
 | Classes | {classes} |
 | New words | {words} |
 | Training | {settings.method}, {outcome.curve[-1][0]} steps (kept: {step}), learning rate \

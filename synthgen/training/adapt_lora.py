@@ -31,7 +31,7 @@ from synthgen.training.adapt_crops import (
     make_lessons,
     name_classes,
 )
-from synthgen.training.adapt_folder import Outcome, draw_sheet, open_folder, write_folder
+from synthgen.training.adapt_folder import Outcome, check_folder, draw_sheet, write_folder
 from synthgen.training.adapt_loop import AdaptProgress, AdaptSettings, Teacher, identify
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.learner import stack_crops
@@ -55,7 +55,7 @@ def adapt_unet(
     from peft import LoraConfig
 
     check_donors(images, settings.donors, "adapt.donors")
-    open_folder(folder)
+    check_folder(folder)
     torch.set_num_threads(settings.threads)
     nouns = name_classes(images, settings.words)
     lessons, good = make_lessons(images, nouns, settings.surface)

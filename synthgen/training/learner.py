@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from synthgen.backends.patch_inpaint import (
     encode_patches,
     unshuffle,
 )
+from synthgen.files import write_bytes
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
 
@@ -184,6 +185,7 @@ def with_average(learner: Learner, ema: EMAModel, act: Callable[[], None]) -> No
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state.pt``, whole or not at all."""
-    torch.save(state, folder / "state.tmp")
-    os.replace(folder / "state.tmp", folder / "state.pt")
+    """Write ``state.pt``, whole or not at all; raises RunError where the disk refuses."""
+    sink = io.BytesIO()  # torch would not say why a disk refuses
+    torch.save(state, sink)
+    write_bytes(folder / "state.pt", sink.getvalue())

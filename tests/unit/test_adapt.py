@@ -170,6 +170,30 @@ def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
         name_classes(real, {"rust": "corrosion"})
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_class_that_lies_on_one_part_beside_another_is_taught(seed, real) -> None:
+    lessons, _ = make_lessons(real, name_classes(real, {}), "metal")
+    hole, crack = (
+        [one for one in lessons if one.defect_class == name] for name in ("blow_hole", "crack")
+    )
+    lone = replace(crack[0], group=hole[0].group)
+    taught, held = hold_back([*hole, lone], 0.5, seed)
+    assert {one.defect_class for one in taught} == {"blow_hole", "crack"}
+    assert [one.group for one in held] == [hole[1].group]
+
+
+def test_a_refused_adaptation_leaves_no_folder(table, base, tmp_path, capsys) -> None:
+    told = refuse(capsys, *asked(table, tmp_path / "a", base), "adapt.words={rust: pit}")
+    assert "adapt.words names 'rust'" in told
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_state_that_the_disk_refuses_is_told(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot write .*state\.pt: "):
+        save_state(tmp_path / "file", {"step": 1})
+
+
 @pytest.mark.parametrize("words", ["adapt.words={blow_hole: pit}", "adapt.words.blow_hole=pit"])
 def test_a_class_is_called_as_the_command_says(words, table, base, tmp_path, capsys) -> None:
     told = run(capsys, *asked(table, tmp_path / "a", base), words)
@@ -208,6 +232,7 @@ def test_too_few_groups_to_hold_back_are_told(
     assert [one[: len(warning)] for one in told] == ([warning] if warning else [])
     card = (tmp_path / "a" / "README.md").read_text()
     assert counted in card
+    assert "| Terms that its card does not state, of the base, and" in card
     assert warning in card
     assert card.count('("blow hole", 1 images)') == (len(photos) == 1)
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())

@@ -109,6 +109,13 @@ def load(bank: Path, **settings: object) -> Donors:
     return donors
 
 
+def test_two_defects_of_one_name_are_refused(table: Path, tmp_path: Path) -> None:
+    item = build_bank(read(table))[0]
+    with pytest.raises(SourceError, match=f"would both be called {item.item_id}; rename"):
+        write_bank(tmp_path / "b", [item, item])
+    assert not (tmp_path / "b").exists()
+
+
 def test_what_is_written_is_read_back(table: Path, bank: Path) -> None:
     made, found = build_bank(read(table)), read_bank(bank)
     assert [item.item_id for item in found] == [item.item_id for item in made]

@@ -129,6 +129,25 @@ def test_the_part_is_found_on_an_even_background() -> None:
     assert (part & (truth > 0)).sum() / (part | (truth > 0)).sum() > 0.95
 
 
+def test_a_part_is_found_on_a_grained_tray_in_uneven_light_with_a_bright_rim() -> None:
+    rng = np.random.default_rng(0)
+    tray = np.linspace(80, 55, 200)[:, None, None] + rng.normal(0, 6, (200, 150, 1))
+    image = np.clip(np.broadcast_to(tray, (200, 150, 3)), 0, 255).astype(np.uint8)
+    image[:6] = 200
+    truth = np.zeros((200, 150), np.uint8)
+    cv2.ellipse(truth, (75, 110), (50, 40), 0, 0, 360, 1, -1)
+    image[truth > 0] = (190, 150, 90)
+    part = find_part(image)
+    assert (part & (truth > 0)).sum() / (part | (truth > 0)).sum() > 0.95
+
+
+def test_one_of_many_pieces_is_no_part() -> None:
+    image = np.full((200, 200, 3), 40, np.uint8)
+    for place in range(20, 200, 40):
+        image[10:190, place - 13 : place + 13] = 180
+    assert find_part(image).all()
+
+
 def test_no_part_means_everywhere() -> None:
     texture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     assert find_part(texture).all()
