@@ -49,7 +49,8 @@ def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for arm, table in arms.items():
         scores = table[by]
-        cells = [arm, str(len(table)), f"{scores.mean() * 100:.1f} ± {scores.std() * 100:.1f}"]
+        spread = f" ± {scores.std() * 100:.1f}" if len(table) > 1 else ""
+        cells = [arm, str(len(table)), _mean(scores) + spread]
         cells += ["" if arm == rival else _gain(scores, arms[rival][by]) for rival in rivals]
         if by == "pixel_ap":
             cells += [_mean(table[name]) for name in (*SCORES, *classes)]
@@ -65,7 +66,7 @@ def _mean(values: pd.Series) -> str:
 def _gain(one: pd.Series, other: pd.Series) -> str:
     seeds = one.index.intersection(other.index)
     mean, low, high = (100 * number for number in pair_scores(one[seeds], other[seeds]))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{mean:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if len(seeds) > 1 else "")
 
 
 def write_tables(page: str, rows: pd.DataFrame) -> str:
