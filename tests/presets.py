@@ -33,11 +33,13 @@ from transformers import (
     T5EncoderModel,
 )
 
+from synthgen.backends.loading import best_precision
 from tests.families_parts import clip_tokenizer, seeded, t5_tokenizer
 
 __all__ = ["PRESETS"]
 
-DTYPE = torch.bfloat16
+# emulated, bfloat16 takes many times as long
+DTYPE = torch.bfloat16 if best_precision() == "bf16" else torch.float32
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
