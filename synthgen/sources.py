@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -329,7 +329,7 @@ def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
     everything = np.ones(image.shape[:2], bool)
-    border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
+    border = _border_of(lab)
     middle = np.median(border, axis=0)
     spread = float(np.median(np.linalg.norm(border - middle, axis=1)))
     if spread > UNEVEN:
@@ -344,6 +344,10 @@ def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     piece = np.zeros(image.shape[:2], np.uint8)
     cv2.drawContours(piece, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
     part = piece > 0
-    edges = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
-    is_whole = 0.05 <= part.mean() <= 0.95 and edges.mean() <= CUT_OFF
+    is_whole = 0.05 <= part.mean() <= 0.95 and _border_of(part).mean() <= CUT_OFF
     return part if is_whole and binary[~part].mean() <= ELSEWHERE * 255 else everything
+
+
+def _border_of(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the outermost pixels, (N, ...) of (H, W, ...)."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])

@@ -20,7 +20,7 @@ from synthgen.backends.patch_inpaint import (
     encode_patches,
     unshuffle,
 )
-from synthgen.files import write_bytes
+from synthgen.files import remove_leftovers, write_bytes
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
 
@@ -189,3 +189,4 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     sink = io.BytesIO()  # torch would not say why a disk refuses
     torch.save(state, sink)
     write_bytes(folder / "state.pt", sink.getvalue())
+    remove_leftovers(folder)

@@ -194,6 +194,13 @@ def test_a_state_that_the_disk_refuses_is_told(tmp_path) -> None:
         save_state(tmp_path / "file", {"step": 1})
 
 
+def test_a_state_that_was_half_written_goes_with_the_next(tmp_path) -> None:
+    half = tmp_path / ".state.999999999-1.tmp.pt"
+    half.write_bytes(b"half")
+    save_state(tmp_path, {"step": 1})
+    assert [path.name for path in tmp_path.iterdir()] == [STATE]
+
+
 @pytest.mark.parametrize("words", ["adapt.words={blow_hole: pit}", "adapt.words.blow_hole=pit"])
 def test_a_class_is_called_as_the_command_says(words, table, base, tmp_path, capsys) -> None:
     told = run(capsys, *asked(table, tmp_path / "a", base), words)
