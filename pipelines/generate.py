@@ -43,6 +43,7 @@ def main(config: DictConfig) -> None:
                 progress.add(statuses)
                 if number % 200 == 0:
                     run.compact()
+        run.remove_leftovers()
         stop.check()
         manifest = run.merge()
         summarise(run.root, manifest, write_report(run.root), progress.seconds)

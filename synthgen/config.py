@@ -25,6 +25,7 @@ OPEN = (  # may get keys of any name
     "adapt.words",
     "backend.controlnets",
     "backend.loras",
+    "evaluate.arms",
     "quality.classes",
 )
 ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text

@@ -29,6 +29,7 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "grey_window",
+    "holds_grey",
     "read_image",
     "read_mask",
     "read_mask_values",
@@ -119,6 +120,13 @@ def _decode_deep(data: bytes, name: str, is_grey: bool) -> NDArray[np.uint16]:
     return np.ascontiguousarray(raw if raw.ndim == 2 else raw[..., 2::-1])
 
 
+def holds_grey(pixels: Pixels) -> bool:
+    """Say whether an image is grey: of one channel, or of three that are equal."""
+    return pixels.ndim == 2 or all(
+        np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2)
+    )
+
+
 def grey_window(pixels: Pixels) -> tuple[float, float]:
     """Return the (low, high) levels that 8 bit 0 and 255 stand for: 16 bit uses its 0.1-99.9 %."""
     if pixels.dtype == np.uint8:
@@ -148,7 +156,8 @@ def composite(
     """Return the source with the painted change added inside the mask, in its own bit depth.
 
     ``image`` is ``to_rgb8(pixels, window)``; ``painted`` (H, W, 3) uint8. Outside the mask the
-    pixels are the source's, bit for bit. Raises ShapeError.
+    pixels are the source's, bit for bit. A grey photo stays grey, also in a file of three
+    channels: colour would tell a detector where the defects are. Raises ShapeError.
     """
     if painted.shape != image.shape:
         raise ShapeError(f"the painted image is {painted.shape} but the source is {image.shape}")
@@ -158,8 +167,9 @@ def composite(
             f"{image.shape}; all three must have one height and width"
         )
     change = painted[mask].astype(np.float32) - image[mask]
-    if pixels.ndim == 2:
-        change = change @ LUMA
+    if holds_grey(pixels):
+        luma = change @ LUMA
+        change = luma if pixels.ndim == 2 else luma[:, None]
     scale = (window[1] - window[0]) / 255 if pixels.dtype == np.uint16 else 1.0
     result = pixels.copy()
     limit = np.iinfo(pixels.dtype).max

@@ -162,6 +162,11 @@ class RunFolder:
         """Put small shards into large ones where there are ``least`` or more; for one process."""
         compact(self.storage, least)
 
+    def remove_leftovers(self) -> None:
+        """Remove what workers that died left half-written; while no other writes here."""
+        if (folder := self.storage.local("")) is not None:
+            remove_leftovers(folder)
+
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
         """Write the tables from the shards and the labels that people edited, decided by the
         limits; return the manifest.
@@ -236,8 +241,7 @@ def open_run(
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
     if run.storage.exists(RECORD):
         _check_same(root, _read_yaml(run.storage, RECORD), config, digest)
-        if (folder := run.storage.local("")) is not None:
-            remove_leftovers(folder)
+        run.remove_leftovers()
         return run
     if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
         raise RunError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.images import compress_jpeg, to_levels, to_rgb8
+from synthgen.images import compress_jpeg, holds_grey, to_levels, to_rgb8
 from synthgen.sample import SourceImage
 from synthgen.sources import FolderSources
 
@@ -67,8 +67,7 @@ class Photos:
 
 def _thin(source: SourceImage) -> Image:
     rgb = to_rgb8(source.pixels, source.window)
-    is_grey = np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2])
-    return np.ascontiguousarray(rgb[..., 0]) if is_grey else rgb
+    return np.ascontiguousarray(rgb[..., 0]) if holds_grey(rgb) else rgb
 
 
 @dataclass(frozen=True, slots=True, eq=False)

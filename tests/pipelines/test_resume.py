@@ -163,6 +163,8 @@ def test_a_worker_that_dies_is_replaced(tmp_path, unbroken, executor) -> None:
         ]
         assert workers
         workers[0].kill()
+        leftover = folder / "shards" / f".shard-00000000.{workers[0].pid}-1.tmp.json"
+        leftover.write_text("{")  # what it leaves when it dies while it writes
         errors = begun.stderr.read().decode() if begun.stderr else ""
         assert begun.wait(120) == 0, errors
     assert_same_dataset(folder, unbroken)

@@ -235,6 +235,18 @@ def test_composite_adds_the_change_in_native_units(pixels) -> None:
     assert np.abs(result - wanted).max() <= 0.51  # rounding, once
 
 
+@pytest.mark.parametrize("pixels", [GREY8, GREY16], ids=["8", "16"])
+def test_composite_keeps_a_grey_photo_of_three_channels_grey(pixels) -> None:
+    three = np.repeat(pixels[..., None], 3, axis=2)
+    window = grey_window(pixels)
+    painted = RNG.integers(0, 256, three.shape, np.uint8)
+    mask = RNG.random(pixels.shape) < 0.3
+    grey = composite(pixels, window, to_rgb8(pixels, window), painted, mask)
+    result = composite(three, window, to_rgb8(three, window), painted, mask)
+    assert np.array_equal(result, np.repeat(grey[..., None], 3, axis=2))
+    assert not np.array_equal(grey, pixels)
+
+
 def test_composite_refuses_a_mask_of_another_size() -> None:
     with pytest.raises(ShapeError, match="one height and width"):
         composite(RGB8, (0, 255), RGB8, RGB8, np.ones((40, 57), bool))

@@ -302,8 +302,6 @@ def test_what_an_arm_may_be() -> None:
     assert not Arm(synthetic="paste").can_learn(0)
     assert Arm(synthetic="perlin").can_learn(0)
     assert not Arm().can_learn(0)
-    with pytest.raises(ConfigError, match="synthetic or run, not both"):
-        check_value(Arm, {"synthetic": "nsa", "run": "x"}, "arms.a")
     with pytest.raises(ConfigError, match="without real defects"):
         check_value(Arm, {"real": False}, "arms.a")
 
@@ -446,13 +444,22 @@ def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
     arms += [f"evaluate.arms.unadapted={tmp_path / 'run'}", "evaluate.arms.real=null"]
     arms += [f"evaluate.arms.adapted=[{tmp_path / 'run'},{tmp_path / 'run'}]"]
     arms += [f"evaluate.arms.synthetic_only={{run: {tmp_path / 'run'}, real: false}}"]
+    arms += [f"evaluate.arms.both={{run: {tmp_path / 'run'}, synthetic: perlin}}"]
     done = run(real, tmp_path / "out", *arms)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "utility.csv")
-    twice = [name for name in ("adapted", "synthetic_only", "unadapted") for _ in range(2)]
+    twice = [name for name in ("adapted", "both", "synthetic_only", "unadapted") for _ in range(2)]
     assert sorted(rows["arm"]) == sorted(["classical", *twice])
     at_none = rows[rows["budget"] == 0].set_index("arm")["pixel_ap"]
     assert at_none["unadapted"] == at_none["synthetic_only"]  # there is nothing real to add
+
+    both = Arm(run=str(tmp_path / "run"), synthetic="perlin")
+    synthesis = make_synthesis(both, draw_of(parts()), (str(tmp_path / "run"),), 32)
+    rng = np.random.default_rng(0)
+    kinds = [name for _ in range(100) for name in synthesis.piece(rng).masks]
+    assert set(kinds) == {"perlin", "pit", "crack"}
+    assert 35 <= kinds.count("perlin") <= 65
+    assert {n for i in range(4) for n in synthesis.whole(rng, i).masks} > {"perlin"}
 
 
 def test_a_draw_can_be_read_back_as_real_images(real, tmp_path) -> None:

@@ -44,9 +44,9 @@ class Arm:
     """What one model learns from, beside good images.
 
     ``real``: the real defects of the budget. ``classical``: all crops are varied. ``synthetic``:
-    defects painted on the fly, or ``run``: those of a synthgen run, or of several that lend equal
-    shares; in a path ``@budget`` and ``@seed`` stand for the draw that the run's model was adapted
-    to.
+    defects painted on the fly; ``run``: those of a synthgen run, or of several; all of these lend
+    equal shares. In a path ``@budget`` and ``@seed`` stand for the draw that the run's model was
+    adapted to.
     """
 
     real: bool = True
@@ -62,8 +62,6 @@ class Arm:
         return {"run": given} if isinstance(given, str | list | tuple) else given
 
     def __post_init__(self) -> None:
-        if self.synthetic and self.run:
-            raise ValueError("give synthetic or run, not both")
         if not (self.real or self.synthetic or self.run):
             raise ValueError("an arm without real defects needs synthetic or run")
         if unknown := sorted(set(self.kinds) - set(DEFECTS)):
@@ -149,8 +147,13 @@ class Synthesis:
 
 def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synthesis:
     """Return the source of an arm's synthetic defects; raises ConfigError, RunError."""
-    if runs:
-        return _from_runs([_from_run(run, draw) for run in runs])
+    return _in_turn(
+        [_from_run(run, draw) for run in runs]
+        + ([_on_the_fly(arm, draw, side)] if arm.synthetic else [])
+    )
+
+
+def _on_the_fly(arm: Arm, draw: Draw, side: int) -> Synthesis:
     painter = _Painter(arm, draw)
     reach = round(REGION * side)
     return Synthesis(
@@ -159,8 +162,8 @@ def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synt
     )
 
 
-def _from_runs(each: Sequence[Synthesis]) -> Synthesis:
-    """Let runs take turns at random, each as often as the others."""
+def _in_turn(each: Sequence[Synthesis]) -> Synthesis:
+    """Let sources take turns at random, each as often as the others."""
     if len(each) == 1:
         return each[0]
     return Synthesis(

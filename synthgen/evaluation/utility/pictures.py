@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from synthgen.bank.real import RealImage
 from synthgen.errors import SourceError
+from synthgen.images import holds_grey
 from synthgen.seeds import stream
 
 __all__ = [
@@ -73,7 +74,7 @@ def _split(mask: Mask) -> list[NDArray[np.int64]]:
 def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
     """Read all images: grey where every one of them is, or else RGB. Raises SourceError."""
     pixels = [image.read_rgb() for image in images]
-    is_grey = all((one[..., :1] == one).all() for one in pixels)
+    is_grey = all(holds_grey(one) for one in pixels)
     return [
         Picture(
             image.image_id,
