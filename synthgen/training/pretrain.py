@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ class PretrainSettings:
     ema_decay: float = 0.9995
     drop_prompt: float = 0.1  # share of crops that learn without a prompt, so that guidance works
     drop_control: float = 0.2  # share of crops that learn without the control image
-    mixed_precision: str = "bf16"  # no | bf16 | fp16
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     threads: int = 1  # CPU threads a process; more processes scale, more threads hardly do
     save_every_s: float = 300
     look_every_s: float = 1200
@@ -127,6 +127,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     """
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
+    settings = _settle_precision(settings)
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     photos = Photos(settings.photos)
     surfaces = [name for _, name in SURFACES.values()]
@@ -209,6 +210,15 @@ def _loss(
         accelerator.device,
         accelerator.autocast,
     )
+
+
+def _settle_precision(settings: PretrainSettings) -> PretrainSettings:
+    """Return the settings with what ``auto`` stands for on this machine."""
+    if settings.mixed_precision != "auto":
+        return settings
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    is_half = best_precision(device) == "bf16"
+    return replace(settings, mixed_precision="bf16" if is_half else "no")
 
 
 def _set_rate(optimizer: Any, settings: PretrainSettings, step: int) -> None:

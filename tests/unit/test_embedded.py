@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from synthgen.backends.patch_inpaint import (
@@ -136,7 +137,14 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
             PretrainSettings(steps=4, save_every_s=0, **SMALL), tmp_path / "cut", lambda _: None
         )
     monkeypatch.setattr(module, "_save_state", saved)
-    cut = pretrain(PretrainSettings(steps=4, **SMALL), tmp_path / "cut", lambda _: None)
+    again = PretrainSettings(steps=4, **SMALL | {"mixed_precision": "auto"})
+    AcceleratorState._reset_state()  # as in a process of its own
+    monkeypatch.setattr(module, "best_precision", lambda _: "bf16")
+    with pytest.raises(RunError, match=r"pretrain\.mixed_precision=no, not bf16"):
+        pretrain(again, tmp_path / "cut", lambda _: None)
+    AcceleratorState._reset_state()
+    monkeypatch.setattr(module, "best_precision", lambda _: "fp32")
+    cut = pretrain(again, tmp_path / "cut", lambda _: None)
     for part in ("unet", "controlnet", "text_encoder"):
         one, other = (
             next((folder / part).glob("*.safetensors")).read_bytes() for folder in (whole, cut)
