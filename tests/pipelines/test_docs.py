@@ -68,9 +68,11 @@ def run_page(page: Path, tmp_path: Path) -> None:
             small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.look_crops=2"
         if command.startswith("synthgen evaluate fidelity"):
             small += (
-                " evaluate.count=24 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
-                " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2"
+                " evaluate.count=12 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
+                " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2 source.size_hw=[96,96]"
             )
+        if command.startswith("synthgen evaluate labels"):
+            small += " evaluate.count=60"
         if command.startswith("synthgen review run."):  # until Ctrl-C
             shown = "until grep -q ^open said; do kill -0 $! || exit 1; sleep 0.5; done"
             small += f" review.browser=false > said & {shown}; kill -INT $!; wait $!"

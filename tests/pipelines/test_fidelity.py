@@ -23,7 +23,7 @@ SMALL = [
     "evaluate.sweeps=1",
     "evaluate.steps=[2]",
     "backend.steps=2",
-    "source.size_hw=[128,128]",
+    "source.size_hw=[96,96]",
 ]
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from synthgen.cli import main
 from synthgen.geometry import grow_mask
 from synthgen.images import grey_window, read_image, to_rgb8
 from synthgen.quality.realised import realise_mask
@@ -94,7 +95,8 @@ def test_the_embedded_model_paints_a_dataset(tmp_path) -> None:
 
 def test_same_seed_same_dataset_and_another_seed_another(tmp_path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        good("generate", *SMALL, "run.count=3", f"seed={seed}", f"run.folder={tmp_path / name}")
+        few = ("run.count=3", "backend.steps=4", f"seed={seed}", f"run.folder={tmp_path / name}")
+        good("generate", *SMALL, *few)
     tables = {name: pd.read_parquet(tmp_path / name / "manifest.parquet") for name in "abc"}
     pd.testing.assert_frame_equal(tables["a"], tables["b"])
     assert not tables["a"]["seed"].equals(tables["c"]["seed"])
@@ -186,9 +188,18 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
         (("source.size_hw=[9,9]",), "source.size_hw"),
     ],
 )
-def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, text) -> None:
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    tmp_path, arguments, text, monkeypatch, capsys
+) -> None:
     out = tmp_path / "run"
-    assert text in bad("generate", f"run.folder={out}", *arguments)
+    monkeypatch.setattr(sys, "argv", ["synthgen", "generate", f"run.folder={out}", *arguments])
+    with pytest.raises(SystemExit) as ended:  # in this process: others start, and are slow to
+        main()
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("synthgen: ")
+    assert text in lines[0]
     assert not out.exists()
 
 
