@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.checkpoints import save_tiny_patch_model
+from tests.cli import run_here
 
 SMALL = [
     "evaluate.count=24",
@@ -28,8 +28,7 @@ SMALL = [
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "synthgen", "evaluate", "fidelity", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_here("evaluate", "fidelity", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
+from contextlib import chdir
 
 import pytest
 
+from tests.cli import run_here
 from tests.factories import make_run
 
 
 def run(*arguments: str, folder) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "synthgen", "report", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    with chdir(folder):
+        return run_here("report", *arguments)
 
 
 def test_one_run_and_two(tmp_path) -> None:

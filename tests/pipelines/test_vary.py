@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +16,10 @@ from synthgen.images import read_image
 from synthgen.quality.limits import read_limits
 from synthgen.quality.varied import measure_varied
 from synthgen.runs.decide import decide
+from tests.cli import run_here
 from tests.families import TINY, TinyModel
 from tests.samples import draw_conditions
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["backend.steps=4", "backend.dtype=float32", "run.batch_size=2"]
 
 
@@ -40,17 +38,11 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "synthgen", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
 def vary(tiny: TinyModel, photos: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     nets = f"backend.controlnets={{canny:{{checkpoint:{tiny.controlnets['canny']}}}}}"
     backend = ["backend=diffusion", f"backend.checkpoint={tiny.base}", nets, *SMALL]
     source = ["source=folder", f"source.path={photos}"]
-    return run("generate", "mode=vary", *source, *backend, f"run.folder={out}", *more)
+    return run_here("generate", "mode=vary", *source, *backend, f"run.folder={out}", *more)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +70,7 @@ def test_good_images_come_of_good_images(varied, photos) -> None:
 
 
 def test_each_is_made_again_from_its_row(varied) -> None:
-    done = run("reproduce", f"run.folder={varied}", "sample_id=good-000002")
+    done = run_here("reproduce", f"run.folder={varied}", "sample_id=good-000002")
     assert done.returncode == 0, done.stderr
     assert "differ by 0 grey levels" in done.stdout
 
@@ -86,7 +78,7 @@ def test_each_is_made_again_from_its_row(varied) -> None:
 def test_varied_images_are_sources_with_the_group_of_theirs(varied, photos, tmp_path) -> None:
     out = tmp_path / "run"
     small = ["backend=sketch", "run.count=6", "defect=[pit]", "run.retries=[]", "quality=off"]
-    done = run("generate", "source=run", f"source.path={varied}", *small, f"run.folder={out}")
+    done = run_here("generate", "source=run", f"source.path={varied}", *small, f"run.folder={out}")
     assert done.returncode == 0, done.stderr
     first = pd.read_parquet(varied / "manifest.parquet").set_index("sample_id")
     second = pd.read_parquet(out / "manifest.parquet")
@@ -108,7 +100,7 @@ def test_images_that_lost_their_part_are_rejected(tiny, photos, tmp_path) -> Non
     assert list(manifest["status"]) == ["rejected"] * 2
     assert manifest["reasons"].str.contains("edge_f1").all()
     assert (manifest["attempt"] == 1).all()
-    assert run("inspect", f"run.folder={out}", "quality=off").returncode == 0
+    assert run_here("inspect", f"run.folder={out}", "quality=off").returncode == 0
     assert list(pd.read_parquet(out / "manifest.parquet")["status"]) == ["good"] * 2
     strict = decide(manifest, read_limits({"area_px": [6, None], "edge_f1": [0, None]}))
     assert list(strict["status"]) == ["good"] * 2  # a label's limits are none of theirs
@@ -118,7 +110,7 @@ def test_images_that_lost_their_part_are_rejected(tiny, photos, tmp_path) -> Non
 def test_what_cannot_vary_says_so(photos, tmp_path, backend) -> None:
     out = tmp_path / "run"
     source = ["source=folder", f"source.path={photos}"]
-    done = run("generate", "mode=vary", *source, f"backend={backend}", f"run.folder={out}")
+    done = run_here("generate", "mode=vary", *source, f"backend={backend}", f"run.folder={out}")
     assert done.returncode == 2
     assert done.stderr.startswith("synthgen: mode=vary: ")
     assert not out.exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -40,6 +39,7 @@ from synthgen.evaluation.utility.scores import (
     to_levels,
     top_mean,
 )
+from tests.cli import run_here
 
 FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")
 
@@ -385,9 +385,8 @@ SMALL = [
 
 
 def run(real: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "synthgen", "evaluate", "utility", *SMALL, *more]
-    command += [f"evaluate.folder={out}", f"evaluate.real.path={real / 'real.csv'}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    places = [f"evaluate.folder={out}", f"evaluate.real.path={real / 'real.csv'}"]
+    return run_here("evaluate", "utility", *SMALL, *more, *places)
 
 
 def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp_path) -> None:
@@ -434,10 +433,9 @@ def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
     goods.mkdir()
     for number in range(12):
         cv2.imwrite(str(goods / f"{number}.png"), picture(200 + number, "x").pixels)
-    made = [sys.executable, "-m", "synthgen", "generate", "source=folder", "backend=sketch"]
-    made += [f"source.path={goods}", "defect=[pit,crack]", "run.count=24"]
-    made += [f"run.folder={tmp_path / 'run'}", "quality=off"]
-    done = subprocess.run(made, capture_output=True, text=True, check=False)
+    made = ["source=folder", "backend=sketch", f"source.path={goods}", "defect=[pit,crack]"]
+    made += ["run.count=24", f"run.folder={tmp_path / 'run'}", "quality=off"]
+    done = run_here("generate", *made)
     assert done.returncode == 0, done.stderr
     arms = ["evaluate.arms.perlin=null", "evaluate.arms.nsa=null", "evaluate.arms.sketch=null"]
     arms += ["evaluate.arms.paste=null", "evaluate.arms.poisson=null", "evaluate.seeds=[0]"]

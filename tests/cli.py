@@ -1,0 +1,29 @@
+"""The command line in this process, for tests that need no other: processes start slowly."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from subprocess import CompletedProcess
+from unittest.mock import patch
+
+from synthgen.cli import main
+
+__all__ = ["run_here"]
+
+
+def run_here(*arguments: str) -> CompletedProcess[str]:
+    """Run ``synthgen`` with these arguments in this process; a traceback is raised as it is."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        patch.object(sys, "argv", ["synthgen", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
