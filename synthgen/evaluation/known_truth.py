@@ -113,11 +113,12 @@ def _blend(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Ma
     shifted = (lab + cover[..., None] * step).astype(np.float32)
     marked = to_levels(cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB) * 255)
     marked[cover == 0] = surface[cover == 0]  # no rounding where nothing is
-    return marked, asked, cover >= 0.5
+    return _as_seen(surface, marked), asked, cover >= 0.5
 
 
 def _sketch(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
-    sketch, asked = _place(rng, surface, kind)
+    drawn, asked = _place(rng, surface, kind)
+    sketch = _as_seen(surface, drawn)
     return sketch, asked, asked & (delta_e(surface, sketch) >= JUST_NOTICEABLE)
 
 
@@ -127,7 +128,14 @@ def _perlin(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, M
     other = draw_surface(rng, surface.shape[:2]).image
     share = rng.uniform(0.15, 1)
     mixed = to_levels(surface + share * asked[..., None] * (other.astype(np.float32) - surface))
+    mixed = _as_seen(surface, mixed)
     return mixed, asked, asked & (delta_e(surface, mixed) >= JUST_NOTICEABLE)
+
+
+def _as_seen(surface: Image, marked: Image) -> Image:
+    """Return the defect without colour where the camera of the surface sees none."""
+    everywhere = np.ones(surface.shape[:2], bool)
+    return composite(surface, (0, 255), surface, marked, everywhere).astype(np.uint8)
 
 
 def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
