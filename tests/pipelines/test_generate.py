@@ -36,10 +36,7 @@ def good(*arguments: str, cwd: Path | None = None) -> str:
 
 def bad(*arguments: str) -> str:
     """Return the one sentence on stderr of a command that must fail."""
-    return sentence_of(run_here(*arguments))
-
-
-def sentence_of(done: subprocess.CompletedProcess[str]) -> str:
+    done = run_here(*arguments)
     assert done.returncode == 2, (done.stdout, done.stderr)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
@@ -194,7 +191,7 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, text) -> None:
     out = tmp_path / "run"
-    assert text in sentence_of(run_here("generate", f"run.folder={out}", *arguments))
+    assert text in bad("generate", f"run.folder={out}", *arguments)
     assert not out.exists()
 
 
