@@ -10,7 +10,8 @@ install: .venv/installed ## Install everything into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,edges,evaluate,formats,prompts,ray,review,sign,training,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[augment,edges,evaluate,formats,prompts,ray,review,sign,training,dev]'
+	-@$(BIN)/python -m compileall -qq -j 0 .venv/lib # pip does it on one core; packages hold files that are no Python
 	@touch $@
 
 .venv-datumaro: .venv/installed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
 
@@ -13,11 +14,12 @@ from synthgen.cli import main
 __all__ = ["run_here"]
 
 
-def run_here(*arguments: str) -> CompletedProcess[str]:
-    """Run ``synthgen`` with these arguments in this process; a traceback is raised as it is."""
+def run_here(*arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
+    """Run ``synthgen`` in this process, in folder ``cwd``; a traceback is raised as it is."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
     with (
+        chdir(cwd or "."),
         patch.object(sys, "argv", ["synthgen", *arguments]),
         redirect_stdout(out),
         redirect_stderr(err),

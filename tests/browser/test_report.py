@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = os.environ.get("SYNTHGEN_SCREENSHOTS")  # =1 writes those of docs/
@@ -16,13 +16,7 @@ VIEWS = ("result", "label", "source", "control", "whole")
 
 
 def run_synthgen(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "synthgen", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_here(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+
+from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,21 +27,8 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("synthgen ")]
 
 
-@pytest.fixture(scope="module")
-def started(request, tmp_path_factory) -> Iterator[dict[Path, Future[None]]]:
-    """The pages of the tests that were chosen, two at a time: most of it is programs that start."""
-    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    pages = [params["page"] for params in chosen if "page" in params]
-    with ThreadPoolExecutor(2) as pool:
-        yield {page: pool.submit(run_page, page, tmp_path_factory.mktemp("page")) for page in pages}
-
-
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
-def test_commands_run_as_written(page: Path, started) -> None:
-    started[page].result()
-
-
-def run_page(page: Path, tmp_path: Path) -> None:
+def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
         image = np.random.default_rng(number).normal(120, 8, (96, 128)).clip(0, 255)
@@ -50,15 +38,6 @@ def run_page(page: Path, tmp_path: Path) -> None:
         for folder, pixels in (("bad", np.where(mask > 0, 40, image)), ("bad-masks", mask)):
             (tmp_path / folder).mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / folder / f"{number}.png"), pixels.astype(np.uint8))
-    program = tmp_path / "bin" / "synthgen"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
-    program.chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "FIFTYONE_DATABASE_DIR": str(tmp_path / "database"),
-        "OMP_NUM_THREADS": "1",  # more would wait for each other where two pages run at a time
-    }
     for command in commands(page):
         small = command
         if command.startswith("synthgen generate"):  # as written, but few and fast
@@ -76,10 +55,26 @@ def run_page(page: Path, tmp_path: Path) -> None:
         if command.startswith("synthgen review run."):  # until Ctrl-C
             shown = "until grep -q ^open said; do kill -0 $! || exit 1; sleep 0.5; done"
             small += f" review.browser=false > said & {shown}; kill -INT $!; wait $!"
-        done = subprocess.run(
-            small, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        if page.name in ("README.md", "review.md"):
+            done = run_in_shell(small, tmp_path)
+        else:
+            done = run_here(*shlex.split(small)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a person does, each program in a process of its own."""
+    program = folder / "bin" / "synthgen"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "FIFTYONE_DATABASE_DIR": str(folder / "database"),
+    }
+    return subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 def test_links_lead_somewhere() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import run_here
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^python (docs/recipes/.*)$", PAGE, re.MULTILINE)
@@ -40,7 +42,8 @@ def run(*command: str, cwd: Path) -> str:
 
 
 def synthgen(command: str, cwd: Path) -> None:
-    run("-m", "synthgen", *command.split(), cwd=cwd)
+    done = run_here(*command.split(), cwd=cwd)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

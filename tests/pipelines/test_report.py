@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from contextlib import chdir
 
 import pytest
 
@@ -13,8 +12,7 @@ from tests.factories import make_run
 
 
 def run(*arguments: str, folder) -> subprocess.CompletedProcess[str]:
-    with chdir(folder):
-        return run_here("report", *arguments)
+    return run_here("report", *arguments, cwd=folder)
 
 
 def test_one_run_and_two(tmp_path) -> None:

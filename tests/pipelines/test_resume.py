@@ -21,6 +21,7 @@ from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table
 from synthgen.runs.reader import read_run
 from synthgen.storage import open_storage
+from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
@@ -39,16 +40,10 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "synthgen", *arguments]
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken") / "run"
-    done = run(*RUN, f"run.folder={folder}")
+    done = run_here(*RUN, f"run.folder={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -113,7 +108,7 @@ def test_kills_in_the_middle_of_a_run_in_object_storage(bucket, unbroken, layout
 def test_kills_in_the_middle_of_an_export(tmp_path, unbroken) -> None:
     formats = "format=[coco,yolo,voc,semantic,table]"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = run("export", f"run.folder={unbroken}", formats, f"out={whole}")
+    done = run_here("export", f"run.folder={unbroken}", formats, f"out={whole}")
     assert done.returncode == 0, done.stderr
     kill_again_and_again(6, "export", f"run.folder={unbroken}", formats, f"out={killed}")
     assert sorted(tmp_path.iterdir()) == [killed, whole]  # nothing half-written is left
@@ -140,7 +135,7 @@ def wait_for(begun: subprocess.Popen[bytes], folder: Path, count: int) -> None:
 def test_workers_make_the_same_dataset(tmp_path, unbroken, executor) -> None:
     pytest.importorskip("ray")
     folder = tmp_path / "run"
-    done = run(*RUN, f"run.folder={folder}", f"executor={executor}")
+    done = run_here(*RUN, f"run.folder={folder}", f"executor={executor}")
     assert done.returncode == 0, done.stderr
     assert_same_dataset(folder, unbroken)
 
@@ -194,7 +189,7 @@ def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
         if row.get("image")
     }
     assert made == told  # the batch in hand was finished
-    assert run(*RUN, f"run.folder={folder}").returncode == 0
+    assert run_here(*RUN, f"run.folder={folder}").returncode == 0
     assert_same_dataset(folder, unbroken)
 
 
@@ -207,7 +202,7 @@ def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
         env=ENVIRONMENT,
     ) as first:
         wait_for(first, folder, 1)
-        second = run(*RUN, "run.count=9000", f"run.folder={folder}")
+        second = run_here(*RUN, "run.count=9000", f"run.folder={folder}")
         assert second.returncode == 2
         assert f"is held by process {first.pid} on " in second.stderr
         first.kill()
@@ -237,10 +232,11 @@ def test_reproduce_makes_any_image_again(unbroken, tmp_path) -> None:
     good = manifest[manifest["status"] == "good"]
     for sample_id in [*retried["sample_id"][:2], good["sample_id"].iloc[0]]:
         out = tmp_path / f"{sample_id}.png"
-        done = run("reproduce", f"run.folder={unbroken}", f"sample_id={sample_id}", f"out={out}")
+        which = (f"run.folder={unbroken}", f"sample_id={sample_id}")
+        done = run_here("reproduce", *which, f"out={out}")
         assert done.returncode == 0, done.stderr + done.stdout
         assert "differ by 0 grey levels" in done.stdout
         assert read_image(out).shape == (96, 3 * 96, 3)
-    done = run("reproduce", f"run.folder={unbroken}", "sample_id=nobody")
+    done = run_here("reproduce", f"run.folder={unbroken}", "sample_id=nobody")
     assert done.returncode == 2
     assert "has no sample 'nobody'" in done.stderr

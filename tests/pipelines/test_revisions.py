@@ -17,6 +17,7 @@ from synthgen.runs.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
 from synthgen.runs.verdicts import Verdict, add_verdicts
+from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = [
@@ -34,13 +35,7 @@ NOON = "2026-01-31T12:00:00+00:00"
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "synthgen", *arguments],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-    )
+    done = run_here(*arguments)
     assert done.returncode == 0, done.stderr
     return " ".join((done.stdout + done.stderr).split())
 
