@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from synthgen.review.database import find_mongod
 from synthgen.runs.reader import read_run
 from synthgen.runs.verdicts import read_verdicts
 from tests.browser.review_page import Review, close_sample, open_app, pictures, press, tick
+from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "review.jpg"
@@ -28,8 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(*arguments: str) -> str:
-    command = [sys.executable, "-m", "synthgen", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = run_here(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

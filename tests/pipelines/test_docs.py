@@ -47,7 +47,7 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
             small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.look_crops=2"
         if command.startswith("synthgen evaluate fidelity"):
             small += (
-                " evaluate.count=12 evaluate.probes=12 evaluate.lessons=128 evaluate.timed=1"
+                " evaluate.count=12 evaluate.probes=12 evaluate.lessons=64 evaluate.timed=1"
                 " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2 source.size_hw=[96,96]"
             )
         if command.startswith("synthgen evaluate labels"):

@@ -123,14 +123,14 @@ def test_a_large_defect_is_shrunk() -> None:
 def test_the_classifier_learns_and_repeats() -> None:
     crops, labels = [], []
     for number in range(256):
-        crop = surface(number, 48)
+        crop = surface(number, 32)
         if number % 2:
-            crop[20:28, 20:28] = 20
+            crop[12:20, 12:20] = 20
         else:
-            crop[23:25, 10:38] = 230
+            crop[15:17, 3:29] = 230
         crops.append(crop)
         labels.append("pit" if number % 2 else "scratch")
-    befores = [surface(number, 48) for number in range(256)]
+    befores = [surface(number, 32) for number in range(256)]
     shares: list[float] = []
     classifier = train_classifier(crops[:192], befores, labels[:192], 0, 16, shares.append)
     assert shares[-1] == 1
