@@ -2,7 +2,8 @@
 
 The best-fitting piece of good surface, of the same photo or of good ones, is laid over the defect,
 and its levels are bent to meet the surroundings (Perez et al. 2003, "Poisson image editing",
-section 3: membrane of the difference at the border).
+section 3: membrane of the difference at the border). The thick of a defect is one piece: what
+lies there cannot be put together from its border inward. What is thin is filled in blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects"]
 GOOD_PHOTOS = 8  # at most, that pieces are taken from
 MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
-BLOCK_PX = 48  # larger holes are filled in pieces, from their border inward
+BLOCK_PX = 48  # of the pieces that long, thin holes are filled with, the best known first
+MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -35,43 +37,67 @@ def remove_defects(
     """
     hole = grow_mask(mask, grow_px)
     filled = np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
-    for part in _parts(hole):
-        filled = _fill(filled, part, hole, image, good)
+    unknown = hole.copy()
+    sources = [(image, hole), *((other, None) for other in good)]
+    for core in _parts(_thick(hole)):
+        _fill(filled, core, unknown, sources)
+    for part in _parts(unknown):
+        for block in _blocks(part):
+            _fill(filled, block, unknown, sources)
     return filled
 
 
-def _parts(hole: Mask) -> list[Mask]:
-    """Return the connected parts of a hole, large ones in blocks."""
-    count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
-    parts = []
-    for number in range(1, count):
-        rows, columns = mask_window(labels == number, 0)
-        for row in range(rows.start, rows.stop, BLOCK_PX):
-            for column in range(columns.start, columns.stop, BLOCK_PX):
-                part = np.zeros_like(hole)
-                block = np.s_[row : row + BLOCK_PX, column : column + BLOCK_PX]
-                part[block] = labels[block] == number
-                if part.any():
-                    parts.append(part)
-    return parts
+def _parts(mask: Mask) -> list[Mask]:
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return [labels == number for number in range(1, count)]
 
 
-def _fill(filled: Image, part: Mask, hole: Mask, image: Image, good: Sequence[Image]) -> Image:
-    """Lay the best piece over one part of the hole."""
+def _thick(hole: Mask) -> Mask:
+    """Return the hole without what is thinner than a block."""
+    core = _away(hole) > BLOCK_PX / 2
+    return hole & (_away(~core) <= BLOCK_PX / 2) if core.any() else core
+
+
+def _away(mask: Mask) -> NDArray[np.float32]:
+    """Return how far each pixel of a mask is from its outside, in pixels."""
+    away = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(np.minimum(away, sum(mask.shape)), np.float32)  # if there is an outside
+
+
+def _blocks(part: Mask) -> list[Mask]:
+    """Return a connected part in blocks, from its border inward."""
+    away = _away(part)
+    rows, columns = mask_window(part, 0)
+    blocks = []
+    for row in range(rows.start, rows.stop, BLOCK_PX):
+        for column in range(columns.start, columns.stop, BLOCK_PX):
+            window = np.s_[row : row + BLOCK_PX, column : column + BLOCK_PX]
+            if part[window].any():
+                block = np.zeros_like(part)
+                block[window] = part[window]
+                blocks.append((float(away[block].mean()), block))
+    return [block for _, block in sorted(blocks, key=lambda one: one[0])]
+
+
+def _fill(
+    filled: Image, part: Mask, unknown: Mask, sources: Sequence[tuple[Image, Mask | None]]
+) -> bool:
+    """Lay the best piece over a part of what is unknown; False where there is none."""
     window = mask_window(part, RING_PX + 1)
-    inside = part[window]
-    ring = grow_mask(inside, RING_PX) & ~inside
+    inside, is_unknown = part[window], unknown[window]
+    ring = grow_mask(inside, RING_PX) & ~is_unknown
+    if not ring.any():
+        return False
     best, piece = np.inf, None
-    for number, other in enumerate([image, *good]):
-        blocked = hole if number == 0 else None
+    for other, blocked in sources:
         cost, found = _best_piece(other, blocked, filled[window], ring, inside)
         if cost < best:
             best, piece = cost, found
     if piece is None:
-        return filled
-    result = filled.copy()
-    result[window] = _blend(filled[window], piece, inside)
-    return result
+        return False
+    filled[window] = _blend(filled[window], piece, inside, is_unknown & ~inside)
+    is_unknown[inside] = False
+    return True
 
 
 def _best_piece(
@@ -97,16 +123,38 @@ def _flat(image: Image) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
 
 
-def _blend(target: Image, piece: Image, inside: Mask) -> Image:
-    """Return the target with the piece inside, bent to its levels at the border."""
-    difference = target.astype(np.float32) - piece
-    bend = _membrane(difference, inside)
+def _blend(target: Image, piece: Image, inside: Mask, unknown: Mask) -> Image:
+    """Return the target with the piece inside, bent to its levels at the border that is known."""
+    gap = target.astype(np.float32) - piece
+    step = round((inside.sum() / MEMBRANE_PX) ** 0.5)
+    if step > 1:
+        bend = _coarse_membrane(gap, inside, unknown, step)
+    else:
+        bend = _membrane(gap, inside, unknown)
     mixed = np.where(inside[..., None], piece + bend, target)
     return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
 
-def _membrane(values: NDArray[np.float32], inside: Mask) -> NDArray[np.float32]:
-    """Return values (h, w, 3) with those inside replaced by the solution of Laplace's equation."""
+def _coarse_membrane(
+    values: NDArray[np.float32], inside: Mask, unknown: Mask, step: int
+) -> NDArray[np.float32]:
+    """Return the membrane on every ``step``-th pixel, enlarged: inside it is smooth."""
+    height, width = inside.shape
+    small_wh = (-(-width // step), -(-height // step))
+    known = (~inside & ~unknown).astype(np.float32)
+    share = cv2.resize(known, small_wh, interpolation=cv2.INTER_AREA)
+    sums = cv2.resize(values * known[..., None], small_wh, interpolation=cv2.INTER_AREA)
+    holds = cv2.resize(inside.astype(np.float32), small_wh, interpolation=cv2.INTER_AREA) > 0
+    means = sums / np.maximum(share, 1e-6)[..., None]
+    solved = _membrane(means, (share == 0) & holds, (share == 0) & ~holds)
+    return np.asarray(cv2.resize(solved, (width, height)), np.float32)
+
+
+def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArray[np.float32]:
+    """Return values (h, w, 3) with those inside replaced by the solution of Laplace's equation.
+
+    It meets the values around it but for those that are unknown.
+    """
     from scipy.sparse import coo_matrix
     from scipy.sparse.linalg import spsolve
 
@@ -116,11 +164,12 @@ def _membrane(values: NDArray[np.float32], inside: Mask) -> NDArray[np.float32]:
     rows, columns = np.nonzero(inside)
     own = numbers[inside]
     right = np.zeros((len(own), values.shape[2]))
-    degree = np.zeros(len(own))
+    degree = np.full(len(own), 1e-6)  # where nothing around is known, it bends nothing
     links = []
     for down, across in ((0, 1), (1, 0), (0, -1), (-1, 0)):
         r, c = rows + down, columns + across
         exists = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+        exists[exists] = ~unknown[r[exists], c[exists]]
         degree += exists
         r, c = r[exists], c[exists]
         other, mine = numbers[r, c], own[exists]
@@ -138,5 +187,4 @@ def _membrane(values: NDArray[np.float32], inside: Mask) -> NDArray[np.float32]:
 
 def near_weights(mask: Mask) -> NDArray[np.float32]:
     """Return (H, W, 1) weights: 1 on the mask, falling to 0 over the margin around it."""
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.clip(1 - (away[..., None] - 1) / MARGIN_PX, 0, 1), np.float32)
+    return np.clip(1 - (_away(~mask)[..., None] - 1) / MARGIN_PX, 0, 1)

@@ -49,7 +49,7 @@ class Drawing:
     the light turns into grey levels, ``pigment`` (h, w, 3) RGB covers the surface by ``opacity``
     (0..1), and ``grain`` is fine structure in grey levels that a sketch leaves out.
     ``contrast`` (grey levels) is the least difference that a pigment has to make. ``change``
-    (h, w, 3) RGB is added as it is, as a share of the surface's own grey level. ``cut_at``: the
+    (h, w, 3) RGB is added as a share of the surface's own grey level at each pixel. ``cut_at``: the
     image's borders that cut it off, each with where it does, in shares of the frame's height or
     width from the top or the left. ``parts`` (h, w) uint8: which of several defects a pixel of the
     mask belongs to, 1.., whose classes are ``classes``; None = all one, of the class asked for.
@@ -236,7 +236,7 @@ def _paint(
     hue = ground / max(float(ground @ LUMA), 8.0)  # shading keeps the material's colour
     painted = painted + grey[..., None] * np.clip(0.4 + 0.6 * hue, 0.3, 1.8)
     if drawing.change is not None:
-        painted = painted + drawing.change[own] * float(ground @ LUMA)
+        painted = painted + drawing.change[own] * (base @ LUMA)[..., None]
     return np.asarray(painted, np.float32)
 
 

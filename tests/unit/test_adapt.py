@@ -128,6 +128,27 @@ def test_a_removed_defect_leaves_the_surface_and_its_texture() -> None:
     assert np.array_equal(filled[far], rgb[far])
 
 
+def part_in_a_frame(seed: int) -> np.ndarray:
+    """Return a photo (200, 200, 3) of a textured part with a black frame and a black bar."""
+    grey = 150 + 12 * cv2.GaussianBlur(
+        np.random.default_rng(seed).normal(0, 3, (200, 200)), (0, 0), 2
+    )
+    grey[95:101] = 30
+    grey[:8] = grey[-8:] = grey[:, :8] = grey[:, -8:] = 20
+    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("with_good", [True, False])
+def test_a_large_defect_at_the_frame_leaves_neither_dark_nor_frame(with_good: bool) -> None:
+    part, mask = part_in_a_frame(0), np.zeros((200, 200), bool)
+    mask[8:75, 8:110] = True
+    photo = np.where(mask[..., None], np.uint8(60), part)
+    filled = remove_defects(photo, mask, [part_in_a_frame(n) for n in (1, 2)] if with_good else [])
+    inside = filled[mask].astype(float)
+    assert abs(inside.mean() - part[mask].mean()) < 8
+    assert (inside < 100).mean() < (0.01 if with_good else 0.1)
+
+
 def test_removal_of_all_of_an_image_does_not_fail() -> None:
     image = np.full((40, 40, 3), 90, np.uint8)
     assert remove_defects(image, np.ones((40, 40), bool)).shape == image.shape

@@ -269,6 +269,22 @@ def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
         assert (laid[~near] == level).all()
 
 
+def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
+    rng = np.random.default_rng(0)
+    rough = [np.repeat(rng.normal(150, 25, (160, 160, 1)).clip(40, 255), 3, 2) for _ in range(3)]
+    clean, own, surface = (one.astype(np.uint8) for one in rough)
+    mask = np.zeros((160, 160), bool)
+    mask[40:120, 30:130] = True
+    crop = np.where(mask[..., None], (own * 0.3).astype(np.uint8), clean)
+    item = BankItem("dark", "a", "a", crop, clean, mask, 8000, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
+    still = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
+    drawing = Donors([item], still).draw(rng, "d-1", 0.5)
+    laid, where = lay_on(surface, drawing, (0, 0), 0.0)
+    assert abs(laid[where].mean() - 0.3 * 150) < 6
+    assert laid[where].std() < 0.6 * surface[where].std()
+    assert laid[where].max() < 140  # what was dark in the clean photo makes nothing bright
+
+
 def chip(side: str) -> BankItem:
     """Return a dark half disc at one border of a grey image of 90 px."""
     clean = np.full((90, 90, 3), 120, np.uint8)
