@@ -13,9 +13,10 @@ from pydantic.dataclasses import dataclass as checked
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, DonorSplits, read_bank
 from synthgen.bank.together import Together, find_neighbours, join, middle
-from synthgen.defects.drawing import AXIS_OF, LUMA, SIDES, Drawing, Side
+from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import grow_mask, nearest_instance
+from synthgen.images import LUMA
 
 __all__ = ["BankSettings", "Donors", "load_donors"]
 

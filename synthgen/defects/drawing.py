@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.geometry import nearest_instance
+from synthgen.images import LUMA
 from synthgen.surfaces.noise import Field, fractal_noise, relief_shading
 
 __all__ = [
@@ -37,7 +38,6 @@ Range = tuple[float, float]  # low, high
 Side = Literal["top", "bottom", "left", "right"]
 SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
 AXIS_OF: Mapping[Side, int] = {"top": 0, "bottom": 0, "left": 1, "right": 1}  # of an array
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SUPERSAMPLING = 4
 
 
