@@ -12,20 +12,17 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, DonorSplits, read_bank
+from synthgen.bank.removal import to_shares
 from synthgen.bank.together import Together, find_neighbours, join, middle
 from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side
 from synthgen.errors import ConfigError, SourceError
-from synthgen.geometry import grow_mask, nearest_instance
-from synthgen.images import LUMA
+from synthgen.geometry import nearest_instance
 
 __all__ = ["BankSettings", "Donors", "load_donors"]
 
 Rng = np.random.Generator
 GAIN = (0.6, 1.4)  # of a real defect's contrast, at severity 0 and at 1
 NEAR = 0.08  # of the image's sides: deviation of a defect's place from its donor's
-RING_PX = 6  # of surface around a defect, that is as bright as what the defect hides
-LEAST_LEVEL = 8.0  # that a change is a share of, and at least this share of the level around
-LEAST_SHARE = 0.5
 BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
 BEYOND_PX = 4
 
@@ -132,7 +129,7 @@ class Donors:
         if place_xy is not None:
             (x, y), (own_x, own_y) = place_xy, item.place_xy
             mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
-        change, parts, borders = _extend(item, _change_shares(item), lot.parts)
+        change, parts, borders = _extend(item, lot.parts)
         moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
         gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
         cut_at = _find_cuts(shape, at, borders, mirrored)
@@ -158,20 +155,11 @@ def _look_up(values: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.u
     return np.asarray(values[rows, columns])
 
 
-def _change_shares(item: BankItem) -> NDArray[np.float32]:
-    """Return a donor's change as shares of the surface's grey level, pixel by pixel: what lies in
-    the dark of a defect is dimmed, not laid over it."""
-    level = item.clean @ LUMA
-    around = float(level[grow_mask(item.mask, RING_PX)].mean())
-    least = max(LEAST_LEVEL, LEAST_SHARE * around)
-    return np.asarray(item.change / np.maximum(level, least)[..., None], np.float32)
-
-
 def _extend(
-    item: BankItem, change: NDArray[np.float32], parts: NDArray[np.uint8]
+    item: BankItem, parts: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[Side, int]]:
-    """Return a donor's change and parts, going on beyond the borders that cut it off, and the rows
-    and columns where these are."""
+    """Return a donor's change, in shares of the level, and parts, going on beyond the borders that
+    cut it off, and the rows and columns where these are."""
     rows, columns = np.nonzero(item.mask)
     reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
     window, pads, borders = [], [], {}
@@ -185,7 +173,8 @@ def _extend(
             borders[ends[1]] = before + last - first
         window.append(slice(first, last))
         pads.append((before, after))
-    change = np.pad(change[tuple(window)], (*pads, (0, 0)), mode="symmetric")
+    shares = to_shares(item.change, item.clean, item.mask)
+    change = np.pad(shares[tuple(window)], (*pads, (0, 0)), mode="symmetric")
     return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
 
 

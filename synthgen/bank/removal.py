@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.geometry import grow_mask, mask_window
+from synthgen.images import LUMA
 
-__all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects"]
+__all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects", "to_shares"]
 
 GOOD_PHOTOS = 8  # at most, that pieces are taken from
 MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
 BLOCK_PX = 48  # of the pieces that long, thin holes are filled with, the best known first
+LEAST_LEVEL = 8.0  # that a change is a share of, and at least this share of the level around
+LEAST_SHARE = 0.5
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -183,6 +186,19 @@ def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArr
     result = values.copy()
     result[inside] = np.asarray(solved).reshape(len(own), -1)
     return result
+
+
+def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[np.float32]:
+    """Return a defect's change (H, W, 3) as shares of the clean surface's grey level at each pixel.
+
+    Laid on another surface by its levels, it dims the dark of a defect, texture and all. Where the
+    clean surface is dark itself, shares are of half the level around the mask.
+    """
+    level = clean @ LUMA
+    around = grow_mask(mask, RING_PX)
+    typical = float(level[around].mean()) if around.any() else float(level.mean())
+    least = max(LEAST_LEVEL, LEAST_SHARE * typical)
+    return np.asarray(change / np.maximum(level, least)[..., None], np.float32)
 
 
 def near_weights(mask: Mask) -> NDArray[np.float32]:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.bank.real import RealImage
-from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
+from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects, to_shares
 from synthgen.control.edges import canny_control
 from synthgen.errors import SourceError
 from synthgen.geometry import grow_mask
-from synthgen.images import to_levels
+from synthgen.images import LUMA, to_levels
 from synthgen.prompts import describe
 from synthgen.seeds import stream
 from synthgen.training.adapt_loop import AdaptSettings
@@ -134,8 +134,8 @@ def draw_real_crop(
     surface = lesson.surface
     if good and rng.random() < vary.transplant:
         other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
-        ratio = np.clip(other.mean() / max(1.0, float(source.mean())), 0.6, 1.6)
-        source, change = other, change * ratio
+        shares = to_shares(change, source, mask)
+        source, change = other, shares * (other @ LUMA)[..., None]
     repaint = loosen(rng, mask) | grow_mask(mask, 2)
     change = change * fade(repaint)
     coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))
