@@ -26,6 +26,7 @@ from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
 from synthgen.training.adapt_crops import (
     Augmentation,
+    RealLesson,
     draw_real_crop,
     hold_back,
     make_lessons,
@@ -169,6 +170,21 @@ def test_lessons_give_the_photo_back_and_crops_change_inside_their_mask_only(rea
         change = crop.defective.astype(int) - crop.source
         assert change[crop.defect_mask].mean() < -20  # the spots are dark
         assert "blow hole" in crop.prompt
+
+
+def test_a_transplanted_defect_dims_its_new_surface() -> None:
+    rng = np.random.default_rng(0)
+    rough = [np.repeat(rng.normal(140, 25, (128, 128, 1)).clip(40, 250), 3, 2) for _ in range(2)]
+    removed, good = (one.astype(np.uint8) for one in rough)
+    mask = np.zeros((128, 128), bool)
+    mask[30:100, 30:100] = True
+    change = np.where(mask[..., None], np.float32(-0.7) * removed, np.float32(0))
+    lesson = RealLesson("a", "a", "dark", "dark", "cell", removed, change, mask)
+    plain = (1.0, 1.0)
+    vary = Augmentation(transplant=1, turn=0, scale=plain, gain=plain, contrast=plain)
+    crop = draw_real_crop(stream(0, 1), lesson, [good], 64, vary)
+    core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(crop.defective[core] - 0.3 * crop.source[core]).mean() < 5
 
 
 @pytest.mark.parametrize("family", ["embedded", "sd15"])
