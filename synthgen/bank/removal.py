@@ -191,14 +191,22 @@ def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArr
 def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[np.float32]:
     """Return a defect's change (H, W, 3) as shares of the clean surface's grey level at each pixel.
 
-    Laid on another surface by its levels, it dims the dark of a defect, texture and all. Where the
-    clean surface is dark itself, shares are of half the level around the mask.
+    Laid on another surface by its levels, it dims the dark of a defect, texture and all. In the
+    mask it is taken against the level around where that is nearer to the defect's mean: there
+    ``clean`` has a line or spot of the piece it was filled with. Shares are of at least half the
+    level around.
     """
-    level = clean @ LUMA
-    around = grow_mask(mask, RING_PX)
-    typical = float(level[around].mean()) if around.any() else float(level.mean())
-    least = max(LEAST_LEVEL, LEAST_SHARE * typical)
-    return np.asarray(change / np.maximum(level, least)[..., None], np.float32)
+    ring = grow_mask(mask, RING_PX)
+    around = clean[ring].mean(axis=0) if ring.any() else clean.mean(axis=(0, 1))
+    typical = max(LEAST_LEVEL, float(around @ LUMA))
+    level = np.maximum(clean @ LUMA, max(LEAST_LEVEL, LEAST_SHARE * typical))
+    shares = np.asarray(change / level[..., None], np.float32)
+    if mask.any():
+        mean = shares[mask].mean(axis=0)
+        other = (change[mask] + clean[mask] - around) / typical
+        is_nearer = np.abs(other - mean) < np.abs(shares[mask] - mean)
+        shares[mask] = np.where(is_nearer, other, shares[mask])
+    return shares
 
 
 def near_weights(mask: Mask) -> NDArray[np.float32]:

@@ -275,6 +275,7 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     clean, own, surface = (one.astype(np.uint8) for one in rough)
     mask = np.zeros((160, 160), bool)
     mask[40:120, 30:130] = True
+    clean[70:80] = 40  # a line of the piece that the donor was removed with
     crop = np.where(mask[..., None], (own * 0.3).astype(np.uint8), clean)
     item = BankItem("dark", "a", "a", crop, clean, mask, 8000, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
     still = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
@@ -282,7 +283,7 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     laid, where = lay_on(surface, drawing, (0, 0), 0.0)
     assert abs(laid[where].mean() - 0.3 * 150) < 6
     assert laid[where].std() < 0.6 * surface[where].std()
-    assert laid[where].max() < 140  # what was dark in the clean photo makes nothing bright
+    assert laid[where].max() < 140  # that line makes nothing bright
 
 
 def chip(side: str) -> BankItem:
