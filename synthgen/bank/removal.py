@@ -23,6 +23,7 @@ GOOD_PHOTOS = 8  # at most, that pieces are taken from
 MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
 BLOCK_PX = 48  # of the pieces that long, thin holes are filled with, the best known first
+SEARCH_PX = 400  # around a hole, or its own size, where pieces are looked for
 LEAST_LEVEL = 8.0  # that a change is a share of, and at least this share of the level around
 LEAST_SHARE = 0.5
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
@@ -92,8 +93,11 @@ def _fill(
     if not ring.any():
         return False
     best, piece = np.inf, None
+    reach = max(SEARCH_PX, *inside.shape)
+    near = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in window)
     for other, blocked in sources:
-        cost, found = _best_piece(other, blocked, filled[window], ring, inside)
+        kept = None if blocked is None else blocked[near]
+        cost, found = _best_piece(other[near], kept, filled[window], ring, inside)
         if cost < best:
             best, piece = cost, found
     if piece is None:
