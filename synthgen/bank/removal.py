@@ -26,6 +26,8 @@ BLOCK_PX = 48  # of the pieces that long, thin holes are filled with, the best k
 SEARCH_PX = 400  # around a hole, or its own size, where pieces are looked for
 LEAST_LEVEL = 8.0  # that a change is a share of, and at least this share of the level around
 LEAST_SHARE = 0.5
+CLEAR_SHARE = 0.2  # of the level: the mean change of a defect that is dark, or bright, as a whole
+ODD_SHARE = 0.25  # of that mean: less at a pixel is odd
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -195,10 +197,10 @@ def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArr
 def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[np.float32]:
     """Return a defect's change (H, W, 3) as shares of the clean surface's grey level at each pixel.
 
-    Laid on another surface by its levels, it dims the dark of a defect, texture and all. In the
-    mask it is taken against the level around where that is nearer to the defect's mean: there
-    ``clean`` has a line or spot of the piece it was filled with. Shares are of at least half the
-    level around.
+    Laid on another surface by its levels, it dims the dark of a defect, texture and all. Shares are
+    of at least half the level around. Where a defect that is clearly dark, or bright, as a whole
+    seems to change nothing, or the opposite, ``clean`` may have a line or spot of the piece it was
+    filled with: there the share is that of the level around.
     """
     ring = grow_mask(mask, RING_PX)
     around = clean[ring].mean(axis=0) if ring.any() else clean.mean(axis=(0, 1))
@@ -207,9 +209,9 @@ def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[
     shares = np.asarray(change / level[..., None], np.float32)
     if mask.any():
         mean = shares[mask].mean(axis=0)
+        odd = shares[mask] * np.sign(mean) < ODD_SHARE * np.abs(mean)
         other = (change[mask] + clean[mask] - around) / typical
-        is_nearer = np.abs(other - mean) < np.abs(shares[mask] - mean)
-        shares[mask] = np.where(is_nearer, other, shares[mask])
+        shares[mask] = np.where(odd & (np.abs(mean) > CLEAR_SHARE), other, shares[mask])
     return shares
 
 
