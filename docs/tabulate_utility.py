@@ -5,7 +5,7 @@ python docs/tabulate_utility.py
 A table stands between `<!-- table data=.. budget=.. over=.. arms=.. -->` and `<!-- end -->`. `arms`
 lists arm/protocol or name:arm/protocol (one+other: seeds that one lacks are the other's), `over`
 the arms that the others are compared with, over paired seeds: by pixel AP, or with `by=class_ap` by
-the mean of the classes' own pixel APs.
+the mean of the classes' own pixel APs. `seeds`: these alone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ SCORES = {
 def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     """Return one table as Markdown: mean ± deviation over seeds, gains with 90 % intervals."""
     own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    if "seeds" in asked:
+        own = own[own["seed"].isin(map(int, asked["seeds"].split(",")))]
     classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
     own = own.assign(class_ap=own[classes].mean(axis=1))
     arms = {}
