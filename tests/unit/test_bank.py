@@ -25,6 +25,7 @@ from synthgen.bank.items import (
     write_bank,
 )
 from synthgen.bank.real import RealImage, RealSettings, read_real
+from synthgen.bank.removal import to_shares
 from synthgen.bank.together import find_neighbours, join
 from synthgen.cli import main
 from synthgen.condition import Conditioner
@@ -284,6 +285,15 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     assert abs(laid[where].mean() - 0.3 * 150) < 6
     assert laid[where].std() < 0.6 * surface[where].std()
     assert laid[where].max() < 140  # that line makes nothing bright
+
+
+def test_a_donor_that_is_dark_and_bright_keeps_both() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.repeat(rng.integers(100, 200, (60, 60, 1)), 3, 2).astype(np.uint8)
+    mask = np.zeros((60, 60), bool)
+    mask[10:50, 10:50] = True
+    change = np.where(mask[..., None], rng.choice([-40.0, 40.0], (60, 60, 1)), 0).astype(np.float32)
+    assert np.allclose(to_shares(change, clean, mask), change / clean, atol=1e-3)
 
 
 def chip(side: str) -> BankItem:
