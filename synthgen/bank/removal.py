@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.geometry import grow_mask, mask_window
-from synthgen.images import LUMA
+from synthgen.images import LUMA, to_levels
 
 __all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects", "to_shares"]
 
 GOOD_PHOTOS = 8  # at most, that pieces are taken from
 MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
-BLOCK_PX = 48  # of the pieces that long, thin holes are filled with, the best known first
+BLOCK_PX = 48  # what is thinner is filled in pieces of at most so much
 SEARCH_PX = 400  # around a hole, or its own size, where pieces are looked for
-LEAST_LEVEL = 8.0  # that a change is a share of, and at least this share of the level around
-LEAST_SHARE = 0.5
+LEAST_LEVEL = 8.0  # that a change is a share of
+LEAST_SHARE = 0.5  # of the level around, likewise
 CLEAR_SHARE = 0.2  # of the level: the mean change of a defect that is dark, or bright, as a whole
 ODD_SHARE = 0.25  # of that mean: less at a pixel is odd
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
@@ -67,7 +67,7 @@ def _thick(hole: Mask) -> Mask:
 def _away(mask: Mask) -> NDArray[np.float32]:
     """Return how far each pixel of a mask is from its outside, in pixels."""
     away = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.minimum(away, sum(mask.shape)), np.float32)  # if there is an outside
+    return np.asarray(np.minimum(away, sum(mask.shape)), np.float32)  # also where all is mask
 
 
 def _blocks(part: Mask) -> list[Mask]:
@@ -81,19 +81,19 @@ def _blocks(part: Mask) -> list[Mask]:
             if part[window].any():
                 block = np.zeros_like(part)
                 block[window] = part[window]
-                blocks.append((float(away[block].mean()), block))
-    return [block for _, block in sorted(blocks, key=lambda one: one[0])]
+                blocks.append(block)
+    return sorted(blocks, key=lambda block: float(away[block].mean()))
 
 
 def _fill(
     filled: Image, part: Mask, unknown: Mask, sources: Sequence[tuple[Image, Mask | None]]
-) -> bool:
-    """Lay the best piece over a part of what is unknown; False where there is none."""
+) -> None:
+    """Lay the best piece over a part of what is unknown, if there is one; it is known then."""
     window = mask_window(part, RING_PX + 1)
     inside, is_unknown = part[window], unknown[window]
     ring = grow_mask(inside, RING_PX) & ~is_unknown
     if not ring.any():
-        return False
+        return
     best, piece = np.inf, None
     reach = max(SEARCH_PX, *inside.shape)
     near = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in window)
@@ -102,11 +102,9 @@ def _fill(
         cost, found = _best_piece(other[near], kept, filled[window], ring, inside)
         if cost < best:
             best, piece = cost, found
-    if piece is None:
-        return False
-    filled[window] = _blend(filled[window], piece, inside, is_unknown & ~inside)
-    is_unknown[inside] = False
-    return True
+    if piece is not None:
+        filled[window] = _blend(filled[window], piece, inside, is_unknown & ~inside)
+        is_unknown[inside] = False
 
 
 def _best_piece(
@@ -140,8 +138,7 @@ def _blend(target: Image, piece: Image, inside: Mask, unknown: Mask) -> Image:
         bend = _coarse_membrane(gap, inside, unknown, step)
     else:
         bend = _membrane(gap, inside, unknown)
-    mixed = np.where(inside[..., None], piece + bend, target)
-    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
+    return to_levels(np.where(inside[..., None], piece + bend, target))
 
 
 def _coarse_membrane(
