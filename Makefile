@@ -11,7 +11,6 @@ install: .venv/installed ## Install everything into .venv
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[augment,edges,evaluate,formats,prompts,ray,review,sign,training,dev]'
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on all cores, pip on one; some packages hold templates, no Python
 	@touch $@
 
 .venv-datumaro: .venv/installed

@@ -12,6 +12,7 @@ from synthgen.bank.donors import Donors
 from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
 from synthgen.defects.drawing import fit_area, lay_parts
+from synthgen.defects.lines import LINES
 from synthgen.errors import PlacementError
 from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask, grow_to_cells
@@ -167,4 +168,7 @@ class Conditioner:
             is_alone = spec.asked_area_px > 0  # an area is that of one defect
             return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
-        return kind.shape.draw(rng, spec.severity, short_side_px)
+        drawing = kind.shape.draw(rng, spec.severity, short_side_px)
+        if self.donors is not None and isinstance(kind.shape, LINES):
+            return self.donors.widen(rng, drawing)
+        return drawing

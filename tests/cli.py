@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from synthgen.cli import main
 
-__all__ = ["run_here"]
+__all__ = ["run_here", "run_well"]
 
 
 def run_here(*arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
@@ -29,3 +29,10 @@ def run_here(*arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
         except SystemExit as ended:
             code = int(ended.code or 0)
     return CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def run_well(*arguments: str, cwd: Path | None = None) -> str:
+    """Run ``synthgen`` in this process, where it must succeed; return what it said."""
+    done = run_here(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

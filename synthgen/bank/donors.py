@@ -13,8 +13,9 @@ from pydantic.dataclasses import dataclass as checked
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, DonorSplits, read_bank
 from synthgen.bank.removal import to_shares
+from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import Together, find_neighbours, join, middle
-from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side
+from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, zoom
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import nearest_instance
 
@@ -25,6 +26,7 @@ GAIN = (0.6, 1.4)  # of a real defect's contrast, at severity 0 and at 1
 NEAR = 0.08  # of the image's sides: deviation of a defect's place from its donor's
 BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
 BEYOND_PX = 4
+LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -39,6 +41,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
+    own_width: bool = True  # drawn lines are as wide as the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
@@ -66,6 +69,8 @@ class Donors:
         ]
         lent = {item.item_id for item in self._lent}
         self.faint = [item for item in mine if item.item_id not in lent]
+        lines = [one for one in self._lent if one.is_line] if settings.own_width else []
+        self._line_widths = [one.width_px for one in lines]
         near_px = settings.together_px
         self._neighbours = {} if near_px is None else find_neighbours(self._lent, near_px)
 
@@ -101,6 +106,17 @@ class Donors:
         """Return those that lie together, each lot as one item."""
         lots = {frozenset(one.item_id for one in lot): lot for lot in self._neighbours.values()}
         return [join(lot).item for lot in lots.values() if len(lot) > 1]
+
+    def widen(self, rng: Rng, line: Drawing) -> Drawing:
+        """Return a drawn line zoomed to the width of one of the bank's; as it is if that has none.
+
+        Who marked the bank's lines drew them so wide, and will score what is learned by that.
+        """
+        if not self._line_widths:
+            return line
+        width = self._line_widths[int(rng.integers(len(self._line_widths)))]
+        own = line.mask.sum() / line_length(thin(line.mask))
+        return zoom(line, float(np.clip(width / own, *LINE_ZOOM)))
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""

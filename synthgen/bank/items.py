@@ -46,6 +46,7 @@ LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
+LINE = 6  # times as long as wide: from here on a defect is a line
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 
@@ -77,6 +78,11 @@ class BankItem:
     def width_px(self) -> float:
         """Its mean width across the middle line: length times width is the area."""
         return float(self.area_px / max(self.length_px, self.area_px**0.5))
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is so many times as long as wide as a line is."""
+        return self.length_px > LINE * self.width_px
 
     @property
     def change(self) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from synthgen.defects.drawing import (
 )
 from synthgen.surfaces.noise import Field, fractal_noise
 
-__all__ = ["Crack", "Fibre", "Scratch"]
+__all__ = ["LINES", "Crack", "Fibre", "Scratch"]
 
 STRICT = ConfigDict(extra="forbid")
 Points = NDArray[np.float32]
@@ -178,3 +178,6 @@ class Fibre:
             pigment=np.clip(colour, 0, 255).astype(np.float32),
             grain=fractal_noise(rng, cover.shape, 2.5, octaves=1) * cover * 6,
         )
+
+
+LINES = (Crack, Fibre, Scratch)

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import run_here
+from tests.cli import run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = os.environ.get("SYNTHGEN_SCREENSHOTS")  # =1 writes those of docs/
 VIEWS = ("result", "label", "source", "control", "whole")
-
-
-def run_synthgen(folder: Path, *arguments: str) -> None:
-    done = run_here(*arguments, cwd=folder)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +24,11 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         make = ["generate", "run.count=72"]
     bank = ["bank", "out=bank", "real.format=coco", "real.path=real/coco", "real.split=train"]
     strict = ["quality=strict", "seed=5", "bank.path=bank"]
-    run_synthgen(folder, *make, "run.folder=first")
-    run_synthgen(folder, "export", "run.folder=first", "format=[coco]", "out=real")
-    run_synthgen(folder, *bank)
-    run_synthgen(folder, *make, "run.folder=second", *strict)
-    run_synthgen(folder, "report", "runs=[first,second]", "out=both.html")
+    run_well(*make, "run.folder=first", cwd=folder)
+    run_well("export", "run.folder=first", "format=[coco]", "out=real", cwd=folder)
+    run_well(*bank, cwd=folder)
+    run_well(*make, "run.folder=second", *strict, cwd=folder)
+    run_well("report", "runs=[first,second]", "out=both.html", cwd=folder)
     return {
         "first": folder / "first" / "report.html",
         "second": folder / "second" / "report.html",

@@ -14,7 +14,7 @@ from synthgen.review.database import find_mongod
 from synthgen.runs.reader import read_run
 from synthgen.runs.verdicts import read_verdicts
 from tests.browser.review_page import Review, close_sample, open_app, pictures, press, tick
-from tests.cli import run_here
+from tests.cli import run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "review.jpg"
@@ -26,19 +26,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(*arguments: str) -> str:
-    done = run_here(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
 
 
 def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     folder, database = tmp_path / "run", tmp_path / "database"
-    run("generate", f"run.folder={folder}", *RUN)
+    run_well("generate", f"run.folder={folder}", *RUN)
     before = stamps(folder)
 
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
@@ -67,7 +61,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     assert {(one.reviewer, one.revision) for one in verdicts} == {("ann", 0)}
     rejected = {one.sample_id for one in verdicts if one.verdict == "reject"}
 
-    run("generate", f"run.folder={folder}", *RUN)
+    run_well("generate", f"run.folder={folder}", *RUN)
     after = stamps(folder)
     assert {name: after[name] for name in before} == before  # nothing is painted over
     assert after.keys() - before.keys() == {f"{name}~1.png" for name in rejected}
@@ -86,7 +80,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
         page.get_by_text("60 of 60 reviewed").wait_for()
         assert "60 accepted, 0 rejected, 0 in conflict" in review.end()
 
-    run(
+    run_well(
         "export", f"run.folder={folder}", "include=reviewed", "format=[coco]", f"out={tmp_path}/out"
     )
     written = [

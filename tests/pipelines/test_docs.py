@@ -48,7 +48,7 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
         if command.startswith("synthgen evaluate fidelity"):
             small += (
                 " evaluate.count=12 evaluate.probes=12 evaluate.lessons=64 evaluate.timed=1"
-                " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2 source.size_hw=[96,96]"
+                " evaluate.sweeps=1 evaluate.steps=[2] backend.steps=2 source.size_hw=[64,64]"
             )
         if command.startswith("synthgen evaluate labels"):
             small += " evaluate.count=60"

@@ -17,7 +17,7 @@ import yaml
 from synthgen.geometry import grow_mask
 from synthgen.images import grey_window, read_image, to_rgb8
 from synthgen.quality.realised import realise_mask
-from tests.cli import run_here
+from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("debug=smoke", "backend.threads=1")
@@ -27,12 +27,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, which starts slowly."""
     command = [sys.executable, "-m", "synthgen", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def good(*arguments: str, cwd: Path | None = None) -> str:
-    done = run_here(*arguments, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def bad(*arguments: str) -> str:
@@ -66,7 +60,7 @@ def test_help_is_fast_and_lists_the_pipelines() -> None:
         times.append(time.perf_counter() - begun)
     for name in ("generate", "export", "pretrain"):
         assert f"\n  {name}" in text
-        assert "synthgen" in good(name, "--help")
+        assert "synthgen" in run_well(name, "--help")
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "synthgen", "--help"],
         capture_output=True,
@@ -110,16 +104,16 @@ def test_same_seed_same_dataset_and_another_seed_another(tmp_path) -> None:
 
 def test_a_stopped_run_goes_on_and_ends_like_an_unbroken_one(tmp_path) -> None:
     options = ("debug=smoke", "backend=sketch", "run.count=10", "run.batch_size=2")
-    good("generate", *options, f"run.folder={tmp_path / 'whole'}")
+    run_well("generate", *options, f"run.folder={tmp_path / 'whole'}")
     cut = tmp_path / "cut"
-    good("generate", *options, f"run.folder={cut}")
+    run_well("generate", *options, f"run.folder={cut}")
     shards = sorted((cut / "shards").iterdir())
     for shard in shards[2:]:
         shard.unlink()
     for name in ("manifest", "instances", "timings"):
         (cut / f"{name}.parquet").unlink()
     kept = {p: p.stat().st_mtime_ns for p in (cut / "images").iterdir()}
-    good("generate", *options, f"run.folder={cut}")
+    run_well("generate", *options, f"run.folder={cut}")
     untouched = [p for p, at in kept.items() if p.stat().st_mtime_ns == at]
     assert len(untouched) == 4
     one, other = (pd.read_parquet(tmp_path / n / "manifest.parquet") for n in ("whole", "cut"))
@@ -152,7 +146,7 @@ def test_photos_of_any_kind(tmp_path, photos) -> None:
 def test_export_and_multirun_and_the_script(tmp_path) -> None:
     command = ["generate", "-m", "debug=smoke", "backend=sketch", "seed=1,2"]
     sweep = (f"hydra.sweep.dir={tmp_path / 'sweep'}", f"run.folder={tmp_path}/seed-${{seed}}")
-    good(*command, *sweep, cwd=tmp_path)
+    run_well(*command, *sweep, cwd=tmp_path)
     assert (tmp_path / "seed-1" / "report.html").is_file()
     assert (tmp_path / "seed-2" / "manifest.parquet").is_file()
     script = [sys.executable, str(ROOT / "pipelines" / "export.py")]
@@ -200,7 +194,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, text)
 
 def test_a_run_of_another_config_names_the_key(tmp_path) -> None:
     out = tmp_path / "run"
-    good("generate", "debug=smoke", "backend=sketch", f"run.folder={out}")
+    run_well("generate", "debug=smoke", "backend=sketch", f"run.folder={out}")
     sentence = bad("generate", "debug=smoke", "backend=sketch", "seed=5", f"run.folder={out}")
     assert "seed=0, now it is 5" in sentence
     assert "no pipeline 'generat'" in bad("generat")
@@ -238,10 +232,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path) -> None:
 
 def test_every_preset_composes() -> None:
     for name in sorted(p.stem for p in (ROOT / "conf" / "experiment").glob("*.yaml")):
-        text = good("generate", f"experiment={name}", "--cfg", "job")
+        text = run_well("generate", f"experiment={name}", "--cfg", "job")
         assert "count:" in text
     for name in sorted(p.stem for p in (ROOT / "conf" / "control").glob("*.yaml")):
-        assert "_target_" in good("generate", f"control={name}", "--cfg", "job")
+        assert "_target_" in run_well("generate", f"control={name}", "--cfg", "job")
 
 
 def test_masks_of_another_size(tmp_path, photos) -> None:

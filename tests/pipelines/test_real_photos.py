@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from synthgen.images import read_image
-from tests.cli import run_here
+from tests.cli import run_well
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FOLDERS = [DATA / "magnetic_tile" / "images" / "good", DATA / "textures_skimage" / "images"]
@@ -22,8 +22,7 @@ def test_photos_are_painted_and_their_background_is_theirs(folder: Path, tmp_pat
         pytest.skip(f"{folder.name} is not here")
     command = ["generate", "source=folder", f"source.path={folder}", "backend.threads=1"]
     options = ["run.count=6", "run.batch_size=6", f"run.folder={tmp_path / 'run'}"]
-    done = run_here(*command, *options)
-    assert done.returncode == 0, done.stderr
+    run_well(*command, *options)
     manifest = pd.read_parquet(tmp_path / "run" / "manifest.parquet")
     assert (manifest["status"] == "accepted").sum() >= 4
     for _, row in manifest[manifest["defect_class"] != ""].iterrows():

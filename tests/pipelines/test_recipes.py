@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import run_here
+from tests.cli import run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
@@ -42,8 +42,7 @@ def run(*command: str, cwd: Path) -> str:
 
 
 def synthgen(command: str, cwd: Path) -> None:
-    done = run_here(*command.split(), cwd=cwd)
-    assert done.returncode == 0, done.stderr
+    run_well(*command.split(), cwd=cwd)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from synthgen.bank.items import (
 )
 from synthgen.bank.real import RealImage, RealSettings, read_real
 from synthgen.bank.removal import to_shares
+from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import find_neighbours, join
 from synthgen.cli import main
 from synthgen.condition import Conditioner
@@ -486,6 +487,29 @@ def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
         assert sum(bool(spec.donor) for spec in cracks[:count]) == count / 4
     none = plan_with(load(bank, share=0, classes=("crack",)), train=1)
     assert not any(spec.donor for spec in none)
+
+
+def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
+    donors, alone = load(bank, share=0), load(bank, share=0, own_width=False)
+    lines = [item for item in donors.items.values() if item.defect_class == "crack"]
+    assert {item.is_line for item in lines} == {True}
+    widths = [item.width_px for item in lines]
+    assert not any(item.is_line for item in donors.items.values() if item not in lines)
+    sources = ProceduralSources(20, (SIZE, SIZE), ("painted",), 0)
+    for name in ("crack", "fibre", "scratch", "dent"):
+        classes = draw_classes(name)
+        found = []
+        for lent in (donors, alone, None):
+            draw = Conditioner(sources, classes, {}, donors=lent)
+            specs = draw_plan(sources, classes, 12, 0, {"train": 1}, 0)
+            masks = [draw(spec).defect_mask for spec in specs]
+            found.append([mask.sum() / line_length(thin(mask)) for mask in masks])
+        assert found[1] == found[2]
+        if name == "dent":
+            assert found[0] == found[1]
+        else:
+            assert min(widths) * 0.8 < np.median(found[0]) < max(widths) * 1.2
+            assert np.median(found[0]) > np.median(found[1]) * 1.2
 
 
 def test_a_bank_that_lends_nothing_changes_no_draw(bank: Path) -> None:
