@@ -170,5 +170,5 @@ class Conditioner:
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         drawing = kind.shape.draw(rng, spec.severity, short_side_px)
         if self.donors is not None and isinstance(kind.shape, LINES):
-            return self.donors.widen(rng, drawing)
+            return self.donors.liken(rng, drawing, spec.severity)
         return drawing

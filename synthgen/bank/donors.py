@@ -15,9 +15,10 @@ from synthgen.bank.items import BankItem, DonorSplits, read_bank
 from synthgen.bank.removal import to_shares
 from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import Together, find_neighbours, join, middle
-from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, zoom
+from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, fade, lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import nearest_instance
+from synthgen.images import LUMA
 
 __all__ = ["BankSettings", "Donors", "load_donors"]
 
@@ -27,6 +28,8 @@ NEAR = 0.08  # of the image's sides: deviation of a defect's place from its dono
 BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
 BEYOND_PX = 4
 LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
+LIGHT_DEG = 45.0  # where the light comes from that a drawn line's contrast is measured in
+LINE_FADE = (0.1, 2.0)  # of its contrast
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -41,7 +44,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
-    own_width: bool = True  # drawn lines are as wide as the bank's
+    own_lines: bool = True  # drawn lines are as wide, and stand out as much, as the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
@@ -69,8 +72,7 @@ class Donors:
         ]
         lent = {item.item_id for item in self._lent}
         self.faint = [item for item in mine if item.item_id not in lent]
-        lines = [one for one in self._lent if one.is_line] if settings.own_width else []
-        self._line_widths = [one.width_px for one in lines]
+        self._lines = [one for one in self._lent if one.is_line] if settings.own_lines else []
         near_px = settings.together_px
         self._neighbours = {} if near_px is None else find_neighbours(self._lent, near_px)
 
@@ -107,16 +109,25 @@ class Donors:
         lots = {frozenset(one.item_id for one in lot): lot for lot in self._neighbours.values()}
         return [join(lot).item for lot in lots.values() if len(lot) > 1]
 
-    def widen(self, rng: Rng, line: Drawing) -> Drawing:
-        """Return a drawn line zoomed to the width of one of the bank's; as it is if that has none.
+    def liken(self, rng: Rng, line: Drawing, severity: float) -> Drawing:
+        """Return a drawn line with the width and the contrast of one of the bank's, at a severity
+        of 0.5; as it is if the bank has none.
 
-        Who marked the bank's lines drew them so wide, and will score what is learned by that.
+        Who marked the bank's lines drew them so wide, and will score what is learned by that; and
+        where the lines that matter are faint, strong ones teach to pass over them.
         """
-        if not self._line_widths:
+        if not self._lines:
             return line
-        width = self._line_widths[int(rng.integers(len(self._line_widths)))]
-        own = line.mask.sum() / line_length(thin(line.mask))
-        return zoom(line, float(np.clip(width / own, *LINE_ZOOM)))
+        item = self._lines[int(rng.integers(len(self._lines)))]
+        own_px = line.mask.sum() / line_length(thin(line.mask))
+        zoomed = zoom(line, float(np.clip(item.width_px / own_px, *LINE_ZOOM)))
+        line = zoomed if zoomed.mask.any() else line
+        level = float((item.clean[item.mask] @ LUMA).mean())
+        ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
+        drawn, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
+        own = _strength(drawn.astype(np.float32) - ground, line.mask)
+        wanted = _gain(severity) * _strength(item.change, item.mask)
+        return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE)))
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
@@ -147,12 +158,11 @@ class Donors:
             mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
         change, parts, borders = _extend(item, lot.parts)
         moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
-        gain = GAIN[0] + severity * (GAIN[1] - GAIN[0])
         cut_at = _find_cuts(shape, at, borders, mirrored)
         return Drawing.build(
             shape,
             0.0,
-            change=moved * np.float32(gain),
+            change=moved * np.float32(_gain(severity)),
             cut_at=cut_at,
             parts=shape * _look_up(nearest_instance(parts), at),
             classes=lot.classes,
@@ -192,6 +202,15 @@ def _extend(
     shares = to_shares(item.change, item.clean, item.mask)
     change = np.pad(shares[tuple(window)], (*pads, (0, 0)), mode="symmetric")
     return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
+
+
+def _gain(severity: float) -> float:
+    return GAIN[0] + severity * (GAIN[1] - GAIN[0])
+
+
+def _strength(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """Return by how many grey levels a change (h, w, 3) stands out within a mask, on average."""
+    return float(np.abs(change[mask] @ LUMA).mean())
 
 
 def _find_cuts(

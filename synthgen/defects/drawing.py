@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import cv2
@@ -25,6 +25,7 @@ __all__ = [
     "draw_range",
     "draw_size",
     "draw_strength",
+    "fade",
     "fit_area",
     "lay_on",
     "lay_parts",
@@ -125,6 +126,19 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
 def _zoom_parts(parts: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     near = nearest_instance(parts)  # the mask's own edge may come to lie a pixel further out
     return np.asarray(cv2.resize(near, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
+
+
+def fade(drawing: Drawing, factor: float) -> Drawing:
+    """Return the drawing with ``factor`` times its effect; what covers covers wholly at most."""
+    return replace(
+        drawing,
+        tone=drawing.tone * np.float32(factor),
+        relief=drawing.relief * np.float32(factor),
+        opacity=np.minimum(drawing.opacity * np.float32(factor), 1),
+        grain=drawing.grain * np.float32(factor),
+        contrast=drawing.contrast * factor,
+        change=None if drawing.change is None else drawing.change * np.float32(factor),
+    )
 
 
 def fit_area(drawing: Drawing, area_px: float) -> Drawing:
@@ -258,10 +272,10 @@ def _visible(
         return pigment
     level = float(ground @ LUMA)
     sign = np.sign(float(change @ LUMA)) or 1.0
-    needed = (drawing.contrast - seen) / share
+    needed = drawing.contrast - seen
     if not 8 < level + sign * drawing.contrast < 247 and abs(lift) < 1:
-        sign = -sign
-    return pigment + np.float32(sign * needed)
+        sign, needed = -sign, drawing.contrast + seen  # past the surface's own level
+    return pigment + np.float32(sign * needed / share)
 
 
 def _within_range(tone: Field, mask: NDArray[np.bool_], level: float) -> Field:

@@ -490,7 +490,7 @@ def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
 
 
 def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
-    donors, alone = load(bank, share=0), load(bank, share=0, own_width=False)
+    donors, alone = load(bank, share=0), load(bank, share=0, own_lines=False)
     lines = [item for item in donors.items.values() if item.defect_class == "crack"]
     assert {item.is_line for item in lines} == {True}
     widths = [item.width_px for item in lines]
@@ -510,6 +510,28 @@ def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
         else:
             assert min(widths) * 0.8 < np.median(found[0]) < max(widths) * 1.2
             assert np.median(found[0]) > np.median(found[1]) * 1.2
+
+
+@pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
+@pytest.mark.parametrize("levels", [15, 60])
+def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> None:
+    clean = np.full((60, 120, 3), 150, np.uint8)
+    mask = np.zeros((60, 120), bool)
+    mask[28:32, 10:110] = True
+    crop = clean - (levels * mask[..., None]).astype(np.uint8)
+    line = BankItem(
+        "line", "a", "a", crop, clean, mask, 400, 5.0, 0.0, (0.5, 0.5), 100.0, item_id="line-1"
+    )
+    donors, kind = Donors([line], BankSettings()), draw_classes(name)[name].shape
+    surface = np.full((400, 400, 3), 150, np.uint8)
+    for severity, gain in ((0.0, 0.6), (1.0, 1.4)):
+        strengths = []
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            drawing = donors.liken(rng, kind.draw(rng, severity, 400), severity)
+            sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
+            strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
+        assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
 
 
 def test_a_bank_that_lends_nothing_changes_no_draw(bank: Path) -> None:

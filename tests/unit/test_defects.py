@@ -31,6 +31,17 @@ def test_a_defect_is_seen_where_its_mask_is(name: str, severity: float) -> None:
     assert np.median(shown) > (3 if severity == 0 else 8)
 
 
+@pytest.mark.parametrize("name", ["fibre", "inclusion", "stain"])
+@pytest.mark.parametrize("level", [60, 150, 200])
+def test_what_covers_a_surface_stands_out_from_it(name: str, level: int) -> None:
+    surface = np.full((400, 400, 3), level, np.uint8)
+    for seed in range(12):  # some pigments are as bright as the surface, before they are moved
+        drawing = DEFECTS[name]().draw(np.random.default_rng(seed), 1.0, 400)
+        sketch, mask = lay_on(surface, drawing, (100, 100), 45)
+        change = np.linalg.norm(sketch.astype(float) - surface, axis=2)[mask].mean() / 3**0.5
+        assert change > 0.75 * drawing.contrast
+
+
 @pytest.mark.parametrize("name", sorted(DEFECTS))
 def test_severity_is_monotone(name: str) -> None:
     means = []
