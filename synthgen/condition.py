@@ -168,7 +168,6 @@ class Conditioner:
             is_alone = spec.asked_area_px > 0  # an area is that of one defect
             return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
-        drawing = kind.shape.draw(rng, spec.severity, short_side_px)
         if self.donors is not None and isinstance(kind.shape, LINES):
-            return self.donors.liken(rng, drawing, spec.severity)
-        return drawing
+            return self.donors.draw_line(rng, kind.shape, spec.severity, short_side_px)
+        return kind.shape.draw(rng, spec.severity, short_side_px)

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from synthgen.bank.donors import Donors
 from synthgen.defects import DefectKind
 from synthgen.defects.checks import Span
+from synthgen.defects.lines import LINES
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, severity_for
 from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
@@ -98,7 +99,10 @@ def draw_plan(
         entry = next(e for e in endless if lenders.can_draw(name, split_of[e.group]))
         spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
         spec = lenders.name_donor(spec, seed)
-        specs.append(_ask(spec, wishes[index], classes) if index in wishes else spec)
+        if index in wishes:
+            specs.append(_ask(spec, wishes[index], classes))
+        else:
+            specs.append(lenders.count_lines(spec, seed))
     return specs
 
 
@@ -152,6 +156,16 @@ class _Lenders:
             return spec
         x, y = self._donors.place(rng, item)
         return replace(spec, asked_x=x, asked_y=y)
+
+    def count_lines(self, spec: SampleSpec, seed: int) -> SampleSpec:
+        """Return a spec of drawn lines with as many of them as the bank's images have."""
+        name = spec.defect_class
+        if self._donors is None or name is None or spec.donor:
+            return spec
+        if not isinstance(self._classes[name].shape, LINES):
+            return spec
+        count = self._donors.count_lines(stream(seed, "lines", spec.index))
+        return spec if count is None else replace(spec, instances=count)
 
 
 def _spread_gaps(gaps: Sequence[Gap], share: float, count: int, seed: int) -> dict[int, Gap]:

@@ -23,6 +23,7 @@ from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
 from synthgen.control.controls import Control
 from synthgen.defects import DEFECTS
+from synthgen.defects.lines import LINES
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
@@ -297,7 +298,21 @@ def add_donors(classes: Mapping[str, DefectClass], donors: Donors | None) -> dic
             class_id = max((kind.class_id for kind in added.values()), default=0) + 1
             added[name] = DefectClass(class_id, donors.noun(name), None, severity=(0.0, 1.0))
         added[name] = replace(added[name], weight=weight or added[name].weight)
-    return added
+    return added | _weigh_lines({n: k for n, k in added.items() if n not in donors.classes}, donors)
+
+
+def _weigh_lines(drawn: Mapping[str, DefectClass], donors: Donors) -> dict[str, DefectClass]:
+    """Return the classes that are only drawn, as many of them lines as of the bank's defects."""
+    share = donors.share_of_lines
+    total = sum(kind.weight for kind in drawn.values())
+    lines = sum(kind.weight for kind in drawn.values() if isinstance(kind.shape, LINES))
+    if not share or lines in (0, total):
+        return dict(drawn)
+    gains = (1 - share) * total / (total - lines), share * total / lines
+    return {
+        name: replace(kind, weight=kind.weight * gains[isinstance(kind.shape, LINES)])
+        for name, kind in drawn.items()
+    }
 
 
 def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:

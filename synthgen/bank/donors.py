@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +17,7 @@ from synthgen.bank.removal import to_shares
 from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import Together, find_neighbours, join, middle
 from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, fade, lay_on, zoom
+from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import nearest_instance
 from synthgen.images import LUMA
@@ -30,6 +32,9 @@ BEYOND_PX = 4
 LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
 LIGHT_DEG = 45.0  # where the light comes from that a drawn line's contrast is measured in
 LINE_FADE = (0.1, 2.0)  # of its contrast
+LONGEST_LINE = 0.7  # of the image's short side, of drawn ones: longer ones find no room
+MOST_LINES = 8  # an image, of drawn ones
+LINE_SHARE = (0.1, 0.9)  # of what is drawn, at least and at most
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -44,7 +49,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
-    own_lines: bool = True  # drawn lines are as wide, and stand out as much, as the bank's
+    own_lines: bool = True  # drawn lines are as many, long, wide and strong as the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
@@ -109,23 +114,43 @@ class Donors:
         lots = {frozenset(one.item_id for one in lot): lot for lot in self._neighbours.values()}
         return [join(lot).item for lot in lots.values() if len(lot) > 1]
 
-    def liken(self, rng: Rng, line: Drawing, severity: float) -> Drawing:
-        """Return a drawn line with the width and the contrast of one of the bank's, at a severity
-        of 0.5; as it is if the bank has none.
+    @property
+    def share_of_lines(self) -> float:
+        """How many of the bank's defects are lines, 0.1..0.9; 0 = drawn ones are not likened."""
+        if not self._lines:
+            return 0.0
+        return float(np.clip(len(self._lines) / len(self._lent), *LINE_SHARE))
+
+    def count_lines(self, rng: Rng) -> int | None:
+        """Return as many as one of the bank's images with lines has; None = the bank has none."""
+        if not self._lines:
+            return None
+        images = sorted({item.image_id for item in self._lines})
+        own = images[int(rng.integers(len(images)))]
+        return min(sum(item.image_id == own for item in self._lines), MOST_LINES)
+
+    def draw_line(self, rng: Rng, kind: Line, severity: float, short_side_px: int) -> Drawing:
+        """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it; as
+        its kind says if the bank has none. Every pixel of the bank's lines is as likely.
 
         Who marked the bank's lines drew them so wide, and will score what is learned by that; and
-        where the lines that matter are faint, strong ones teach to pass over them.
+        where the lines that matter are long and faint, short and strong ones teach to pass over
+        them.
         """
+        drawn = kind.draw(rng, severity, short_side_px)
         if not self._lines:
-            return line
-        item = self._lines[int(rng.integers(len(self._lines)))]
-        own_px = line.mask.sum() / line_length(thin(line.mask))
-        zoomed = zoom(line, float(np.clip(item.width_px / own_px, *LINE_ZOOM)))
-        line = zoomed if zoomed.mask.any() else line
+            return drawn
+        lengths = np.array([item.length_px for item in self._lines])
+        item = self._lines[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
+        length = min(item.length_px, LONGEST_LINE * short_side_px) / _widening(drawn, item)
+        kind = replace(kind, length_px=(length, length), length_fraction=None)
+        drawn = kind.draw(rng, severity, short_side_px)
+        zoomed = zoom(drawn, _widening(drawn, item))
+        line = zoomed if zoomed.mask.any() else drawn
         level = float((item.clean[item.mask] @ LUMA).mean())
         ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
-        drawn, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
-        own = _strength(drawn.astype(np.float32) - ground, line.mask)
+        laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
+        own = _strength(laid.astype(np.float32) - ground, line.mask)
         wanted = _gain(severity) * _strength(item.change, item.mask)
         return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE)))
 
@@ -202,6 +227,12 @@ def _extend(
     shares = to_shares(item.change, item.clean, item.mask)
     change = np.pad(shares[tuple(window)], (*pads, (0, 0)), mode="symmetric")
     return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
+
+
+def _widening(line: Drawing, item: BankItem) -> float:
+    """Return by how much a drawn line is to be zoomed to be as wide as one of the bank's."""
+    own_px = line.mask.sum() / line_length(thin(line.mask))
+    return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
 
 
 def _gain(severity: float) -> float:

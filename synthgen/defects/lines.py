@@ -19,7 +19,7 @@ from synthgen.defects.drawing import (
 )
 from synthgen.surfaces.noise import Field, fractal_noise
 
-__all__ = ["LINES", "Crack", "Fibre", "Scratch"]
+__all__ = ["LINES", "Crack", "Fibre", "Line", "Scratch"]
 
 STRICT = ConfigDict(extra="forbid")
 Points = NDArray[np.float32]
@@ -181,3 +181,4 @@ class Fibre:
 
 
 LINES = (Crack, Fibre, Scratch)
+Line = Crack | Fibre | Scratch

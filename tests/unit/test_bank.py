@@ -512,26 +512,81 @@ def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
             assert np.median(found[0]) > np.median(found[1]) * 1.2
 
 
+def line_item(number: int, length_px: int, levels: int = 60) -> BankItem:
+    """A level dark line of 4 px, one of those of its image."""
+    clean = np.full((60, length_px + 20, 3), 150, np.uint8)
+    mask = np.zeros(clean.shape[:2], bool)
+    mask[28:32, 10:-10] = True
+    crop = clean - (levels * mask[..., None]).astype(np.uint8)
+    return BankItem(
+        "line",
+        "a",
+        "a",
+        crop,
+        clean,
+        mask,
+        4 * length_px,
+        4.0,
+        0.0,
+        (0.5, 0.5),
+        float(length_px),
+        item_id=f"line-{number}",
+    )
+
+
 @pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
 @pytest.mark.parametrize("levels", [15, 60])
 def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> None:
-    clean = np.full((60, 120, 3), 150, np.uint8)
-    mask = np.zeros((60, 120), bool)
-    mask[28:32, 10:110] = True
-    crop = clean - (levels * mask[..., None]).astype(np.uint8)
-    line = BankItem(
-        "line", "a", "a", crop, clean, mask, 400, 5.0, 0.0, (0.5, 0.5), 100.0, item_id="line-1"
-    )
-    donors, kind = Donors([line], BankSettings()), draw_classes(name)[name].shape
+    donors = Donors([line_item(1, 100, levels)], BankSettings())
+    kind = draw_classes(name)[name].shape
     surface = np.full((400, 400, 3), 150, np.uint8)
     for severity, gain in ((0.0, 0.6), (1.0, 1.4)):
         strengths = []
         for seed in range(8):
             rng = np.random.default_rng(seed)
-            drawing = donors.liken(rng, kind.draw(rng, severity, 400), severity)
+            drawing = donors.draw_line(rng, kind, severity, 400)
             sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
             strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
         assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
+
+
+@pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
+def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
+    kind = draw_classes(name)[name].shape
+    spans = {}
+    for length in (30, 250, 900):
+        donors, sides = Donors([line_item(1, length)], BankSettings()), []
+        for seed in range(12):
+            mask = donors.draw_line(np.random.default_rng(seed), kind, 0.5, 400).mask
+            rows, columns = np.nonzero(mask)
+            sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
+        spans[length] = np.median(sides)
+    for length, longest in ((30, 30), (250, 250), (900, 0.7 * 400)):
+        assert 0.5 * longest < spans[length] < 1.5 * longest
+
+
+def test_drawn_lines_are_as_many_as_those_of_the_bank() -> None:
+    sources, classes = ProceduralSources(20, (96, 96), (), 0), draw_classes("crack", "dent")
+    for count, own_lines in ((3, True), (12, True), (3, False)):
+        lines = [line_item(number, 100) for number in range(count)]
+        donors = Donors(lines, BankSettings(own_lines=own_lines))
+        specs = draw_plan(sources, classes, 12, 0, {"train": 1}, 0, donors=donors)
+        found = {spec.instances for spec in specs if spec.defect_class == "crack"}
+        assert found == ({min(count, 8)} if own_lines else {1})
+        assert {spec.instances for spec in specs if spec.defect_class == "dent"} == {1}
+
+
+def test_as_many_drawn_defects_are_lines_as_of_the_banks(bank: Path) -> None:
+    donors = load(bank)
+    share = np.mean([item.is_line for item in donors.items.values()])
+    own = draw_classes("scratch", "fibre", "dent", "pit", "stain")
+    weights = {name: kind.weight for name, kind in add_donors(own, donors).items()}
+    assert sum(weights[name] for name in own) == pytest.approx(5)
+    assert weights["scratch"] == weights["fibre"] == pytest.approx(5 * share / 2)
+    assert (weights["crack"], weights["pore"]) == (1, 1)  # what the bank lends is bank.weight's
+    for names, settings in ((("scratch", "dent"), {"own_lines": False}), (("dent", "pit"), {})):
+        kept = add_donors(draw_classes(*names), load(bank, **settings))
+        assert [kept[name].weight for name in names] == [1, 1]
 
 
 def test_a_bank_that_lends_nothing_changes_no_draw(bank: Path) -> None:
