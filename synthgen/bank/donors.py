@@ -122,7 +122,7 @@ class Donors:
         return float(np.clip(len(self._lines) / len(self._lent), *LINE_SHARE))
 
     def count_lines(self, rng: Rng) -> int | None:
-        """Return as many as one of the bank's images with lines has; None = the bank has none."""
+        """Return as many lines as one of the bank's images with lines has; None = it has none."""
         if not self._lines:
             return None
         images = sorted({item.image_id for item in self._lines})
