@@ -46,7 +46,7 @@ LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
-LINE = 6  # times as long as wide: from here on a defect is a line
+LINE = 10  # times as long as wide: from here on a defect is a line
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 

@@ -554,14 +554,14 @@ def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> N
 def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     kind = draw_classes(name)[name].shape
     spans = {}
-    for length in (30, 250, 900):
+    for length in (50, 250, 900):
         donors, sides = Donors([line_item(1, length)], BankSettings()), []
         for seed in range(12):
             mask = donors.draw_line(np.random.default_rng(seed), kind, 0.5, 400).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         spans[length] = np.median(sides)
-    for length, longest in ((30, 30), (250, 250), (900, 0.7 * 400)):
+    for length, longest in ((50, 50), (250, 250), (900, 0.7 * 400)):
         assert 0.5 * longest < spans[length] < 1.5 * longest
 
 
