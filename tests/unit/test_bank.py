@@ -490,7 +490,7 @@ def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
 
 
 def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
-    donors, alone = load(bank, share=0), load(bank, share=0, own_lines=False)
+    donors, alone = load(bank, share=0, own_lines=True), load(bank, share=0)
     lines = [item for item in donors.items.values() if item.defect_class == "crack"]
     assert {item.is_line for item in lines} == {True}
     widths = [item.width_px for item in lines]
@@ -537,7 +537,7 @@ def line_item(number: int, length_px: int, levels: int = 60) -> BankItem:
 @pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
 @pytest.mark.parametrize("levels", [15, 60])
 def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> None:
-    donors = Donors([line_item(1, 100, levels)], BankSettings())
+    donors = Donors([line_item(1, 100, levels)], BankSettings(own_lines=True))
     kind = draw_classes(name)[name].shape
     surface = np.full((400, 400, 3), 150, np.uint8)
     for severity, gain in ((0.0, 0.6), (1.0, 1.4)):
@@ -555,7 +555,7 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     kind = draw_classes(name)[name].shape
     spans = {}
     for length in (50, 250, 900):
-        donors, sides = Donors([line_item(1, length)], BankSettings()), []
+        donors, sides = Donors([line_item(1, length)], BankSettings(own_lines=True)), []
         for seed in range(12):
             mask = donors.draw_line(np.random.default_rng(seed), kind, 0.5, 400).mask
             rows, columns = np.nonzero(mask)
@@ -577,15 +577,15 @@ def test_drawn_lines_are_as_many_as_those_of_the_bank() -> None:
 
 
 def test_as_many_drawn_defects_are_lines_as_of_the_banks(bank: Path) -> None:
-    donors = load(bank)
+    donors = load(bank, own_lines=True)
     share = np.mean([item.is_line for item in donors.items.values()])
     own = draw_classes("scratch", "fibre", "dent", "pit", "stain")
     weights = {name: kind.weight for name, kind in add_donors(own, donors).items()}
     assert sum(weights[name] for name in own) == pytest.approx(5)
     assert weights["scratch"] == weights["fibre"] == pytest.approx(5 * share / 2)
     assert (weights["crack"], weights["pore"]) == (1, 1)  # what the bank lends is bank.weight's
-    for names, settings in ((("scratch", "dent"), {"own_lines": False}), (("dent", "pit"), {})):
-        kept = add_donors(draw_classes(*names), load(bank, **settings))
+    for names, own_lines in ((("scratch", "dent"), False), (("dent", "pit"), True)):
+        kept = add_donors(draw_classes(*names), load(bank, own_lines=own_lines))
         assert [kept[name].weight for name in names] == [1, 1]
 
 
