@@ -12,7 +12,7 @@ from synthgen.bank.donors import Donors
 from synthgen.control.controls import Control
 from synthgen.defects import Drawing, lay_on
 from synthgen.defects.drawing import fit_area, lay_parts
-from synthgen.defects.lines import LINES
+from synthgen.defects.lines import Line
 from synthgen.errors import PlacementError
 from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask, grow_to_cells
@@ -168,6 +168,6 @@ class Conditioner:
             is_alone = spec.asked_area_px > 0  # an area is that of one defect
             return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
-        if self.donors is not None and isinstance(kind.shape, LINES):
+        if self.donors is not None and isinstance(kind.shape, Line):
             return self.donors.draw_line(rng, kind.shape, spec.severity, short_side_px)
         return kind.shape.draw(rng, spec.severity, short_side_px)

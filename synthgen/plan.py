@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from synthgen.bank.donors import Donors
 from synthgen.defects import DefectKind
 from synthgen.defects.checks import Span
-from synthgen.defects.lines import LINES
+from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, severity_for
 from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
@@ -162,7 +162,7 @@ class _Lenders:
         name = spec.defect_class
         if self._donors is None or name is None or spec.donor:
             return spec
-        if not isinstance(self._classes[name].shape, LINES):
+        if not isinstance(self._classes[name].shape, Line):
             return spec
         count = self._donors.count_lines(stream(seed, "lines", spec.index))
         return spec if count is None else replace(spec, instances=count)

@@ -23,7 +23,7 @@ from synthgen.condition import Conditioner
 from synthgen.config import build, check_value, to_plain
 from synthgen.control.controls import Control
 from synthgen.defects import DEFECTS
-from synthgen.defects.lines import LINES
+from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
@@ -305,12 +305,12 @@ def _weigh_lines(drawn: Mapping[str, DefectClass], donors: Donors) -> dict[str, 
     """Return the classes that are only drawn, as many of them lines as of the bank's defects."""
     share = donors.share_of_lines
     total = sum(kind.weight for kind in drawn.values())
-    lines = sum(kind.weight for kind in drawn.values() if isinstance(kind.shape, LINES))
+    lines = sum(kind.weight for kind in drawn.values() if isinstance(kind.shape, Line))
     if not share or lines in (0, total):
         return dict(drawn)
     gains = (1 - share) * total / (total - lines), share * total / lines
     return {
-        name: replace(kind, weight=kind.weight * gains[isinstance(kind.shape, LINES)])
+        name: replace(kind, weight=kind.weight * gains[isinstance(kind.shape, Line)])
         for name, kind in drawn.items()
     }
 

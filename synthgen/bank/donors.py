@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -125,9 +126,8 @@ class Donors:
         """Return as many lines as one of the bank's images with lines has; None = it has none."""
         if not self._lines:
             return None
-        images = sorted({item.image_id for item in self._lines})
-        own = images[int(rng.integers(len(images)))]
-        return min(sum(item.image_id == own for item in self._lines), MOST_LINES)
+        counts = Counter(item.image_id for item in self._lines)
+        return min(counts[sorted(counts)[int(rng.integers(len(counts)))]], MOST_LINES)
 
     def draw_line(self, rng: Rng, kind: Line, severity: float, short_side_px: int) -> Drawing:
         """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it; as
@@ -146,13 +146,7 @@ class Donors:
         kind = replace(kind, length_px=(length, length), length_fraction=None)
         drawn = kind.draw(rng, severity, short_side_px)
         zoomed = zoom(drawn, _widening(drawn, item))
-        line = zoomed if zoomed.mask.any() else drawn
-        level = float((item.clean[item.mask] @ LUMA).mean())
-        ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
-        laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
-        own = _strength(laid.astype(np.float32) - ground, line.mask)
-        wanted = _gain(severity) * _strength(item.change, item.mask)
-        return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE)))
+        return _as_strong(zoomed if zoomed.mask.any() else drawn, item, _gain(severity))
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
@@ -233,6 +227,17 @@ def _widening(line: Drawing, item: BankItem) -> float:
     """Return by how much a drawn line is to be zoomed to be as wide as one of the bank's."""
     own_px = line.mask.sum() / line_length(thin(line.mask))
     return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
+
+
+def _as_strong(line: Drawing, item: BankItem, gain: float) -> Drawing:
+    """Return a drawn line that stands out ``gain`` times as much as one of the bank's, on a plain
+    ground of its surface's level."""
+    level = float((item.clean[item.mask] @ LUMA).mean())
+    ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
+    laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
+    own = _strength(laid.astype(np.float32) - ground, line.mask)
+    wanted = gain * _strength(item.change, item.mask)
+    return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE)))
 
 
 def _gain(severity: float) -> float:

@@ -19,7 +19,7 @@ from synthgen.defects.drawing import (
 )
 from synthgen.surfaces.noise import Field, fractal_noise
 
-__all__ = ["LINES", "Crack", "Fibre", "Line", "Scratch"]
+__all__ = ["Crack", "Fibre", "Line", "Scratch"]
 
 STRICT = ConfigDict(extra="forbid")
 Points = NDArray[np.float32]
@@ -180,5 +180,4 @@ class Fibre:
         )
 
 
-LINES = (Crack, Fibre, Scratch)
 Line = Crack | Fibre | Scratch

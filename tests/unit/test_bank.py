@@ -518,20 +518,8 @@ def line_item(number: int, length_px: int, levels: int = 60) -> BankItem:
     mask = np.zeros(clean.shape[:2], bool)
     mask[28:32, 10:-10] = True
     crop = clean - (levels * mask[..., None]).astype(np.uint8)
-    return BankItem(
-        "line",
-        "a",
-        "a",
-        crop,
-        clean,
-        mask,
-        4 * length_px,
-        4.0,
-        0.0,
-        (0.5, 0.5),
-        float(length_px),
-        item_id=f"line-{number}",
-    )
+    item = BankItem("line", "a", "a", crop, clean, mask, 4 * length_px, 4.0, 0.0, (0.5, 0.5))
+    return replace(item, length_px=float(length_px), item_id=f"line-{number}")
 
 
 @pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
