@@ -169,5 +169,7 @@ class Conditioner:
             return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         if self.donors is not None and isinstance(kind.shape, Line):
-            return self.donors.draw_line(rng, kind.shape, spec.severity, short_side_px)
+            return self.donors.draw_line(
+                rng, kind.shape, spec.defect_class or "", spec.severity, short_side_px
+            )
         return kind.shape.draw(rng, spec.severity, short_side_px)

@@ -35,6 +35,8 @@ LIGHT_DEG = 45.0  # where the light comes from that a drawn line's contrast is m
 LINE_FADE = (0.1, 2.0)  # of its contrast
 LONGEST_LINE = 0.7  # of the image's short side, of drawn ones: longer ones find no room
 MOST_LINES = 8  # an image, of drawn ones
+LINE_TRIES = 16  # until a drawn line is as dark or bright as the bank's
+ONE_SIDED = 0.5  # of a change's strength: its mean, where it is dark or bright as a whole
 LINE_SHARE = (0.1, 0.9)  # of what is drawn, at least and at most
 
 
@@ -129,9 +131,12 @@ class Donors:
         counts = Counter(item.image_id for item in self._lines)
         return min(counts[sorted(counts)[int(rng.integers(len(counts)))]], MOST_LINES)
 
-    def draw_line(self, rng: Rng, kind: Line, severity: float, short_side_px: int) -> Drawing:
-        """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it; as
-        its kind says if the bank has none. Every pixel of the bank's lines is as likely.
+    def draw_line(
+        self, rng: Rng, kind: Line, defect_class: str, severity: float, short_side_px: int
+    ) -> Drawing:
+        """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it and
+        dark or bright as it; as its kind says if the bank has none. Every pixel of the bank's lines
+        is as likely: of those of its own class, if the bank has such, or else of all.
 
         Who marked the bank's lines drew them so wide, and will score what is learned by that; and
         where the lines that matter are long and faint, short and strong ones teach to pass over
@@ -140,13 +145,20 @@ class Donors:
         drawn = kind.draw(rng, severity, short_side_px)
         if not self._lines:
             return drawn
-        lengths = np.array([item.length_px for item in self._lines])
-        item = self._lines[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
+        own = [item for item in self._lines if item.defect_class == defect_class] or self._lines
+        lengths = np.array([item.length_px for item in own])
+        item = own[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
         length = min(item.length_px, LONGEST_LINE * short_side_px) / _widening(drawn, item)
         kind = replace(kind, length_px=(length, length), length_fraction=None)
-        drawn = kind.draw(rng, severity, short_side_px)
-        zoomed = zoom(drawn, _widening(drawn, item))
-        return _as_strong(zoomed if zoomed.mask.any() else drawn, item, _gain(severity))
+        for _ in range(LINE_TRIES):
+            drawn = kind.draw(rng, severity, short_side_px)
+            zoomed = zoom(drawn, _widening(drawn, item))
+            likened, is_like = _as_strong(
+                zoomed if zoomed.mask.any() else drawn, item, _gain(severity)
+            )
+            if is_like:
+                break
+        return likened
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
@@ -229,15 +241,18 @@ def _widening(line: Drawing, item: BankItem) -> float:
     return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
 
 
-def _as_strong(line: Drawing, item: BankItem, gain: float) -> Drawing:
+def _as_strong(line: Drawing, item: BankItem, gain: float) -> tuple[Drawing, bool]:
     """Return a drawn line that stands out ``gain`` times as much as one of the bank's, on a plain
-    ground of its surface's level."""
+    ground of its surface's level, and whether it is dark or bright as that one is."""
     level = float((item.clean[item.mask] @ LUMA).mean())
     ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
     laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
-    own = _strength(laid.astype(np.float32) - ground, line.mask)
+    change = laid.astype(np.float32) - ground
+    own = _strength(change, line.mask)
     wanted = gain * _strength(item.change, item.mask)
-    return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE)))
+    side = _side(item.change, item.mask)
+    is_like = side == 0 or side == _side(change, line.mask)
+    return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE))), is_like
 
 
 def _gain(severity: float) -> float:
@@ -247,6 +262,12 @@ def _gain(severity: float) -> float:
 def _strength(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     """Return by how many grey levels a change (h, w, 3) stands out within a mask, on average."""
     return float(np.abs(change[mask] @ LUMA).mean())
+
+
+def _side(change: NDArray[np.float32], mask: NDArray[np.bool_]) -> int:
+    """Return 1 where a change (h, w, 3) is bright as a whole, -1 where dark, 0 where both."""
+    mean = float((change[mask] @ LUMA).mean())
+    return int(np.sign(mean)) if abs(mean) > ONE_SIDED * _strength(change, mask) else 0
 
 
 def _find_cuts(

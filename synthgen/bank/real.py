@@ -219,10 +219,24 @@ def _read_row(row: Mapping[str, str], place: Path, asked: RealSettings) -> Marke
         if not mask.is_file():
             raise SourceError(f"the mask {mask} is named by {asked.path} but missing")
         defects = _read_defects(mask, size_hw, asked, defect_class)
+        _check_ids(mask, defects, defect_class, asked)
     if not defects and not is_good and not (asked.classes and row["mask"]):
         return None
     split = row.get("split") or asked.split or "train"
     return Marked(path, path.stem, split, size_hw, defects, row.get("group", ""))
+
+
+def _check_ids(
+    mask: Path, defects: Sequence[RealDefect], defect_class: str, asked: RealSettings
+) -> None:
+    """Raise SourceError where a row names a class that its mask does not hold: swapped ids."""
+    found = {defect.defect_class for defect in defects}
+    for name in defect_class.split("+"):
+        if name in (asked.classes or {}) and name not in found:
+            raise SourceError(
+                f"{asked.path} says that {mask} shows {defect_class}, real.classes make "
+                f"{'+'.join(sorted(found)) or 'nothing'} of its values: one of them is wrong"
+            )
 
 
 def _read_defects(

@@ -532,7 +532,7 @@ def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> N
         strengths = []
         for seed in range(8):
             rng = np.random.default_rng(seed)
-            drawing = donors.draw_line(rng, kind, severity, 400)
+            drawing = donors.draw_line(rng, kind, name, severity, 400)
             sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
             strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
         assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
@@ -545,12 +545,42 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     for length in (50, 250, 900):
         donors, sides = Donors([line_item(1, length)], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, 0.5, 400).mask
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         spans[length] = np.median(sides)
     for length, longest in ((50, 50), (250, 250), (900, 0.7 * 400)):
         assert 0.5 * longest < spans[length] < 1.5 * longest
+
+
+@pytest.mark.parametrize("name", ["fibre", "scratch"])
+def test_drawn_lines_are_dark_where_those_of_the_bank_are(name: str) -> None:
+    surface, shares = np.full((400, 400, 3), 150, np.uint8), {}
+    for own_lines in (True, False):
+        donors, kind = Donors([line_item(1, 100)], BankSettings(own_lines=own_lines)), name
+        dark = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            shape = draw_classes(kind)[kind].shape
+            drawing = donors.draw_line(rng, shape, kind, 0.5, 400)
+            sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
+            dark.append(sketch[where].mean() < 150)
+        shares[own_lines] = np.mean(dark)
+    assert shares[False] < 0.8
+    assert shares[True] == 1.0
+
+
+def test_a_drawn_line_is_like_those_of_its_own_class() -> None:
+    lines = [line_item(1, 60), replace(line_item(2, 260), defect_class="crack")]
+    donors = Donors(lines, BankSettings(own_lines=True))
+    kind, spans = draw_classes("crack")["crack"].shape, {}
+    for name in ("crack", "line"):
+        masks = [
+            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
+            for seed in range(8)
+        ]
+        spans[name] = np.median([max(mask.shape) for mask in masks])
+    assert spans["crack"] > 2 * spans["line"]
 
 
 def test_drawn_lines_are_as_many_as_those_of_the_bank() -> None:

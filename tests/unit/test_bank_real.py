@@ -205,6 +205,17 @@ def test_images_of_unwanted_classes_are_left_out_not_taken_for_good(tmp_path: Pa
         read_real(settings | {"only": ["dent"]})
 
 
+def test_class_ids_that_contradict_the_table_are_refused(tmp_path: Path) -> None:
+    settings = write_table(tmp_path)
+    save(tmp_path / "a-mask.png", (draw_mask(MARK) > 0).astype(np.uint8) * 2)
+    right = settings | {"classes": {"dent": 1, "scratch": 2}}
+    assert marked_one(read_real(right)).defects[0].defect_class == "scratch"
+    with pytest.raises(SourceError, match=r"a-mask.png shows scratch, real.classes make dent of"):
+        read_real(settings | {"classes": {"scratch": 1, "dent": 2}})
+    with pytest.raises(SourceError, match=r"shows scratch, real.classes make nothing of"):
+        read_real(settings | {"classes": {"scratch": 1, "dent": 3}})
+
+
 def test_a_defect_without_a_mask_is_left_out_not_taken_for_good(tmp_path: Path) -> None:
     settings = write_table(tmp_path)
     with (tmp_path / "list.csv").open("a") as file:
