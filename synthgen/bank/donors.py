@@ -150,6 +150,7 @@ class Donors:
         item = own[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
         length = min(item.length_px, LONGEST_LINE * short_side_px) / _widening(drawn, item)
         kind = replace(kind, length_px=(length, length), length_fraction=None)
+        kind = kind.as_straight(item.straightness)
         for _ in range(LINE_TRIES):
             drawn = kind.draw(rng, severity, short_side_px)
             zoomed = zoom(drawn, _widening(drawn, item))

@@ -47,6 +47,7 @@ PICTURES = ("crops", "clean", "masks")
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
 LINE = 10  # times as long as wide: from here on a defect is a line
+ON_GRID = 0.95  # of a length measured along the pixel grid: the true one, on average
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
 
 
@@ -83,6 +84,13 @@ class BankItem:
     def is_line(self) -> bool:
         """Whether it is so many times as long as wide as a line is."""
         return self.length_px > LINE * self.width_px
+
+    @property
+    def straightness(self) -> float:
+        """Its span as a share of its length, 1 = straight, whatever its direction."""
+        points = np.argwhere(self.mask).astype(np.float32)
+        span = float(np.hypot(*cv2.minAreaRect(points)[1]))
+        return min(1.0, span / (self.length_px * ON_GRID))
 
     @property
     def change(self) -> NDArray[np.float32]:

@@ -197,7 +197,8 @@ def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[
     Laid on another surface by its levels, it dims the dark of a defect, texture and all. Shares are
     of at least half the level around. Where a defect that is clearly dark, or bright, as a whole
     seems to change nothing, or the opposite, ``clean`` may have a line or spot of the piece it was
-    filled with: there the share is that of the level around.
+    filled with: there the share is that of the level around, if that fits the defect better, and
+    never the opposite.
     """
     ring = grow_mask(mask, RING_PX)
     around = clean[ring].mean(axis=0) if ring.any() else clean.mean(axis=(0, 1))
@@ -206,9 +207,11 @@ def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[
     shares = np.asarray(change / level[..., None], np.float32)
     if mask.any():
         mean = shares[mask].mean(axis=0)
-        odd = shares[mask] * np.sign(mean) < ODD_SHARE * np.abs(mean)
-        other = (change[mask] + clean[mask] - around) / typical
-        shares[mask] = np.where(odd & (np.abs(mean) > CLEAR_SHARE), other, shares[mask])
+        side = np.sign(mean)
+        own, other = side * shares[mask], side * (change[mask] + clean[mask] - around) / typical
+        likely = np.where(own < ODD_SHARE * np.abs(mean), np.maximum(own, other), own)
+        is_clear = np.abs(mean) > CLEAR_SHARE
+        shares[mask] = np.where(is_clear, side * np.maximum(likely, 0), shares[mask])
     return shares
 
 

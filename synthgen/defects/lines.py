@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,15 @@ __all__ = ["Crack", "Fibre", "Line", "Scratch"]
 
 STRICT = ConfigDict(extra="forbid")
 Points = NDArray[np.float32]
+PULL = 0.15  # of a crack's heading toward where it goes, a step
+SWAY = (1 - (1 - PULL) ** 2) ** -0.5  # deviation of a crack's heading, in its jaggedness
+BEND = 0.7  # deviation of a fibre's heading, in its curl
+
+
+def _spread(straightness: float) -> float:
+    """Return the deviation of a line's heading, in radians, at which its ends are apart by that
+    share of its length: the mean cosine of a normal deviation."""
+    return float(np.sqrt(-2 * np.log(np.clip(straightness, 0.1, 0.995))))
 
 
 def _merge(parts: list[tuple[Field, Points]]) -> Field:
@@ -48,6 +59,10 @@ class Scratch:
     count: tuple[int, int] = (1, 3)
     contrast: Positive = (26.0, 95.0)
     bright_share: Ratio = 0.6
+
+    def as_straight(self, straightness: float) -> Scratch:
+        """Return itself: as straight as lines are."""
+        return self
 
     def draw(self, rng: Rng, severity: float, short_side_px: int) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, short_side_px)
@@ -103,6 +118,17 @@ class Crack:
     branch_probability: Ratio = 0.07
     contrast: Positive = (35.0, 120.0)
 
+    def as_straight(self, straightness: float) -> Crack:
+        """Return one, no more jagged or branched than this, whose ends are apart by about that
+        share of its length, 0..1."""
+        jaggedness = min(self.jaggedness, _spread(straightness) / SWAY)
+        share = jaggedness / max(self.jaggedness, 1e-6)
+        return replace(
+            self,
+            jaggedness=jaggedness,
+            branch_probability=self.branch_probability * share**2,
+        )
+
     def draw(self, rng: Rng, severity: float, short_side_px: int) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, short_side_px)
         width = draw_range(rng, self.width_px)
@@ -135,7 +161,7 @@ class Crack:
         goal = heading
         points = [start]
         for number in range(count):
-            heading += rng.normal(0, self.jaggedness) + 0.15 * (goal - heading)
+            heading += rng.normal(0, self.jaggedness) + PULL * (goal - heading)
             points.append(points[-1] + step * np.array([np.cos(heading), np.sin(heading)]))
             if len(branches) < 5 and count - number > 6 and rng.random() < self.branch_probability:
                 side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
@@ -156,6 +182,12 @@ class Fibre:
     width_px: Positive = (1.0, 2.4)
     curl: Span = (0.2, 1.6)
     contrast: Positive = (35.0, 110.0)
+
+    def as_straight(self, straightness: float) -> Fibre:
+        """Return one, no more curled than this, whose ends are apart by about that share of its
+        length, 0..1."""
+        most = _spread(straightness) / BEND
+        return replace(self, curl=(min(self.curl[0], most), min(self.curl[1], most)))
 
     def draw(self, rng: Rng, severity: float, short_side_px: int) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, short_side_px)

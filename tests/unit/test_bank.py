@@ -288,6 +288,17 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     assert laid[where].max() < 140  # that line makes nothing bright
 
 
+def test_a_dark_donor_makes_no_bright_rim() -> None:
+    clean = np.full((60, 60, 3), 100, np.uint8)
+    mask = np.zeros((60, 60), bool)
+    mask[10:50, 10:50] = True
+    change = np.where(mask[..., None], -60, 0).astype(np.float32)
+    change[10:13, 10:50] = 40  # a label that reaches into surface brighter than what filled it
+    shares = to_shares(np.repeat(change, 3, 2), clean, mask)
+    assert shares[mask].max() == 0
+    assert shares[20:40, 20:40].max() == pytest.approx(-0.6)
+
+
 def test_a_donor_that_is_dark_and_bright_keeps_both() -> None:
     rng = np.random.default_rng(0)
     clean = np.repeat(rng.integers(100, 200, (60, 60, 1)), 3, 2).astype(np.uint8)
@@ -522,6 +533,20 @@ def line_item(number: int, length_px: int, levels: int = 60) -> BankItem:
     return replace(item, length_px=float(length_px), item_id=f"line-{number}")
 
 
+def zigzag_item(length_px: int) -> BankItem:
+    """A dark line of 4 px that goes up and down."""
+    mask = np.zeros((80, length_px), np.uint8)
+    places = [(x, 20 if number % 2 else 60) for number, x in enumerate(range(5, length_px, 20))]
+    cv2.polylines(mask, [np.array(places)], isClosed=False, color=1, thickness=4)
+    clean = np.full((*mask.shape, 3), 150, np.uint8)
+    length = line_length(thin(mask > 0))
+    item = BankItem(
+        *("line", "a", "a", clean - 60 * mask[..., None], clean, mask > 0, int(mask.sum())),
+        *(4.0, 0.0, (0.5, 0.5), length),
+    )
+    return replace(item, item_id="zigzag")
+
+
 @pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
 @pytest.mark.parametrize("levels", [15, 60])
 def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> None:
@@ -551,6 +576,22 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
         spans[length] = np.median(sides)
     for length, longest in ((50, 50), (250, 250), (900, 0.7 * 400)):
         assert 0.5 * longest < spans[length] < 1.5 * longest
+
+
+@pytest.mark.parametrize("name", ["crack", "fibre"])
+def test_drawn_lines_are_as_straight_as_those_of_the_bank(name: str) -> None:
+    straight, bent = line_item(1, 200), zigzag_item(200)
+    assert straight.straightness > 0.97
+    assert bent.straightness < 0.75
+    kind, spans = draw_classes(name)[name].shape, {}
+    for item in (straight, bent):
+        donors, shares = Donors([item], BankSettings(own_lines=True)), []
+        for seed in range(12):
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
+            rows, columns = np.nonzero(mask)
+            shares.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))
+        spans[item.item_id] = np.median(shares)
+    assert spans[straight.item_id] > spans[bent.item_id] + 0.05
 
 
 @pytest.mark.parametrize("name", ["fibre", "scratch"])
