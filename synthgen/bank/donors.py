@@ -52,7 +52,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
-    own_lines: bool = False  # True = drawn lines are as many, long, wide, strong as the bank's
+    own_lines: bool = False  # True = drawn lines are like the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
