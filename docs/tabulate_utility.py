@@ -1,4 +1,4 @@
-"""Write the tables of utility.md anew, from utility.csv.
+"""Write the tables of utility.md and utility_tried.md anew, from utility.csv.
 
 python docs/tabulate_utility.py
 
@@ -20,6 +20,7 @@ import pandas as pd
 from synthgen.evaluation.utility.compare import pair_scores
 
 HERE = Path(__file__).parent
+PAGES = ("utility.md", "utility_tried.md")
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
 SCORES = {
@@ -82,6 +83,6 @@ def write_tables(page: str, rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    page = HERE / "utility.md"
     rows = pd.read_csv(HERE / "utility.csv", dtype={"budget": str})
-    page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    for page in (HERE / name for name in PAGES):
+        page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
