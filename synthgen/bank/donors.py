@@ -145,21 +145,24 @@ class Donors:
         drawn = kind.draw(rng, severity, short_side_px)
         if not self._lines:
             return drawn
-        own = [item for item in self._lines if item.defect_class == defect_class] or self._lines
-        lengths = np.array([item.length_px for item in own])
-        item = own[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
+        alike = [one for one in self._lines if one.defect_class == defect_class] or self._lines
+        lengths = np.array([one.length_px for one in alike])
+        item = alike[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
         length = min(item.length_px, LONGEST_LINE * short_side_px) / _widening(drawn, item)
         kind = replace(kind, length_px=(length, length), length_fraction=None)
         kind = kind.as_straight(item.straightness)
+        wanted = item.change
+        side = _side(wanted, item.mask)
         for _ in range(LINE_TRIES):
             drawn = kind.draw(rng, severity, short_side_px)
             zoomed = zoom(drawn, _widening(drawn, item))
-            likened, is_like = _as_strong(
-                zoomed if zoomed.mask.any() else drawn, item, _gain(severity)
-            )
-            if is_like:
+            line = zoomed if zoomed.mask.any() else drawn
+            change = _change_of(line, item)
+            if side in (0, _side(change, line.mask)):
                 break
-        return likened
+        own = max(_strength(change, line.mask), 1.0)
+        gain = _gain(severity) * _strength(wanted, item.mask) / own
+        return fade(line, float(np.clip(gain, *LINE_FADE)))
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
         """Return where its like may lie, in shares of width and height."""
@@ -242,18 +245,13 @@ def _widening(line: Drawing, item: BankItem) -> float:
     return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
 
 
-def _as_strong(line: Drawing, item: BankItem, gain: float) -> tuple[Drawing, bool]:
-    """Return a drawn line that stands out ``gain`` times as much as one of the bank's, on a plain
-    ground of its surface's level, and whether it is dark or bright as that one is."""
+def _change_of(line: Drawing, item: BankItem) -> NDArray[np.float32]:
+    """Return what a drawn line changes, (h, w, 3) levels, on a plain ground as bright as the
+    surface under one of the bank's."""
     level = float((item.clean[item.mask] @ LUMA).mean())
     ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
     laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
-    change = laid.astype(np.float32) - ground
-    own = _strength(change, line.mask)
-    wanted = gain * _strength(item.change, item.mask)
-    side = _side(item.change, item.mask)
-    is_like = side == 0 or side == _side(change, line.mask)
-    return fade(line, float(np.clip(wanted / max(own, 1.0), *LINE_FADE))), is_like
+    return laid.astype(np.float32) - ground
 
 
 def _gain(severity: float) -> float:

@@ -103,5 +103,5 @@ def test_the_tables_on_utility_hold_the_scores_of_its_csv() -> None:
     rows = pd.read_csv(ROOT / "docs" / "utility.csv", dtype={"budget": str})
     for name in module.PAGES:
         page = (ROOT / "docs" / name).read_text(encoding="utf-8")
-        assert module.TABLE.search(page)
+        assert len(module.TABLE.findall(page)) >= 3
         assert module.write_tables(page, rows) == page
