@@ -19,7 +19,7 @@ from synthgen.config import check_value
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
-from synthgen.evaluation.utility.compare import compare_arms, pair_scores
+from synthgen.evaluation.utility.compare import average_models, compare_arms, pair_scores
 from synthgen.evaluation.utility.crops import Variation, crop_defect, crop_good, standardise
 from synthgen.evaluation.utility.learning import Lessons, Training, train_inspector
 from synthgen.evaluation.utility.network import predict
@@ -353,6 +353,18 @@ def test_only_seeds_that_both_arms_have_are_compared() -> None:
     assert not found.is_clear
 
 
+def test_a_seed_counts_once_however_many_models_it_has() -> None:
+    rows = pd.DataFrame(
+        {"arm": list("aaaabb"), "budget": "5", "seed": [0, 0, 1, 1, 0, 1], "model": [0, 1] * 3}
+        | {"pixel_ap": [0.1, 0.2, 0.3, 0.5, 0.4, 0.5], "f1_synthetic_threshold": [math.nan] * 6}
+    )
+    mean = average_models(rows)
+    assert list(mean["pixel_ap"]) == pytest.approx([0.15, 0.4, 0.4, 0.5])
+    assert list(mean) == ["arm", "budget", "seed", "pixel_ap", "f1_synthetic_threshold"]
+    (found,) = compare_arms(mean)
+    assert (found.seeds, found.mean) == (2, pytest.approx((0.25 + 0.1) / 2))
+
+
 # the whole pipeline
 
 
@@ -419,6 +431,24 @@ def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp
     changed = run(real, tmp_path, "evaluate.training.steps=5")
     assert changed.returncode == 2
     assert "scores with another evaluate.training" in changed.stderr
+
+
+def test_more_models_of_a_seed_add_to_the_ones_that_are_there(real, tmp_path) -> None:
+    arms = [f"evaluate.arms.{arm}=null" for arm in ("real", "paste", "poisson", "nsa", "sketch")]
+    few = [*arms, "evaluate.seeds=[0]", "evaluate.budgets=[2]"]
+    assert run(real, tmp_path, *few).returncode == 0
+    first = pd.read_csv(tmp_path / "utility.csv")
+    done = run(real, tmp_path, *few, "evaluate.models=2")
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "utility.csv")
+    pd.testing.assert_frame_equal(rows[rows["model"] == 0].reset_index(drop=True), first)
+    again = rows[rows["model"] == 1]
+    assert set(again["arm"]) == {"classical", "perlin"}
+    assert not again["pixel_ap"].isin(first["pixel_ap"]).any()  # other weights, other crops
+    record = json.loads((tmp_path / "utility.json").read_text(encoding="utf-8"))
+    mean = rows.groupby("arm")["pixel_ap"].mean()
+    assert {one["arm"]: one["seeds"] for one in record["arms"]} == {"classical": 1, "perlin": 1}
+    assert {one["arm"]: one["pixel_ap"] for one in record["arms"]} == pytest.approx(dict(mean))
 
 
 def test_a_run_that_is_missing_is_said_before_anything_is_trained(real, tmp_path) -> None:

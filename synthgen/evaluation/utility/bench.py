@@ -1,7 +1,7 @@
 """The bench: real images read once; a model trained on an arm's draw and scored on held-out ones.
 
-Arms of one seed share the draw of real defects, the validation part, the initial weights and the
-order of real crops: their differences are paired.
+Arms of one seed share the draw of real defects and the validation part, their n-th models also the
+initial weights and the order of real crops: their differences are paired.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Bench:
         synthesis = None
         if arm.is_synthetic:
             synthesis = make_synthesis(arm, draw, runs, self._settings.training.crop_px)
-        lessons = Lessons(self._settings.training, arm, draw, synthesis, job.seed)
+        lessons = Lessons(self._settings.training, arm, draw, synthesis, job.luck)
         model = train_inspector(
             lessons,
             draw.good[0].pixels.shape[2],
@@ -98,7 +98,8 @@ class Bench:
             self._settings.place,
         )
         trained = time.perf_counter()
-        row: dict[str, Any] = {"arm": job.arm, "budget": job.shown_budget, "seed": job.seed}
+        row: dict[str, Any] = {"arm": job.arm, "budget": job.shown_budget}
+        row |= {"seed": job.seed, "model": job.model}
         row |= self._judge(model, draw)
         row |= self._judge_synthetic(model, draw, synthesis, job.seed, row)
         row |= {

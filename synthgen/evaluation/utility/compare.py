@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-__all__ = ["Difference", "compare_arms", "pair_scores", "summarise_arms"]
+__all__ = ["Difference", "average_models", "compare_arms", "pair_scores", "summarise_arms"]
 
 CONFIDENCE = 0.9
 
@@ -51,6 +51,15 @@ def pair_scores(
         return mean, math.nan, math.nan
     reach = student.ppf((1 + confidence) / 2, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
     return mean, float(mean - reach), float(mean + reach)
+
+
+def average_models(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per arm, budget and seed: each score is the mean of its models' scores.
+
+    The score that one model can be expected to reach, not that of all together.
+    """
+    own = rows.drop(columns="model", errors="ignore")
+    return own.groupby(["arm", "budget", "seed"], sort=False, as_index=False).mean()
 
 
 def compare_arms(rows: pd.DataFrame, score: str = "pixel_ap") -> list[Difference]:

@@ -30,7 +30,7 @@ Report = Callable[[str, int, int], None]
 
 
 def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
-    """Train and score what is not finished yet; return a row per arm, budget and seed.
+    """Train and score what is not finished yet; return a row per model.
 
     Raises ConfigError where the folder holds another protocol's scores, SourceError, RunError.
     """
@@ -57,6 +57,7 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
         "real images": f"{settings.real.format}, learned from {settings.learn_split!r}, scored on "
         f"{settings.score_split!r}",
         "seeds": ", ".join(map(str, settings.seeds)),
+        "models": f"{settings.models} per arm and seed, the mean of their scores counts",
         "model": f"U-Net of widths {', '.join(map(str, training.widths))}",
         "training": f"{training.steps} steps of {training.batch_size} crops of "
         f"{training.crop_px} px, {training.defect_share:.0%} around defects, of those "

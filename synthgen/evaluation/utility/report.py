@@ -16,7 +16,12 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from synthgen.evaluation.utility.compare import Difference, compare_arms, summarise_arms
+from synthgen.evaluation.utility.compare import (
+    Difference,
+    average_models,
+    compare_arms,
+    summarise_arms,
+)
 from synthgen.files import write_text
 
 __all__ = ["tabulate_utility", "write_utility"]
@@ -42,9 +47,10 @@ NO_PERCENT = ("nearest_bits", "train_s", "score_s")
 
 def write_utility(folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str) -> Path:
     """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned."""
+    write_text(folder / "utility.csv", rows.to_csv(index=False))
+    rows = average_models(rows)
     means = summarise_arms(rows, _scores(rows))
     differences = compare_arms(rows)
-    write_text(folder / "utility.csv", rows.to_csv(index=False))
     record = {
         "facts": facts,
         "arms": [_plain(line) for line in means.to_dict("records")],
@@ -72,6 +78,7 @@ def _scores(rows: pd.DataFrame) -> list[str]:
 
 def tabulate_utility(rows: pd.DataFrame, baseline: str) -> Table:
     """Return the arms with mean and deviation of each score, and the gain on the baseline."""
+    rows = average_models(rows)
     means = summarise_arms(rows, COMMON)
     gains = _gains(compare_arms(rows), baseline)
     table = Table(title="Utility, %: mean ± deviation over n seeds", title_justify="left")

@@ -14,6 +14,7 @@ from synthgen.bank.real import RealSettings
 from synthgen.evaluation.utility.arms import Arm
 from synthgen.evaluation.utility.learning import Training
 from synthgen.evaluation.utility.network import FOLD
+from synthgen.seeds import stream
 
 __all__ = ["Job", "UtilitySettings", "list_jobs"]
 
@@ -29,6 +30,7 @@ class UtilitySettings:
     arms: Mapping[str, Arm | None]
     budgets: tuple[Budget, ...] = (5,)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
+    models: Annotated[int, Field(ge=1)] = 1  # per arm, budget and seed
     learn_split: str = "train"
     score_split: str = "val"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25  # of the groups to learn from
@@ -68,11 +70,12 @@ class UtilitySettings:
 
 @dataclass(frozen=True)
 class Job:
-    """One model: an arm at one budget, with one seed."""
+    """One model: an arm at one budget, with one seed; one of several that differ by luck alone."""
 
     arm: str
     budget: int | None  # None = all
     seed: int
+    model: int = 0
 
     @property
     def shown_budget(self) -> str:
@@ -80,14 +83,23 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.arm}-{self.shown_budget}-{self.seed}"
+        again = f"-{self.model}" if self.model else ""
+        return f"{self.arm}-{self.shown_budget}-{self.seed}{again}"
+
+    @property
+    def luck(self) -> int:
+        """The seed of weights and crops: the draw's own for its first model."""
+        if not self.model:
+            return self.seed
+        return int(stream(self.seed, "model", self.model).integers(2**31))
 
 
 def list_jobs(settings: UtilitySettings) -> list[Job]:
     """Return all models, seed after seed, so that a stopped run has whole pairs."""
     return [
-        Job(name, None if budget == "all" else budget, seed)
+        Job(name, None if budget == "all" else budget, seed, model)
         for seed in settings.seeds
+        for model in range(settings.models)
         for budget in settings.budgets
         for name, arm in settings.chosen.items()
         if arm.can_learn(None if budget == "all" else budget)
