@@ -40,8 +40,9 @@ def cut_jobs(
 ) -> list[CropJob]:
     """Return one job per connected part of each repaint mask.
 
-    The crop is the part's box and ``context_px`` around it, squared, rounded up to ``step_px``.
-    ``resolution_px`` fixes the side the model paints at (SD 1.5: 512); None keeps native pixels.
+    The crop is the part's box and ``context_px`` around it, rounded up to ``step_px``.
+    ``resolution_px`` fixes the side the model paints at (SD 1.5: 512) and makes the crop square;
+    None keeps native pixels: a long line costs no more than what is near it.
     """
     jobs = []
     for index, condition in enumerate(conditions):
@@ -50,16 +51,19 @@ def cut_jobs(
         )
         for part in range(1, count):
             x, y, width, height = (int(v) for v in stats[part][:4])
-            side = max(least_px, max(width, height) + 2 * context_px)
-            side = -(-side // step_px) * step_px
+            high, wide = (max(least_px, side + 2 * context_px) for side in (height, width))
+            if resolution_px:
+                high = wide = max(high, wide)
+            high, wide = (-(-side // step_px) * step_px for side in (high, wide))
             box = BoxXYWH(
-                _start(x, width, side, labels.shape[1]),
-                _start(y, height, side, labels.shape[0]),
-                side,
-                side,
+                _start(x, width, wide, labels.shape[1]),
+                _start(y, height, high, labels.shape[0]),
+                wide,
+                high,
             )
-            paint_side = resolution_px or min(side, most_px)
-            size = (paint_side, paint_side)
+            size = _fit(high, wide, most_px, step_px)
+            if resolution_px:
+                size = resolution_px, resolution_px
             jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
     return jobs
 
@@ -73,14 +77,17 @@ def cut_whole(conditions: Sequence[Condition], most_px: int, step_px: int) -> li
     jobs = []
     for index, condition in enumerate(conditions):
         height, width = condition.image.shape[:2]
-        scale = min(1.0, most_px / max(height, width))
         height, width = (-(-side // step_px) * step_px for side in (height, width))
-        size = tuple(
-            max(step_px, round(side * scale / step_px) * step_px) for side in (height, width)
-        )
-        box = BoxXYWH(0, 0, width, height)
-        jobs.append(CropJob(condition, index, 0, box, (size[0], size[1]), condition.repaint_mask))
+        box, size = BoxXYWH(0, 0, width, height), _fit(height, width, most_px, step_px)
+        jobs.append(CropJob(condition, index, 0, box, size, condition.repaint_mask))
     return jobs
+
+
+def _fit(height: int, width: int, most_px: int, step_px: int) -> tuple[int, int]:
+    """Return what a crop is painted at: its own size, or smaller, of about the same shape."""
+    scale = min(1.0, most_px / max(height, width))
+    high, wide = (max(step_px, round(side * scale / step_px) * step_px) for side in (height, width))
+    return high, wide
 
 
 def _start(first: int, length: int, side: int, size: int) -> int:

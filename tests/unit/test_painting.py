@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthgen.backends.crops import cut_jobs, paste
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ConfigError
 from synthgen.training.embedded import build_pipeline
@@ -131,6 +132,27 @@ def test_paint_batch_bounds_a_call_and_changes_nothing(folders, name) -> None:
     backend.paint(conditions)
     assert sorted(set(rows)) == [1, 2]
     assert differ(whole, make_backend(folders, name, paint_batch=2).paint(conditions)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("most_px", "resolution_px", "box", "size_hw"),
+    [
+        (512, None, (80, 98, 320, 64), (64, 320)),  # pixels of the surface around a line
+        (128, None, (80, 98, 320, 64), (32, 128)),
+        (512, 256, (80, -30, 320, 320), (256, 256)),  # what the checkpoint was trained at
+    ],
+)
+def test_a_line_is_painted_in_a_long_crop(most_px, resolution_px, box, size_hw) -> None:
+    (condition,) = draw_conditions("scratch", count=1)
+    mask = np.zeros((260, 480), bool)
+    mask[128:132, 100:380] = True
+    image = np.zeros((260, 480, 3), np.uint8)
+    own = {"image": image, "sketch": image, "repaint_mask": mask, "defect_mask": mask}
+    long = replace(condition, **own, instance_map=mask.astype(np.uint8), controls={})
+    (job,) = cut_jobs([long], 16, 64, most_px, 32, resolution_px)
+    assert (job.box, job.size_hw) == (box, size_hw)
+    painted = np.full((*size_hw, 3), 200, np.uint8)
+    assert (paste(image, painted, job, 0)[..., 0] == 200 * mask).all()
 
 
 def test_slices_and_tiles_of_the_vae(folders) -> None:

@@ -35,7 +35,7 @@ class Training:
     """How every arm is trained. The same for all of them: steps, crops, weights, schedule."""
 
     widths: tuple[Annotated[int, Field(ge=4)], ...] = (16, 32, 64)
-    steps: Annotated[int, Field(ge=1)] = 1400
+    steps: Annotated[int, Field(ge=1)] = 4000
     batch_size: Annotated[int, Field(ge=4)] = 16
     crop_px: Annotated[int, Field(ge=32)] = 96
     defect_share: Share = 0.5  # of the crops, those around a defect
