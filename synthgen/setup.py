@@ -55,6 +55,7 @@ __all__ = [
     "find_faint_donors",
     "find_long_prompts",
     "find_other_names",
+    "find_own_lines",
     "find_unused_words",
     "make_worker",
     "set_up",
@@ -138,6 +139,7 @@ def set_up(config: DictConfig) -> Job:
     notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
     notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
     notes += find_other_names(parts.donors, parts.sources, splits)
+    notes += find_own_lines(parts.donors, parts.classes)
     added = {
         name: kind.class_id
         for name, kind in parts.classes.items()
@@ -363,6 +365,20 @@ def find_faint_donors(donors: Donors | None) -> list[str]:
         f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
         f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
         "without them (bank.least_visible)"
+    ]
+
+
+def find_own_lines(donors: Donors | None, classes: Mapping[str, DefectClass]) -> list[str]:
+    """Return a sentence where drawn lines are like the bank's though nobody asked for it."""
+    if donors is None or donors.settings.own_lines != "auto" or not donors.share_of_lines:
+        return []
+    drawn = sorted(name for name, kind in classes.items() if isinstance(kind.shape, Line))
+    if not drawn:
+        return []
+    count, total = donors.images_with_lines
+    return [
+        f"{count} of the bank's {total} images hold lines: drawn ones ({', '.join(drawn)}) are as "
+        "many, long, wide, straight and strong; bank.own_lines=false leaves them as their kinds are"
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
-    own_lines: bool = False  # True = drawn lines are like the bank's
+    own_lines: bool | Literal["auto"] = "auto"  # True = drawn lines are like the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
 
@@ -80,7 +80,12 @@ class Donors:
         ]
         lent = {item.item_id for item in self._lent}
         self.faint = [item for item in mine if item.item_id not in lent]
-        self._lines = [one for one in self._lent if one.is_line] if settings.own_lines else []
+        with_lines = {item.image_id for item in mine if item.is_line}
+        images = {item.image_id for item in mine}
+        self.images_with_lines = len(with_lines), len(images)
+        most = 2 * len(with_lines) > len(images)
+        is_wanted = most if settings.own_lines == "auto" else settings.own_lines
+        self._lines = [one for one in self._lent if one.is_line and is_wanted]
         near_px = settings.together_px
         self._neighbours = {} if near_px is None else find_neighbours(self._lent, near_px)
 

@@ -48,6 +48,7 @@ from synthgen.setup import (
     find_donors_elsewhere,
     find_faint_donors,
     find_other_names,
+    find_own_lines,
 )
 from synthgen.sources import FolderSources, ProceduralSources
 from tests.samples import draw_classes
@@ -501,7 +502,7 @@ def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
 
 
 def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
-    donors, alone = load(bank, share=0, own_lines=True), load(bank, share=0)
+    donors, alone = load(bank, share=0, own_lines=True), load(bank, share=0, own_lines=False)
     lines = [item for item in donors.items.values() if item.defect_class == "crack"]
     assert {item.is_line for item in lines} == {True}
     widths = [item.width_px for item in lines]
@@ -633,6 +634,22 @@ def test_drawn_lines_are_as_many_as_those_of_the_bank() -> None:
         found = {spec.instances for spec in specs if spec.defect_class == "crack"}
         assert found == ({min(count, 8)} if own_lines else {1})
         assert {spec.instances for spec in specs if spec.defect_class == "dent"} == {1}
+
+
+def test_drawn_lines_are_like_the_banks_by_themselves_where_most_of_its_images_hold_lines() -> None:
+    classes = draw_classes("crack", "scratch", "dent")
+    for with_lines, count in ((2, None), (3, 1)):
+        lines = [replace(line_item(n, 100), image_id=f"line{n}") for n in range(with_lines)]
+        chips = [replace(chip("top"), image_id=f"c{n}", item_id=f"chip-{n}") for n in range(2)]
+        donors = Donors([*lines, *chips], BankSettings())
+        assert donors.count_lines(np.random.default_rng(0)) == count
+        assert Donors(lines, BankSettings(own_lines=False)).share_of_lines == 0
+        told = find_own_lines(donors, classes)
+        assert bool(told) == bool(count)
+        assert find_own_lines(donors, draw_classes("dent")) == []
+    assert "3 of the bank's 5 images hold lines: drawn ones (crack, scratch) are as many" in told[0]
+    assert find_own_lines(Donors(lines, BankSettings(own_lines=True)), classes) == []
+    assert find_own_lines(None, classes) == []
 
 
 def test_as_many_drawn_defects_are_lines_as_of_the_banks(bank: Path) -> None:
