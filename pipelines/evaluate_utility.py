@@ -3,8 +3,8 @@
 synthgen evaluate utility evaluate.folder=runs/utility evaluate.real.path=parts/MANIFEST.csv
 synthgen evaluate utility ... evaluate.arms.adapted=runs/adapted evaluate.budgets=[0,5,20,all]
 
-Opens with utility.html in the folder. Four to five minutes a model on one CPU core; the same command
-again continues. Needs pip install 'synthgen-inspection[evaluate]'.
+Opens with utility.html in the folder. Four to five minutes a model on one CPU core; the same
+command again continues. Needs pip install 'synthgen-inspection[evaluate]'.
 """
 
 from __future__ import annotations
