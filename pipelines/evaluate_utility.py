@@ -22,7 +22,11 @@ def main(config: DictConfig) -> None:
     from synthgen.config import check_value, to_plain
     from synthgen.evaluation.utility import report
     from synthgen.evaluation.utility.draws import write_draws
-    from synthgen.evaluation.utility.protocol import collect_facts, measure_utility
+    from synthgen.evaluation.utility.protocol import (
+        collect_facts,
+        measure_utility,
+        warn_of_few_parts,
+    )
     from synthgen.evaluation.utility.settings import UtilitySettings
     from synthgen.runs.progress import TaskProgress
 
@@ -33,9 +37,12 @@ def main(config: DictConfig) -> None:
         return
     with TaskProgress() as progress:
         rows = measure_utility(settings, progress.report)
-    folder = Path(settings.folder)
-    page = report.write_utility(folder, rows, collect_facts(settings), settings.baseline)
+    folder, facts = Path(settings.folder), collect_facts(settings)
+    warning = warn_of_few_parts(folder)
+    page = report.write_utility(folder, rows, facts, settings.baseline, warning)
     show(report.tabulate_utility(rows, settings.baseline))
+    if warning:
+        show(warning)
     show(f"every score, plots and all pairs: {page}")
 
 

@@ -61,9 +61,8 @@ def cut_jobs(
                 wide,
                 high,
             )
-            size = _fit(high, wide, most_px, step_px)
-            if resolution_px:
-                size = resolution_px, resolution_px
+            fixed = (resolution_px, resolution_px) if resolution_px else None
+            size = fixed or _fit(high, wide, most_px, step_px)
             jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
     return jobs
 

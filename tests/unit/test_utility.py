@@ -29,6 +29,7 @@ from synthgen.evaluation.utility.pictures import (
     cut_good_areas,
     draw_budget,
     read_pictures,
+    tally,
 )
 from synthgen.evaluation.utility.scores import (
     f1_at,
@@ -160,6 +161,17 @@ def test_a_budget_shows_as_many_parts_as_it_can() -> None:
     assert smaller < {one.name for one in drawn}
     assert draw_budget(pictures, 0, 3) == []
     assert len(draw_budget(pictures, None, 3)) == 21
+
+
+def test_images_and_parts_of_each_class_are_counted() -> None:
+    mask = rectangle(4, 8, 4, 8)
+    both = picture(0, "a", pit=mask, crack=mask)
+    counts = tally([both, picture(1, "a", pit=mask), picture(2, "b"), picture(3, "c", pit=mask)])
+    assert [(one.name, one.images, one.parts) for one in counts] == [
+        ("crack", 1, 1),
+        ("pit", 3, 2),
+        ("good", 1, 1),
+    ]
 
 
 def test_an_image_of_two_classes_counts_for_both() -> None:
@@ -415,6 +427,11 @@ def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp
     assert "http" not in page.replace("http-equiv", "")
     record = json.loads((tmp_path / "utility.json").read_text(encoding="utf-8"))
     assert len(record["differences"]) == 21 + 3
+    tallied = "crack 2 images of 2 parts, pit 2 images of 2 parts"
+    assert record["facts"]["scored on"] == f"{tallied}, good 2 images of 2 parts"
+    few = f"scored on few parts: {tallied}; other parts"
+    assert few in page
+    assert few in " ".join(done.stdout.split())
 
     score = tmp_path / "scores" / "nsa-2-1.json"
     kept = (tmp_path / "scores" / "nsa-2-0.json").stat().st_mtime_ns

@@ -21,11 +21,13 @@ from synthgen.evaluation.utility.learning import Lessons, train_inspector
 from synthgen.evaluation.utility.network import Inspector, predict
 from synthgen.evaluation.utility.pictures import (
     Picture,
+    Tally,
     carve_validation,
     classes_of,
     cut_good_areas,
     draw_budget,
     read_pictures,
+    tally,
 )
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
 from synthgen.quality.twins import bits_between, look_of
@@ -70,6 +72,11 @@ class Bench:
         """The defect classes of all images, numbered by name from 1."""
         names = classes_of([*self._learn, *self._score])
         return {name: number for number, name in enumerate(names, start=1)}
+
+    @property
+    def scored(self) -> list[Tally]:
+        """What models are scored on."""
+        return tally(self._score)
 
     def draw(self, job: Job) -> Draw:
         """Return what a seed and a budget give all arms alike."""

@@ -19,11 +19,13 @@ from synthgen.seeds import stream
 __all__ = [
     "GOOD",
     "Picture",
+    "Tally",
     "carve_validation",
     "classes_of",
     "cut_good_areas",
     "draw_budget",
     "read_pictures",
+    "tally",
 ]
 
 Image = NDArray[np.uint8]
@@ -85,6 +87,24 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
         )
         for image, own in zip(images, pixels, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many images of how many physical parts show a class; GOOD: no defect."""
+
+    name: str
+    images: int
+    parts: int
+
+
+def tally(pictures: Sequence[Picture]) -> list[Tally]:
+    """Count images and parts of each class, by name, good ones last."""
+    groups: dict[str, list[str]] = {name: [] for name in (*classes_of(pictures), GOOD)}
+    for picture in pictures:
+        for name in picture.masks or (GOOD,):
+            groups[name].append(picture.group)
+    return [Tally(name, len(own), len(set(own))) for name, own in groups.items() if own]
 
 
 def cut_good_areas(pictures: Sequence[Picture], least_px: int) -> list[Picture]:

@@ -20,13 +20,16 @@ import torch
 from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.utility.arms import digest_runs
 from synthgen.evaluation.utility.bench import Bench
+from synthgen.evaluation.utility.pictures import GOOD, Tally
 from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
 from synthgen.files import remove_leftovers, write_text
 from synthgen.training.card import processor_name
 
-__all__ = ["collect_facts", "measure_utility"]
+__all__ = ["collect_facts", "measure_utility", "warn_of_few_parts"]
 
 Report = Callable[[str, int, int], None]
+SCORED = "scored.json"  # how many images and parts of each class
+FEW_PARTS = 5  # with a defect class in the images to score on: below it they are named
 
 
 def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
@@ -43,6 +46,8 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
     with _threads(settings.threads):
         if pending:
             bench = Bench(settings)
+            scored = [asdict(one) for one in bench.scored]
+            write_text(folder / SCORED, json.dumps(scored, indent=1) + "\n")
             for job in pending:
                 _write_score(settings, job, bench.run(job, report))
                 report("models", len(jobs) - len(pending) + pending.index(job) + 1, len(jobs))
@@ -56,6 +61,8 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
     return {
         "real images": f"{settings.real.format}, learned from {settings.learn_split!r}, scored on "
         f"{settings.score_split!r}",
+        "scored on": ", ".join(map(_describe, _read_scored(Path(settings.folder))))
+        or "not written down",
         "seeds": ", ".join(map(str, settings.seeds)),
         "models": f"{settings.models} per arm and seed, the mean of their scores counts",
         "model": f"U-Net of widths {', '.join(map(str, training.widths))}",
@@ -67,6 +74,32 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
         "machine": processor_name(),
         "device": settings.place,
     }
+
+
+def warn_of_few_parts(folder: Path) -> str:
+    """Return a sentence on the classes whose score hangs on few physical parts; "" if none does."""
+    scored = _read_scored(folder)
+    few = [one for one in scored if one.parts < FEW_PARTS and one.name != GOOD]
+    if not few:
+        return ""
+    return (
+        f"scored on few parts: {', '.join(map(_describe, few))}; other parts may come out "
+        "differently, beyond what the intervals say, which are over draws of what is learned"
+    )
+
+
+def _read_scored(folder: Path) -> list[Tally]:
+    path = folder / SCORED
+    if not path.exists():
+        return []
+    return [Tally(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _describe(one: Tally) -> str:
+    images, parts = (
+        f"{n} {word}{'s' * (n != 1)}" for n, word in ((one.images, "image"), (one.parts, "part"))
+    )
+    return f"{one.name} {images} of {parts}"
 
 
 def _check_runs(settings: UtilitySettings, pending: Sequence[Job]) -> None:

@@ -45,7 +45,9 @@ NAMES = {
 NO_PERCENT = ("nearest_bits", "train_s", "score_s")
 
 
-def write_utility(folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str) -> Path:
+def write_utility(
+    folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str, warning: str
+) -> Path:
     """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned."""
     write_text(folder / "utility.csv", rows.to_csv(index=False))
     rows = average_models(rows)
@@ -58,7 +60,7 @@ def write_utility(folder: Path, rows: pd.DataFrame, facts: dict[str, Any], basel
     }
     write_text(folder / "utility.json", json.dumps(record, indent=1) + "\n")
     page = folder / "utility.html"
-    write_text(page, _draw_page(rows, means, differences, facts, baseline))
+    write_text(page, _draw_page(rows, means, differences, facts, baseline, warning))
     return page
 
 
@@ -123,6 +125,7 @@ def _draw_page(
     differences: Sequence[Difference],
     facts: dict[str, Any],
     baseline: str,
+    warning: str,
 ) -> str:
     names = _scores(rows)
     lines = means.to_dict("records")
@@ -149,6 +152,7 @@ def _draw_page(
             budgets=_plot_budgets(means) if rows["budget"].nunique() > 1 else "",
             facts=facts,
             baseline=baseline,
+            warning=warning,
         )
     )
 
@@ -213,7 +217,8 @@ from the held-out images themselves.</p>
 {% endfor %}</table></div>
 <h2>Pairs</h2>
 <p>Mean paired difference in pixel AP (points), 90 % interval by Student's t over n seeds. With few
-seeds it is wide; it says nothing about other data.</p>
+seeds it is wide; it says nothing about other data.
+{% if warning %}<b>Mind:</b> {{ warning }}.{% endif %}</p>
 <table><tr><th>real a class</th><th>arm</th><th>less</th><th>n</th><th>difference</th><th></th></tr>
 {% for p in pairs %}<tr><td>{{ p.one.budget }}</td><td>{{ p.one.arm }}</td><td>{{ p.one.against }}
 </td><td>{{ p.one.seeds }}</td><td>{{ p.text }}</td>
