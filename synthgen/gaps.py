@@ -49,9 +49,10 @@ class Gap:
 
 @checked.dataclass(frozen=True, config=STRICT)
 class GapSettings:
-    """The ``gaps`` part of the config. ``share`` of the defect images are drawn from the misses."""
+    """The ``gaps`` part of the config. ``share`` of the defect images are drawn from the misses;
+    ``path`` None = from none."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1)] | None = None
     share: Fraction = 0.5
 
 
@@ -76,7 +77,7 @@ def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
             )
         gaps.append(gap)
     if not gaps:
-        raise ConfigError(f"gaps.path={path} holds no misses; set gaps to null")
+        raise ConfigError(f"gaps.path={path} holds no misses; set gaps.path to null")
     return gaps
 
 

@@ -322,6 +322,8 @@ def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[
     if node is None:
         return (), 0.0
     settings = check_value(GapSettings, node, "gaps")
+    if settings.path is None:
+        return (), 0.0
     return read_gaps(settings.path, classes), settings.share
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from synthgen.condition import Conditioner
@@ -16,6 +17,7 @@ from synthgen.gaps import Gap, near_place, read_gaps
 from synthgen.plan import draw_plan
 from synthgen.sample import Condition
 from synthgen.sources import ProceduralSources
+from tests.cli import run_here
 from tests.samples import draw_classes
 
 CLASSES = draw_classes("pit", "scratch", "stain")
@@ -126,3 +128,19 @@ def test_where_nothing_is_free_near_a_place_anywhere_will_do() -> None:
 def test_every_class_has_a_size_to_fit() -> None:
     gaps = [Gap(name, area_px=120) for name in sorted(DEFECTS) if name in CLASSES]
     assert all(c.defect_mask.any() for c in conditions(gaps))
+
+
+def test_a_run_asks_for_the_misses_of_a_file(tmp_path) -> None:
+    misses = write(tmp_path / "misses.csv", "defect_class,area_px\npit,60\n")
+    options = ("debug=smoke", "backend=sketch", "run.good_fraction=0", "gaps.share=1")
+    folder = f"run.folder={tmp_path / 'run'}"
+    done = run_here("generate", *options, f"gaps.path={misses}", folder)
+    assert done.returncode == 0, done.stderr
+    plan = pd.read_parquet(tmp_path / "run" / "plan.parquet")
+    assert (plan["asked_area_px"] == 60).all()
+    assert set(plan["defect_class"]) == {"pit"}
+
+    gone = run_here("generate", *options, "gaps.path=none.csv", f"run.folder={tmp_path / 'no'}")
+    assert gone.returncode == 2
+    assert "none.csv" in gone.stderr
+    assert not (tmp_path / "no").exists()
