@@ -40,8 +40,8 @@ class Deformation:
 def deform(
     rng: Rng, change: Layer, mask: Mask, how: Deformation, mirrored: tuple[bool, bool]
 ) -> tuple[Layer, Mask, Layer]:
-    """Return change (h, w, 3) and mask (h, w) in a new shape, in a frame of their own, and where
-    each pixel comes from: (h, w, 2), row and column in the frame that was given.
+    """Return change (h, w, C) and mask (h, w) in a new shape, in a frame of their own, and where
+    each pixel comes from: (h, w, 2), row and column in the frame that was given. C is 1 to 4.
 
     ``mirrored``: top to bottom, left to right. The long axis is bent as a bow and a wave, which
     follows a thin defect's middle line; the elastic field is smooth over a quarter of its length,

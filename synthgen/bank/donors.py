@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.bank.deform import Deformation, deform
 from synthgen.bank.items import BankItem, DonorSplits, read_bank
-from synthgen.bank.removal import to_shares
+from synthgen.bank.removal import to_own_texture, to_shares
 from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import Together, find_neighbours, join, middle
 from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, fade, lay_on, zoom
@@ -52,6 +52,7 @@ class BankSettings:
     donors: DonorSplits = ("train",)  # that may lend
     least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
     own_place: bool = True  # near where the donor lay on its part, mirrored or not
+    own_texture: Annotated[float, Field(ge=0, le=1)] = 0.5  # how often a donor brings its own
     own_lines: bool | Literal["auto"] = "auto"  # True = drawn lines are like the bank's
     together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
     deform: Deformation = Deformation()
@@ -196,13 +197,15 @@ class Donors:
         if place_xy is not None:
             (x, y), (own_x, own_y) = place_xy, item.place_xy
             mirrored = (_is_mirrored(y, own_y), _is_mirrored(x, own_x))
-        change, parts, borders = _extend(item, lot.parts)
+        covers = rng.random() < self.settings.own_texture
+        change, parts, borders = _extend(item, lot.parts, covers)
         moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
         cut_at = _find_cuts(shape, at, borders, mirrored)
         return Drawing.build(
             shape,
             0.0,
-            change=moved * np.float32(_gain(severity)),
+            change=moved[..., :3] * np.float32(_gain(severity)),
+            veil=moved[..., 3] if covers else None,
             cut_at=cut_at,
             parts=shape * _look_up(nearest_instance(parts), at),
             classes=lot.classes,
@@ -222,10 +225,11 @@ def _look_up(values: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.u
 
 
 def _extend(
-    item: BankItem, parts: NDArray[np.uint8]
+    item: BankItem, parts: NDArray[np.uint8], covers: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[Side, int]]:
     """Return a donor's change, in shares of the level, and parts, going on beyond the borders that
-    cut it off, and the rows and columns where these are."""
+    cut it off, and the rows and columns where these are. The change's fourth channel is the veil,
+    where the donor ``covers`` the surface's texture."""
     rows, columns = np.nonzero(item.mask)
     reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
     window, pads, borders = [], [], {}
@@ -239,7 +243,10 @@ def _extend(
             borders[ends[1]] = before + last - first
         window.append(slice(first, last))
         pads.append((before, after))
-    shares = to_shares(item.change, item.clean, item.mask)
+    if covers:
+        shares = np.dstack(to_own_texture(item.change, item.clean, item.mask))
+    else:
+        shares = to_shares(item.change, item.clean, item.mask)
     change = np.pad(shares[tuple(window)], (*pads, (0, 0)), mode="symmetric")
     return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
 

@@ -14,10 +14,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.defects.drawing import without_texture
 from synthgen.geometry import grow_mask, mask_window
 from synthgen.images import LUMA, to_levels
+from synthgen.surfaces.noise import Field
 
-__all__ = ["GOOD_PHOTOS", "MARGIN_PX", "near_weights", "remove_defects", "to_shares"]
+__all__ = [
+    "GOOD_PHOTOS",
+    "MARGIN_PX",
+    "near_weights",
+    "remove_defects",
+    "to_own_texture",
+    "to_shares",
+]
 
 GOOD_PHOTOS = 8  # at most, that pieces are taken from
 MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
@@ -28,6 +37,7 @@ LEAST_LEVEL = 8.0  # that a change is a share of
 LEAST_SHARE = 0.5  # of the level around, likewise
 CLEAR_SHARE = 0.2  # of the level: the mean change of a defect that is dark, or bright, as a whole
 ODD_SHARE = 0.25  # of that mean: less at a pixel is odd
+VEIL_PX = 0.7  # deviation of the edge between a defect's own texture and the surface's
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -213,6 +223,22 @@ def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[
         is_clear = np.abs(mean) > CLEAR_SHARE
         shares[mask] = np.where(is_clear, side * np.maximum(likely, 0), shares[mask])
     return shares
+
+
+def to_own_texture(
+    change: NDArray[np.float32], clean: Image, mask: Mask
+) -> tuple[NDArray[np.float32], Field]:
+    """Return a defect's change as ``to_shares`` does, but within the mask with the texture of the
+    defect alone, and the veil (H, W) under which the surface's own is gone.
+
+    So looks what has broken out, or lies on the surface: nothing of it shows through.
+    """
+    veil = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), VEIL_PX)[..., None]
+    ground = without_texture(clean.astype(np.float32))
+    level = np.maximum(ground @ LUMA, LEAST_LEVEL)[..., None]
+    own = (change + clean - ground) / level
+    shares = to_shares(change, clean, mask)
+    return np.asarray(shares + veil * (own - shares), np.float32), veil[..., 0]
 
 
 def near_weights(mask: Mask) -> NDArray[np.float32]:

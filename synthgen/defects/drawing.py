@@ -21,6 +21,7 @@ __all__ = [
     "Drawing",
     "Range",
     "Side",
+    "add_change",
     "cover_within",
     "draw_range",
     "draw_size",
@@ -31,6 +32,7 @@ __all__ = [
     "lay_parts",
     "radial_field",
     "stroke",
+    "without_texture",
     "zoom",
 ]
 
@@ -40,6 +42,8 @@ Side = Literal["top", "bottom", "left", "right"]
 SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
 AXIS_OF: Mapping[Side, int] = {"top": 0, "bottom": 0, "left": 1, "right": 1}  # of an array
 SUPERSAMPLING = 4
+TEXTURE_PX = 21  # what is narrower is a surface's texture; the window of a median, odd
+PATTERN_PX = 3.0  # deviation of the blur after it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +54,8 @@ class Drawing:
     the light turns into grey levels, ``pigment`` (h, w, 3) RGB covers the surface by ``opacity``
     (0..1), and ``grain`` is fine structure in grey levels that a sketch leaves out.
     ``contrast`` (grey levels) is the least difference that a pigment has to make. ``change``
-    (h, w, 3) RGB is added as a share of the surface's own grey level at each pixel. ``cut_at``: the
+    (h, w, 3) RGB is added as a share of the surface's own grey level at each pixel, ``veil`` (0..1)
+    of whose texture is gone there: the change brings its own. ``cut_at``: the
     image's borders that cut it off, each with where it does, in shares of the frame's height or
     width from the top or the left. ``parts`` (h, w) uint8: which of several defects a pixel of the
     mask belongs to, 1.., whose classes are ``classes``; None = all one, of the class asked for.
@@ -64,6 +69,7 @@ class Drawing:
     grain: Field
     contrast: float
     change: NDArray[np.float32] | None = None
+    veil: Field | None = None
     cut_at: Mapping[Side, float] = field(default_factory=dict)
     parts: NDArray[np.uint8] | None = None
     classes: tuple[str, ...] = ()
@@ -80,6 +86,7 @@ class Drawing:
         pigment: NDArray[np.float32] | None = None,
         grain: Field | None = None,
         change: NDArray[np.float32] | None = None,
+        veil: Field | None = None,
         cut_at: Mapping[Side, float] | None = None,
         parts: NDArray[np.uint8] | None = None,
         classes: tuple[str, ...] = (),
@@ -96,6 +103,7 @@ class Drawing:
             nothing if grain is None else grain.astype(np.float32),
             contrast,
             change,
+            veil,
             cut_at or {},
             parts,
             classes,
@@ -117,6 +125,7 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
         scaled(drawing.grain),
         drawing.contrast,
         None if drawing.change is None else scaled(drawing.change),
+        None if drawing.veil is None else scaled(drawing.veil),
         drawing.cut_at,
         drawing.parts if drawing.parts is None else _zoom_parts(drawing.parts, factor),
         drawing.classes,
@@ -250,8 +259,29 @@ def _paint(
     hue = ground / max(float(ground @ LUMA), 8.0)  # shading keeps the material's colour
     painted = painted + grey[..., None] * np.clip(0.4 + 0.6 * hue, 0.3, 1.8)
     if drawing.change is not None:
-        painted = painted + drawing.change[own] * (base @ LUMA)[..., None]
+        veil = None if drawing.veil is None else drawing.veil[own]
+        painted = painted + add_change(base, drawing.change[own], veil) - base
     return np.asarray(painted, np.float32)
+
+
+def add_change(
+    base: NDArray[np.float32], change: NDArray[np.float32], veil: Field | None
+) -> NDArray[np.float32]:
+    """Return a surface (h, w, 3) with a change in shares of its grey level, as ``Drawing`` has."""
+    if veil is not None:
+        base = base + veil[..., None] * (without_texture(base) - base)
+    return np.asarray(base + change * (base @ LUMA)[..., None], np.float32)
+
+
+def without_texture(surface: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a surface (h, w, 3) of 0..255 levels with its light and edges, but without lines,
+    grain and spots narrower than ``TEXTURE_PX``.
+
+    The median keeps edges; of a pattern that is dark and bright by halves it keeps one or the other
+    from place to place, which the blur evens out.
+    """
+    levels = cv2.medianBlur(np.clip(np.rint(surface), 0, 255).astype(np.uint8), TEXTURE_PX)
+    return np.asarray(cv2.GaussianBlur(levels.astype(np.float32), (0, 0), PATTERN_PX))
 
 
 def _visible(

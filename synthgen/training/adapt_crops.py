@@ -14,11 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.bank.real import RealImage
-from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects, to_shares
+from synthgen.bank.removal import (
+    GOOD_PHOTOS,
+    near_weights,
+    remove_defects,
+    to_own_texture,
+    to_shares,
+)
 from synthgen.control.edges import canny_control
+from synthgen.defects.drawing import add_change
 from synthgen.errors import SourceError
 from synthgen.geometry import grow_mask
-from synthgen.images import LUMA, to_levels
+from synthgen.images import to_levels
 from synthgen.prompts import describe
 from synthgen.seeds import stream
 from synthgen.training.adapt_loop import AdaptSettings
@@ -39,6 +46,7 @@ Rng = np.random.Generator
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+OWN_TEXTURE = 0.5  # of the defects laid on another surface: how often they cover its texture
 LEAST_PX = 4  # smaller specks of a mask teach nothing
 
 
@@ -134,8 +142,13 @@ def draw_real_crop(
     surface = lesson.surface
     if good and rng.random() < vary.transplant:
         other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
-        shares = to_shares(change, source, mask)
-        source, change = other, shares * (other @ LUMA)[..., None]
+        shares, veil = (
+            to_own_texture(change, source, mask)
+            if rng.random() < OWN_TEXTURE
+            else (to_shares(change, source, mask), None)
+        )
+        change = add_change(other.astype(np.float32), shares, veil) - other
+        source = other
     repaint = loosen(rng, mask) | grow_mask(mask, 2)
     change = change * fade(repaint)
     coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))

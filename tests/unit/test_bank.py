@@ -272,6 +272,9 @@ def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
         assert (laid[~near] == level).all()
 
 
+STILL = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
+
+
 def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     rng = np.random.default_rng(0)
     rough = [np.repeat(rng.normal(150, 25, (160, 160, 1)).clip(40, 255), 3, 2) for _ in range(3)]
@@ -281,12 +284,33 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     clean[70:80] = 40  # a line of the piece that the donor was removed with
     crop = np.where(mask[..., None], (own * 0.3).astype(np.uint8), clean)
     item = BankItem("dark", "a", "a", crop, clean, mask, 8000, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
-    still = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
-    drawing = Donors([item], still).draw(rng, "d-1", 0.5)
+    drawing = Donors([item], replace(STILL, own_texture=0)).draw(rng, "d-1", 0.5)
     laid, where = lay_on(surface, drawing, (0, 0), 0.0)
     assert abs(laid[where].mean() - 0.3 * 150) < 6
     assert laid[where].std() < 0.6 * surface[where].std()
     assert laid[where].max() < 140  # that line makes nothing bright
+
+
+@pytest.mark.parametrize("covers", [True, False])
+def test_nothing_shows_through_a_donor_with_its_own_texture(covers: bool) -> None:
+    stripes = np.where(np.arange(160) % 6 < 3, -25, 25)
+    clean = np.repeat((120 + stripes)[None, :, None], 160, 0).repeat(3, 2).astype(np.uint8)
+    light = np.linspace(80, 180, 160)[:, None, None]  # brighter downward
+    surface = (light + stripes[:, None]).repeat(3, 2).astype(np.uint8)
+    mask = cv2.circle(np.zeros((160, 160), np.uint8), (80, 80), 50, 1, -1) > 0
+    crop = np.where(mask[..., None], np.uint8(60), clean)  # smooth, half as bright
+    item = BankItem("chip", "a", "a", crop, clean, mask, 7800, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
+    donors = Donors([item], replace(STILL, own_texture=float(covers)))
+    drawing = donors.draw(np.random.default_rng(1), "d-1", 0.5)
+    laid, where = lay_on(surface, drawing, (30, 30), 0.0)
+    deep = cv2.erode(where.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    rows = np.flatnonzero(deep.sum(axis=1) > 30)
+    grain = np.mean([laid[row, deep[row], 0].std() for row in rows])
+    assert grain < 3 if covers else grain > 8
+    for row in (rows[5], rows[-5]):  # in the new light
+        assert laid[row, deep[row], 0].mean() == pytest.approx(0.5 * light[row, 0, 0], rel=0.12)
+    far = cv2.dilate(where.astype(np.uint8), np.ones((13, 13), np.uint8)) == 0
+    assert (laid[far] == surface[far]).all()
 
 
 def test_a_dark_donor_makes_no_bright_rim() -> None:
