@@ -46,7 +46,6 @@ Rng = np.random.Generator
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-OWN_TEXTURE = 0.5  # of the defects laid on another surface: how often they cover its texture
 LEAST_PX = 4  # smaller specks of a mask teach nothing
 
 
@@ -78,6 +77,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.85, 1.2)
     gain: tuple[float, float] = (0.8, 1.25)  # of the light
     contrast: tuple[float, float] = (0.8, 1.25)  # of the defect against its surface
+    own_texture: float = 0.5  # share of transplants through which no new surface shows
 
 
 def make_lessons(
@@ -144,7 +144,7 @@ def draw_real_crop(
         other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
         shares, veil = (
             to_own_texture(change, source, mask)
-            if rng.random() < OWN_TEXTURE
+            if rng.random() < vary.own_texture
             else (to_shares(change, source, mask), None)
         )
         change = add_change(other.astype(np.float32), shares, veil) - other
@@ -237,7 +237,9 @@ class RealCrops:
         self, lessons: Sequence[RealLesson], good: Sequence[Image], settings: AdaptSettings
     ) -> None:
         self.kinds, self.good, self.seed = by_class(lessons), good, settings.seed
-        self.vary = Augmentation(settings.transplant, settings.turn)
+        self.vary = Augmentation(
+            settings.transplant, settings.turn, own_texture=settings.own_texture
+        )
 
     def draw(self, step: int, count: int, size_px: int) -> list[Crop]:
         """Return the crops of a step."""

@@ -61,6 +61,7 @@ class AdaptSettings:
     drop_control: Share = 0.4
     prompt_noise: Annotated[float, Field(ge=0)] = 0.1
     transplant: Share = 0.4  # of the real crops: the defect on another good surface
+    own_texture: Share = 0.5  # of those: nothing of the new surface shows through
     turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
     donors: DonorSplits = ("train",)  # splits to learn from: those that nothing is scored on
     hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class's groups: judge when to stop

@@ -181,10 +181,29 @@ def test_a_transplanted_defect_dims_its_new_surface() -> None:
     change = np.where(mask[..., None], np.float32(-0.7) * removed, np.float32(0))
     lesson = RealLesson("a", "a", "dark", "dark", "cell", removed, change, mask)
     plain = (1.0, 1.0)
-    vary = Augmentation(transplant=1, turn=0, scale=plain, gain=plain, contrast=plain)
+    vary = Augmentation(
+        transplant=1, turn=0, scale=plain, gain=plain, contrast=plain, own_texture=0
+    )
     crop = draw_real_crop(stream(0, 1), lesson, [good], 64, vary)
     core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
     assert np.abs(crop.defective[core] - 0.3 * crop.source[core]).mean() < 5
+
+
+def test_nothing_shows_through_a_transplant_with_its_own_texture() -> None:
+    rng = np.random.default_rng(0)
+    removed = np.full((128, 128, 3), 140, np.uint8)
+    good = np.repeat(rng.normal(140, 25, (128, 128, 1)).clip(40, 250), 3, 2).astype(np.uint8)
+    mask = np.zeros((128, 128), bool)
+    mask[30:100, 30:100] = True
+    change = np.where(mask[..., None], np.float32(-70), np.float32(0)).repeat(3, 2)
+    lesson = RealLesson("a", "a", "chip", "chip", "metal", removed, change, mask)
+    plain = (1.0, 1.0)
+    vary = Augmentation(1, 0, scale=plain, gain=plain, contrast=plain, own_texture=1)
+    crop = draw_real_crop(stream(0, 1), lesson, [good], 64, vary)
+    core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
+    assert crop.source[core].std() > 20
+    assert crop.defective[core].std() < 5
+    assert abs(crop.defective[core].mean() - 70) < 6
 
 
 @pytest.mark.parametrize("family", ["embedded", "sd15"])
