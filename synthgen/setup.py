@@ -319,9 +319,7 @@ def _weigh_lines(drawn: Mapping[str, DefectClass], donors: Donors) -> dict[str, 
 
 def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:
     """Return what a detector missed, and the share of the samples that ask for it."""
-    if node is None:
-        return (), 0.0
-    settings = check_value(GapSettings, node, "gaps")
+    settings = check_value(GapSettings, {} if node is None else node, "gaps")
     if settings.path is None:
         return (), 0.0
     return read_gaps(settings.path, classes), settings.share
