@@ -5,13 +5,16 @@ python docs/tabulate_utility.py
 A table stands between `<!-- table data=.. budget=.. over=.. arms=.. -->` and `<!-- end -->`. `arms`
 lists arm/protocol or name:arm/protocol (one+other: seeds that one lacks are the other's), `over`
 the arms that the others are compared with, over paired seeds: by pixel AP, or with `by=class_ap` by
-the mean of the classes' own pixel APs. `seeds`: these alone.
+the mean of the classes' own pixel APs. `seeds`: these alone. With `draws=..` in place of `over` and
+`arms` it has the pixel AP of each of these seeds, and `rows=".."` a line "what it is: arm/protocol"
+for each row; `and=` names columns whose means come last.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,8 +35,40 @@ SCORES = {
 
 
 def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
-    """Return one table as Markdown: mean ± deviation over seeds, gains with 90 % intervals."""
+    """Return one table as Markdown."""
     own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    return _tabulate_draws(own, asked) if "draws" in asked else _tabulate_arms(own, asked)
+
+
+def _tabulate_draws(own: pd.DataFrame, asked: Mapping[str, str]) -> str:
+    """Return what each recipe reached on each draw, and the mean where it has them all."""
+    draws = [int(seed) for seed in asked["draws"].split(",")]
+    means = [name for name in asked.get("and", "").split(",") if name]
+    heads = ["pixel AP, draw", *map(str, draws), "mean", *(f"`{_name(n)}`, mean" for n in means)]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for entry in asked["rows"].strip().splitlines():
+        shown, _, place = entry.rpartition(": ")
+        table = _pick(own, place).reindex(draws)
+        has_all = table["pixel_ap"].notna().all()
+        cells = [shown, *(_mean(table.loc[[seed], "pixel_ap"]) for seed in draws)]
+        cells += [_mean(table[name]) if has_all else "" for name in ("pixel_ap", *means)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _pick(own: pd.DataFrame, place: str) -> pd.DataFrame:
+    """Return the rows of `arm/protocol`, one a seed."""
+    arm, protocols = place.split("/")
+    parts = [own[(own["arm"] == arm) & (own["protocol"] == p)] for p in protocols.split("+")]
+    return pd.concat(parts).drop_duplicates("seed").set_index("seed")
+
+
+def _name(column: str) -> str:
+    return column[3:].replace("_", " ")
+
+
+def _tabulate_arms(own: pd.DataFrame, asked: Mapping[str, str]) -> str:
+    """Return each arm's mean ± deviation over seeds, and its gains with 90 % intervals."""
     if "seeds" in asked:
         own = own[own["seed"].isin(map(int, asked["seeds"].split(",")))]
     classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
@@ -41,14 +76,12 @@ def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     arms = {}
     for entry in asked["arms"].split(","):
         shown, _, place = entry.rpartition(":")
-        arm, protocols = place.split("/")
-        parts = [own[(own["arm"] == arm) & (own["protocol"] == p)] for p in protocols.split("+")]
-        arms[shown or arm] = pd.concat(parts).drop_duplicates("seed").set_index("seed")
+        arms[shown or place.split("/")[0]] = _pick(own, place)
     rivals = asked["over"].split(",")
     by = asked.get("by", "pixel_ap")
     heads = ["arm", "seeds", MAIN[by], *(f"over {rival} (90 %)" for rival in rivals)]
     if by == "pixel_ap":
-        heads += [*SCORES.values(), *(f"AP {name[3:].replace('_', ' ')}" for name in classes)]
+        heads += [*SCORES.values(), *(f"AP {_name(name)}" for name in classes)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for arm, table in arms.items():
         scores = table[by]
@@ -76,7 +109,7 @@ def write_tables(page: str, rows: pd.DataFrame) -> str:
     """Return the page with all its tables made from the rows."""
 
     def fill(found: re.Match[str]) -> str:
-        asked = dict(entry.split("=", 1) for entry in found[2].split())
+        asked = dict(entry.split("=", 1) for entry in shlex.split(found[2]))
         return f"{found[1]}\n{tabulate(rows, asked)}\n{found[3]}"
 
     return TABLE.sub(fill, page)
