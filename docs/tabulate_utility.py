@@ -1,4 +1,4 @@
-"""Write the tables of utility.md and utility_tried.md anew, from utility.csv.
+"""Write the tables and images/utility.png of utility.md and utility_tried.md, from utility.csv.
 
 python docs/tabulate_utility.py
 
@@ -19,12 +19,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from synthgen.evaluation.utility.compare import pair_scores
 
 HERE = Path(__file__).parent
 PAGES = ("utility.md", "utility_tried.md")
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+OURS = ("unadapted", "adapted", "adapted_150", "both")
 MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
 SCORES = {
     "f1": "F1",
@@ -36,8 +38,15 @@ SCORES = {
 
 def tabulate(rows: pd.DataFrame, asked: Mapping[str, str]) -> str:
     """Return one table as Markdown."""
-    own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    own = _choose(rows, asked)
     return _tabulate_draws(own, asked) if "draws" in asked else _tabulate_arms(own, asked)
+
+
+def _choose(rows: pd.DataFrame, asked: Mapping[str, str]) -> pd.DataFrame:
+    own = rows[(rows["data"] == asked["data"]) & (rows["budget"] == asked["budget"])]
+    if "seeds" in asked:
+        own = own[own["seed"].isin(map(int, asked["seeds"].split(",")))]
+    return own
 
 
 def _tabulate_draws(own: pd.DataFrame, asked: Mapping[str, str]) -> str:
@@ -63,20 +72,23 @@ def _pick(own: pd.DataFrame, place: str) -> pd.DataFrame:
     return pd.concat(parts).drop_duplicates("seed").set_index("seed")
 
 
+def _read_arms(own: pd.DataFrame, asked: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    arms = {}
+    for entry in asked["arms"].split(","):
+        shown, _, place = entry.rpartition(":")
+        arms[shown or place.split("/")[0]] = _pick(own, place)
+    return arms
+
+
 def _name(column: str) -> str:
     return column[3:].replace("_", " ")
 
 
 def _tabulate_arms(own: pd.DataFrame, asked: Mapping[str, str]) -> str:
     """Return each arm's mean ± deviation over seeds, and its gains with 90 % intervals."""
-    if "seeds" in asked:
-        own = own[own["seed"].isin(map(int, asked["seeds"].split(",")))]
     classes = [name for name in own if name.startswith("ap_") and own[name].notna().any()]
     own = own.assign(class_ap=own[classes].mean(axis=1))
-    arms = {}
-    for entry in asked["arms"].split(","):
-        shown, _, place = entry.rpartition(":")
-        arms[shown or place.split("/")[0]] = _pick(own, place)
+    arms = _read_arms(own, asked)
     rivals = asked["over"].split(",")
     by = asked.get("by", "pixel_ap")
     heads = ["arm", "seeds", MAIN[by], *(f"over {rival} (90 %)" for rival in rivals)]
@@ -109,13 +121,41 @@ def write_tables(page: str, rows: pd.DataFrame) -> str:
     """Return the page with all its tables made from the rows."""
 
     def fill(found: re.Match[str]) -> str:
-        asked = dict(entry.split("=", 1) for entry in shlex.split(found[2]))
-        return f"{found[1]}\n{tabulate(rows, asked)}\n{found[3]}"
+        return f"{found[1]}\n{tabulate(rows, _read(found))}\n{found[3]}"
 
     return TABLE.sub(fill, page)
+
+
+def _read(found: re.Match[str]) -> dict[str, str]:
+    return dict(entry.split("=", 1) for entry in shlex.split(found[2]))
+
+
+def draw_tables(page: str, rows: pd.DataFrame) -> Figure:
+    """Return a panel for each of the page's tables by pixel AP: a dot per draw, a line at means."""
+    tables = [asked for asked in map(_read, TABLE.finditer(page)) if "by" not in asked]
+    figure = Figure(figsize=(10, 1.7 * math.ceil(len(tables) / 2)), layout="constrained")
+    panels = figure.subplots(math.ceil(len(tables) / 2), 2, squeeze=False).ravel()
+    for panel in panels[len(tables) :]:
+        panel.axis("off")
+    for panel, asked in zip(panels, tables, strict=False):
+        arms = _read_arms(_choose(rows, asked), asked)
+        for place, (name, table) in enumerate(arms.items()):
+            colour = "tab:red" if name in OURS else "tab:gray"
+            scores = table["pixel_ap"] * 100
+            panel.plot(scores, [place] * len(table), "o", color=colour, alpha=0.5, ms=4)
+            panel.plot([scores.mean()] * 2, [place - 0.35, place + 0.35], color=colour, lw=2)
+        panel.set_yticks(range(len(arms)), list(arms), fontsize=8)
+        panel.invert_yaxis()
+        panel.tick_params(axis="x", labelsize=8)
+        panel.grid(axis="x", alpha=0.3)
+        panel.set_title(f"{asked['data']}, {asked['budget']} real per class", fontsize=9)
+    figure.supxlabel("pixel AP on held-out real images, percent", fontsize=9)
+    return figure
 
 
 if __name__ == "__main__":
     rows = pd.read_csv(HERE / "utility.csv", dtype={"budget": str})
     for page in (HERE / name for name in PAGES):
         page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    first = (HERE / PAGES[0]).read_text(encoding="utf-8")
+    draw_tables(first, rows).savefig(HERE / "images" / "utility.png", dpi=110)

@@ -44,6 +44,7 @@ MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
+MEASURED = ("visible_fraction", "label_iou", "close_px")  # how samples like it would be labelled
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
 LINE = 10  # times as long as wide: from here on a defect is a line
@@ -73,6 +74,8 @@ class BankItem:
     item_id: str = ""
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
     visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``, if measured
+    label_iou: float = 1.0  # of the mask and the label of a sample like it, if measured
+    close_px: int = 0  # gaps between its visible pixels that are in the mask, if measured
     corner: tuple[int, int] | None = None  # row and column of the crop in its image; None = unknown
 
     @property
@@ -220,7 +223,7 @@ def tabulate(items: Sequence[BankItem]) -> pd.DataFrame:
         row = {name: getattr(item, name) for name in columns}
         row |= {"width_px": round(item.width_px, 2), "orientation_deg": item.orientation_deg}
         row |= {"contrast_delta_e": round(item.contrast_delta_e, 3)}
-        row |= {"visible_fraction": item.visible_fraction}
+        row |= {name: getattr(item, name) for name in MEASURED}
         row |= {"place_x": item.place_xy[0], "place_y": item.place_xy[1]}
         top, left = item.corner or (None, None)
         row |= {"crop_top": top, "crop_left": left}
@@ -302,8 +305,8 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         row["split"],
         row["item_id"],
         others if others.any() else None,
-        float(row.get("visible_fraction", 1.0)),  # banks of before have none, nor corners
-        _read_corner(row),
+        corner=_read_corner(row),
+        **{name: row[name] for name in MEASURED if name in row},  # banks of before lack some
     )
 
 

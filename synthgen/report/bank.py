@@ -33,7 +33,7 @@ Image = NDArray[np.uint8]
 def tabulate_classes(table: pd.DataFrame) -> Table:
     """Return one row per class: how many of what size and contrast."""
     shown = Table()
-    for head in ("class", "images", "parts", "defects", "area px", "contrast"):
+    for head in ("class", "images", "parts", "defects", "area px", "contrast", "label IoU"):
         shown.add_column(head, justify="left" if head == "class" else "right")
     for name, own in table.groupby("defect_class"):
         low, middle, high = own["area_px"].quantile([0, 0.5, 1])
@@ -43,6 +43,7 @@ def tabulate_classes(table: pd.DataFrame) -> Table:
             *map(str, counts),
             f"{low:.0f} .. {middle:.0f} .. {high:.0f}",
             f"{own['contrast_delta_e'].median():.1f}",
+            f"{own['label_iou'].median():.2f}",
         )
     return shown
 
@@ -99,6 +100,7 @@ def _show(item: BankItem) -> dict[str, Any]:
             "contrast": "" if np.isnan(contrast) else f"{contrast:.1f}",
             "direction": f"{item.orientation_deg:.0f}",
             "visible": f"{item.visible_fraction:.2f}",
+            "label IoU": f"{item.label_iou:.2f}",
         },
     }
 

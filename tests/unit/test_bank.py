@@ -42,6 +42,7 @@ from synthgen.placement import place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor, measure_visible
 from synthgen.quality.limits import Limits
+from synthgen.quality.realised import realise_mask
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.setup import (
     add_donors,
@@ -387,6 +388,44 @@ def test_a_donor_that_is_hardly_visible_lends_nothing(tmp_path: Path) -> None:
     assert find_faint_donors(None) == []
     write_bank(tmp_path, [plain, faint])
     assert [item.item_id for item in load(tmp_path).faint] == ["chip-b-1"]  # the file knows it
+
+
+def speckled(hole_px: int = 0) -> BankItem:
+    """Return a disc, or a ring, of which specks of 3 px alone differ from its plain surface."""
+    clean = np.full((130, 130, 3), 120, np.uint8)
+    disc = cv2.circle(np.zeros((130, 130), np.uint8), (65, 65), 44, 1, -1)
+    mask = cv2.circle(disc, (65, 65), hole_px, 0, -1) > 0 if hole_px else disc > 0
+    specks = np.zeros((130, 130), bool)
+    for row, column in np.ndindex(3, 3):
+        specks[row::8, column::8] = True
+    crop = np.where((mask & specks)[..., None], np.uint8(60), clean)
+    area = int(mask.sum())
+    return BankItem(
+        "rough", "a", "a", crop, clean, mask, area, 20.0, 0.0, (0.5, 0.5), item_id="r-1"
+    )
+
+
+def test_gaps_that_are_in_a_donors_mask_are_in_the_label() -> None:
+    plain = measure_visible(chip("left"))
+    assert plain.close_px == 0
+    rough = measure_visible(speckled())
+    assert 3 <= rough.close_px <= 5  # 5 px from speck to speck, 7 across
+    assert rough.visible_fraction > 0.85
+    ring = measure_visible(speckled(hole_px=8))
+    assert ring.close_px <= 5  # what its mask leaves open stays open
+    donors = Donors([rough], replace(STILL, own_texture=1.0))
+    classes = add_donors({}, donors)
+    sources = ProceduralSources(1, (200, 200), ["cast"], seed=3)
+    spec = draw_plan(sources, classes, 1, 0, {"train": 1.0}, 1, donors=donors)[0]
+    condition = Conditioner(sources, classes, {}, donors=donors)(spec)
+    assert condition.label_close_px == rough.close_px
+    asked = condition.defect_mask
+    specks, label = (
+        realise_mask(condition.image, condition.sketch, condition.repaint_mask, asked, close_px)
+        for close_px in (0, condition.label_close_px)
+    )
+    assert specks[asked].mean() < 0.5
+    assert label[asked].mean() > 0.8
 
 
 def test_a_donor_inside_the_image_reaches_no_border(bank: Path) -> None:
