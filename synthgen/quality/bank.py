@@ -58,11 +58,12 @@ class DefectBank:
 
 
 def measure_visible(item: BankItem) -> BankItem:
-    """Return a real defect with what it would be labelled like, as if it were a sample.
+    """Return a real defect with how it would be labelled, as if it were a sample.
 
-    ``close_px``: the gap between visible pixels that whoever marked it bridged, 0..8: with it the
-    label is most like the mask (IoU). A region that differs in texture is visible in specks alone.
-    ``label_iou``: how much, 0..1; ``visible_fraction``: the share of the mask in that label, 0..1.
+    ``visible_fraction``: the share of its mask, 0..1, that visibly differs from the surface without
+    it. ``close_px``: the gap between such pixels that whoever marked it bridged, 0..8: with it the
+    label is most like the mask (IoU, ``label_iou``, 0..1). A region that has broken out may differ
+    in specks, and be marked whole.
     """
     near = grow_mask(item.mask, NEAR_PX)
     if item.others is not None:
@@ -72,8 +73,7 @@ def measure_visible(item: BankItem) -> BankItem:
     labels = [close_gaps(seen, px) & near for px in range(MOST_CLOSED_PX + 1)]
     fits = [(label & item.mask).sum() / (label | item.mask).sum() for label in labels]
     close_px = int(np.argmax(np.array(fits) >= max(fits) - SAME_FIT))
-    visible = round(float(labels[close_px][item.mask].mean()), 3)
-    fit = round(float(fits[close_px]), 3)
+    visible, fit = (round(float(share), 3) for share in (seen[item.mask].mean(), fits[close_px]))
     return replace(item, close_px=close_px, visible_fraction=visible, label_iou=fit)
 
 

@@ -410,7 +410,8 @@ def test_gaps_that_are_in_a_donors_mask_are_in_the_label() -> None:
     assert plain.close_px == 0
     rough = measure_visible(speckled())
     assert 3 <= rough.close_px <= 5  # 5 px from speck to speck, 7 across
-    assert rough.visible_fraction > 0.85
+    assert rough.visible_fraction < 0.4  # it lends nothing where others of its class stand out
+    assert rough.label_iou > 0.85
     ring = measure_visible(speckled(hole_px=8))
     assert ring.close_px <= 5  # what its mask leaves open stays open
     donors = Donors([rough], replace(STILL, own_texture=1.0))
