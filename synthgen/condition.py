@@ -69,8 +69,6 @@ class Conditioner:
             allowed = region
             sketch, instance_map, names = self._draw_defects(spec, kind, allowed, image)
             close_px = kind.close_px
-            if self.donors is not None and spec.donor:
-                close_px = max(close_px, self.donors.gather(spec.donor).item.close_px)
         defect_mask = instance_map > 0
         repaint_mask = grow_to_cells(grow_mask(defect_mask, self.margin_px), self.cell_px)
         controls = {  # of a whole image: the part's own, everywhere

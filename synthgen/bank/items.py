@@ -44,7 +44,7 @@ MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
-MEASURED = ("visible_fraction", "label_iou", "close_px")  # how samples like it would be labelled
+MEASURED = ("visible_fraction", "label_iou")  # how samples like it would be labelled
 BORDER_PX = 2  # of surface between a defect and the image's border are none
 DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
 LINE = 10  # times as long as wide: from here on a defect is a line
@@ -75,7 +75,6 @@ class BankItem:
     others: NDArray[np.bool_] | None = None  # other defects in the crop; None = none
     visible_fraction: float = 1.0  # of the mask: what visibly differs from ``clean``, if measured
     label_iou: float = 1.0  # of the mask and the label of a sample like it, if measured
-    close_px: int = 0  # gaps between its visible pixels that are in the mask, if measured
     corner: tuple[int, int] | None = None  # row and column of the crop in its image; None = unknown
 
     @property

@@ -78,7 +78,6 @@ def join(items: Sequence[BankItem]) -> Together:
         area_px=sum(item.area_px for item in items),
         place_xy=middle(items),
         others=None,
-        close_px=max(items, key=lambda one: one.area_px).close_px,
         corner=(top, left),
     )
     return Together(joined, parts, classes)

@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from synthgen.bank.items import BankItem
 from synthgen.geometry import grow_mask, mask_window
-from synthgen.quality.realised import close_gaps, delta_e, realise_mask
+from synthgen.quality.realised import delta_e, realise_mask
 from synthgen.quality.twins import bits_between, look_of
 from synthgen.sample import Candidate, Measurement
 
 __all__ = ["DefectBank", "measure_visible"]
 
 NEAR_PX = 5  # around a defect: where its soft edge may be
-MOST_CLOSED_PX = 8  # of a gap in a label, half its width
-SAME_FIT = 0.01  # in IoU; then the smaller gap
+CLOSE_PX = 2  # as classes have it that only a bank has
 VIEWS = 8  # of one item: turned and mirrored
 
 
@@ -61,20 +60,18 @@ def measure_visible(item: BankItem) -> BankItem:
     """Return a real defect with how it would be labelled, as if it were a sample.
 
     ``visible_fraction``: the share of its mask, 0..1, that visibly differs from the surface without
-    it. ``close_px``: the gap between such pixels that whoever marked it bridged, 0..8: with it the
-    label is most like the mask (IoU, ``label_iou``, 0..1). A region that has broken out may differ
-    in specks, and be marked whole.
+    it. ``label_iou``: how much that label and the mask have in common, 0..1.
     """
     near = grow_mask(item.mask, NEAR_PX)
     if item.others is not None:
         near &= ~item.others
     shown = np.where(near[..., None], item.crop, item.clean)
-    seen = realise_mask(item.clean, shown, near, item.mask)
-    labels = [close_gaps(seen, px) & near for px in range(MOST_CLOSED_PX + 1)]
-    fits = [(label & item.mask).sum() / (label | item.mask).sum() for label in labels]
-    close_px = int(np.argmax(np.array(fits) >= max(fits) - SAME_FIT))
-    visible, fit = (round(float(share), 3) for share in (seen[item.mask].mean(), fits[close_px]))
-    return replace(item, close_px=close_px, visible_fraction=visible, label_iou=fit)
+    seen, label = (
+        realise_mask(item.clean, shown, near, item.mask, close_px) for close_px in (0, CLOSE_PX)
+    )
+    fit = (label & item.mask).sum() / (label | item.mask).sum()
+    visible = seen[item.mask].mean()
+    return replace(item, visible_fraction=round(float(visible), 3), label_iou=round(float(fit), 3))
 
 
 def away_from_donor(candidate: Candidate) -> float:
