@@ -26,7 +26,7 @@ from synthgen.evaluation.utility.compare import pair_scores
 HERE = Path(__file__).parent
 PAGES = ("utility.md", "utility_tried.md")
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-OURS = ("unadapted", "adapted", "adapted_150", "adapted_400", "both")
+OURS = ("unadapted", "adapted", "adapted_150", "adapted_400", "both", "only")
 MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
 SCORES = {
     "f1": "F1",
