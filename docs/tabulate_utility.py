@@ -26,7 +26,7 @@ from synthgen.evaluation.utility.compare import pair_scores
 HERE = Path(__file__).parent
 PAGES = ("utility.md", "utility_tried.md")
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-OURS = ("unadapted", "adapted", "adapted_150", "adapted_400", "both", "only")
+RIVALS = ("classical", "paste", "perlin", "nsa")
 MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
 SCORES = {
     "f1": "F1",
@@ -140,7 +140,7 @@ def draw_tables(page: str, rows: pd.DataFrame) -> Figure:
     for panel, asked in zip(panels, tables, strict=False):
         arms = _read_arms(_choose(rows, asked), asked)
         for place, (name, table) in enumerate(arms.items()):
-            colour = "tab:red" if name in OURS else "tab:gray"
+            colour = "tab:gray" if name in RIVALS else "tab:red"
             scores = table["pixel_ap"] * 100
             panel.plot(scores, [place] * len(table), "o", color=colour, alpha=0.5, ms=4)
             panel.plot([scores.mean()] * 2, [place - 0.35, place + 0.35], color=colour, lw=2)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from synthgen.bank.items import BankItem
 from synthgen.geometry import grow_mask, mask_window
-from synthgen.quality.realised import delta_e, realise_mask
+from synthgen.plan import DefectClass
+from synthgen.quality.realised import close_gaps, delta_e, realise_mask
 from synthgen.quality.twins import bits_between, look_of
 from synthgen.sample import Candidate, Measurement
 
 __all__ = ["DefectBank", "measure_visible"]
 
 NEAR_PX = 5  # around a defect: where its soft edge may be
-CLOSE_PX = 2  # as classes have it that only a bank has
 VIEWS = 8  # of one item: turned and mirrored
 
 
@@ -66,9 +66,8 @@ def measure_visible(item: BankItem) -> BankItem:
     if item.others is not None:
         near &= ~item.others
     shown = np.where(near[..., None], item.crop, item.clean)
-    seen, label = (
-        realise_mask(item.clean, shown, near, item.mask, close_px) for close_px in (0, CLOSE_PX)
-    )
+    seen = realise_mask(item.clean, shown, near, item.mask)
+    label = close_gaps(seen, DefectClass.close_px) & near
     fit = (label & item.mask).sum() / (label | item.mask).sum()
     visible = seen[item.mask].mean()
     return replace(item, visible_fraction=round(float(visible), 3), label_iou=round(float(fit), 3))

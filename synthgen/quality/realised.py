@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from synthgen.colour import to_lab
 from synthgen.geometry import grow_mask, mask_window
 
-__all__ = ["change_noise", "delta_e", "realise_mask", "soft_border", "to_lab"]
+__all__ = ["change_noise", "close_gaps", "delta_e", "realise_mask", "soft_border", "to_lab"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -77,7 +77,7 @@ def realise_mask(
     low = np.maximum(max(LOW_DELTA_E, 3 * noise), EDGE_SHARE * cv2.dilate(difference, disc))
     weak = (difference >= low) & repaint
     strong = weak & (difference >= max(HIGH_DELTA_E, 4.5 * noise))
-    mask[window] = _close(_keep_connected(weak, strong), close_px) & repaint
+    mask[window] = close_gaps(_keep_connected(weak, strong), close_px) & repaint
     return mask
 
 
@@ -124,7 +124,8 @@ def _keep_connected(weak: Mask, strong: Mask) -> Mask:
     return np.asarray(keep[labels], bool)
 
 
-def _close(mask: Mask, close_px: int) -> Mask:
+def close_gaps(mask: Mask, close_px: int) -> Mask:
+    """Return a mask (H, W) whose gaps of up to ``close_px`` to either side are filled."""
     if not close_px or not mask.any():
         return mask
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * close_px + 1,) * 2)

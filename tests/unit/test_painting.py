@@ -254,10 +254,7 @@ def test_where_memory_runs_out_half_the_crops_go_through_and_paint_the_same(
     folders, tmp_path
 ) -> None:
     told = {}
-    for memory in (
-        "free",
-        "little",
-    ):  # in two processes: oneDNN remembers that there was too little
+    for memory in ("free", "little"):  # two processes: oneDNN remembers having had too little
         path = tmp_path / f"{memory}.npy"
         command = [sys.executable, "-c", MEMORY, folders["patch"], str(path), memory]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
