@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import count as count_up
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ class DefectClass:
     template: Template | None = None  # None, here and below: as the run's prompts are
     severity_words: SeverityWords | None = None
     negative: str | None = None
+    place: Literal["anywhere", "edge"] = "anywhere"  # edge: of the part, where one is seen
 
     def __post_init__(self) -> None:
         low, high = self.instances

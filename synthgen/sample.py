@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError
+from synthgen.imaging.optics import Optics
 
 __all__ = [
     "ACCEPT",
@@ -25,6 +26,7 @@ __all__ = [
     "Condition",
     "Failure",
     "Measurement",
+    "Part",
     "Sample",
     "SampleSpec",
     "SourceImage",
@@ -108,6 +110,27 @@ class SourceImage:
         return height, width
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Part:
+    """Where the part is on a photo, and how sure that is.
+
+    ``mask`` (H, W) is None where all of the picture counts as part. ``finding``: as its user says;
+    the part was found; the picture shows surface only; there is background, but the part was not
+    found. ``illegal`` (H, W): where its user wants no defects.
+    """
+
+    finding: Literal["given", "part", "surface", "unsure"]
+    mask: NDArray[np.bool_] | None = None
+    illegal: NDArray[np.bool_] | None = None
+
+    @property
+    def allowed(self) -> NDArray[np.bool_] | None:
+        """Where defects may go, (H, W); None = everywhere."""
+        if self.illegal is None:
+            return self.mask
+        return ~self.illegal if self.mask is None else self.mask & ~self.illegal
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """What the backend sees. Images (H, W, 3) uint8 RGB; masks (H, W) bool, True = affected."""
@@ -124,6 +147,8 @@ class Condition:
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
     spread_px: int = 0  # how far beyond the repaint mask a finish may have carried the change
     classes: tuple[tuple[str, int], ...] = ()  # (name, id) of each defect; () = all as the spec's
+    optics: Optics = Optics()  # of the photo, on its part
+    part: Part | None = None  # None = not asked for
 
     def __post_init__(self) -> None:
         height_width = self.image.shape[:2]

@@ -13,7 +13,7 @@ import synthgen
 
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
-    {"errors", "sample", "seeds"},
+    {"errors", "imaging", "sample", "seeds"},
     {"files", "storage", "marking", "images", "geometry", "colour"},
     {
         "sources",

@@ -34,7 +34,9 @@ from synthgen.backends.references import add_reference
 from synthgen.backends.selection import ControlNet, Lora, Reference, select, trained_px
 from synthgen.backends.texts import Texts
 from synthgen.errors import ConfigError
+from synthgen.imaging.matching import match_optics
 from synthgen.sample import Condition
+from synthgen.seeds import rng_for
 
 __all__ = ["DiffusionBackend"]
 
@@ -54,6 +56,7 @@ class DiffusionBackend:
     an IP-Adapter passes on. ``context_px`` of surface is seen around each defect;
     ``resolution_px`` is a side that all crops are painted at, auto = that which the checkpoint was
     trained at. ``scheduler`` is a class name of diffusers, None keeps the checkpoint's.
+    ``match_optics`` gives what was painted the sharpness, levels and grain of its photo.
     ``paint_batch`` is the most crops in one call of the pipeline. For the rest see ``Hardware``.
     Raises ConfigError, ModelError, before anything is loaded where it can be known.
     """
@@ -85,6 +88,7 @@ class DiffusionBackend:
         vary_strength: float = 0.5,
         resolution_px: int | Literal["auto"] | None = None,
         feather_px: float = 0,
+        match_optics: bool = True,
         paint_batch: int = 16,
         compile: bool = False,
         vae_slicing: bool = False,
@@ -128,6 +132,7 @@ class DiffusionBackend:
             resolution_px = trained_px(self.model.base, self.family)
         self.most_crop_px, self.resolution_px = most_crop_px, resolution_px
         self.most_image_px, self.feather_px = most_image_px, feather_px
+        self.match_optics = match_optics
         self.vary_strength = vary_strength
         for key, size in (("resolution_px", resolution_px), ("most_crop_px", most_crop_px)):
             self._check_size(key, size)
@@ -277,7 +282,9 @@ class DiffusionBackend:
                 for job, crop in zip(alike, crops, strict=True):
                     feather_px = 0 if whole else self.feather_px
                     images[job.index] = paste(images[job.index], crop, job, feather_px)
-        return images
+        if not self.match_optics:
+            return images
+        return [_match(c, image) for c, image in zip(conditions, images, strict=True)]
 
     def _alike(self, conditions: Sequence[Condition], whole: bool) -> list[list[CropJob]]:
         """Return the crops of conditions, those together that may go through in one call."""
@@ -329,3 +336,19 @@ class DiffusionBackend:
             tuple(net.end for net in nets),
             tuple(net.mode for net in nets),
         )
+
+
+def _match(condition: Condition, painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what was painted with the optics of its photo; a whole image stays as it is."""
+    if condition.is_whole:
+        return painted
+    spec = condition.spec
+    seed = int(rng_for(spec, f"grain {spec.candidate}").integers(2**31))
+    return match_optics(
+        condition.image,
+        painted,
+        condition.repaint_mask,
+        condition.defect_mask,
+        condition.optics,
+        seed,
+    )

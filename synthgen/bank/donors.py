@@ -17,8 +17,9 @@ from synthgen.bank.items import BankItem, DonorSplits, read_bank
 from synthgen.bank.removal import to_own_texture, to_shares
 from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import Together, find_neighbours, join, middle
-from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Side, fade, lay_on, zoom
+from synthgen.defects.drawing import AXIS_OF, SIDES, Drawing, Scene, Side, fade, zoom
 from synthgen.defects.lines import Line
+from synthgen.defects.render import lay_on
 from synthgen.errors import ConfigError, SourceError
 from synthgen.geometry import nearest_instance
 from synthgen.images import LUMA
@@ -31,7 +32,6 @@ NEAR = 0.08  # of the image's sides: deviation of a defect's place from its dono
 BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
 BEYOND_PX = 4
 LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
-LIGHT_DEG = 45.0  # where the light comes from that a drawn line's contrast is measured in
 LINE_FADE = (0.1, 2.0)  # of its contrast
 LONGEST_LINE = 0.7  # of the image's short side, of drawn ones: longer ones find no room
 MOST_LINES = 8  # an image, of drawn ones
@@ -138,7 +138,7 @@ class Donors:
         return min(counts[sorted(counts)[int(rng.integers(len(counts)))]], MOST_LINES)
 
     def draw_line(
-        self, rng: Rng, kind: Line, defect_class: str, severity: float, short_side_px: int
+        self, rng: Rng, kind: Line, defect_class: str, severity: float, scene: Scene
     ) -> Drawing:
         """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it and
         dark or bright as it; as its kind says if the bank has none. Every pixel of the bank's lines
@@ -148,22 +148,22 @@ class Donors:
         where the lines that matter are long and faint, short and strong ones teach to pass over
         them.
         """
-        drawn = kind.draw(rng, severity, short_side_px)
+        drawn = kind.draw(rng, severity, scene)
         if not self._lines:
             return drawn
         alike = [one for one in self._lines if one.defect_class == defect_class] or self._lines
         lengths = np.array([one.length_px for one in alike])
         item = alike[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
-        length = min(item.length_px, LONGEST_LINE * short_side_px) / _widening(drawn, item)
-        kind = replace(kind, length_px=(length, length), length_fraction=None)
+        length = min(item.length_px, LONGEST_LINE * scene.short_side_px) / _widening(drawn, item)
+        kind = replace(kind, length_px=(length, length))
         kind = kind.as_straight(item.straightness)
         wanted = item.change
         side = _side(wanted, item.mask)
         for _ in range(LINE_TRIES):
-            drawn = kind.draw(rng, severity, short_side_px)
+            drawn = kind.draw(rng, severity, scene)
             zoomed = zoom(drawn, _widening(drawn, item))
             line = zoomed if zoomed.mask.any() else drawn
-            change = _change_of(line, item)
+            change = _change_of(line, item, scene)
             if side in (0, _side(change, line.mask)):
                 break
         own = max(_strength(change, line.mask), 1.0)
@@ -201,11 +201,10 @@ class Donors:
         change, parts, borders = _extend(item, lot.parts, covers)
         moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
         cut_at = _find_cuts(shape, at, borders, mirrored)
-        return Drawing.build(
+        return Drawing.of_real(
             shape,
-            0.0,
-            change=moved[..., :3] * np.float32(_gain(severity)),
-            veil=moved[..., 3] if covers else None,
+            moved[..., :3] * np.float32(_gain(severity)),
+            moved[..., 3] if covers else None,
             cut_at=cut_at,
             parts=shape * _look_up(nearest_instance(parts), at),
             classes=lot.classes,
@@ -257,12 +256,12 @@ def _widening(line: Drawing, item: BankItem) -> float:
     return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
 
 
-def _change_of(line: Drawing, item: BankItem) -> NDArray[np.float32]:
+def _change_of(line: Drawing, item: BankItem, scene: Scene) -> NDArray[np.float32]:
     """Return what a drawn line changes, (h, w, 3) levels, on a plain ground as bright as the
     surface under one of the bank's."""
     level = float((item.clean[item.mask] @ LUMA).mean())
     ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
-    laid, _ = lay_on(ground, line, (0, 0), LIGHT_DEG)
+    laid, _ = lay_on(ground, line, (0, 0), scene.optics, detail=False)
     return laid.astype(np.float32) - ground
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.defects.drawing import without_texture
+from synthgen.defects.render import without_texture
 from synthgen.geometry import grow_mask, mask_window
 from synthgen.images import LUMA, to_levels
 from synthgen.surfaces.noise import Field

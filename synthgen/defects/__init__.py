@@ -1,11 +1,21 @@
-"""Procedural defects: where each one is (mask) and roughly how it looks (sketch)."""
+"""Defects: where each one is (mask) and how it changes the surface; one module per class."""
 
-from synthgen.defects.areas import Abrasion, Burn, Corrosion, Inclusion, Stain
-from synthgen.defects.drawing import DefectKind, Drawing, lay_on, zoom
-from synthgen.defects.hollows import Chip, Dent, Pit, Spatter
-from synthgen.defects.lines import Crack, Fibre, Scratch
+from synthgen.defects.abrasion import Abrasion
+from synthgen.defects.burn import Burn
+from synthgen.defects.chip import Chip
+from synthgen.defects.corrosion import Corrosion
+from synthgen.defects.crack import Crack
+from synthgen.defects.dent import Dent
+from synthgen.defects.drawing import DefectKind, Drawing, Scene, zoom
+from synthgen.defects.fibre import Fibre
+from synthgen.defects.inclusion import Inclusion
+from synthgen.defects.pit import Pit
+from synthgen.defects.render import lay_on
+from synthgen.defects.scratch import Scratch
+from synthgen.defects.spatter import Spatter
+from synthgen.defects.stain import Stain
 
-__all__ = ["DEFECTS", "DefectKind", "Drawing", "lay_on", "zoom"]
+__all__ = ["DEFECTS", "DefectKind", "Drawing", "Scene", "lay_on", "zoom"]
 
 DEFECTS: dict[str, type[DefectKind]] = {
     "abrasion": Abrasion,

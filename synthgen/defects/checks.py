@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from synthgen.defects.drawing import Range
 
-__all__ = ["Fraction", "Positive", "Ratio", "Span"]
+__all__ = ["STRICT", "Contrast", "Fraction", "Positive", "Ratio", "Span"]
+
+STRICT = ConfigDict(extra="forbid")
 
 
 def _ordered(bounds: Range) -> Range:
@@ -31,7 +33,17 @@ def _at_most_one(bounds: Range) -> Range:
     return bounds
 
 
+def _is_share(bounds: Range) -> Range:
+    if bounds[1] > 1:
+        raise ValueError(
+            f"the contrast [{bounds[0]:g}, {bounds[1]:g}] is a share of the photo's own range, "
+            "0..1, and no longer grey levels: give e.g. [0.15, 0.7]"
+        )
+    return bounds
+
+
 Span = Annotated[tuple[float, float], AfterValidator(_ordered)]  # any low .. high
-Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels, grey levels
-Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the image's short side
+Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels
+Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the part's short side
+Contrast = Annotated[Positive, AfterValidator(_is_share)]  # of the photo's range
 Ratio = Annotated[float, Field(ge=0, le=1)]  # a probability or a share

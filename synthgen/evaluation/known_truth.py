@@ -16,15 +16,16 @@ than they were painted: shifted, and larger.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.defects import lay_on
+from synthgen.defects import Scene, lay_on
 from synthgen.geometry import grow_mask
 from synthgen.images import composite, compress_jpeg, to_levels
+from synthgen.imaging.optics import estimate_optics
 from synthgen.plan import DefectClass
 from synthgen.quality.realised import delta_e, realise_mask, to_lab
 from synthgen.sample import Candidate, Condition, SampleSpec, SourceImage
@@ -140,12 +141,15 @@ def _as_seen(surface: Image, marked: Image) -> Image:
 
 def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
     assert kind.shape is not None  # the classes of ``defect`` have one
-    drawing = kind.shape.draw(rng, float(rng.random()), 256)
     size_px = len(surface)
+    optics = replace(estimate_optics(surface), light_deg=float(rng.uniform(0, 360)))
+    drawing = kind.shape.draw(
+        rng, float(rng.random()), Scene(short_side_px=size_px, optics=optics)
+    )
     middle = np.argwhere(drawing.mask).mean(axis=0) if drawing.mask.any() else np.zeros(2)
     at = rng.integers(size_px // 4, size_px - size_px // 4, 2)
     corner = int(at[0] - middle[0]), int(at[1] - middle[1])
-    return lay_on(surface, drawing, corner, float(rng.uniform(0, 360)))
+    return lay_on(surface, drawing, corner, optics)
 
 
 def _condition(

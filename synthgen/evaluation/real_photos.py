@@ -31,11 +31,11 @@ def read_defects(defects: RealDefects) -> Iterator[tuple[NDArray[np.uint8], NDAr
 
     Raises SourceError where there is none, ShapeError for a mask of another size.
     """
-    catalogue = FolderSources(defects.path, legal=defects.masks)
+    catalogue = FolderSources(defects.path, legal=defects.masks, foreground="all")
     is_empty = True
     for entry in catalogue.entries:
         source = catalogue.read(entry.source_id)
-        mask = catalogue.region(source)
+        mask = catalogue.part(source).mask
         if mask is not None and mask.any() and not mask.all():
             is_empty = False
             yield to_rgb8(source.pixels, source.window), mask

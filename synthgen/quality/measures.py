@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from synthgen.colour import ring_contrast, to_lab
 from synthgen.geometry import grow_mask, mask_window, overlap
+from synthgen.quality.belonging import edge_width_ratio, grain_ratio, range_fraction
 from synthgen.sample import Candidate, Measurement
+from synthgen.sources.parts import off_part_fraction
 
 __all__ = [
     "View",
@@ -217,4 +219,20 @@ def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
             "sharpness_ratio",
             sharpness_ratio(view.source, view.finished, view.repaint, view.realised),
         ),
+        *_measure_belonging(candidate, view),
+    )
+
+
+def _measure_belonging(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
+    """Return what says whether the defect lies on the part and looks as its photo does."""
+    condition = candidate.condition
+    pictures, optics = (view.source, view.finished, view.realised), condition.optics
+    is_off = float("nan")
+    if condition.part is not None and candidate.realised_mask.any():
+        is_off = off_part_fraction(condition.image, candidate.realised_mask, condition.part)
+    return (
+        Measurement("off_part_fraction", is_off),
+        Measurement("edge_width_ratio", edge_width_ratio(*pictures, optics.kernel_px)),
+        Measurement("grain_ratio", grain_ratio(*pictures)),
+        Measurement("range_fraction", range_fraction(*pictures, optics)),
     )

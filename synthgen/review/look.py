@@ -33,7 +33,7 @@ SIDEBAR = {
     "measures": (*PER_MASK, *PER_IMAGE, "twin_id", "twin_bits"),
     "how it was made": (
         *("prompt", "severity", "seed", "backend", "checkpoint"),
-        *("source_id", "photo", "group", "donor", "donor_group"),
+        *("source_id", "photo", "part_finding", "group", "donor", "donor_group"),
     ),
     "metadata": ("id", "filepath", "metadata", "created_at", "last_modified_at", "slices"),
     "notes of the review": ("row_digest", "label_digest", "decisions", "editor"),

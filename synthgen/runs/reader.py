@@ -19,7 +19,7 @@ from synthgen.storage import Storage, StoredFile, open_storage
 __all__ = ["RunTables", "read_classes", "read_present", "read_run"]
 
 # Columns of the manifest that older runs do not have.
-SINCE: dict[str, Any] = {"revision": 0, "edited_by": ""}
+SINCE: dict[str, Any] = {"revision": 0, "edited_by": "", "part_finding": "", "part": ""}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import SourceError
-from synthgen.images import decode_image, grey_window
+from synthgen.images import decode_image, grey_window, to_rgb8
 from synthgen.runs.manifest import photo_of
 from synthgen.runs.reader import read_run
-from synthgen.sample import SourceImage, Status
+from synthgen.sample import Part, SourceImage, Status
 from synthgen.sources import SourceEntry
+from synthgen.sources.folder import Foreground, check_foreground
+from synthgen.sources.parts import PartFinder
 
 __all__ = ["RunSources"]
 
@@ -33,7 +36,10 @@ class RunSources:
 
     skipped: Sequence[str] = ()
 
-    def __init__(self, path: str, surface: str = "surface") -> None:
+    def __init__(
+        self, path: str, surface: str = "surface", foreground: Foreground = "auto"
+    ) -> None:
+        check_foreground(foreground)
         self._run, self._surface = read_run(path), surface
         rows = self._run.manifest
         good = rows[rows["status"] == Status.GOOD.value].sort_values("sample_id")
@@ -46,6 +52,8 @@ class RunSources:
             SourceEntry(name, row["group"], photo_of(row) or None, surface)
             for name, row in self._rows.items()
         ]
+        photos = [partial(self._read_photo, entry.source_id) for entry in self.entries]
+        self._finder = PartFinder(photos) if foreground == "auto" else None
 
     def read(self, source_id: str) -> SourceImage:
         """Return the image; raises RunError where it is gone."""
@@ -61,5 +69,11 @@ class RunSources:
             is_augmented=True,
         )
 
-    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
-        return None
+    def part(self, source: SourceImage) -> Part:
+        if self._finder is None:
+            return Part(finding="given")
+        return self._finder.find(to_rgb8(source.pixels, source.window))
+
+    def _read_photo(self, source_id: str) -> NDArray[np.uint8]:
+        source = self.read(source_id)
+        return to_rgb8(source.pixels, source.window)

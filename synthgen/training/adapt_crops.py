@@ -22,7 +22,7 @@ from synthgen.bank.removal import (
     to_shares,
 )
 from synthgen.control.edges import canny_control
-from synthgen.defects.drawing import add_change
+from synthgen.defects.render import add_change
 from synthgen.errors import SourceError
 from synthgen.geometry import grow_mask
 from synthgen.images import to_levels

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.control.edges import canny_control
-from synthgen.defects import DEFECTS, Drawing, lay_on, zoom
+from synthgen.defects import DEFECTS, Drawing, Scene, lay_on, zoom
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_levels
+from synthgen.imaging.optics import Optics
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
@@ -63,12 +64,12 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     camera = draw_camera(rng)
     scene = camera.expose(surface)
     defect_class = str(rng.choice(sorted(DEFECTS)))
-    severity, light = float(rng.random()), float(rng.uniform(0, 360))
-    sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, light)
+    severity, optics = float(rng.random()), _light(rng, scene)
+    sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, optics)
     if rng.random() < 0.12:
         shape = _other_shape(rng, size_px, defect_class)
         sketch, defective, defect_mask = _fill_shape(
-            rng, scene, defect_class, severity, light, shape
+            rng, scene, defect_class, severity, optics, shape
         )
     weight = 1.0
     if rng.random() < 0.2:  # lost in the texture, nearly
@@ -109,47 +110,61 @@ def _surface(rng: Rng, size_px: int, photos: Photos | None) -> tuple[Image, str]
 
 
 def _lay_defects(
-    rng: Rng, scene: Image, defect_class: str, severity: float, light: float
+    rng: Rng, scene: Image, defect_class: str, severity: float, optics: Optics
 ) -> tuple[Image, Image, Mask]:
     """Return the scene with a few defects as sketched, with their grain, and where they are."""
     size_px = len(scene)
     sketch, defective, defect_mask = scene, scene, np.zeros(scene.shape[:2], bool)
     for _ in range(1 + int(rng.choice(3, p=[0.75, 0.17, 0.08]))):
-        drawing = _draw(rng, defect_class, severity)
+        drawing = _draw(rng, defect_class, severity, size_px, optics)
         rows, columns = np.nonzero(drawing.mask)
         if len(rows) == 0:
             continue
         anchor = rng.integers(len(rows))
         at = rng.integers(size_px // 6, size_px - size_px // 6, 2)
         corner = int(at[0] - rows[anchor]), int(at[1] - columns[anchor])
-        sketch, _ = lay_on(sketch, drawing, corner, light)
-        defective, mask = lay_on(defective, drawing, corner, light, detail=True)
+        sketch, _ = lay_on(sketch, drawing, corner, optics, detail=False)
+        defective, mask = lay_on(defective, drawing, corner, optics)
         defect_mask = defect_mask | mask
     return sketch, defective, defect_mask
 
 
-def _draw(rng: Rng, defect_class: str, severity: float) -> Drawing:
-    drawing = DEFECTS[defect_class]().draw(rng, severity, 256)
-    return zoom(drawing, rng.uniform(1.2, 2.4)) if rng.random() < 0.2 else drawing
+def _light(rng: Rng, scene: Image) -> Optics:
+    """Return optics of any light over a scene that is still sharp: the camera blurs it after."""
+    black, white = np.percentile(scene, (1, 99))
+    return Optics(
+        black_level=float(black) * float(rng.random()),
+        white_level=float(255 - (255 - white) * rng.random()),
+        light_deg=float(rng.uniform(0, 360)),
+        light_directedness=float(rng.random()),
+    )
+
+
+def _draw(
+    rng: Rng, defect_class: str, severity: float, size_px: int, optics: Optics
+) -> Drawing:
+    """Draw a defect for a part that is wider than the crop."""
+    scene = Scene(short_side_px=size_px * rng.uniform(1.2, 4), optics=optics)
+    return DEFECTS[defect_class]().draw(rng, severity, scene)
 
 
 def _other_shape(rng: Rng, size_px: int, defect_class: str) -> Mask:
     """Return the mask of a defect of another class, in the middle of a crop."""
     others = sorted(set(DEFECTS) - {defect_class})
-    drawing = _draw(rng, str(rng.choice(others)), 0.5)
+    drawing = _draw(rng, str(rng.choice(others)), 0.5, size_px, Optics())
     canvas = np.zeros((size_px, size_px, 3), np.uint8)
     corner = tuple((size_px - length) // 2 for length in drawing.mask.shape)
-    return lay_on(canvas, drawing, (corner[0], corner[1]), 0.0)[1]
+    return lay_on(canvas, drawing, (corner[0], corner[1]), Optics())[1]
 
 
 def _fill_shape(
-    rng: Rng, scene: Image, defect_class: str, severity: float, light: float, shape: Mask
+    rng: Rng, scene: Image, defect_class: str, severity: float, optics: Optics, shape: Mask
 ) -> tuple[Image, Image, Mask]:
     """Return a shape filled with what a defect of a class is made of.
 
     The mask says where, the prompt says what: in these crops one does not follow from the other.
     """
-    drawing = _draw(rng, defect_class, severity)
+    drawing = _draw(rng, defect_class, severity, len(scene), optics)
     rows, columns = np.nonzero(shape)
     if len(rows) == 0 or not drawing.mask.any():
         return scene, scene, shape
@@ -158,8 +173,8 @@ def _fill_shape(
     drawing = zoom(drawing, factor) if factor > 1.05 else drawing
     middle = np.argwhere(drawing.mask).mean(axis=0)
     corner = int(rows.mean() - middle[0]), int(columns.mean() - middle[1])
-    sketch, _ = lay_on(scene, drawing, corner, light)
-    defective, mask = lay_on(scene, drawing, corner, light, detail=True)
+    sketch, _ = lay_on(scene, drawing, corner, optics, detail=False)
+    defective, mask = lay_on(scene, drawing, corner, optics)
     weight = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.8)[..., None]
     sketch, defective = (
         _add(scene, weight * (image.astype(np.float32) - scene)) for image in (sketch, defective)

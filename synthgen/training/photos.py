@@ -40,7 +40,7 @@ class Photos:
         self._images: list[list[Image]] = []
         self._surfaces: list[str] = []
         for name, folder in sorted(folders.items()):
-            sources = FolderSources(folder.path, folder.surface)
+            sources = FolderSources(folder.path, folder.surface, foreground="all")
             images = [_thin(sources.read(entry.source_id)) for entry in sources.entries]
             self.counts[name] = len(images)
             self._images.append(images)

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.defects import DEFECTS, lay_on
+from synthgen.defects import DEFECTS, Scene, lay_on
 from synthgen.images import to_levels
+from synthgen.imaging.optics import estimate_optics
 from synthgen.surfaces import draw_surface
 
 __all__ = ["Patch", "blend_nsa", "blend_perlin", "draw_sketch", "paste", "perlin_noise"]
@@ -226,13 +227,15 @@ def draw_sketch(rng: Rng, picture: Image, kinds: Sequence[str]) -> Painted:
     """Draw one of synthgen's own defects, as ``backend=sketch`` does, anywhere on the picture."""
     height, width = picture.shape[:2]
     kind = DEFECTS[str(rng.choice(list(kinds)))]()
-    drawing = kind.draw(rng, float(rng.random()), min(height, width))
+    surface = _three(picture)
+    optics = estimate_optics(surface)
+    scene = Scene(short_side_px=min(height, width), optics=optics)
+    drawing = kind.draw(rng, float(rng.random()), scene)
     rows, columns = np.nonzero(drawing.mask)
     if len(rows) == 0:
         return picture.copy(), np.zeros((height, width), bool)
     anchor = int(rng.integers(len(rows)))
     top = int(rng.integers(height)) - int(rows[anchor])
     left = int(rng.integers(width)) - int(columns[anchor])
-    light = float(rng.uniform(0, 360))
-    drawn, mask = lay_on(_three(picture), drawing, (top, left), light, detail=True)
+    drawn, mask = lay_on(surface, drawing, (top, left), optics)
     return (drawn if picture.shape[2] == 3 else _grey(drawn)), mask

@@ -1,4 +1,4 @@
-"""The catalogue of good images: drawn ones, or a folder of photos."""
+"""Photos of good parts in a folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, get_args
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,96 +19,33 @@ from PIL import Image
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.images import grey_window, read_image, read_mask, to_rgb8
-from synthgen.sample import SourceImage
-from synthgen.seeds import stream
-from synthgen.surfaces import SURFACES, draw_surface
+from synthgen.sample import Part, SourceImage
+from synthgen.sources.catalogue import SourceEntry
+from synthgen.sources.parts import PartFinder
 
 __all__ = [
     "SUFFIXES",
     "FolderSources",
-    "ProceduralSources",
-    "SourceEntry",
-    "Sources",
-    "find_part",
+    "Foreground",
+    "check_foreground",
     "grouping",
     "name_files",
 ]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 LEAST_SIDE_PX = 32
-UNEVEN = 16  # CIELAB: a border that deviates more from its median colour is no background
-CUT_OFF = 0.35  # of the border: a part that reaches more of it is taken for the background
-ELSEWHERE = 0.3  # of what is not the part: where more stands out as well, it is not the only one
-
-
-@dataclass(frozen=True, slots=True)
-class SourceEntry:
-    """One good image of a catalogue. ``path`` is None where it is drawn."""
-
-    source_id: str
-    group: str  # the physical part
-    path: str | None
-    surface: str  # its material in prompts
-
-
-class Sources(Protocol):
-    """A catalogue of good images."""
-
-    entries: Sequence[SourceEntry]  # sorted by source_id
-    skipped: Sequence[str]  # a sentence per file that is left out
-
-    def read(self, source_id: str) -> SourceImage:
-        """Return the image; raises SourceError where it cannot be read."""
-        ...
-
-    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
-        """Return where defects may go, (H, W) bool; None = everywhere."""
-        ...
-
-
-class ProceduralSources:
-    """Drawn surfaces of ``size_hw`` pixels; each is a group of its own. Empty ``kinds`` = all."""
-
-    skipped: Sequence[str] = ()
-
-    def __init__(
-        self, count: int, size_hw: Sequence[int], kinds: Sequence[str] = (), seed: int = 0
-    ) -> None:
-        if not isinstance(count, int) or count < 1:
-            raise ConfigError(f"source.count={count!r} must be a whole number of 1 or more")
-        if len(size_hw) != 2 or any(not isinstance(s, int) or s < 64 for s in size_hw):
-            raise ConfigError(f"source.size_hw={list(size_hw)} must be two sides of 64 px or more")
-        for kind in kinds:
-            if kind not in SURFACES:
-                raise ConfigError(
-                    f"source.kinds names {kind!r}; choose from {', '.join(sorted(SURFACES))}"
-                )
-        self.size_hw = (size_hw[0], size_hw[1])
-        names = list(kinds) or sorted(SURFACES)
-        self._seed = seed
-        self._drawn = {
-            f"{names[n % len(names)]}-{n:06d}": (n, names[n % len(names)]) for n in range(count)
-        }
-        self.entries: Sequence[SourceEntry] = [
-            SourceEntry(source_id, source_id, None, SURFACES[kind][1])
-            for source_id, (_, kind) in sorted(self._drawn.items())
-        ]
-
-    def read(self, source_id: str) -> SourceImage:
-        number, kind = self._drawn[source_id]
-        surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
-        return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
-
-    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
-        return None
+KEPT = 64  # photos whose parts are remembered
+MASK_NAMES = ("{}", "{}_mask", "{}-mask", "{}.mask", "mask_{}", "{}_gt", "{}_label", "{}_seg")
+Foreground = Literal["auto", "all"]
 
 
 class FolderSources:
     """Photos of good parts in a folder and the folders in it.
 
-    ``legal`` and ``illegal`` are folders with mask images under the photos' own relative names;
-    a photo without one is not restricted. ``foreground="auto"`` keeps defects on the part where it
-    lies on an even background. ``licence`` of the photos is only passed on, to the datasheet.
+    ``foreground="auto"`` finds the part on each photo, all photos of a fixed camera together, and
+    keeps defects on it. ``legal`` and ``illegal`` are folders with mask images under the photos'
+    own relative names, with or without _mask behind them: a legal mask takes the place of the part
+    that would be found. ``licence`` of the photos is only passed on, to the datasheet.
     ``group_by``: as ``grouping``, or a CSV file with the columns image (relative to it) and group.
     Raises SourceError, ConfigError.
     """
@@ -121,14 +58,13 @@ class FolderSources:
         group_by: str = "file",
         legal: str | None = None,
         illegal: str | None = None,
-        foreground: Literal["all", "auto"] = "all",
+        foreground: Foreground = "auto",
         licence: str | None = None,
     ) -> None:
         if on_broken not in ("skip", "fail"):
             raise ConfigError(f"source.on_broken={on_broken!r} must be skip or fail")
-        if foreground not in ("all", "auto"):
-            raise ConfigError(f"source.foreground={foreground!r} must be all or auto")
-        self.root, self.foreground = Path(path).expanduser(), foreground
+        check_foreground(foreground)
+        self.root = Path(path).expanduser()
         self.licence = licence
         self._masks = [
             _MaskFolder(Path(folder).expanduser(), is_legal)
@@ -159,6 +95,9 @@ class FolderSources:
             for source_id, file in self._files.items()
         ]
         self._entry_of = {entry.source_id: entry for entry in self.entries}
+        photos = [partial(_read_photo, file) for file in self._files.values()]
+        self._finder = PartFinder(photos) if foreground == "auto" else None
+        self._parts: dict[str, Part] = {}
 
     def _read_groups(self, group_by: str) -> Callable[[Path, str], str]:
         if not group_by.lower().endswith(".csv"):
@@ -172,21 +111,45 @@ class FolderSources:
             source_id, entry.group, pixels, grey_window(pixels), entry.path, entry.surface
         )
 
-    def region(self, source: SourceImage) -> NDArray[np.bool_] | None:
-        if not self._masks and self.foreground == "all":
-            return None
+    def part(self, source: SourceImage) -> Part:
+        """Return where the part is: by a mask of one's own, or as it is found on the photo."""
+        if source.source_id not in self._parts:
+            if len(self._parts) >= KEPT:
+                self._parts.pop(next(iter(self._parts)))
+            self._parts[source.source_id] = self._find_part(source)
+        return self._parts[source.source_id]
+
+    def _find_part(self, source: SourceImage) -> Part:
+        masks = {
+            folder.is_legal: mask
+            for folder in self._masks
+            if (mask := self._read_mask(folder, source)) is not None
+        }
+        if True in masks:
+            part = Part(mask=masks[True], finding="given")
+        elif self._finder is None:
+            part = Part(finding="given")
+        else:
+            part = self._finder.find(to_rgb8(source.pixels, source.window))
+        return replace(part, illegal=masks.get(False))
+
+    def _read_mask(self, folder: _MaskFolder, source: SourceImage) -> NDArray[np.bool_] | None:
         file = self._files[source.source_id]
-        free = np.ones(source.size_hw, bool)
-        for masks in self._masks:
-            try:
-                mask = masks.find(file.relative_to(self.root), source.size_hw)
-            except ShapeError as error:
-                raise ShapeError(f"{error} (the image is {file})") from error
-            if mask is not None:
-                free &= mask if masks.is_legal else ~mask
-        if self.foreground == "auto":
-            free &= find_part(to_rgb8(source.pixels, source.window))
-        return free
+        try:
+            return folder.find(file.relative_to(self.root), source.size_hw)
+        except ShapeError as error:
+            raise ShapeError(f"{error} (the image is {file})") from error
+
+
+def _read_photo(file: Path) -> NDArray[np.uint8]:
+    pixels = read_image(file)
+    return to_rgb8(pixels, grey_window(pixels))
+
+
+def check_foreground(foreground: str) -> None:
+    """Raise ConfigError for a ``source.foreground`` that is none."""
+    if foreground not in get_args(Foreground):
+        raise ConfigError(f"source.foreground={foreground!r} must be auto or all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +189,7 @@ class _GroupTable:
         return group
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _MaskFolder:
     root: Path
     is_legal: bool
@@ -234,14 +197,26 @@ class _MaskFolder:
     def __post_init__(self) -> None:
         if not self.root.is_dir():
             key = "source.legal" if self.is_legal else "source.illegal"
-            raise SourceError(f"{key}={str(self.root)!r} is no folder; give a folder of masks")
+            raise SourceError(f"{key}={str(self.root)!r} is not a folder; give a folder of masks")
+
+    @cached_property
+    def _files(self) -> Mapping[str, Path]:
+        """The mask files by relative path, in lower case, without their suffix."""
+        files = [f for f in sorted(self.root.rglob("*")) if f.suffix.lower() in SUFFIXES]
+        return {_key(f.relative_to(self.root).with_suffix("")): f for f in files}
 
     def find(self, relative: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
-        for suffix in (".png", ".bmp", ".tif", ".tiff", ".jpg"):
-            path = (self.root / relative).with_suffix(suffix)
-            if path.is_file():
-                return read_mask(path, size_hw)
+        """Return the mask (H, W) of a photo; None where there is none."""
+        for name in (relative.stem, relative.name):
+            for pattern in MASK_NAMES:
+                path = self._files.get(_key(relative.with_name(pattern.format(name))))
+                if path is not None:
+                    return read_mask(path, size_hw)
         return None
+
+
+def _key(path: Path) -> str:
+    return path.as_posix().lower()
 
 
 def _find_images(root: Path) -> list[Path]:
@@ -317,37 +292,3 @@ def grouping(group_by: str, key: str = "source.group_by") -> Callable[[Path, str
         return found[1] if found and found[1] is not None else source_id
 
     return by_pattern
-
-
-def find_part(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where the part is, (H, W) bool, on an (H, W, 3) RGB photo with an even background.
-
-    Pixels that differ from the border's median colour (CIELAB, threshold by Otsu), holes filled,
-    the largest piece. Everything where the border is uneven, the piece stands out no more than
-    the border's own noise, covers under 5 % or over 95 %, or is not what differs most: where much
-    of the border is in it, or much of the rest of the image differs, too.
-    """
-    lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
-    everything = np.ones(image.shape[:2], bool)
-    border = _border_of(lab)
-    middle = np.median(border, axis=0)
-    spread = float(np.median(np.linalg.norm(border - middle, axis=1)))
-    if spread > UNEVEN:
-        return everything
-    away = np.clip(np.linalg.norm(lab - middle, axis=2), 0, 255).astype(np.uint8)
-    threshold, binary = cv2.threshold(away, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    if threshold <= 3 * spread:
-        return everything
-    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return everything
-    piece = np.zeros(image.shape[:2], np.uint8)
-    cv2.drawContours(piece, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    part = piece > 0
-    is_whole = 0.05 <= part.mean() <= 0.95 and _border_of(part).mean() <= CUT_OFF
-    return part if is_whole and binary[~part].mean() <= ELSEWHERE * 255 else everything
-
-
-def _border_of(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the outermost pixels, (N, ...) of (H, W, ...)."""
-    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])

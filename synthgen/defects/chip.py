@@ -1,0 +1,80 @@
+"""A chip: a flake has broken out, mostly at the part's edge."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.surfaces.noise import Field, fractal_noise
+
+__all__ = ["Chip"]
+
+LEAST_KERNELS = 1.5  # of a radius
+
+
+@dataclass(frozen=True, config=STRICT)
+class Chip:
+    """A flake broken out: an angular outline, tilted fresh facets, a sharp lip."""
+
+    radius_fraction: Fraction = (0.02, 0.12)
+    radius_px: Positive | None = None
+    corners: tuple[int, int] = (5, 9)
+    contrast: Contrast = (0.2, 0.75)
+    bright_share: Ratio = 0.4
+
+    def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        cover = self._outline(rng, radius)
+        sign = 1 if rng.random() < self.bright_share else -1
+        shade, relief = _facets(rng, cover.shape, radius)
+        # Fresh fracture: each facet has its own shade, is rough, and falls off inward.
+        rough = fractal_noise(rng, cover.shape, max(4.0, radius / 4), octaves=3)
+        inward = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+        depth = np.clip(inward / (0.5 * radius), 0, 1) + 0.35 * relief
+        return Drawing.of(
+            rng,
+            cover,
+            draw_strength(self.contrast, severity),
+            scene,
+            tone=cover * (0.6 * sign + 0.55 * shade),
+            height=-(depth * 0.35 * radius / SCALE - 0.03 * rough * radius / SCALE) * cover,
+            gone=cover,
+            grit=fractal_noise(rng, cover.shape, 4, octaves=3) * cover * 0.2,
+        )
+
+    def _outline(self, rng: Rng, radius: float) -> Field:
+        """Return the cover of a conchoidal outline: few corners, bowed edges between them."""
+        number = int(rng.integers(self.corners[0], self.corners[1] + 1))
+        theta = np.sort(rng.uniform(0, 2 * np.pi, number) * 0.4 + np.arange(number) / number * 6.28)
+        reach = radius * rng.uniform(0.6, 1.15, number)
+        half = int(radius * 1.3) + 6
+        corners = np.stack([np.cos(theta) * reach, np.sin(theta) * reach * rng.uniform(0.5, 1)], 1)
+        turn = rng.uniform(0, 6.28)
+        spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        corners = corners @ spin
+        bowed = []
+        for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            t = np.linspace(0, 1, 12, endpoint=False)[:, None]
+            out = (first + last) / 2 * rng.uniform(-0.05, 0.2)
+            bowed.append(first * (1 - t) + last * t + out * 4 * t * (1 - t))
+        pixels = np.rint((np.concatenate(bowed) + half) * 2).astype(np.int32)
+        canvas = np.zeros((4 * half, 4 * half), np.float32)
+        cv2.fillPoly(canvas, [pixels], 1.0)
+        size = (2 * half, 2 * half)
+        return np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _facets(rng: Rng, shape: tuple[int, ...], radius: float) -> tuple[Field, Field]:
+    """Return a flat shade -1..1 per facet, the nearest of a few random centres, and its tilt."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    number = int(rng.integers(2, 6))
+    centres = rng.normal(shape[0] / 2, radius * 0.6, (number, 2))
+    distance = np.stack([np.hypot(y - cy, x - cx) for cy, cx in centres])
+    nearest = distance.argmin(axis=0)
+    shades = rng.uniform(-1, 1, number).astype(np.float32)
+    tilts = rng.normal(0, 1, (number, 2)).astype(np.float32)[nearest]
+    plane = ((y - shape[0] / 2) * tilts[..., 0] + (x - shape[1] / 2) * tilts[..., 1]) / radius
+    return shades[nearest], np.asarray(plane, np.float32)

@@ -1,0 +1,111 @@
+"""A crack: the material has come apart along a jagged line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.lines import LEAST_WIDTH, heading_deviation
+from synthgen.defects.shapes import Points, merge, stroke
+from synthgen.surfaces.noise import Field, fractal_noise
+
+__all__ = ["Crack"]
+
+PULL = 0.15  # of a crack's heading toward where it goes, a step
+SWAY = (1 - (1 - PULL) ** 2) ** -0.5  # deviation of a crack's heading, in its jaggedness
+STEPS = 36  # about, along a crack, whatever its length
+LEAST_STEP_PX = 1.2
+MOST_BRANCHES = 5
+
+
+@dataclass(frozen=True, config=STRICT)
+class Crack:
+    """A jagged dark line that branches and thins out toward its tips."""
+
+    length_fraction: Fraction = (0.06, 0.6)
+    length_px: Positive | None = None
+    width_fraction: Fraction = (0.002, 0.014)
+    width_px: Positive | None = None
+    jaggedness: Ratio = 0.3
+    branch_probability: Ratio = 0.05
+    contrast: Contrast = (0.12, 0.55)
+
+    def as_straight(self, straightness: float) -> Crack:
+        """Return one, no more jagged or branched than this, whose ends are apart by about that
+        share of its length, 0..1."""
+        jaggedness = min(self.jaggedness, heading_deviation(straightness) / SWAY)
+        share = jaggedness / max(self.jaggedness, 1e-6)
+        return replace(
+            self,
+            jaggedness=jaggedness,
+            branch_probability=self.branch_probability * share**2,
+        )
+
+    def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        length = draw_size(rng, self.length_px, self.length_fraction, scene)
+        width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
+        width = min(width, length / 6)
+        branches: list[tuple[Field, Points]] = []
+        step = max(length / STEPS, LEAST_STEP_PX * SCALE)
+        heading = rng.uniform(0, 2 * np.pi)
+        self._walk(rng, branches, np.zeros(2), heading, length, width, step)
+        cover = merge(branches)
+        # The gap holds no light; its walls, where the edges have lifted, catch some.
+        lip = cv2.GaussianBlur(cover, (0, 0), 0.5 * width + 1)
+        return Drawing.of(
+            rng,
+            cover,
+            draw_strength(self.contrast, severity),
+            scene,
+            tone=-cover,
+            height=-lip * width / SCALE * rng.uniform(0, 0.35),
+            gone=cover * 0.8,
+            grit=fractal_noise(rng, cover.shape, 3, octaves=2) * cover * 0.12,
+        )
+
+    def _walk(
+        self,
+        rng: Rng,
+        branches: list[tuple[Field, Points]],
+        start: NDArray[np.float64],
+        heading: float,
+        length: float,
+        width: float,
+        step: float,
+    ) -> None:
+        """Add a line from a start, and what branches off it, to ``branches``."""
+        count = max(4, int(length / step))
+        goal = heading
+        points = [start]
+        for number in range(count):
+            heading += rng.normal(0, self.jaggedness) + PULL * (goal - heading)
+            points.append(points[-1] + step * np.array([np.cos(heading), np.sin(heading)]))
+            rest = count - number
+            if (
+                len(branches) < MOST_BRANCHES
+                and rest > 6
+                and rng.random() < self.branch_probability
+            ):
+                side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
+                part = rest * step * rng.uniform(0.3, 0.7)
+                self._walk(rng, branches, points[-1], side, part, width * 0.7, step)
+        fine = _bend(np.array(points), max(1, int(step / SCALE)))
+        taper = np.linspace(1, 0.35, len(fine))
+        rough = np.interp(
+            np.linspace(0, count, len(fine)), np.arange(count + 1), rng.normal(0, 0.25, count + 1)
+        )
+        widths = np.clip(width * taper * np.exp(rough), 1, None).astype(np.float32)
+        weights = np.clip(np.linspace(1.1, 0.6, len(fine)), 0, 1).astype(np.float32)
+        branches.append(stroke(fine.astype(np.float32), widths, weights))
+
+
+def _bend(points: NDArray[np.float64], times: int) -> NDArray[np.float64]:
+    """Return the line (n, 2) with ``times`` points for each of its steps."""
+    at = np.linspace(0, len(points) - 1, (len(points) - 1) * times + 1)
+    return np.stack([np.interp(at, np.arange(len(points)), axis) for axis in points.T], axis=1)

@@ -1,0 +1,1 @@
+"""Pixels of a photo: what its camera and light do, measured from the photo alone."""

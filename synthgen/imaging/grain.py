@@ -1,0 +1,210 @@
+"""Estimate the grain of a photo's sensor: how strong at which level, how correlated; and JPEG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Grain", "guess_grain", "guess_jpeg_quality", "shape_grain"]
+
+Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# Blind to planes and to soft edges; answers white noise with 6 times its deviation (Immerkaer
+# 1996, Fast noise variance estimation, p. 301).
+IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+BLOCK = 8
+QUIET_FRACTION = 0.3  # of the blocks of a level: there the surface adds least to the grain
+KNOTS = 5  # levels at which grain is told, where the photo has that many
+WHOLE_LEVELS = 1 / 12  # the variance that rounding to whole levels adds
+MOST_CORRELATED_PX = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grain:
+    """Grain by level: knots and deviations in grey levels; ``px``: how soft, 0 = white."""
+
+    levels: tuple[float, ...]
+    sd: tuple[float, ...]
+    px: float
+
+
+def guess_grain(regions: Sequence[tuple[Grey, Mask]], kernel_px: float = 0.0) -> Grain:
+    """Return the grain of a photo's quietest blocks of 8 px, by their level.
+
+    What the surface adds there is taken for grain where a photo is as sharp as its pixels.
+    """
+    found = [_block_energies(grey, where) for grey, where in regions]
+    levels = np.concatenate([one[0] for one in found])
+    energies = np.concatenate([one[1] for one in found], axis=1)  # (2, N): fine, coarse
+    if levels.size < 4:
+        return Grain(levels=(128.0,), sd=(0.0,), px=0.0)
+    order = np.argsort(levels, kind="stable")
+    parts = np.array_split(order, max(1, min(KNOTS, levels.size // 40)))
+    knots, variances, quiet = [], [], []
+    for part in parts:
+        kept = part[np.argsort(energies[0, part], kind="stable")]
+        kept = kept[: max(4, round(QUIET_FRACTION * kept.size))]
+        quiet.append(kept)
+        knots.append(float(levels[part].mean()))
+        variances.append(float(energies[0, kept].mean()) / QUIET_BIAS)
+    px = _correlation_px(energies[:, np.concatenate(quiet)], kernel_px)
+    gain = _immerkaer_gain(px)
+    deviations = [float(np.sqrt(max(one / gain - WHOLE_LEVELS, 0.0))) for one in variances]
+    levels_out = np.maximum.accumulate(np.array(knots) + 1e-3 * np.arange(len(knots)))
+    return Grain(
+        levels=tuple(round(float(one), 3) for one in levels_out),
+        sd=tuple(round(one, 4) for one in deviations),
+        px=px,
+    )
+
+
+def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
+    """Return level (N,) and mean squared fine structure (2, N) of the blocks inside the mask."""
+    height, width = (length // BLOCK * BLOCK for length in grey.shape)
+    if not height or not width:
+        return np.zeros(0), np.zeros((2, 0))
+    fine = cv2.filter2D(grey, cv2.CV_32F, IMMERKAER)
+    # The same mask on every other pixel sees coarser structure: more of it = correlated grain.
+    spread = np.zeros((5, 5), np.float32)
+    spread[::2, ::2] = IMMERKAER
+    coarse = cv2.filter2D(grey, cv2.CV_32F, spread)
+    usable = where & (grey > 0.5) & (grey < 254.5)  # clipped pixels show no grain
+    size = (width // BLOCK, height // BLOCK)
+
+    def shrink(field: NDArray[np.float32]) -> Floats:
+        small = cv2.resize(field[:height, :width], size, interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.float64).ravel()
+
+    whole = shrink(usable.astype(np.float32)) > 0.99
+    parts = [shrink(part * part)[whole] for part in (fine, coarse)]
+    return shrink(grey)[whole], np.stack(parts)
+
+
+def _quiet_bias() -> float:
+    """Return mean energy of the quietest blocks of white noise of 1, which is below its own 36."""
+    noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32) * 8 + 128
+    _, energies = _block_energies(noise, np.ones(noise.shape, np.bool_))
+    order = np.sort(energies[0])
+    return float(order[: round(QUIET_FRACTION * order.size)].mean() / order.mean())
+
+
+def _immerkaer_gain(px: float, spacing: int = 1) -> float:
+    """Return the energy by which the mask answers noise of deviation 1, correlated by ``px``."""
+    mask = np.zeros((1 + 2 * spacing, 1 + 2 * spacing))
+    mask[::spacing, ::spacing] = IMMERKAER
+    lags = np.arange(-2, 3) * spacing
+    # The mask is [-1 2 -1] outer itself; its autocorrelation per axis is 1 -4 6 -4 1.
+    weights = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
+    likeness = _autocorrelation(lags, px)
+    return float((weights * likeness).sum() ** 2)
+
+
+def _autocorrelation(lags: NDArray[np.int_], px: float) -> Floats:
+    """Return how alike white noise, blurred by a sampled Gaussian, is to itself after a shift."""
+    if px < 0.05:
+        return np.where(lags == 0, 1.0, 0.0)
+    reach = np.arange(-12, 13)
+    taps = np.exp(-(reach**2) / (2 * px * px))
+    taps /= np.sqrt((taps * taps).sum())
+    full = np.correlate(taps, taps, "full")
+    return np.asarray(full[lags + full.size // 2], np.float64)
+
+
+def _correlation_px(energies: Floats, kernel_px: float) -> float:
+    """Return the Gaussian that makes white noise answer both masks as the quiet blocks do.
+
+    Texture in quiet blocks is coarse as well: only as much as a quarter above white counts, and
+    grain is never softer than the photo.
+    """
+    fine, coarse = energies.mean(axis=1)
+    if fine < 36 * WHOLE_LEVELS * 2:  # no more than whole levels: no grain to measure
+        return 0.0
+    candidates = np.linspace(0.0, MOST_CORRELATED_PX, 31)
+    ratios = [_immerkaer_gain(px, 2) / _immerkaer_gain(px, 1) for px in candidates]
+    px = float(np.interp(coarse / max(fine, 1e-9) / COARSE_BIAS, ratios, candidates))
+    return round(min(px, kernel_px) if kernel_px else px, 3) if px > 0.3 else 0.0
+
+
+QUIET_BIAS = 1.0
+QUIET_BIAS = _quiet_bias()
+COARSE_BIAS = 1 / QUIET_BIAS * 0.93  # blocks chosen quiet by the fine mask are less so by the other
+
+
+def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Grey:
+    """Draw noise of deviation 1, white or blurred by a Gaussian of ``px`` pixels: (H, W)."""
+    if px < 0.05:
+        return rng.standard_normal(size_hw, dtype=np.float32)
+    margin = int(np.ceil(4 * px))
+    height, width = size_hw
+    noise = rng.standard_normal((height + 2 * margin, width + 2 * margin), dtype=np.float32)
+    taps = cv2.getGaussianKernel(2 * margin + 1, px, cv2.CV_32F)
+    soft = cv2.sepFilter2D(noise, cv2.CV_32F, taps, taps) / float((taps * taps).sum())
+    return np.asarray(soft[margin : margin + height, margin : margin + width], np.float32)
+
+
+# ---- JPEG --------------------------------------------------------------------------------------
+
+# ITU-T T.81 (1992), table K.1: luminance, quality 50 of libjpeg.
+LUMINANCE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+PLACES = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0)]
+QUALITIES = range(30, 97)
+MOST_BLOCKS = 900
+SURE = 0.5  # mean cosine at the multiples of a table's steps: 1 = all lie there, 0 = anywhere
+
+
+def guess_jpeg_quality(grey: Grey) -> int | None:
+    """Return the quality at whose steps the 8 x 8 DCT coefficients lie, or None where at none's.
+
+    The blocks are taken to start at pixel (0, 0), as they do in a photo that was not cropped.
+    Grey is (H, W), 0..255.
+    """
+    height, width = (length // 8 * 8 for length in grey.shape)
+    blocks = grey[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(-1, 8, 8)
+    clipped = (blocks.max(axis=(1, 2)) >= 254.5) | (blocks.min(axis=(1, 2)) <= 0.5)
+    blocks = blocks[~clipped]
+    blocks = blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]
+    if len(blocks) < 16:
+        return None
+    k, n = np.mgrid[:8, :8]
+    basis = (np.sqrt(2 / 8) * np.cos(np.pi * (2 * n + 1) * k / 16)).astype(np.float32)
+    basis[0] /= np.sqrt(2)
+    coefficients = basis @ (blocks - 128) @ basis.T
+    steps = np.arange(1, 40, dtype=np.float32)
+    sums, counts = np.zeros((len(PLACES), 40)), np.zeros((len(PLACES), 40))
+    for row, (v, u) in enumerate(PLACES):
+        one = coefficients[:, v, u][:, None]
+        shown = np.abs(one) > 0.6 * steps  # what was rounded to 0 tells no step
+        sums[row, 1:] = (np.cos(2 * np.pi * one / steps) * shown).sum(axis=0)
+        counts[row, 1:] = shown.sum(axis=0)
+    best, best_score = None, SURE
+    rows = np.arange(len(PLACES))
+    for quality in QUALITIES:
+        scale = 5000 / quality if quality < 50 else 200 - 2 * quality
+        table = np.clip(np.floor((LUMINANCE * scale + 50) / 100), 1, 255).astype(int)
+        step = np.minimum([table[place] for place in PLACES], 39)
+        fine = (step >= 2) & (step < 39)
+        total = counts[rows, step][fine].sum()
+        if total < 60:
+            continue
+        score = sums[rows, step][fine].sum() / total
+        if score > best_score:
+            best, best_score = quality, float(score)
+    return best

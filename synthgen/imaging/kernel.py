@@ -1,0 +1,166 @@
+"""Estimate the Gaussian that blurs a photo, from its strongest edges and from its power spectrum.
+
+Both see what is sharpest. An edge has a width of its own: where the surface itself is soft the two
+can only tell an upper bound, so the strongest edges and a prior on the spectrum of surfaces count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from synthgen.imaging.edges import find_edges, grain_floor, measure_variances, slope_profiles
+
+__all__ = ["SHARPEST_PX", "SOFTEST_PX", "Guess", "combine", "guess_by_edges", "guess_by_spectrum"]
+
+Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SHARPEST_PX, SOFTEST_PX = 0.3, 6.0  # a pixel's own width is 0.29; softer shows no surface
+FEWEST_EDGES = 12
+STRONG = 0.35  # of the slope of the strongest
+EDGE_PERCENTILE = 50.0  # of the widths of strong edges: some are soft, noise makes some narrow
+MOST_TILES = 16
+TILE = 128  # of the spectrum: frequencies from 0.02 cycles per pixel
+SURFACE_SLOPE = 1.5  # b of the prior: photos of scenes have 2, surfaces close by less of the coarse
+SOFT_GRAIN_COST = 2.0  # in squares: white grain is the rule
+BIN_ERROR = 0.3  # of the logarithm of a spectrum's bin: surfaces are no exact power laws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """A kernel's deviation in pixels, and how sure it is: the deviation of its logarithm."""
+
+    kernel_px: float
+    log_error: float
+
+
+def combine(guesses: Sequence[Guess]) -> Guess:
+    """Return the mean of the guesses, in logarithms, weighted by how sure each is."""
+    weights = np.array([guess.log_error**-2.0 for guess in guesses])
+    logs = np.log([guess.kernel_px for guess in guesses])
+    mean = float((weights * logs).sum() / weights.sum())
+    return Guess(kernel_px=float(np.exp(mean)), log_error=float(weights.sum() ** -0.5))
+
+
+# ---- edges -------------------------------------------------------------------------------------
+
+
+def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess | None:
+    """Return the kernel by the widths of the strongest edges, or None where there are too few.
+
+    ``grain`` is the deviation of the grain in grey levels.
+    """
+    for smooth_px in (0.8, 1.6, 2.6):  # against grain: as little as leaves edges that stand out
+        least = 8 * grain_floor(max(grain, 0.3), smooth_px)
+        found = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
+        strength = np.concatenate([one.strength for one in found])
+        if strength.size < FEWEST_EDGES:
+            continue
+        squares = np.concatenate(
+            [
+                measure_variances(slope_profiles(grey, one, smooth_px), smooth_px)
+                for (grey, _), one in zip(regions, found, strict=True)
+            ]
+        )
+        top = np.sort(strength)[-min(20, strength.size) :].mean()
+        squares = squares[(strength > STRONG * top) & np.isfinite(squares)]
+        if squares.size < FEWEST_EDGES:
+            continue
+        low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
+        kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
+        spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
+        return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
+    return None
+
+
+# ---- spectrum ----------------------------------------------------------------------------------
+
+
+def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> Guess | None:
+    """Return the kernel by the fall-off of the power spectrum, or None where all is masked.
+
+    The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (b about 2: Field 1987,
+    Relations between the statistics of natural images, fig. 7), a Gaussian of s px, white grain.
+    """
+    frequencies, power = measure_spectrum(regions)
+    if frequencies.size < 8:
+        return None
+    return fit_spectrum(frequencies, power)
+
+
+def measure_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Floats]:
+    """Return frequencies (cycles per pixel, 0.03 .. 0.5) and the mean power there (Welch)."""
+    side = min(TILE, *(min(grey.shape) for grey, _ in regions))
+    side -= side % 2
+    tiles, inside = [], []
+    for grey, where in regions:
+        for rows in _starts(grey.shape[0], side):
+            for columns in _starts(grey.shape[1], side):
+                window = slice(rows, rows + side), slice(columns, columns + side)
+                tiles.append(grey[window])
+                inside.append(float(where[window].mean()))
+    least = min(0.95, max(inside))  # tiles that the part fills, or the fullest there is
+    kept = [tile for tile, full in zip(tiles, inside, strict=True) if full >= least]
+    stack = np.stack(kept[:: -(-len(kept) // MOST_TILES)])
+    hann = np.hanning(side + 1)[:side]
+    taper = np.outer(hann, hann)
+    taper = (taper / np.sqrt((taper * taper).mean())).astype(np.float32)
+    stack = (stack - stack.mean(axis=(1, 2), keepdims=True)) * taper
+    power = (np.abs(scipy.fft.rfft2(stack)) ** 2).mean(axis=0) / side**2
+    radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    edges = np.geomspace(3.5 / side, 0.5, 21)
+    place = np.digitize(radius.ravel(), edges) - 1
+    ringed = (place >= 0) & (place < 20)
+    counts = np.bincount(place[ringed], minlength=20)
+    filled = counts > 0
+    sums = [np.bincount(place[ringed], part.ravel()[ringed], 20) for part in (radius, power)]
+    frequency, mean = (one[filled] / counts[filled] for one in sums)
+    return frequency, mean
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where tiles start that overlap by half and cover the length."""
+    count = max(1, -(-(length - side) // (side // 2)) + 1)
+    return [int(start) for start in np.linspace(0, length - side, count)]
+
+
+def fit_spectrum(frequencies: Floats, power: Floats) -> Guess:
+    """Return mean and deviation of ln s over a grid of (s, b, N, g), weighted by how each fits.
+
+    g is how soft the grain is: compressed or denoised, its power falls toward high frequencies.
+    """
+    kernels = np.geomspace(SHARPEST_PX * 0.8, SOFTEST_PX, 32)
+    slopes = np.array([1.2, 1.6, 2.0, 2.4, 2.8])
+    grains = np.array([0.0, 0.45, 0.65])
+    floors = np.array([0.0, 0.3, 0.7, 0.9, 1.0])
+    s, b, n, g = (
+        axis[..., None] for axis in np.meshgrid(kernels, slopes, floors, grains, indexing="ij")
+    )
+    logs = np.log(frequencies)
+    shape = -b * logs - 4 * np.pi**2 * (s * frequencies) ** 2
+    # No more grain than where there is least power; 1/12 is that of whole grey levels.
+    falls = np.exp(-4 * np.pi**2 * g**2 * (frequencies**2 - frequencies[-1] ** 2))
+    floor = n * float(np.sort(power)[:2].mean()) * falls + 1 / 12
+    surface = np.log(np.maximum(power - floor, 0.3 * power)) - shape
+    clear = power > 3 * floor  # the height, from where the surface shows above the grain
+    clear[..., :4] = True
+    height = (surface * clear).sum(-1, keepdims=True) / clear.sum(-1, keepdims=True)
+    model = np.logaddexp(height + shape, np.log(floor))
+    misfit = (np.log(power + 1e-6) - model) / BIN_ERROR
+    cost = (2 * (np.sqrt(1 + misfit**2) - 1)).sum(-1)  # as squares, but outliers count less
+    # Where no model fits, none is sure.
+    cost /= max(1.0, float(cost.min()) / max(len(power) - 5, 1))
+    cost += ((b[..., 0] - SURFACE_SLOPE) / 0.4) ** 2 + (g[..., 0] > 0) * SOFT_GRAIN_COST
+    weights = np.exp(-0.5 * (cost - cost.min()))
+    weights /= weights.sum()
+    log_s = np.log(s[..., 0])
+    mean = float((weights * log_s).sum())
+    spread = float(np.sqrt((weights * (log_s - mean) ** 2).sum()))
+    kernel = float(np.clip(np.exp(mean), SHARPEST_PX, SOFTEST_PX))
+    return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))

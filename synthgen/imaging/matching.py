@@ -1,0 +1,134 @@
+"""Give what any backend painted the optics of its photo: its sharpness, levels and grain."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
+from synthgen.imaging.optics import Optics, draw_grain
+
+__all__ = ["match_optics", "measure_blur"]
+
+Image = NDArray[np.uint8]
+Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+FINER = 2  # edges are measured on this many times the pixels: thin lines are a few pixels wide
+SMOOTH_PX = 0.7  # against grain; more where grain asks for it
+FEWEST_EDGES = 10
+LEAST_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to measure
+AS_SOFT = 0.95  # of the kernel: a change as soft as that is left alone
+MOST_GAIN = 1.6  # of what the blur takes from a thin line
+AROUND_PX = 12
+BORDER_PX = 2.0  # over which the change ends, inside what may be repainted
+FEWEST_PX = 24
+IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+
+
+def match_optics(
+    source: Image, painted: Image, repaint: Mask, label: Mask, optics: Optics, seed: int
+) -> Image:
+    """Return the painted picture (H, W, 3) with the optics of its source.
+
+    What is softened is the *change* alone, by as much as it is sharper than the photo: a blur of
+    the picture would also take the photo's own texture. ``label`` (H, W): where the defect was
+    asked for; nothing outside ``repaint`` (H, W) changes.
+    """
+    if not label.any():
+        return painted
+    window = _window(repaint, AROUND_PX)
+    before = source[window].astype(np.float32)
+    change = painted[window].astype(np.float32) - before
+    inside, where = repaint[window], label[window]
+    blur_px = measure_blur(_grey(change), where, optics.kernel_px)
+    if not blur_px >= AS_SOFT * optics.kernel_px:  # NaN, too: nothing says that it is soft
+        sharp = 0.5 * optics.kernel_px if np.isnan(blur_px) else blur_px
+        change = _soften(change, where, float(np.sqrt(optics.kernel_px**2 - sharp**2)))
+    within = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    weight = (np.clip(within / (BORDER_PX + 1), 0, 1) * inside)[..., None]
+    low, high = np.minimum(before, optics.black_level), np.maximum(before, optics.white_level)
+    after = np.clip(before + weight * change, low, high)
+    after = after + weight * _missing_grain(before, after, where, optics, seed)
+    result = painted.copy()
+    result[window] = np.where(
+        inside[..., None], np.clip(np.rint(after), 0, 255).astype(np.uint8), source[window]
+    )
+    return result
+
+
+def measure_blur(change: Field, label: Mask, kernel_px: float) -> float:
+    """Return the deviation in pixels of the Gaussian that a change's edges look blurred by.
+
+    ``change`` (H, W) in grey levels, ``label`` (H, W) where it is. NaN for too few edges. The
+    median over the crests of the slope near the label's outline, of steps and of lines.
+    """
+    for smooth_px in (SMOOTH_PX, 2 * SMOOTH_PX):
+        size = change.shape[1] * FINER, change.shape[0] * FINER
+        fine = cv2.resize(change, size, interpolation=cv2.INTER_CUBIC)
+        near = cv2.resize(_near_outline(label, kernel_px), size, interpolation=cv2.INTER_NEAREST)
+        # Noise of the change: repainted grain, or none where the source's was kept. Edges are few
+        # pixels, so the quieter part of the label's surroundings tells it.
+        around = cv2.dilate(label.astype(np.uint8), _disc(3)) > 0
+        response = np.abs(cv2.filter2D(change, cv2.CV_32F, IMMERKAER))[around]
+        noise = float(np.percentile(response, 30)) / 0.385 / 6 if response.size else 0.0
+        least = 5 * grain_floor(noise, smooth_px) + LEAST_CHANGE / (2.507 * (2 + 2 * kernel_px))
+        edges = find_edges(fine, near > 0, least / FINER, FINER * smooth_px)
+        squares = measure_widths(fine, edges, FINER * smooth_px) / FINER**2
+        squares = squares[np.isfinite(squares)]
+        if squares.size >= FEWEST_EDGES:
+            return float(np.sqrt(max(float(np.median(squares)), 0.05)))
+    return float("nan")
+
+
+def _near_outline(label: Mask, kernel_px: float) -> NDArray[np.uint8]:
+    reach = _disc(round(2 * max(kernel_px, 1.0)) + 1)
+    own = label.astype(np.uint8)
+    deep = cv2.erode(own, reach, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    return np.asarray(cv2.dilate(own, reach) - deep, np.uint8)
+
+
+def _soften(change: Field, label: Mask, blur_px: float) -> Field:
+    """Return a change (H, W, 3) blurred, as strong within the label as it was."""
+    soft = cv2.GaussianBlur(change, (0, 0), max(blur_px, 0.2))
+    kept = float(np.abs(soft[label]).mean()) / max(float(np.abs(change[label]).mean()), 1e-3)
+    return np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MOST_GAIN), np.float32)
+
+
+def _missing_grain(
+    before: Field, after: Field, label: Mask, optics: Optics, seed: int
+) -> Field:
+    """Return the grain (H, W, 3) that the photo has at these levels and the painted defect lacks.
+
+    What is left of it is measured (Immerkaer 1996) away from the label's edge, which is fine
+    structure itself.
+    """
+    inside = cv2.erode(label.astype(np.uint8), _disc(1), borderValue=0) > 0
+    if inside.sum() < FEWEST_PX:
+        return np.zeros_like(after)
+    levels = np.clip(_grey(after), 0, 255)
+    fine = cv2.filter2D(_grey(after), cv2.CV_32F, IMMERKAER)
+    seen = float(np.median(np.abs(fine[inside]))) / 0.6745 / 6
+    wanted = float(optics.grain_at(levels[inside]).mean())
+    lost = np.sqrt(max(wanted**2 - seen**2, 0.0)) / max(wanted, 1e-3)
+    share = cv2.GaussianBlur(label.astype(np.float32), (0, 0), max(optics.kernel_px, 0.5))
+    grain = draw_grain(np.random.default_rng(seed), optics, levels)
+    return np.asarray(lost * share[..., None] * grain, np.float32)
+
+
+def _grey(image: Field) -> Field:
+    return np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def _disc(radius_px: int) -> NDArray[np.uint8]:
+    side = 2 * radius_px + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _window(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - margin_px), int(rows[-1]) + 1 + margin_px),
+        slice(max(0, int(columns[0]) - margin_px), int(columns[-1]) + 1 + margin_px),
+    )

@@ -1,0 +1,195 @@
+"""Measure what a photo's camera and light do to a surface, from the photo alone.
+
+What is painted on a photo needs its sharpness, grain, levels and light, or it looks like a sticker
+(DESIGN.md, decision 9). Every estimate is deterministic: the same photo, the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.imaging.grain import Grain, guess_grain, guess_jpeg_quality, shape_grain
+from synthgen.imaging.kernel import (
+    SHARPEST_PX,
+    Guess,
+    combine,
+    guess_by_edges,
+    guess_by_spectrum,
+)
+from synthgen.imaging.light import guess_light
+
+__all__ = ["Optics", "draw_grain", "estimate_near", "estimate_optics"]
+
+Image = NDArray[np.uint8]
+Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Region = tuple[Grey, Mask]
+
+WHOLE_PX = 460 * 460  # a photo up to this size is measured whole, a larger one in five places
+REGION_PX = 208
+NEAR_ERROR = 0.15  # deviation of ln(kernel) over one photo: depth of field, tilt
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.COLOR_RGB2GRAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optics:
+    """What a photo's camera and light do to a surface. Lengths in pixels, levels 0..255.
+
+    The defaults are a sharp camera without grain under diffuse light from the upper right.
+    """
+
+    kernel_px: float = 0.5  # deviation of the Gaussian that blurs the photo, 0.3 .. 6
+    grain_levels: tuple[float, ...] = (128.0,)  # levels at which grain is told, rising
+    grain_sd: tuple[float, ...] = (0.0,)  # deviation of the grain of each channel there, in grey levels
+    grain_px: float = 0.0  # deviation of the Gaussian that white noise was blurred with, 0 = white
+    grain_is_grey: bool = True  # the same grain in all three channels
+    black_level: float = 0.0  # what the photo reaches at its dark end, or clips at
+    white_level: float = 255.0  # and at its bright end
+    light_deg: float = 45.0  # where the light comes from: 0 = right, 90 = top
+    light_directedness: float = 0.0  # 0 = diffuse, or cannot be told .. 1 = raking light
+    jpeg_quality: int | None = None  # whose 8 x 8 blocks show in the pixels; None = none seen
+
+    def grain_at(self, levels: Grey) -> Grey:
+        """Return the deviation of the grain at grey levels (H, W), in grey levels."""
+        return np.interp(levels, self.grain_levels, self.grain_sd).astype(np.float32)
+
+
+def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
+    """Return the optics of a photo (H, W, 3) RGB; ``where`` (H, W) is the part, True = part."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    inside = np.ones(grey.shape, np.bool_) if where is None or not where.any() else where
+    windows = _choose_windows(grey, inside)
+    regions = [(grey[window], inside[window]) for window in windows]
+    rough = guess_grain(regions)
+    kernel = _guess_kernel(regions, _mean_grain(rough)).kernel_px
+    grain = guess_grain(regions, kernel)
+    likeness = _channel_likeness(image, windows)
+    light = guess_light(regions, _mean_grain(grain))
+    black, white = _levels(regions)
+    factor = 1.0 if likeness > GREY_LIKENESS else 1 / float(np.linalg.norm(GREY_WEIGHTS))
+    return Optics(
+        kernel_px=round(kernel, 4),
+        grain_levels=grain.levels,
+        # Grain that differs between channels cancels in their mean: each has more of its own.
+        grain_sd=tuple(round(one * factor, 4) for one in grain.sd),
+        grain_px=grain.px,
+        grain_is_grey=likeness > GREY_LIKENESS,
+        black_level=black,
+        white_level=white,
+        light_deg=light.deg,
+        light_directedness=light.directedness,
+        jpeg_quality=guess_jpeg_quality(grey),
+    )
+
+
+GREY_LIKENESS = 0.6  # correlation of the channels' grain: above it is the same in all
+
+
+def estimate_near(optics: Optics, image: Image, window: tuple[slice, slice]) -> Optics:
+    """Return the optics near a place: its kernel, shrunk toward the photo's by what shows there.
+
+    The kernel varies over a photo by depth of field; grain, light and levels are the camera's.
+    """
+    grey = cv2.cvtColor(np.ascontiguousarray(image[window]), cv2.COLOR_RGB2GRAY)
+    if min(grey.shape) < 16:
+        return optics
+    region = grey.astype(np.float32), np.ones(grey.shape, np.bool_)
+    middle = float(np.median(grey))
+    grain = float(np.interp(middle, optics.grain_levels, optics.grain_sd))
+    if not optics.grain_is_grey:
+        grain *= float(np.linalg.norm(GREY_WEIGHTS))
+    here = _guess_kernel([region], grain)
+    photo = Guess(kernel_px=optics.kernel_px, log_error=NEAR_ERROR)
+    return replace(optics, kernel_px=round(combine([photo, here]).kernel_px, 4))
+
+
+def draw_grain(rng: np.random.Generator, optics: Optics, levels: Grey) -> NDArray[np.float32]:
+    """Draw grain of the photo's strength at these levels (H, W): (H, W, 3), in grey levels."""
+    strength = optics.grain_at(levels)
+    height, width = levels.shape
+    count = 1 if optics.grain_is_grey else 3
+    channels = [shape_grain(rng, (height, width), optics.grain_px) for _ in range(count)]
+    grain = np.stack(channels * (3 // count), axis=-1) * strength[..., None]
+    return np.asarray(grain, np.float32)
+
+
+def _guess_kernel(regions: list[Region], grain: float) -> Guess:
+    """Return the kernel by edges and by the spectrum, each as far as it is sure."""
+    guesses = [guess_by_edges(regions, grain), guess_by_spectrum(regions)]
+    found = [guess for guess in guesses if guess is not None]
+    return combine(found) if found else Guess(kernel_px=SHARPEST_PX, log_error=2.0)
+
+
+def _choose_windows(grey: Grey, inside: Mask) -> list[tuple[slice, slice]]:
+    """Return the whole photo, or the liveliest square of each quarter and of the middle."""
+    height, width = grey.shape
+    if height * width <= WHOLE_PX:
+        return [(slice(0, height), slice(0, width))]
+    side = min(REGION_PX, height, width)
+    cell = 16
+    small = cv2.resize(grey, (width // cell, height // cell), interpolation=cv2.INTER_AREA)
+    part = cv2.resize(
+        inside.astype(np.float32), (width // cell, height // cell), interpolation=cv2.INTER_AREA
+    )
+    lively = cv2.magnitude(
+        cv2.Sobel(small, cv2.CV_32F, 1, 0, ksize=3), cv2.Sobel(small, cv2.CV_32F, 0, 1, ksize=3)
+    )
+    window = max(1, side // cell)
+    score = cv2.boxFilter(lively * part, -1, (window, window), borderType=cv2.BORDER_CONSTANT)
+    score += 1000 * cv2.boxFilter(part, -1, (window, window), borderType=cv2.BORDER_CONSTANT)
+    rows, columns = score.shape
+    quarters = [
+        (slice(top, top + rows // 2), slice(left, left + columns // 2))
+        for top, left in ((0, 0), (0, columns // 2), (rows // 2, 0), (rows // 2, columns // 2))
+    ]
+    quarters.append((slice(rows // 4, 3 * rows // 4), slice(columns // 4, 3 * columns // 4)))
+    windows: list[tuple[slice, slice]] = []
+    for quarter in quarters:
+        best = int(score[quarter].argmax())
+        row, column = divmod(best, score[quarter].shape[1])
+        centre_y, centre_x = (quarter[0].start + row) * cell, (quarter[1].start + column) * cell
+        top = int(np.clip(centre_y - side // 2, 0, height - side))
+        left = int(np.clip(centre_x - side // 2, 0, width - side))
+        one = (slice(top, top + side), slice(left, left + side))
+        if one not in windows:
+            windows.append(one)
+    return windows
+
+
+def _mean_grain(grain: Grain) -> float:
+    return float(np.mean(grain.sd))
+
+
+def _channel_likeness(image: Image, windows: list[tuple[slice, slice]]) -> float:
+    """Return the correlation of the finest structure of red and green and of green and blue."""
+    found = []
+    for window in windows:
+        crop = image[window]
+        crop = crop[: 16 * (crop.shape[0] // 16) or None]
+        red, green, blue = cv2.split(np.ascontiguousarray(crop))
+        if not cv2.absdiff(red, green).any() and not cv2.absdiff(green, blue).any():
+            found.append(1.0)
+            continue
+        fine = [
+            cv2.filter2D(one, cv2.CV_32F, FINEST)[::2, ::2].ravel() for one in (red, green, blue)
+        ]
+        # The quiet half, by green: edges are alike in all channels whatever the grain.
+        quiet = np.abs(fine[1]) <= np.percentile(np.abs(fine[1]), 70)
+        for other in (fine[0], fine[2]):
+            pair = np.corrcoef(other[quiet] + 1e-6, fine[1][quiet])
+            found.append(float(np.nan_to_num(pair[0, 1])))
+    return float(np.mean(found))
+
+
+FINEST = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+
+
+def _levels(regions: list[Region]) -> tuple[float, float]:
+    """Return the 0.1 and 99.9 percentile of the levels of the part."""
+    levels = np.concatenate([grey[where] for grey, where in regions])
+    black, white = np.percentile(levels, [0.1, 99.9])
+    return float(black), float(max(white, black + 1))

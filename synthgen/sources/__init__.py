@@ -1,0 +1,17 @@
+"""Catalogues of good images: drawn ones, a folder of photos, another run's; where parts are."""
+
+from synthgen.sources.catalogue import SourceEntry, Sources
+from synthgen.sources.folder import SUFFIXES, FolderSources, grouping, name_files
+from synthgen.sources.parts import Part
+from synthgen.sources.procedural import ProceduralSources
+
+__all__ = [
+    "SUFFIXES",
+    "FolderSources",
+    "Part",
+    "ProceduralSources",
+    "SourceEntry",
+    "Sources",
+    "grouping",
+    "name_files",
+]

@@ -1,0 +1,50 @@
+"""Good images that are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synthgen.errors import ConfigError
+from synthgen.sample import Part, SourceImage
+from synthgen.seeds import stream
+from synthgen.sources.catalogue import SourceEntry
+from synthgen.surfaces import SURFACES, draw_surface
+
+__all__ = ["ProceduralSources"]
+
+
+class ProceduralSources:
+    """Drawn surfaces of ``size_hw`` pixels; each is a group of its own. Empty ``kinds`` = all."""
+
+    skipped: Sequence[str] = ()
+
+    def __init__(
+        self, count: int, size_hw: Sequence[int], kinds: Sequence[str] = (), seed: int = 0
+    ) -> None:
+        if not isinstance(count, int) or count < 1:
+            raise ConfigError(f"source.count={count!r} must be a whole number of 1 or more")
+        if len(size_hw) != 2 or any(not isinstance(s, int) or s < 64 for s in size_hw):
+            raise ConfigError(f"source.size_hw={list(size_hw)} must be two sides of 64 px or more")
+        for kind in kinds:
+            if kind not in SURFACES:
+                raise ConfigError(
+                    f"source.kinds names {kind!r}; choose from {', '.join(sorted(SURFACES))}"
+                )
+        self.size_hw = (size_hw[0], size_hw[1])
+        names = list(kinds) or sorted(SURFACES)
+        self._seed = seed
+        self._drawn = {
+            f"{names[n % len(names)]}-{n:06d}": (n, names[n % len(names)]) for n in range(count)
+        }
+        self.entries: Sequence[SourceEntry] = [
+            SourceEntry(source_id, source_id, None, SURFACES[kind][1])
+            for source_id, (_, kind) in sorted(self._drawn.items())
+        ]
+
+    def read(self, source_id: str) -> SourceImage:
+        number, kind = self._drawn[source_id]
+        surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
+        return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
+
+    def part(self, source: SourceImage) -> Part:
+        return Part(finding="surface")
