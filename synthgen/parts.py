@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 Field = NDArray[np.float32]
 
 WORK_PX = 288  # long side that parts are looked for at
-OUTLINE_PX = 640  # long side that their outlines are placed at
+OUTLINE_PX = 512  # long side that their outlines are placed at
 BAND_PX = 4  # of the working size: the frame where background is looked for
 UNIT = 66.0  # of relative colour: 1 is about 1 CIELAB unit at mid lightness
 DARKEST = -42.0  # lightness of the deepest shadow: about 0.15 of the light is left
@@ -213,6 +213,20 @@ def _drop_seams(other: Mask) -> Mask:
     return other & ~gone[labels]
 
 
+def _find_penumbra(light: Field, other: Mask, shadow_like: Mask) -> Mask:
+    """Return the shadow-like pixels that are reached from the background without a sharp step.
+
+    Shadows fade out; a part's outline is as sharp as the lens draws it.
+    """
+    steep = np.hypot(cv2.Sobel(light, -1, 1, 0), cv2.Sobel(light, -1, 0, 1)) / 8
+    if not other.any():
+        return other
+    limit = max(1.0, 0.3 * float(np.percentile(steep[other], 90)))
+    open_way = ~other | (shadow_like & (steep < limit))
+    labels, _ = _components(_morph(open_way, cv2.MORPH_OPEN, 1))
+    return shadow_like & np.isin(labels, np.unique(labels[~other])) & (labels > 0)
+
+
 def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     """Return what cannot be shadow: other chroma, lighter, too dark, or the darker of two modes.
 
@@ -253,14 +267,16 @@ def _settle(core: Mask, shadow_like: Mask) -> Mask:
 def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
     """Return the part as GrabCut (Rother et al., 2004) sees it in colours less the background."""
     other = core | shadow_like
-    if not core.any() or other.mean() > 0.97:
+    settled = _settle(core, shadow_like)
+    open_question = shadow_like & ~settled
+    if other.mean() > 0.97 or open_question.sum() < 0.05 * core.sum():
         return core
     rows, columns = (np.flatnonzero(other.any(axis=axis)) for axis in (1, 0))
     top, left = max(0, rows[0] - 8), max(0, columns[0] - 8)
     window = np.s_[top : rows[-1] + 9, left : columns[-1] + 9]
     seeds = np.full(off.shape, cv2.GC_PR_BGD, np.uint8)
     seeds[off < 2.5] = cv2.GC_BGD
-    seeds[_settle(core, shadow_like)] = cv2.GC_BGD
+    seeds[settled] = cv2.GC_BGD
     seeds[core] = cv2.GC_PR_FGD
     seeds[_morph(core, cv2.MORPH_ERODE, 1)] = cv2.GC_FGD
     seeds = np.ascontiguousarray(seeds[window])
@@ -298,8 +314,11 @@ def _separate(image: Image, colour: Field, ground: _Ground) -> _Guess:
     shadow_like = other & (chroma_off < dark) & (rest[..., 0] < 0) & (rest[..., 0] > DARKEST)
     textured &= ~(shadow_like & grow_mask(_morph(off < 2.5, cv2.MORPH_OPEN, 2), 6))
     shadow_like &= ~textured
+    soft = _find_penumbra(rest[..., 0], other, shadow_like)
+    other, shadow_like, off = other & ~soft, shadow_like & ~soft, np.where(soft, 0, off)
     core = _find_core(rest, other | textured, shadow_like)
-    mask = _tidy(_cut(rest, off, core | textured, shadow_like & ~core))
+    mask = _cut(rest, off, core | textured, shadow_like & ~core)
+    mask = _tidy(mask)
     return _Guess(mask=mask, certainty=_judge(mask, rest, off, ground))
 
 
@@ -424,30 +443,31 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
         return _Folder(found_fraction=0.5)
     colours = [_relative_colour(image) for image in images]
     guesses = [_guess_part(i, c, None) for i, c in zip(images, colours, strict=True)]
-    found = float(np.mean([guess.certainty > CERTAIN for guess in guesses]))
+    found = sum(guess.certainty > CERTAIN for guess in guesses)
+    found_fraction = (found + 2.5) / (len(guesses) + 5)  # few photos say little
     sizes = [image.shape for image in images]
     usual = max(sorted(set(sizes)), key=sizes.count)
     alike = [n for n, size in enumerate(sizes) if size == usual]
     if len(alike) < ENOUGH:
-        return _Folder(found_fraction=found)
+        return _Folder(found_fraction=found_fraction)
     camera = _Camera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
     tables = {n: camera.fit(colours[n]) for n in alike}
     fitting = [n for n, table in tables.items() if table is not None]
     if len(fitting) < max(ENOUGH, 0.6 * len(alike)):
-        return _Folder(found_fraction=found)
+        return _Folder(found_fraction=found_fraction)
     moved = [_separate(images[n], colours[n], tables[n]) for n in fitting]
-    certain = [guess for guess in moved if guess.certainty > CERTAIN]
+    certain = [guess for guess in moved if guess.certainty > 0.5 * CERTAIN]
     often = np.mean([guess.mask for guess in certain], axis=0) if certain else np.ones(1)
     if len(certain) > 0.6 * len(fitting) and float(np.max(often)) < 0.75:
         share = len(certain) / len(fitting)
-        return _Folder(found_fraction=max(found, share), camera=camera)
+        return _Folder(found_fraction=max(found_fraction, share), camera=camera)
     masks = [guesses[n].mask for n in fitting if guesses[n].certainty > CERTAIN]
     if len(masks) < max(ENOUGH, 0.5 * len(fitting)):
-        return _Folder(found_fraction=found)
+        return _Folder(found_fraction=found_fraction)
     place = np.asarray(np.mean(masks, axis=0) > 0.5)
     if float(np.median([overlap(mask, place) for mask in masks])) < 0.85:
-        return _Folder(found_fraction=found)
-    return _Folder(found_fraction=found, standing=camera, place=place)
+        return _Folder(found_fraction=found_fraction)
+    return _Folder(found_fraction=found_fraction, standing=camera, place=place)
 
 
 class PartFinder:
@@ -539,8 +559,8 @@ def off_part_fraction(source: Image, label: Mask, part: Part) -> float:
     guess = _guess_part(small, _relative_colour(small), None)
     if guess.certainty < 0.25:
         return float("nan")
-    near = grow_mask(_morph(guess.mask, cv2.MORPH_CLOSE, 3), 1)
-    on_part = cv2.resize(near.astype(np.uint8), label.shape[::-1], interpolation=0) > 0
+    tolerance_px = round(2 * max(1.0, max(label.shape) / OUTLINE_PX))
+    on_part = grow_mask(_place_outline(source, guess.mask), tolerance_px)
     return float(1 - on_part[label].mean())
 
 

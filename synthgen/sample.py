@@ -147,7 +147,7 @@ class Condition:
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
     spread_px: int = 0  # how far beyond the repaint mask a finish may have carried the change
     classes: tuple[tuple[str, int], ...] = ()  # (name, id) of each defect; () = all as the spec's
-    optics: Optics = Optics()  # of the photo, on its part
+    optics: Optics = field(default_factory=Optics)  # of the photo, on its part
     part: Part | None = None  # None = not asked for
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ from synthgen.runs.executor import TakingTurns
 from synthgen.runs.folder import RunFolder
 from synthgen.sample import Failure, Sample, SampleSpec, Status
 from synthgen.sources import Sources
+from synthgen.sources.findings import describe_parts
 from synthgen.variation import check_finish
 
 __all__ = [
@@ -105,6 +106,7 @@ class Job:
 
     ``notes``: sentences on what will not come out as it was asked for. ``bank_classes``: ids of
     the classes that only the bank has. ``is_varied``: whether it paints good images only.
+    ``parts``: what it is made of.
     """
 
     specs: list[SampleSpec]
@@ -114,6 +116,7 @@ class Job:
     notes: Sequence[str] = ()
     bank_classes: Mapping[str, int] = field(default_factory=dict)
     is_varied: bool = False
+    parts: Parts | None = None
 
 
 def set_up(config: DictConfig) -> Job:
@@ -136,7 +139,8 @@ def set_up(config: DictConfig) -> Job:
         parts.donors,
     )
     backend = parts.stages.backend
-    notes = [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
+    notes = [] if is_varied else describe_parts(parts.sources)
+    notes += [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
     notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
     notes += find_other_names(parts.donors, parts.sources, splits)
     notes += find_own_lines(parts.donors, parts.classes)
@@ -146,7 +150,7 @@ def set_up(config: DictConfig) -> Job:
         if name not in (plain["defect"] or {})
     }
     skipped = list(parts.sources.skipped)
-    return Job(specs, backend, skipped, run.batch_size, notes, added, is_varied)
+    return Job(specs, backend, skipped, run.batch_size, notes, added, is_varied, parts)
 
 
 def build_parts(config: DictConfig) -> Parts:

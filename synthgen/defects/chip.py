@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
@@ -46,25 +47,27 @@ class Chip:
         )
 
     def _outline(self, rng: Rng, radius: float) -> Field:
-        """Return the cover of a conchoidal outline: few corners, bowed edges between them."""
+        """Return the cover of a conchoidal outline: few corners, bowed and torn edges between."""
         number = int(rng.integers(self.corners[0], self.corners[1] + 1))
-        theta = np.sort(rng.uniform(0, 2 * np.pi, number) * 0.4 + np.arange(number) / number * 6.28)
-        reach = radius * rng.uniform(0.6, 1.15, number)
+        theta = (np.arange(number) + rng.uniform(-0.35, 0.35, number)) / number * 2 * np.pi
+        reach = radius * rng.uniform(0.7, 1.1, number)
         half = int(radius * 1.3) + 6
-        corners = np.stack([np.cos(theta) * reach, np.sin(theta) * reach * rng.uniform(0.5, 1)], 1)
-        turn = rng.uniform(0, 6.28)
-        spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        corners = corners @ spin
+        corners = np.stack([np.cos(theta) * reach, np.sin(theta) * reach], 1)
+        corners = corners * [1, rng.uniform(0.45, 1)] @ _turn(rng.uniform(0, 2 * np.pi))
         bowed = []
         for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             t = np.linspace(0, 1, 12, endpoint=False)[:, None]
-            out = (first + last) / 2 * rng.uniform(-0.05, 0.2)
+            out = (first + last) / 2 * rng.uniform(-0.12, 0.3)
             bowed.append(first * (1 - t) + last * t + out * 4 * t * (1 - t))
-        pixels = np.rint((np.concatenate(bowed) + half) * 2).astype(np.int32)
+        line = np.concatenate(bowed) + rng.normal(0, 0.02 * radius, (12 * number, 2))
         canvas = np.zeros((4 * half, 4 * half), np.float32)
-        cv2.fillPoly(canvas, [pixels], 1.0)
+        cv2.fillPoly(canvas, [np.rint((line + half) * 2).astype(np.int32)], 1.0)
         size = (2 * half, 2 * half)
         return np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _turn(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 def _facets(rng: Rng, shape: tuple[int, ...], radius: float) -> tuple[Field, Field]:

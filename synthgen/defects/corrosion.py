@@ -14,7 +14,7 @@ from synthgen.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Corrosion"]
 
-RUST = ((95, 50, 28), (150, 78, 35), (196, 118, 58))  # RGB: old, common and fresh rust
+RUST = ((92, 60, 42), (140, 82, 46), (180, 112, 62))  # RGB: old, common and fresh rust
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -46,7 +46,7 @@ class Corrosion:
             height=(0.25 * crumbs + 0.3 * coarse) * cover * rough,
             gone=cover * np.clip(0.55 + 0.35 * thick, 0, 0.9),
             tint=_rust_colour(rng, coarse + 0.5 * crumbs),
-            tinted=cover * np.clip(thick + 0.3, 0, 1) * rng.uniform(0.4, 0.8),
+            tinted=cover * np.clip(thick + 0.3, 0, 1) * rng.uniform(0.4, 0.75),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )
 

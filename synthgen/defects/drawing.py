@@ -52,7 +52,7 @@ class Scene:
     """What a defect is drawn for: ``short_side_px`` of the part, and the photo's optics."""
 
     short_side_px: float
-    optics: Optics = Optics()
+    optics: Optics = field(default_factory=Optics)
 
     @property
     def kernel_px(self) -> float:
@@ -120,7 +120,8 @@ class Drawing:
 
         ``cover`` 0..1 is its extent, from which the mask follows as the photo's blur shows it.
         """
-        margin = SCALE * (int(np.ceil(3 * scene.kernel_px)) + 2)
+        shadow_px = 0.0 if lift is None else 2.5 * float(lift.max())
+        margin = SCALE * (int(np.ceil(3 * scene.kernel_px + shadow_px)) + 2)
         rows, columns = (-side % SCALE for side in cover.shape)
         pads = ((margin, margin + rows), (margin, margin + columns))
 

@@ -31,7 +31,7 @@ class Pit:
     radius_px: Positive | None = None
     count: tuple[int, int] = (1, 4)
     spread: Positive = (3.0, 8.0)  # of a cluster, in radii
-    contrast: Contrast = (0.25, 0.95)
+    contrast: Contrast = (0.25, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)

@@ -24,9 +24,11 @@ PATTERN_PX = 3.0  # deviation of the blur after it
 LEAST_LEVELS = 9.0  # of change on an even surface: Delta E 3 to 4, seen and labelled
 LEAST_SPREAD = 0.9  # and on a texture, of its own deviation
 LEAST_ROOM = 24.0  # levels: with less on its side, a defect turns to the other
-GAIN = (0.4, 4.0)  # of a map, at most, to reach the contrast that is asked for
+ONE_SIDED = 0.3  # of a change's strength: its mean, where it is dark or bright as a whole
+MOST_GAIN = 1.6  # of what the bounds leave, to make up for what they cut off
+MOST_GRAIN = 6.0  # grey levels: what is more is a surface's texture, taken for grain
 DIFFUSE = 0.3  # of a relief's shading under light that comes from everywhere
-GLOOM = 0.55  # of the light that a thing's shadow takes away, under directed light
+GLOOM = 0.25  # of the light that a thing's shadow takes away, under directed light
 
 
 def lay_on(
@@ -127,29 +129,30 @@ def _levels(
     Their mean over the mask is the contrast that is asked for, as far as the photo has room.
     """
     tone = drawing.tone + drawing.grit if detail else drawing.tone
+    if not mask.any():
+        return np.zeros(mask.shape, np.float32)
+    under, plain = base[mask] @ LUMA, smooth[mask] @ LUMA
+    ground, spread = float(np.median(under)), 1.4826 * float(np.median(np.abs(under - plain)))
+    room = ground - optics.black_level, optics.white_level - ground  # to darken, to brighten
+    lean = float(soften(tone, optics.kernel_px)[own][mask].sum())
+    if room[lean > 0] < min(LEAST_ROOM, room[lean < 0]):
+        tone, lean = -tone, -lean  # of another material, whose relief the light falls on alike
     shaded = DIFFUSE + (1 - DIFFUSE) * optics.light_directedness
     tone = tone + shaded * relief_shading(drawing.height * SCALE, optics.light_deg)
     tone = tone - _shadow(drawing, optics)
-    if not mask.any():
-        return soften(tone, optics.kernel_px)[own]
-    under = base[mask] @ LUMA
-    ground = float(np.median(under))
-    spread = float(np.median(np.abs(base[mask] @ LUMA - smooth[mask] @ LUMA))) * 1.4826
-    seen = soften(tone, optics.kernel_px)[own]
-    strength = max(float(np.abs(seen[mask]).mean()), 1e-3)
-    lean = float(seen[mask].mean())
-    room = ground - optics.black_level, optics.white_level - ground  # to darken, to brighten
-    if abs(lean) > 0.3 * strength and room[lean > 0] < min(LEAST_ROOM, room[lean < 0]):
-        tone, lean = -tone, -lean
-    least = drawing.floor * (LEAST_LEVELS + LEAST_SPREAD * spread)
-    wanted = max(drawing.contrast * max(room[lean > 0], 1.0), least)
+    seen = soften(tone, optics.kernel_px)[own][mask]
+    strength = max(float(np.abs(seen).mean()), 1e-3)
+    is_relief = abs(float(seen.mean())) < ONE_SIDED * strength  # darker and brighter alike
+    wide = max(min(room) if is_relief else room[lean > 0], 1.0)
+    least = LEAST_LEVELS + min(LEAST_SPREAD * spread, 0.4 * wide)
+    wanted = max(drawing.contrast * wide, drawing.floor * least)
     levels = tone * np.float32(wanted / strength)
     # No surface is darker than black or brighter than white before the lens blurs it.
     low, high = -max(room[0], least), max(room[1], least)
     bounded = soften(np.clip(levels, low, high), optics.kernel_px)[own]
     lost = wanted / max(float(np.abs(bounded[mask]).mean()), 1e-3)
     if lost > 1.05:  # what the bounds took from the strongest points is given to the others
-        levels = np.clip(levels * np.float32(np.clip(lost, *GAIN)), low, high)
+        levels = np.clip(levels * np.float32(min(lost, MOST_GAIN)), low, high)
         bounded = soften(levels, optics.kernel_px)[own]
     return bounded
 
@@ -177,8 +180,12 @@ def _tint(
     if not drawing.tinted.any():
         return painted
     share = soften(drawing.tinted, optics.kernel_px)[own][..., None]
-    colour = drawing.tint if drawing.tint.ndim == 1 else soften(drawing.tint, 0.5)[own]
-    return painted + share * ((painted @ LUMA)[..., None] * colour - painted)
+    colour = drawing.tint if drawing.tint.ndim == 1 else soften(drawing.tint, 0.7)[own]
+    colour = colour / np.maximum(colour @ LUMA, 0.1)[..., None]
+    level = (painted @ LUMA)[..., None]
+    # A strong colour cannot be as bright as white: it loses saturation before it clips.
+    most = (255 - level) / np.maximum(level * (colour.max(axis=-1, keepdims=True) - 1), 1e-3)
+    return np.asarray(painted + share * (level * (1 + (colour - 1) * np.clip(most, 0, 1)) - painted))
 
 
 def _missing_grain(
@@ -187,7 +194,7 @@ def _missing_grain(
     """Return the grain that the photo would have at its new levels and has lost, (h, w, 3)."""
     wanted = optics.grain_at(np.clip(after, 0, 255))
     left = kept * optics.grain_at(before)
-    lost = np.sqrt(np.maximum(wanted**2 - left**2, 0))
+    lost = np.minimum(np.sqrt(np.maximum(wanted**2 - left**2, 0)), MOST_GRAIN)
     unit = draw_grain(rng, optics, np.clip(after, 0, 255))
     return np.asarray(unit * (lost / np.maximum(wanted, 1e-3))[..., None], np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ __all__ = [
     "find_edges",
     "grain_floor",
     "measure_variances",
+    "measure_widths",
     "sample_across",
     "slope_profiles",
 ]
@@ -23,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 HALF_WIDTH = 1.1774  # of a Gaussian at half its height, in deviations
 REACH_PX, STEP_PX = 16.0, 0.5  # of profiles across edges
-MOST_EDGES = 300
+MOST_EDGES = 200
 WEAKEST = 0.3  # of the strongest slopes: less is an edge of something else
 BORDER_PX = 4  # a photo's border is no edge
 # What slopes by central differences, smoothed and sampled between pixels, add to the variance of
@@ -47,11 +49,11 @@ def grain_floor(grain: float, smooth_px: float) -> float:
 
     That of a derivative of a Gaussian: grain / (sqrt(8 pi) s^2); + the operator's own width.
     """
-    return grain / (np.sqrt(8 * np.pi).item() * (smooth_px**2 + 0.3))
+    return grain / (math.sqrt(8 * math.pi) * (smooth_px**2 + 0.3))
 
 
 def find_edges(grey: Grey, where: Mask, least_slope: float, smooth_px: float) -> Edges:
-    """Return at most 300 crests of the slope of a field (H, W), strongest first."""
+    """Return at most 200 crests of the slope of a field (H, W), strongest first."""
     slope_x, slope_y = _slopes(grey, smooth_px)
     slope = cv2.magnitude(slope_x, slope_y)
     top = float(np.partition(slope.ravel(), -min(20, slope.size))[-min(20, slope.size) :].mean())
@@ -87,18 +89,25 @@ def sample_across(field: Grey, edges: Edges, along: Floats) -> Floats:
 
 def slope_profiles(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
     """Return the slope along a line of 33 px across each edge: (N, 65), middle = its crest."""
+    if not edges.x.size:
+        return np.zeros((0, round(2 * REACH_PX / STEP_PX) + 1))
     slope_x, slope_y = _slopes(grey, smooth_px)
     along = np.arange(-REACH_PX, REACH_PX + STEP_PX, STEP_PX)
     profiles = sample_across(slope_x, edges, along) * edges.up_x[:, None]
     return profiles + sample_across(slope_y, edges, along) * edges.up_y[:, None]
 
 
+def measure_widths(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
+    """Return the variance (N,) in square pixels of the Gaussian that blurred each edge."""
+    return measure_variances(slope_profiles(grey, edges, smooth_px), smooth_px)
+
+
 def measure_variances(profiles: Floats, smooth_px: float) -> Floats:
     """Return the variance in square pixels of the Gaussian that blurred each edge; NaN for none.
 
     The slope across a step that a Gaussian blurred is that Gaussian (Elder & Zucker 1998, Local
-    scale control for edge detection, p. 702): its width at half height, less what was added here.
-    The sharpest may come out below 0: not clipped, so that a median of many stays fair.
+    scale control for edge detection, PAMI 20, 699-716): its width at half height, less what was
+    added here. The sharpest may come out below 0: not clipped, so that a median stays fair.
     """
     if not len(profiles):
         return np.zeros(0)
@@ -135,7 +144,7 @@ def _lobe_widths(profiles: Floats) -> Floats:
     lobe = depth[inner, rows]
     line = outer_half / (HALF_WIDTH + (narrowed - HALF_WIDTH) * lobe)
     step = half.mean(axis=0) / HALF_WIDTH
-    return np.where(lobe > 0.3, line, step) * STEP_PX
+    return np.asarray(np.where(lobe > 0.3, line, step) * STEP_PX, np.float64)
 
 
 def _refine(profiles: Floats, peak: NDArray[np.int_]) -> tuple[Floats, Floats]:
@@ -157,7 +166,8 @@ def _first_below_half(heights: Floats, peak: NDArray[np.int_], side: int) -> Flo
     first = below.argmax(axis=1)
     before, after = walk[rows, first - 1], walk[rows, first]
     fraction = (before - 0.5) / np.maximum(before - after, 1e-9)
-    return np.where(below.any(axis=1) & (first > 0), first - 1 + fraction, np.nan)
+    width = np.where(below.any(axis=1) & (first > 0), first - 1 + fraction, np.nan)
+    return np.asarray(width, np.float64)
 
 
 def _tabulate_lines() -> tuple[Floats, Floats]:

@@ -9,17 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Grain", "guess_grain", "guess_jpeg_quality", "shape_grain"]
+__all__ = ["Grain", "guess_grain", "guess_jpeg_quality", "measure_blocks", "shape_grain"]
 
 Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # Blind to planes and to soft edges; answers white noise with 6 times its deviation (Immerkaer
-# 1996, Fast noise variance estimation, p. 301).
+# 1996, Fast noise variance estimation, CVIU 64, 300-302).
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 BLOCK = 8
 QUIET_FRACTION = 0.3  # of the blocks of a level: there the surface adds least to the grain
+WHITE = 36.0  # the energy by which the mask answers white noise of deviation 1
+LEAST_KERNEL_PX = 1.1  # of photos whose coarser mask sees grain alone
+LEAST_SD = 0.15  # grey levels: less is the grain of no sensor
 KNOTS = 5  # levels at which grain is told, where the photo has that many
 WHOLE_LEVELS = 1 / 12  # the variance that rounding to whole levels adds
 MOST_CORRELATED_PX = 1.5
@@ -34,34 +37,52 @@ class Grain:
     px: float
 
 
-def guess_grain(regions: Sequence[tuple[Grey, Mask]], kernel_px: float = 0.0) -> Grain:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Level (N,) and mean squared fine structure (2, N: fine, coarse) of blocks of 8 px."""
+
+    levels: Floats
+    energies: Floats
+
+
+def measure_blocks(regions: Sequence[tuple[Grey, Mask]]) -> Blocks:
+    """Return the blocks of a photo's regions that lie on the part and are not clipped."""
+    found = [_block_energies(grey, where) for grey, where in regions]
+    return Blocks(
+        levels=np.concatenate([one[0] for one in found]),
+        energies=np.concatenate([one[1] for one in found], axis=1),
+    )
+
+
+def guess_grain(blocks: Blocks, kernel_px: float = 0.0) -> Grain:
     """Return the grain of a photo's quietest blocks of 8 px, by their level.
 
-    What the surface adds there is taken for grain where a photo is as sharp as its pixels.
+    What the surface adds there is taken for grain where a photo is as sharp as its pixels. Only a
+    kernel of 1.1 px or more keeps the surface out of the coarser mask, which tells soft grain.
     """
-    found = [_block_energies(grey, where) for grey, where in regions]
-    levels = np.concatenate([one[0] for one in found])
-    energies = np.concatenate([one[1] for one in found], axis=1)  # (2, N): fine, coarse
+    levels, energies = blocks.levels, blocks.energies
     if levels.size < 4:
         return Grain(levels=(128.0,), sd=(0.0,), px=0.0)
     order = np.argsort(levels, kind="stable")
     parts = np.array_split(order, max(1, min(KNOTS, levels.size // 40)))
-    knots, variances, quiet = [], [], []
+    soft = kernel_px >= LEAST_KERNEL_PX
+    ranks = energies.sum(axis=0) if soft else energies[0]
+    quiet = []
     for part in parts:
-        kept = part[np.argsort(energies[0, part], kind="stable")]
-        kept = kept[: max(4, round(QUIET_FRACTION * kept.size))]
-        quiet.append(kept)
-        knots.append(float(levels[part].mean()))
-        variances.append(float(energies[0, kept].mean()) / QUIET_BIAS)
-    px = _correlation_px(energies[:, np.concatenate(quiet)], kernel_px)
-    gain = _immerkaer_gain(px)
-    deviations = [float(np.sqrt(max(one / gain - WHOLE_LEVELS, 0.0))) for one in variances]
-    levels_out = np.maximum.accumulate(np.array(knots) + 1e-3 * np.arange(len(knots)))
-    return Grain(
-        levels=tuple(round(float(one), 3) for one in levels_out),
-        sd=tuple(round(one, 4) for one in deviations),
-        px=px,
-    )
+        kept = part[np.argsort(ranks[part], kind="stable")]
+        quiet.append(kept[: max(4, round(QUIET_FRACTION * kept.size))])
+    all_quiet = np.concatenate(quiet)
+    # Rounding is white noise of its own, and what is drawn will be rounded again.
+    fine, coarse = energies[:, all_quiet].mean(axis=1) / QUIET_BIAS[soft] - WHITE * WHOLE_LEVELS
+    px = _correlation_px(float(fine), float(coarse), kernel_px) if soft else 0.0
+    row, gain = (1, _immerkaer_gain(px, 2)) if px > 0 else (0, WHITE)
+    deviations = []
+    for kept in quiet:
+        energy = float(energies[row, kept].mean()) / QUIET_BIAS[soft][row] - WHITE * WHOLE_LEVELS
+        deviations.append(round(float(np.sqrt(max(energy, 0.0) / gain)), 4))
+    knots = np.array([levels[part].mean() for part in parts])
+    rising = np.maximum.accumulate(knots + 1e-3 * np.arange(len(knots)))
+    return Grain(levels=tuple(round(float(one), 3) for one in rising), sd=tuple(deviations), px=px)
 
 
 def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
@@ -86,22 +107,25 @@ def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
     return shrink(grey)[whole], np.stack(parts)
 
 
-def _quiet_bias() -> float:
-    """Return mean energy of the quietest blocks of white noise of 1, which is below its own 36."""
+def _quiet_bias() -> tuple[Floats, Floats]:
+    """Return by how much the quietest blocks of white noise are below all: (fine, coarse).
+
+    Once chosen by the fine mask alone, once by the sum of both.
+    """
     noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32) * 8 + 128
     _, energies = _block_energies(noise, np.ones(noise.shape, np.bool_))
-    order = np.sort(energies[0])
-    return float(order[: round(QUIET_FRACTION * order.size)].mean() / order.mean())
+    biases = []
+    for ranks in (energies[0], energies.sum(axis=0)):
+        quiet = np.argsort(ranks, kind="stable")[: round(QUIET_FRACTION * ranks.size)]
+        biases.append(energies[:, quiet].mean(axis=1) / energies.mean(axis=1))
+    return biases[0], biases[1]
 
 
 def _immerkaer_gain(px: float, spacing: int = 1) -> float:
     """Return the energy by which the mask answers noise of deviation 1, correlated by ``px``."""
-    mask = np.zeros((1 + 2 * spacing, 1 + 2 * spacing))
-    mask[::spacing, ::spacing] = IMMERKAER
-    lags = np.arange(-2, 3) * spacing
-    # The mask is [-1 2 -1] outer itself; its autocorrelation per axis is 1 -4 6 -4 1.
+    # The mask is [-1 2 -1] along rows times the same along columns, whose autocorrelation this is.
     weights = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-    likeness = _autocorrelation(lags, px)
+    likeness = _autocorrelation(np.arange(-2, 3) * spacing, px)
     return float((weights * likeness).sum() ** 2)
 
 
@@ -116,24 +140,21 @@ def _autocorrelation(lags: NDArray[np.int_], px: float) -> Floats:
     return np.asarray(full[lags + full.size // 2], np.float64)
 
 
-def _correlation_px(energies: Floats, kernel_px: float) -> float:
-    """Return the Gaussian that makes white noise answer both masks as the quiet blocks do.
+def _correlation_px(fine: float, coarse: float, kernel_px: float) -> float:
+    """Return the Gaussian that makes white noise answer both masks as quiet blocks do; 0 = white.
 
-    Texture in quiet blocks is coarse as well: only as much as a quarter above white counts, and
-    grain is never softer than the photo.
+    Grain is never softer than the photo, and below 0.4 px cannot be told from white.
     """
-    fine, coarse = energies.mean(axis=1)
-    if fine < 36 * WHOLE_LEVELS * 2:  # no more than whole levels: no grain to measure
+    if coarse < WHITE * LEAST_SD**2:
         return 0.0
     candidates = np.linspace(0.0, MOST_CORRELATED_PX, 31)
-    ratios = [_immerkaer_gain(px, 2) / _immerkaer_gain(px, 1) for px in candidates]
-    px = float(np.interp(coarse / max(fine, 1e-9) / COARSE_BIAS, ratios, candidates))
-    return round(min(px, kernel_px) if kernel_px else px, 3) if px > 0.3 else 0.0
+    ratios = [_immerkaer_gain(px) / _immerkaer_gain(px, 2) for px in candidates]  # falling
+    px = float(np.interp(-fine / coarse, -np.array(ratios), candidates))
+    px = min(px, kernel_px)
+    return round(px, 3) if px >= 0.4 else 0.0
 
 
-QUIET_BIAS = 1.0
 QUIET_BIAS = _quiet_bias()
-COARSE_BIAS = 1 / QUIET_BIAS * 0.93  # blocks chosen quiet by the fine mask are less so by the other
 
 
 def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Grey:
@@ -163,9 +184,9 @@ LUMINANCE = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
-PLACES = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0)]
+PLACES = [(v, u) for v in range(5) for u in range(5) if 0 < v + u < 5]
 QUALITIES = range(30, 97)
-MOST_BLOCKS = 900
+MOST_BLOCKS = 500
 SURE = 0.5  # mean cosine at the multiples of a table's steps: 1 = all lie there, 0 = anywhere
 
 
@@ -176,8 +197,8 @@ def guess_jpeg_quality(grey: Grey) -> int | None:
     Grey is (H, W), 0..255.
     """
     height, width = (length // 8 * 8 for length in grey.shape)
-    blocks = grey[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    blocks = blocks.reshape(-1, 8, 8)
+    grid = grey[:height, :width].reshape(height // 8, 8, width // 8, 8)
+    blocks = grid.transpose(0, 2, 1, 3).reshape(-1, 8, 8)
     clipped = (blocks.max(axis=(1, 2)) >= 254.5) | (blocks.min(axis=(1, 2)) <= 0.5)
     blocks = blocks[~clipped]
     blocks = blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]
@@ -205,6 +226,7 @@ def guess_jpeg_quality(grey: Grey) -> int | None:
         if total < 60:
             continue
         score = sums[rows, step][fine].sum() / total
+        score += 0.01 * (quality % 5 == 0)  # neighbours' tables are nearly alike
         if score > best_score:
             best, best_score = quality, float(score)
     return best

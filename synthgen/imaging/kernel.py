@@ -13,9 +13,17 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from synthgen.imaging.edges import find_edges, grain_floor, measure_variances, slope_profiles
+from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
 
-__all__ = ["SHARPEST_PX", "SOFTEST_PX", "Guess", "combine", "guess_by_edges", "guess_by_spectrum"]
+__all__ = [
+    "SHARPEST_PX",
+    "SOFTEST_PX",
+    "UNSEEN",
+    "Guess",
+    "combine",
+    "guess_by_edges",
+    "guess_by_spectrum",
+]
 
 Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
@@ -38,6 +46,9 @@ class Guess:
 
     kernel_px: float
     log_error: float
+
+
+UNSEEN = Guess(kernel_px=0.8, log_error=0.9)  # of a photo that shows nothing but grain
 
 
 def combine(guesses: Sequence[Guess]) -> Guess:
@@ -64,7 +75,7 @@ def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess 
             continue
         squares = np.concatenate(
             [
-                measure_variances(slope_profiles(grey, one, smooth_px), smooth_px)
+                measure_widths(grey, one, smooth_px)
                 for (grey, _), one in zip(regions, found, strict=True)
             ]
         )
@@ -85,11 +96,11 @@ def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess 
 def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> Guess | None:
     """Return the kernel by the fall-off of the power spectrum, or None where all is masked.
 
-    The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (b about 2: Field 1987,
-    Relations between the statistics of natural images, fig. 7), a Gaussian of s px, white grain.
+    The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (whole scenes have b = 2:
+    Field 1987, JOSA A 4, 2379-2394), a Gaussian of s px, and grain.
     """
     frequencies, power = measure_spectrum(regions)
-    if frequencies.size < 8:
+    if frequencies.size < 8 or not power.min() > 0:  # too small, or one flat level
         return None
     return fit_spectrum(frequencies, power)
 
@@ -135,10 +146,10 @@ def fit_spectrum(frequencies: Floats, power: Floats) -> Guess:
 
     g is how soft the grain is: compressed or denoised, its power falls toward high frequencies.
     """
-    kernels = np.geomspace(SHARPEST_PX * 0.8, SOFTEST_PX, 32)
-    slopes = np.array([1.2, 1.6, 2.0, 2.4, 2.8])
+    kernels = np.geomspace(SHARPEST_PX * 0.8, SOFTEST_PX, 28)
+    slopes = np.array([1.0, 1.5, 2.0, 2.6])
     grains = np.array([0.0, 0.45, 0.65])
-    floors = np.array([0.0, 0.3, 0.7, 0.9, 1.0])
+    floors = np.array([0.0, 0.4, 0.8, 1.0])
     s, b, n, g = (
         axis[..., None] for axis in np.meshgrid(kernels, slopes, floors, grains, indexing="ij")
     )

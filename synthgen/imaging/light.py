@@ -33,8 +33,8 @@ def guess_light(regions: Sequence[tuple[Grey, Mask]], grain_sd: float) -> Light:
     """Return the azimuth along which the gradients of a relief lie, and from which of its two ends.
 
     A relief without a direction of its own, seen in raking light, has power of cos^2 of the angle
-    to the light (Koenderink & Pont 2003, Irradiation direction from texture, p. 1878): a second
-    harmonic of .5 and no fourth one. Brushed or woven structure has a fourth one, and is no light.
+    to the light (Koenderink & Pont 2003, Irradiation direction from texture, JOSA A 20, 1875-1882):
+    a second harmonic of .5 and no fourth one. Brushed or woven structure has a fourth one.
     Which end is ambiguous by nature: bumps lit from one look like dents lit from the other. The
     shading of the whole photo (brighter toward the light) and the abrupt ends of cast shadows
     vote; where they say nothing light comes from above, and directedness stays at .5 or below.
@@ -57,9 +57,7 @@ def guess_light(regions: Sequence[tuple[Grey, Mask]], grain_sd: float) -> Light:
     return Light(deg=round(degrees, 2), directedness=round(confidence, 4))
 
 
-def _harmonics(
-    grey: Grey, where: Mask, grain_sd: float
-) -> tuple[float, complex, complex, float]:
+def _harmonics(grey: Grey, where: Mask, grain_sd: float) -> tuple[float, complex, complex, float]:
     """Return weight, second and fourth harmonic of power by angle, and how well bands agree."""
     side = min(SIDE, *grey.shape)
     rows = range(0, grey.shape[0] - side + 1, side // 2)
@@ -116,7 +114,7 @@ def _choose_side(regions: Sequence[tuple[Grey, Mask]], axis: float) -> tuple[int
         inside = cv2.resize(where.astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA) > 0.9
         if inside.sum() < 24:
             continue
-        y, x = np.mgrid[-1 : 1 : 24j, -1 : 1 : 24j]
+        y, x = np.mgrid[-1:1:24j, -1:1:24j]
         place = (x * along[0] + y * along[1])[inside]
         place = place - place.mean()
         light = small[inside] - small[inside].mean()

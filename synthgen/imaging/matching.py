@@ -96,9 +96,7 @@ def _soften(change: Field, label: Mask, blur_px: float) -> Field:
     return np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MOST_GAIN), np.float32)
 
 
-def _missing_grain(
-    before: Field, after: Field, label: Mask, optics: Optics, seed: int
-) -> Field:
+def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, seed: int) -> Field:
     """Return the grain (H, W, 3) that the photo has at these levels and the painted defect lacks.
 
     What is left of it is measured (Immerkaer 1996) away from the label's edge, which is fine

@@ -12,9 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.imaging.grain import Grain, guess_grain, guess_jpeg_quality, shape_grain
+from synthgen.imaging.grain import (
+    Grain,
+    guess_grain,
+    guess_jpeg_quality,
+    measure_blocks,
+    shape_grain,
+)
 from synthgen.imaging.kernel import (
-    SHARPEST_PX,
+    UNSEEN,
     Guess,
     combine,
     guess_by_edges,
@@ -44,7 +50,7 @@ class Optics:
 
     kernel_px: float = 0.5  # deviation of the Gaussian that blurs the photo, 0.3 .. 6
     grain_levels: tuple[float, ...] = (128.0,)  # levels at which grain is told, rising
-    grain_sd: tuple[float, ...] = (0.0,)  # deviation of the grain of each channel there, in grey levels
+    grain_sd: tuple[float, ...] = (0.0,)  # deviation of each channel's grain there, grey levels
     grain_px: float = 0.0  # deviation of the Gaussian that white noise was blurred with, 0 = white
     grain_is_grey: bool = True  # the same grain in all three channels
     black_level: float = 0.0  # what the photo reaches at its dark end, or clips at
@@ -60,13 +66,13 @@ class Optics:
 
 def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     """Return the optics of a photo (H, W, 3) RGB; ``where`` (H, W) is the part, True = part."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)  # not rounded to levels
     inside = np.ones(grey.shape, np.bool_) if where is None or not where.any() else where
     windows = _choose_windows(grey, inside)
     regions = [(grey[window], inside[window]) for window in windows]
-    rough = guess_grain(regions)
-    kernel = _guess_kernel(regions, _mean_grain(rough)).kernel_px
-    grain = guess_grain(regions, kernel)
+    blocks = measure_blocks(regions)
+    kernel = _guess_kernel(regions, _mean_grain(guess_grain(blocks))).kernel_px
+    grain = guess_grain(blocks, kernel)
     likeness = _channel_likeness(image, windows)
     light = guess_light(regions, _mean_grain(grain))
     black, white = _levels(regions)
@@ -119,9 +125,8 @@ def draw_grain(rng: np.random.Generator, optics: Optics, levels: Grey) -> NDArra
 
 def _guess_kernel(regions: list[Region], grain: float) -> Guess:
     """Return the kernel by edges and by the spectrum, each as far as it is sure."""
-    guesses = [guess_by_edges(regions, grain), guess_by_spectrum(regions)]
-    found = [guess for guess in guesses if guess is not None]
-    return combine(found) if found else Guess(kernel_px=SHARPEST_PX, log_error=2.0)
+    guesses = [UNSEEN, guess_by_edges(regions, grain), guess_by_spectrum(regions)]
+    return combine([guess for guess in guesses if guess is not None])
 
 
 def _choose_windows(grey: Grey, inside: Mask) -> list[tuple[slice, slice]]:
@@ -168,20 +173,18 @@ def _channel_likeness(image: Image, windows: list[tuple[slice, slice]]) -> float
     """Return the correlation of the finest structure of red and green and of green and blue."""
     found = []
     for window in windows:
-        crop = image[window]
-        crop = crop[: 16 * (crop.shape[0] // 16) or None]
-        red, green, blue = cv2.split(np.ascontiguousarray(crop))
+        red, green, blue = cv2.split(np.ascontiguousarray(image[window]))
         if not cv2.absdiff(red, green).any() and not cv2.absdiff(green, blue).any():
-            found.append(1.0)
-            continue
+            return 1.0
         fine = [
             cv2.filter2D(one, cv2.CV_32F, FINEST)[::2, ::2].ravel() for one in (red, green, blue)
         ]
-        # The quiet half, by green: edges are alike in all channels whatever the grain.
-        quiet = np.abs(fine[1]) <= np.percentile(np.abs(fine[1]), 70)
-        for other in (fine[0], fine[2]):
-            pair = np.corrcoef(other[quiet] + 1e-6, fine[1][quiet])
-            found.append(float(np.nan_to_num(pair[0, 1])))
+        # The quieter part, by green: edges are alike in all channels whatever the grain.
+        size = np.abs(fine[1])
+        quiet = [one[size <= np.percentile(size, 70)] for one in fine]
+        for other in (quiet[0], quiet[2]):
+            spread = float(np.sqrt((other * other).mean() * (quiet[1] * quiet[1]).mean()))
+            found.append(float((other * quiet[1]).mean()) / max(spread, 1e-6))
     return float(np.mean(found))
 
 
@@ -190,6 +193,6 @@ FINEST = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 def _levels(regions: list[Region]) -> tuple[float, float]:
     """Return the 0.1 and 99.9 percentile of the levels of the part."""
-    levels = np.concatenate([grey[where] for grey, where in regions])
+    levels = np.concatenate([grey[::2, ::2][where[::2, ::2]] for grey, where in regions])
     black, white = np.percentile(levels, [0.1, 99.9])
-    return float(black), float(max(white, black + 1))
+    return round(float(black), 2), round(float(max(white, black + 1)), 2)

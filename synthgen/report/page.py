@@ -21,6 +21,7 @@ from synthgen.report.facts import (
     format_seconds,
     tabulate_reasons,
 )
+from synthgen.report.leads import list_leads
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
 from synthgen.report.panels import Panel, draw_distributions, draw_places
@@ -50,10 +51,12 @@ def write_report(run_folder: Path | str) -> StoredFile:
     run = read_run(run_folder)
     colours = colour_classes(list(run.classes))
     manifest = run.manifest
+    facts = collect_facts(run)
     good = manifest[(manifest["status"] == GOOD) & (manifest["image"] != "")]
     page = render(
         "page.html.j2",
-        facts=collect_facts(run),
+        facts=facts,
+        leads=list_leads(run, facts),
         review=collect_review(run),
         colours=colours,
         accepted=_show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),

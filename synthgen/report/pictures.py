@@ -38,10 +38,10 @@ class Tile:
     pictures: dict[str, str]
 
 
-def embed(image: NDArray[np.uint8]) -> str:
+def embed(image: NDArray[np.uint8], most_bytes: int = MOST_BYTES) -> str:
     """Return a picture as a data URL, a JPEG; of less quality where it would be large."""
     files = (encode_jpeg(image, quality) for quality in QUALITIES)
-    data = next((file for file in files if len(file) <= MOST_BYTES), None)
+    data = next((file for file in files if len(file) <= most_bytes), None)
     return "data:image/jpeg;base64," + base64.b64encode(data or encode_jpeg(image, LOW)).decode()
 
 

@@ -12,18 +12,33 @@ from numpy.typing import NDArray
 
 from synthgen.errors import RunError
 from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
+from synthgen.runs.manifest import read_outline
 from synthgen.runs.reader import RunTables, read_run
 
-__all__ = ["Views", "draw_views", "square_window", "write_contact_sheet"]
+__all__ = [
+    "ASKED",
+    "LABEL",
+    "PART",
+    "Views",
+    "draw_outline",
+    "draw_views",
+    "fit_view",
+    "square_window",
+    "write_contact_sheet",
+]
 
 LABEL = (255, 214, 0)  # yellow: what really changed, the label
 ASKED = (0, 200, 255)  # cyan: what was asked for
+PART = (40, 220, 90)  # green: the part
 LEAST_VIEW_PX = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
-    """The pictures of one sample, (S, S, 3) uint8 RGB; ``whole`` keeps the image's shape."""
+    """The pictures of one sample, (S, S, 3) uint8 RGB.
+
+    ``whole`` keeps the image's shape; the part is outlined on it where it is known.
+    """
 
     whole: NDArray[np.uint8]
     source: NDArray[np.uint8]
@@ -42,23 +57,38 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     window = square_window(asked | label)
 
     def crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        cut = image[window]
-        how = cv2.INTER_AREA if cut.shape[0] > size_px else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(cut, (size_px, size_px), interpolation=how), np.uint8)
+        return fit_view(image[window], size_px)
 
     marked = crop(result)
     for mask, colour in ((asked, ASKED), (label, LABEL)):
-        grey = crop(np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
-        least = 127 if size_px >= mask[window].shape[0] else 0  # shrunk thin lines turn grey
-        lines, _ = cv2.findContours(
-            (grey > least).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(marked, lines, -1, colour, 1)
-    height, width = result.shape[:2]
-    scale = size_px / max(height, width)
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    whole = np.asarray(cv2.resize(result, shape, interpolation=cv2.INTER_AREA), np.uint8)
+        draw_outline(marked, mask[window], colour)
+    whole = fit_view(result, size_px)
+    if (part := read_outline(str(row.get("part") or ""))) is not None:
+        draw_outline(whole, part, PART)
     return Views(whole, crop(source), crop(control), crop(result), marked)
+
+
+def fit_view(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Return an image (H, W, 3) scaled until its longer side is ``size_px``."""
+    height, width = image.shape[:2]
+    scale = size_px / max(height, width)
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size_wh, interpolation=how), np.uint8)
+
+
+def draw_outline(
+    view: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
+) -> None:
+    """Draw the outline of a mask of the same scene, of any size, into a picture."""
+    is_shrunk = mask.shape[0] > view.shape[0]
+    how = cv2.INTER_AREA if is_shrunk else cv2.INTER_CUBIC
+    grey = cv2.resize(mask.astype(np.uint8) * 255, view.shape[1::-1], interpolation=how)
+    least = 0 if is_shrunk else 127  # shrunk thin lines turn grey
+    lines, _ = cv2.findContours(
+        (grey > least).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
+    cv2.drawContours(view, lines, -1, colour, 1)
 
 
 def _load(run: RunTables, name: str) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -22,10 +23,13 @@ from rich.table import Table
 
 from synthgen.backends.licences import describe_licence
 from synthgen.runs.decide import explain_shortfall
+from synthgen.runs.manifest import read_outline
 from synthgen.sample import Status
+from synthgen.sources.catalogue import SourceEntry
+from synthgen.sources.findings import Finding, name_photos, tell_findings
 from synthgen.storage import StoredFile, open_storage
 
-__all__ = ["RunProgress", "TaskProgress", "summarise"]
+__all__ = ["RunProgress", "TaskProgress", "describe_found_parts", "summarise"]
 
 
 class TaskProgress:
@@ -114,6 +118,8 @@ def summarise(
 ) -> None:
     """Print what a run holds: counts by class, what is missing and why, licences, what to open."""
     console = Console()
+    for sentence in describe_found_parts(manifest):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     table = Table("class", "accepted", "rejected", title=None)
     defects = manifest[manifest["defect_class"] != ""]
     for name, rows in defects.groupby("defect_class"):
@@ -140,6 +146,30 @@ def summarise(
     for what, name in lines.items():
         console.print(f"{what:<8}{root}/{name}", highlight=False, soft_wrap=True)
     console.print(f"{'open':<8}{report}", highlight=False, soft_wrap=True)
+
+
+def describe_found_parts(manifest: pd.DataFrame) -> list[str]:
+    """Return sentences on where the parts of a run's photos were found; [] for drawn surfaces.
+
+    Only photos that a defect was drawn on were looked at. Older runs say nothing of parts.
+    """
+    if not {"part_finding", "part", "photo"} <= set(manifest):
+        return []
+    known = manifest["part_finding"].fillna("") != ""
+    is_photo = manifest["photo"].fillna("") != ""
+    rows = manifest[known & is_photo].drop_duplicates("source_id").sort_values("source_id")
+    entries = [
+        SourceEntry(str(source_id), "", str(photo), "")
+        for source_id, photo in zip(rows["source_id"], rows["photo"], strict=True)
+    ]
+    findings = []
+    for name, finding, outline in zip(
+        name_photos(entries), rows["part_finding"], rows["part"].fillna(""), strict=True
+    ):
+        mask = read_outline(str(outline))
+        fraction = float("nan") if mask is None else float(np.mean(mask))
+        findings.append(Finding(name=name, finding=str(finding), part_fraction=fraction))
+    return tell_findings(findings, len(findings))
 
 
 def _licences(root: Path | str) -> list[str]:

@@ -32,13 +32,14 @@ from synthgen.cli import main
 from synthgen.condition import Conditioner
 from synthgen.config import check_value
 from synthgen.control.edges import canny_control
-from synthgen.defects import lay_on, zoom
+from synthgen.defects import Scene, lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
 from synthgen.gaps import near_place
 from synthgen.generate import Stages, generate
 from synthgen.geometry import grow_mask
 from synthgen.images import read_image, write_png
-from synthgen.placement import place
+from synthgen.imaging.optics import Optics
+from synthgen.placement import Room, place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor, measure_visible
 from synthgen.quality.limits import Limits
@@ -265,7 +266,7 @@ def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
     for level in (60, 120):
         image = np.full((200, 200, 3), level, np.uint8)
         drawing = donors.draw(np.random.default_rng(0), item_id, 0.5)
-        laid, mask = lay_on(image, drawing, (40, 40), 0.0)
+        laid, mask = lay_on(image, drawing, (40, 40), Optics())
         lost = level - laid[mask].mean()
         assert 0.3 * level < lost < 0.7 * level  # half of 140, as on its own surface
         near = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
@@ -285,7 +286,7 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
     crop = np.where(mask[..., None], (own * 0.3).astype(np.uint8), clean)
     item = BankItem("dark", "a", "a", crop, clean, mask, 8000, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
     drawing = Donors([item], replace(STILL, own_texture=0)).draw(rng, "d-1", 0.5)
-    laid, where = lay_on(surface, drawing, (0, 0), 0.0)
+    laid, where = lay_on(surface, drawing, (0, 0), Optics())
     assert abs(laid[where].mean() - 0.3 * 150) < 6
     assert laid[where].std() < 0.6 * surface[where].std()
     assert laid[where].max() < 140  # that line makes nothing bright
@@ -302,7 +303,7 @@ def test_nothing_shows_through_a_donor_with_its_own_texture(covers: bool) -> Non
     item = BankItem("chip", "a", "a", crop, clean, mask, 7800, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
     donors = Donors([item], replace(STILL, own_texture=float(covers)))
     drawing = donors.draw(np.random.default_rng(1), "d-1", 0.5)
-    laid, where = lay_on(surface, drawing, (30, 30), 0.0)
+    laid, where = lay_on(surface, drawing, (30, 30), Optics())
     deep = cv2.erode(where.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     rows = np.flatnonzero(deep.sum(axis=1) > 30)
     grain = np.mean([laid[row, deep[row], 0].std() for row in rows])
@@ -359,9 +360,14 @@ def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: b
         drawing = donors.draw(rng, item.item_id, 0.5, (x, y))
         assert list(drawing.cut_at) == [expected]
         near = near_place(free, x, y, 0.1)
-        corner = place(rng, drawing.mask, free, near, "x", 0.3, drawing.cut_at)
+        corner = place(
+            rng,
+            drawing.mask,
+            Room(free=free, near=near, on_image_fraction=0.3, cut_at=drawing.cut_at),
+            "x",
+        )
         image = np.full((200, 200, 3), 120, np.uint8)
-        _, mask = lay_on(image, drawing, corner, 0.0)
+        _, mask = lay_on(image, drawing, corner, Optics())
         rims = {"top": mask[0], "bottom": mask[-1], "left": mask[:, 0], "right": mask[:, -1]}
         touched = {name: int(rim.sum()) for name, rim in rims.items()}
         assert touched.pop(expected) > 20  # 40 px of the donor's border, scaled by 0.7 to 1.4
@@ -592,8 +598,8 @@ def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> N
         strengths = []
         for seed in range(8):
             rng = np.random.default_rng(seed)
-            drawing = donors.draw_line(rng, kind, name, severity, 400)
-            sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
+            drawing = donors.draw_line(rng, kind, name, severity, Scene(short_side_px=400))
+            sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
         assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
 
@@ -605,7 +611,7 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     for length in (50, 250, 900):
         donors, sides = Donors([line_item(1, length)], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         spans[length] = np.median(sides)
@@ -622,7 +628,7 @@ def test_drawn_lines_are_as_straight_as_those_of_the_bank(name: str) -> None:
     for item in (straight, bent):
         donors, shares = Donors([item], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
             rows, columns = np.nonzero(mask)
             shares.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))
         spans[item.item_id] = np.median(shares)
@@ -638,8 +644,8 @@ def test_drawn_lines_are_dark_where_those_of_the_bank_are(name: str) -> None:
         for seed in range(20):
             rng = np.random.default_rng(seed)
             shape = draw_classes(kind)[kind].shape
-            drawing = donors.draw_line(rng, shape, kind, 0.5, 400)
-            sketch, where = lay_on(surface, drawing, (0, 0), 45.0)
+            drawing = donors.draw_line(rng, shape, kind, 0.5, Scene(short_side_px=400))
+            sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             dark.append(sketch[where].mean() < 150)
         shares[own_lines] = np.mean(dark)
     assert shares[False] < 0.8
@@ -652,7 +658,7 @@ def test_a_drawn_line_is_like_those_of_its_own_class() -> None:
     kind, spans = draw_classes("crack")["crack"].shape, {}
     for name in ("crack", "line"):
         masks = [
-            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, 400).mask
+            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
             for seed in range(8)
         ]
         spans[name] = np.median([max(mask.shape) for mask in masks])

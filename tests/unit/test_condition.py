@@ -10,7 +10,7 @@ from synthgen.condition import Conditioner
 from synthgen.control.edges import canny_control, combine_edges, outline
 from synthgen.errors import ConfigError, PlacementError, ShapeError
 from synthgen.gaps import near_place
-from synthgen.placement import place
+from synthgen.placement import Room, place
 from synthgen.plan import draw_plan
 from synthgen.sources import FolderSources
 from tests.samples import draw_classes, draw_conditions
@@ -71,14 +71,14 @@ def test_placement_obeys_the_region() -> None:
     free[60:90, 10:50] = True
     shape = np.ones((9, 5), bool)
     for seed in range(30):
-        row, column = place(np.random.default_rng(seed), shape, free, free, "x")
+        row, column = place(np.random.default_rng(seed), shape, Room(free=free, near=free), "x")
         assert free[row : row + 9, column : column + 5].all()
 
 
 def test_no_room_is_one_sentence() -> None:
     free = np.eye(64, dtype=bool)
     with pytest.raises(PlacementError, match=r"'x'.*20 x 20 px.*make the defect smaller"):
-        place(np.random.default_rng(0), np.ones((20, 20), bool), free, free, "x")
+        place(np.random.default_rng(0), np.ones((20, 20), bool), Room(free=free, near=free), "x")
 
 
 def test_a_large_defect_lies_around_the_place_that_was_asked_for() -> None:
@@ -86,7 +86,7 @@ def test_a_large_defect_lies_around_the_place_that_was_asked_for() -> None:
     near = near_place(free, 0.4, 0.6, 0.05)
     shape = np.ones((50, 30), bool)
     for seed in range(20):
-        row, column = place(np.random.default_rng(seed), shape, free, near, "x")
+        row, column = place(np.random.default_rng(seed), shape, Room(free=free, near=near), "x")
         assert near[row + 24, column + 14]
 
 
@@ -96,7 +96,12 @@ def test_a_defect_that_a_border_cuts_off_reaches_that_border(side) -> None:
     share = 0.25 if side in ("top", "left") else 0.75
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        row, column = place(rng, shape, free, free, "x", 0.3, {side: share})
+        row, column = place(
+            rng,
+            shape,
+            Room(free=free, near=free, on_image_fraction=0.3, cut_at={side: share}),
+            "x",
+        )
         hidden = {"top": -row, "bottom": row + 20 - 100, "left": -column, "right": column + 20 - 80}
         assert hidden[side] == 5
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.sources import FolderSources, ProceduralSources, find_part
+from synthgen.sources import FolderSources, ProceduralSources
 from synthgen.surfaces import SURFACES
 
 
@@ -48,7 +48,7 @@ def test_folder_is_searched_through_and_ids_are_safe_and_unique(tmp_path) -> Non
     ids = [entry.source_id for entry in sources.entries]
     assert ids == ["a-jpg", "a-png", "deep_er_x", "teil-ä_b-c", "y"]
     assert all(sources.read(source_id).pixels.size for source_id in ids)
-    assert sources.region(sources.read(ids[0])) is None
+    assert sources.part(sources.read(ids[0])).allowed is None
 
 
 def test_broken_files_are_reported_and_left_out_or_fail(tmp_path) -> None:
@@ -119,41 +119,6 @@ def test_groups_by_a_table(tmp_path) -> None:
         groups("set")
 
 
-def test_the_part_is_found_on_an_even_background() -> None:
-    image = np.full((120, 160, 3), 30, np.uint8)
-    cv2.circle(image, (80, 60), 40, (150, 140, 160), -1)
-    image = cv2.add(image, np.random.default_rng(0).integers(0, 8, image.shape, np.uint8))
-    truth = np.zeros((120, 160), np.uint8)
-    cv2.circle(truth, (80, 60), 40, 1, -1)
-    part = find_part(image)
-    assert (part & (truth > 0)).sum() / (part | (truth > 0)).sum() > 0.95
-
-
-def test_a_part_is_found_on_a_grained_tray_in_uneven_light_with_a_bright_rim() -> None:
-    rng = np.random.default_rng(0)
-    tray = np.linspace(80, 55, 200)[:, None, None] + rng.normal(0, 6, (200, 150, 1))
-    image = np.clip(np.broadcast_to(tray, (200, 150, 3)), 0, 255).astype(np.uint8)
-    image[:6] = 200
-    truth = np.zeros((200, 150), np.uint8)
-    cv2.ellipse(truth, (75, 110), (50, 40), 0, 0, 360, 1, -1)
-    image[truth > 0] = (190, 150, 90)
-    part = find_part(image)
-    assert (part & (truth > 0)).sum() / (part | (truth > 0)).sum() > 0.95
-
-
-def test_one_of_many_pieces_is_no_part() -> None:
-    image = np.full((200, 200, 3), 40, np.uint8)
-    for place in range(20, 200, 40):
-        image[10:190, place - 13 : place + 13] = 180
-    assert find_part(image).all()
-
-
-def test_no_part_means_everywhere() -> None:
-    texture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    assert find_part(texture).all()
-    assert find_part(np.full((64, 64, 3), 90, np.uint8)).all()
-
-
 def test_illegal_regions_are_taken_away(tmp_path) -> None:
     save(tmp_path / "photos" / "a.png")
     mask = np.zeros((48, 64), np.uint8)
@@ -161,7 +126,8 @@ def test_illegal_regions_are_taken_away(tmp_path) -> None:
     (tmp_path / "no").mkdir()
     cv2.imwrite(str(tmp_path / "no" / "a.png"), mask)
     sources = FolderSources(str(tmp_path / "photos"), illegal=str(tmp_path / "no"))
-    assert np.array_equal(sources.region(sources.read("a")), mask == 0)
+    part = sources.part(sources.read("a"))
+    assert np.array_equal(part.allowed, mask == 0)
 
 
 def test_only_the_named_kinds_are_drawn_in_turn() -> None:
@@ -225,13 +191,27 @@ def test_legal_illegal_and_foreground_are_combined(tmp_path) -> None:
     cv2.imwrite(str(tmp_path / "photos" / "b.png"), photo)
     folders = {name: str(tmp_path / name) for name in ("legal", "illegal")}
     sources = FolderSources(str(tmp_path / "photos"), foreground="auto", **folders)
-    region = sources.region(sources.read("a"))
-    assert region[45:75, 25:45].all()
-    assert not region[:40].any()
-    assert not region[:, 50:].any()
-    assert not region[:, :15].any()
-    sources = FolderSources(str(tmp_path / "photos"), **folders)
-    assert sources.region(sources.read("b")).all()
+    given = sources.part(sources.read("a"))  # a mask of one's own wins over what is found
+    assert given.finding == "given"
+    assert np.array_equal(given.allowed, (legal > 0) & (illegal == 0))
+    found = sources.part(sources.read("b"))
+    assert found.finding == "part"
+    assert found.allowed[25:75, 25:75].all()
+    assert not found.allowed[:15].any()
+    sources = FolderSources(str(tmp_path / "photos"), foreground="all", **folders)
+    assert sources.part(sources.read("b")).allowed is None
+
+
+@pytest.mark.parametrize("name", ["a_mask.PNG", "a-mask.bmp", "A.png", "mask_a.tif", "a.png.png"])
+def test_masks_are_found_under_the_names_that_people_give_them(tmp_path, name) -> None:
+    save(tmp_path / "photos" / "a.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :20] = 255
+    (tmp_path / "masks").mkdir()
+    suffix = "." + name.rsplit(".", 1)[1].lower()
+    (tmp_path / "masks" / name).write_bytes(cv2.imencode(suffix, mask)[1].tobytes())
+    sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "masks"))
+    assert np.array_equal(sources.part(sources.read("a")).mask, mask > 0)
 
 
 def test_a_mask_of_another_size_names_both_files(tmp_path) -> None:
@@ -239,17 +219,4 @@ def test_a_mask_of_another_size_names_both_files(tmp_path) -> None:
     save(tmp_path / "masks" / "a.png", (10, 12))
     sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "masks"))
     with pytest.raises(ShapeError, match=r"masks/a\.png is 10 x 12 .*48 x 64.*photos/a\.png"):
-        sources.region(sources.read("a"))
-
-
-def test_noise_is_no_part() -> None:
-    noise = np.random.default_rng(0).integers(90, 94, (200, 200, 3), np.uint8)
-    assert find_part(noise).all()
-
-
-@pytest.mark.parametrize("radius", [8, 140])
-def test_a_part_of_no_plausible_size_means_everywhere(radius) -> None:
-    image = np.full((200, 200, 3), 40, np.uint8)
-    cv2.circle(image, (100, 100), radius, (200, 200, 200), -1)
-    image[0], image[-1], image[:, 0], image[:, -1] = 40, 40, 40, 40
-    assert find_part(image).all()
+        sources.part(sources.read("a"))

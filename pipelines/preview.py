@@ -1,0 +1,48 @@
+"""Show where defects will go and how large they will be, before a model paints.
+
+synthgen preview run.folder=out source=folder source.path=photos/
+synthgen preview run.folder=out source=folder source.path=photos/ defect=[crack] preview.count=12
+
+The keys are those of synthgen generate, and so are the places: it paints the same defects there at
+its first try. No model is loaded. The page is preview.html in run.folder: one file without network.
+"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig, OmegaConf
+
+from synthgen.cli import run_pipeline
+
+NO_MODEL = {  # the sketch is the image, and no control image needs weights
+    "backend": {"_target_": "synthgen.backends.backend.SketchBackend"},
+    "control": {"canny": {"_target_": "synthgen.control.edges.canny_control"}},
+}
+
+
+def main(config: DictConfig) -> None:
+    from rich.console import Console
+
+    from synthgen.config import check_value, to_plain
+    from synthgen.errors import ConfigError
+    from synthgen.report.preview import PreviewSettings, draw_preview, tabulate, write_preview
+    from synthgen.setup import read_mode, set_up
+
+    plain = to_plain(config)
+    settings = check_value(PreviewSettings, plain["preview"], "preview")
+    if read_mode(plain) == "vary":
+        raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
+    job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
+    assert job.parts is not None
+    preview = draw_preview(
+        job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
+    )
+    page = write_preview(str(config.run.folder), preview)
+    console = Console()
+    for sentence in preview.sentences:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    console.print(tabulate(preview))
+    console.print(f"open  {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_pipeline("preview", main)

@@ -1,0 +1,337 @@
+"""preview.html: where defects will go and how large they will be, before a model paints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic import dataclasses as checked
+from rich.table import Table
+
+from synthgen.errors import PlacementError, RunError, SourceError
+from synthgen.geometry import grow_mask, mask_window
+from synthgen.quality.belonging import range_fraction
+from synthgen.report.facts import name_run
+from synthgen.report.page import render
+from synthgen.report.pictures import embed
+from synthgen.report.sheet import LABEL, PART, draw_outline, fit_view, square_window
+from synthgen.report.svg import colour_classes, format_number
+from synthgen.runs.folder import BEGUN, RECORD
+from synthgen.sample import Condition, SampleSpec
+from synthgen.sources.findings import list_names
+from synthgen.sources.parts import short_side_px
+from synthgen.storage import StoredFile, open_storage
+
+__all__ = [
+    "NUMBERS",
+    "ClassRow",
+    "Preview",
+    "PreviewSettings",
+    "PreviewTile",
+    "choose_specs",
+    "draw_preview",
+    "tabulate",
+    "write_preview",
+]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+VIEW_PX = 280
+MOST_BYTES = 16_000  # of one picture
+LEAST_SEEN_PX = 7  # a smaller outline on the whole photo gets a ring around it
+RING_PX = 9
+MOST_WEIGHED = 200  # specs of a class that the shown ones are chosen from
+AROUND_PX = 4
+NUMBERS = {  # by the field of a Drawn: the head of its column
+    "length_px": "length, px",
+    "length_percent": "length, % of the part's short side",
+    "area_px": "area, px",
+    "change_levels": "contrast, grey levels",
+    "change_percent": "contrast, % of the photo's range",
+    "kernel_px": "photo's blur, px",
+}
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PreviewSettings:
+    """The ``preview`` part of the config."""
+
+    count: int = Field(default=24, ge=1, le=500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """The numbers of one drawn defect.
+
+    ``length_px`` is the longer side of the smallest turned box around it. ``change_levels`` is its
+    mean grey change against the photo; ``change_percent`` is that of the room that the photo's
+    black or white level leaves. ``kernel_px``: the deviation of the Gaussian that blurs the photo.
+    """
+
+    defect_class: str
+    length_px: float
+    length_percent: float
+    area_px: float
+    change_levels: float
+    change_percent: float
+    kernel_px: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewTile:
+    """One photo as the page shows it; ``pictures`` are data URLs."""
+
+    sample_id: str
+    defect_class: str
+    photo: str
+    numbers: str
+    whole: str
+    drawn: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRow:
+    """The drawn defects of a class; ``spans``: least, median, most of each of ``NUMBERS``."""
+
+    name: str
+    shown: int
+    planned: int
+    defects: int
+    spans: dict[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What the page says. ``sentences``: what a person must know, the most important first."""
+
+    planned: int
+    sentences: list[str]
+    rows: list[ClassRow]
+    tiles: list[PreviewTile] = field(repr=False)
+
+
+def draw_preview(
+    specs: Sequence[SampleSpec],
+    condition: Callable[[SampleSpec], Condition],
+    count: int,
+    notes: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+) -> Preview:
+    """Draw ``count`` of a plan's defects, as they are drawn for a model at the first try.
+
+    ``notes`` and ``skipped`` are a Job's: sentences that come first, a sentence per left out file.
+    """
+    planned = [spec for spec in specs if not spec.is_defect_free]
+    chosen = choose_specs(planned, count)
+    tiles: list[PreviewTile] = []
+    numbers: list[Drawn] = []
+    without_room: list[SampleSpec] = []
+    unreadable: list[str] = []
+    for spec in chosen:
+        try:
+            drawn = condition(spec)
+        except PlacementError:
+            without_room.append(spec)
+            continue
+        except SourceError as error:
+            unreadable.append(str(error))
+            continue
+        own = list(_measure(drawn))
+        numbers += own
+        tiles.append(_show(drawn, own))
+    sentences = [*_tell_room(without_room, len(chosen)), *unreadable, *notes]
+    sentences += _tell_skipped(skipped)
+    rows = list(_count_classes(planned, tiles, numbers))
+    tiles.sort(key=lambda tile: (tile.defect_class, tile.sample_id))
+    return Preview(planned=len(planned), sentences=sentences, rows=rows, tiles=tiles)
+
+
+def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
+    """Write ``preview.html`` into a run's folder, new or begun; return it.
+
+    Raises RunError where the folder holds something else.
+    """
+    storage = open_storage(folder)
+    is_run = storage.exists(RECORD)
+    if not is_run and not all(BEGUN.fullmatch(name) for name in storage.names()):
+        raise RunError(
+            f"run.folder={str(folder)!r} exists and is no run of synthgen (it has no run.yaml); "
+            "give a new or an empty folder"
+        )
+    page = render(
+        "preview.html.j2",
+        name=name_run(storage.local("") or storage.location),
+        preview=preview,
+        numbers=NUMBERS,
+        colours=colour_classes([row.name for row in preview.rows]),
+        part_colour=_css(PART),
+        defect_colour=_css(LABEL),
+        view_px=VIEW_PX,
+    )
+    storage.write("preview.html", page.encode("utf-8"))
+    return StoredFile(storage, "preview.html")
+
+
+def tabulate(preview: Preview) -> Table:
+    """Return one row per class for a terminal: how many, how long, how strong."""
+    table = Table("class", "shown")
+    for head in ("length px", "% of the part", "contrast levels"):
+        table.add_column(head, justify="right")
+    for row in preview.rows:
+        spans = [row.spans[name] for name in ("length_px", "length_percent", "change_levels")]
+        table.add_row(
+            row.name,
+            f"{row.shown} of {row.planned}",
+            *(
+                f"{format_number(middle, 2)} ({format_number(low, 2)} .. {format_number(high, 2)})"
+                for low, middle, high in spans
+            ),
+        )
+    return table
+
+
+def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
+    """Return at most ``count`` specs, evenly over classes and, within that, over sources."""
+    groups: dict[str, list[SampleSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.defect_class or "", []).append(spec)
+    for name, group in groups.items():
+        places = np.linspace(0, len(group) - 1, min(MOST_WEIGHED, len(group))).round()
+        groups[name] = [group[int(place)] for place in places]
+    used: Counter[str] = Counter()
+    chosen: list[SampleSpec] = []
+    while len(chosen) < count and any(groups.values()):
+        for name in sorted(groups):
+            if groups[name] and len(chosen) < count:
+                rarest = min(groups[name], key=lambda spec: used[spec.source_id])
+                groups[name].remove(rarest)
+                used[rarest.source_id] += 1
+                chosen.append(rarest)
+    return chosen
+
+
+def _measure(condition: Condition) -> Iterator[Drawn]:
+    """Yield the numbers of each defect of a condition."""
+    grey, sketch = (
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        for image in (condition.image, condition.sketch)
+    )
+    short_px = short_side_px(condition.allowed, condition.source.size_hw)
+    for instance_id in np.unique(condition.instance_map[condition.instance_map > 0]):
+        mask = condition.instance_map == instance_id
+        window = mask_window(mask, AROUND_PX)
+        room = range_fraction(
+            condition.image[window], condition.sketch[window], mask[window], condition.optics
+        )
+        length_px = _length_px(mask)
+        yield Drawn(
+            defect_class=condition.class_of(int(instance_id))[0],
+            length_px=length_px,
+            length_percent=100 * length_px / short_px,
+            area_px=float(mask.sum()),
+            change_levels=float(np.abs(sketch - grey)[mask].mean()),
+            change_percent=100 * room,
+            kernel_px=condition.optics.kernel_px,
+        )
+
+
+def _length_px(mask: Mask) -> float:
+    """Return the longer side of the smallest turned box around a mask, to the pixels' edges."""
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    return float(max(cv2.minAreaRect(points)[1])) + 1.0
+
+
+def _show(condition: Condition, numbers: Sequence[Drawn]) -> PreviewTile:
+    spec, source = condition.spec, condition.source
+    window = square_window(condition.defect_mask)
+    largest = max(numbers, key=lambda one: one.length_px)
+    count = "" if len(numbers) == 1 else f"{len(numbers)} defects, the largest "
+    return PreviewTile(
+        sample_id=spec.sample_id,
+        defect_class=spec.defect_class or "",
+        photo=Path(source.path).name if source.path else spec.source_id,
+        numbers=(
+            f"{count}{format_number(largest.length_px, 2)} px long, "
+            f"{format_number(largest.length_percent, 2)} % of the part's short side; "
+            f"contrast {format_number(largest.change_levels, 2)} grey levels"
+        ),
+        whole=embed(_draw_whole(condition), MOST_BYTES),
+        drawn=embed(fit_view(condition.sketch[window], VIEW_PX), MOST_BYTES),
+        source=embed(fit_view(condition.image[window], VIEW_PX), MOST_BYTES),
+    )
+
+
+def _draw_whole(condition: Condition) -> Image:
+    """Return the photo, small, with the outlines of the part and of the defects."""
+    view = fit_view(condition.sketch, VIEW_PX)
+    if condition.allowed is not None:
+        draw_outline(view, condition.allowed, PART)
+    shrunk = max(condition.image.shape[:2]) / VIEW_PX
+    # Grown by a pixel of the view, so that the outline lies around the defect and does not hide it.
+    draw_outline(view, grow_mask(condition.defect_mask, max(1, round(shrunk))), LABEL)
+    for instance_id in np.unique(condition.instance_map[condition.instance_map > 0]):
+        rows, columns = np.nonzero(condition.instance_map == instance_id)
+        if max(np.ptp(rows), np.ptp(columns)) + 1 < LEAST_SEEN_PX * shrunk:
+            middle = [round((side.min() + side.max()) / 2 / shrunk) for side in (columns, rows)]
+            cv2.circle(view, middle, RING_PX, LABEL, 1, cv2.LINE_AA)
+    return view
+
+
+def _count_classes(
+    planned: Sequence[SampleSpec], tiles: Sequence[PreviewTile], numbers: Sequence[Drawn]
+) -> Iterator[ClassRow]:
+    asked = Counter(spec.defect_class or "" for spec in planned)
+    shown = Counter(tile.defect_class for tile in tiles)
+    for name in sorted(asked.keys() | {one.defect_class for one in numbers}):
+        own = [one for one in numbers if one.defect_class == name]
+        yield ClassRow(
+            name=name,
+            shown=shown[name],
+            planned=asked[name],
+            defects=len(own),
+            spans={number: _span([getattr(one, number) for one in own]) for number in NUMBERS},
+        )
+
+
+def _span(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return least, median and most; NaN for none."""
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return (float("nan"),) * 3
+    return min(known), float(np.median(known)), max(known)
+
+
+def _tell_room(without: Sequence[SampleSpec], asked: int) -> list[str]:
+    """Return a sentence where drawn defects find no room on their photos."""
+    if not without:
+        return []
+    who = list_names([f"{spec.sample_id} on {spec.source_id}" for spec in without])
+    return [
+        f"{len(without)} of {asked} defects find no room on their part at the first try ({who}): "
+        "synthgen generate draws them anew; make them smaller, or the place where they may lie "
+        "larger"
+    ]
+
+
+def _tell_skipped(skipped: Sequence[str]) -> list[str]:
+    if not skipped:
+        return []
+    files = "1 file is" if len(skipped) == 1 else f"{len(skipped)} files are"
+    return [f"{files} left out; the first: {skipped[0]}"]
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    """Return a colour for a style sheet.
+
+    >>> _css((255, 214, 0))
+    '#ffd600'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
