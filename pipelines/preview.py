@@ -15,7 +15,7 @@ from synthgen.cli import run_pipeline
 
 NO_MODEL = {  # the sketch is the image, and no control image needs weights
     "backend": {"_target_": "synthgen.backends.backend.SketchBackend"},
-    "control": {"canny": {"_target_": "synthgen.control.edges.canny_control"}},
+    "control": {"mask": {"_target_": "synthgen.control.dense.MaskControl"}},
 }
 
 

@@ -122,7 +122,7 @@ def _fit_ground(colour: Field, seed: Mask) -> _Ground | None:
         solid = cv2.morphologyEx(like, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | (like & frame)
         _, labels = cv2.connectedComponents(solid)
         at_frame = np.zeros(int(labels.max()) + 1, bool)
-        at_frame[labels[frame]] = True
+        np.put(at_frame, labels[frame], True)
         at_frame[0] = False
         taken = at_frame[labels] & ((off < 2) | frame if turn == 0 else True)
         if taken.sum() < 24:
@@ -141,13 +141,9 @@ def _guess_grounds(colour: Field) -> Iterator[_Ground]:
     frame = _frame(colour.shape[:2])
     middles: list[Field] = []
     found: list[_Ground] = []
-    sides = [frame.copy() for _ in range(5)]
-    for side, gone in zip(
-        sides[1:],
-        (np.s_[BAND_PX:], np.s_[:-BAND_PX], np.s_[:, BAND_PX:], np.s_[:, :-BAND_PX]),
-        strict=True,
-    ):
-        side[gone] = False
+    sides = [frame] + [np.zeros_like(frame) for _ in range(4)]
+    sides[1][:BAND_PX] = sides[2][-BAND_PX:] = True
+    sides[3][:, :BAND_PX] = sides[4][:, -BAND_PX:] = True
     for side in sides:
         middle = np.median(colour[side], axis=0)
         if any(np.linalg.norm(middle - other) < 8 for other in middles):
@@ -213,20 +209,6 @@ def _drop_seams(other: Mask) -> Mask:
     return other & ~gone[labels]
 
 
-def _find_penumbra(light: Field, other: Mask, shadow_like: Mask) -> Mask:
-    """Return the shadow-like pixels that are reached from the background without a sharp step.
-
-    Shadows fade out; a part's outline is as sharp as the lens draws it.
-    """
-    steep = np.hypot(cv2.Sobel(light, -1, 1, 0), cv2.Sobel(light, -1, 0, 1)) / 8
-    if not other.any():
-        return other
-    limit = max(1.0, 0.3 * float(np.percentile(steep[other], 90)))
-    open_way = ~other | (shadow_like & (steep < limit))
-    labels, _ = _components(_morph(open_way, cv2.MORPH_OPEN, 1))
-    return shadow_like & np.isin(labels, np.unique(labels[~other])) & (labels > 0)
-
-
 def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     """Return what cannot be shadow: other chroma, lighter, too dark, or the darker of two modes.
 
@@ -269,7 +251,7 @@ def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
     other = core | shadow_like
     settled = _settle(core, shadow_like)
     open_question = shadow_like & ~settled
-    if other.mean() > 0.97 or open_question.sum() < 0.05 * core.sum():
+    if not core.any() or other.mean() > 0.97 or open_question.sum() < 0.05 * core.sum():
         return core
     rows, columns = (np.flatnonzero(other.any(axis=axis)) for axis in (1, 0))
     top, left = max(0, rows[0] - 8), max(0, columns[0] - 8)
@@ -314,8 +296,6 @@ def _separate(image: Image, colour: Field, ground: _Ground) -> _Guess:
     shadow_like = other & (chroma_off < dark) & (rest[..., 0] < 0) & (rest[..., 0] > DARKEST)
     textured &= ~(shadow_like & grow_mask(_morph(off < 2.5, cv2.MORPH_OPEN, 2), 6))
     shadow_like &= ~textured
-    soft = _find_penumbra(rest[..., 0], other, shadow_like)
-    other, shadow_like, off = other & ~soft, shadow_like & ~soft, np.where(soft, 0, off)
     core = _find_core(rest, other | textured, shadow_like)
     mask = _cut(rest, off, core | textured, shadow_like & ~core)
     mask = _tidy(mask)
@@ -328,7 +308,7 @@ def _rise(value: float, low: float, high: float) -> float:
     >>> _rise(3.0, 2.0, 4.0)
     0.5
     """
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+    return float(np.clip((value - low) / (high - low), 0, 1))
 
 
 def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
@@ -355,7 +335,7 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     hugging = float((mask & grow_mask(_frame(mask.shape), 6)).sum() / mask.sum())
     around = sum(side > 0.1 for side in sides) > 2
     across = min(sides[:2]) > 0.02 or min(sides[2:]) > 0.02  # a stripe of the surface, or a cable
-    return (
+    certainty = (
         _rise(float(np.median(steps)) / max(usual, 0.3), 2, 6)
         * _rise(float((steps > max(most, 1.0)).mean()), 0.6, 0.95)
         * (1 - _rise(stray, 0.6, 1.4))
@@ -365,6 +345,7 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
         * (1 - _rise(hugging, 0.35, 0.7))
         * (0.0 if around else 0.4 if across else 1.0)
     )
+    return float(certainty)
 
 
 def _guess_part(image: Image, colour: Field, camera: _Camera | None) -> _Guess:
@@ -444,15 +425,16 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
     colours = [_relative_colour(image) for image in images]
     guesses = [_guess_part(i, c, None) for i, c in zip(images, colours, strict=True)]
     found = sum(guess.certainty > CERTAIN for guess in guesses)
-    found_fraction = (found + 2.5) / (len(guesses) + 5)  # few photos say little
+    found_fraction = (found + 1) / (len(guesses) + 2)  # few photos say little
     sizes = [image.shape for image in images]
     usual = max(sorted(set(sizes)), key=sizes.count)
     alike = [n for n, size in enumerate(sizes) if size == usual]
     if len(alike) < ENOUGH:
         return _Folder(found_fraction=found_fraction)
     camera = _Camera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
-    tables = {n: camera.fit(colours[n]) for n in alike}
-    fitting = [n for n, table in tables.items() if table is not None]
+    fitted = [(n, camera.fit(colours[n])) for n in alike]
+    tables = {n: table for n, table in fitted if table is not None}
+    fitting = sorted(tables)
     if len(fitting) < max(ENOUGH, 0.6 * len(alike)):
         return _Folder(found_fraction=found_fraction)
     moved = [_separate(images[n], colours[n], tables[n]) for n in fitting]
@@ -507,9 +489,10 @@ class PartFinder:
 def _decide(image: Image, small: Image, guess: _Guess, found_fraction: float) -> Part:
     """Return the finding: what is rare among the photos must be very clear."""
     needed, doubtful = CERTAIN, 0.25
-    if found_fraction < 0.25:
-        needed = doubtful = 0.95 if guess.mask.mean() > 0.04 else 2.0
-    elif found_fraction > 0.6:
+    if found_fraction < 0.33:
+        needed = 0.95 if guess.mask.mean() > 0.04 else 2.0
+        doubtful = needed if found_fraction < 0.22 else CERTAIN
+    elif found_fraction > 0.7:
         needed, doubtful = 0.3, 0.0
     if guess.certainty >= needed:
         mask = _place_outline(image, guess.mask)
@@ -560,7 +543,9 @@ def off_part_fraction(source: Image, label: Mask, part: Part) -> float:
     if guess.certainty < 0.25:
         return float("nan")
     tolerance_px = round(2 * max(1.0, max(label.shape) / OUTLINE_PX))
-    on_part = grow_mask(_place_outline(source, guess.mask), tolerance_px)
+    on_part = grow_mask(
+        _place_outline(source, _morph(guess.mask, cv2.MORPH_CLOSE, 3)), tolerance_px
+    )
     return float(1 - on_part[label].mean())
 
 
@@ -589,7 +574,7 @@ def _place_outline(image: Image, rough: Mask) -> Mask:
 def _to_linear(image: Image) -> Field:
     """Return linear light 0..1 of sRGB: lenses blur light, so half of its step is the outline."""
     table = (np.arange(256, dtype=np.float32) / 255) ** 2.2
-    return table[image]
+    return np.asarray(table[image], np.float32)
 
 
 def _halve(colour: Field, mask: Mask, step: float) -> Mask:

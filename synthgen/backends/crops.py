@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from synthgen.sample import BoxXYWH, Condition
 
 __all__ = ["CropJob", "cut_jobs", "cut_whole", "paste", "take"]
+
+SHARP_PX = 0.9  # deviation of a blur that a model paints at its own pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +44,8 @@ def cut_jobs(
 
     The crop is the part's box and ``context_px`` around it, rounded up to ``step_px``.
     ``resolution_px`` fixes the side the model paints at (SD 1.5: 512) and makes the crop square;
-    None keeps native pixels: a long line costs no more than what is near it.
+    None keeps native pixels: a long line costs no more than what is near it. A photo whose blur is
+    wider than ``SHARP_PX`` is painted as small as it is sharp: nothing finer shows in it.
     """
     jobs = []
     for index, condition in enumerate(conditions):
@@ -62,7 +65,8 @@ def cut_jobs(
                 high,
             )
             fixed = (resolution_px, resolution_px) if resolution_px else None
-            size = fixed or _fit(high, wide, most_px, step_px)
+            most = min(1.0, SHARP_PX / condition.optics.kernel_px) * max(high, wide)
+            size = fixed or _fit(high, wide, min(most_px, max(most, least_px)), step_px)
             jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
     return jobs
 
@@ -82,7 +86,7 @@ def cut_whole(conditions: Sequence[Condition], most_px: int, step_px: int) -> li
     return jobs
 
 
-def _fit(height: int, width: int, most_px: int, step_px: int) -> tuple[int, int]:
+def _fit(height: int, width: int, most_px: float, step_px: int) -> tuple[int, int]:
     """Return what a crop is painted at: its own size, or smaller, of about the same shape."""
     scale = min(1.0, most_px / max(height, width))
     high, wide = (max(step_px, round(side * scale / step_px) * step_px) for side in (height, width))
@@ -116,9 +120,10 @@ def paste(
     ``feather_px`` softens the border inward, so that nothing outside the mask changes.
     """
     x, y, wide, high = job.box
-    if painted.shape[:2] != (high, wide):
-        how = cv2.INTER_CUBIC if high > painted.shape[0] else cv2.INTER_AREA
-        painted = np.asarray(cv2.resize(painted, (wide, high), interpolation=how), np.uint8)
+    if painted.shape[0] < high or painted.shape[1] < wide:
+        painted = _enlarge(image, painted, job)
+    elif painted.shape[:2] != (high, wide):
+        painted = np.asarray(cv2.resize(painted, (wide, high), interpolation=cv2.INTER_AREA))
     height, width = image.shape[:2]
     top, left, bottom, right = max(0, y), max(0, x), min(height, y + high), min(width, x + wide)
     view = np.s_[top:bottom, left:right]
@@ -132,3 +137,17 @@ def paste(
     mixed = image[view] + weight[..., None] * (own.astype(np.float32) - image[view])
     result[view] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return result
+
+
+def _enlarge(
+    image: NDArray[np.uint8], painted: NDArray[np.uint8], job: CropJob
+) -> NDArray[np.uint8]:
+    """Return a crop that was painted smaller at the size of its box.
+
+    Only the change is enlarged: what was left alone keeps the image's own fine structure.
+    """
+    small = take(image, job, cv2.INTER_AREA).astype(np.float32)
+    size = (job.box.width, job.box.height)
+    change = cv2.resize(painted - small, size, interpolation=cv2.INTER_CUBIC)
+    whole = take(image, replace(job, size_hw=size[::-1]), cv2.INTER_AREA)
+    return np.asarray(np.clip(np.rint(whole + change), 0, 255), np.uint8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -155,8 +154,7 @@ class Donors:
         lengths = np.array([one.length_px for one in alike])
         item = alike[int(rng.choice(len(lengths), p=lengths / lengths.sum()))]
         length = min(item.length_px, LONGEST_LINE * scene.short_side_px) / _widening(drawn, item)
-        kind = replace(kind, length_px=(length, length))
-        kind = kind.as_straight(item.straightness)
+        kind = kind.as_long(length).as_straight(item.straightness)
         wanted = item.change
         side = _side(wanted, item.mask)
         for _ in range(LINE_TRIES):

@@ -22,7 +22,7 @@ FULL = 0.25  # of the densest wear: where the patch counts as worn
 class Abrasion:
     """A worn patch: fine marks in one direction that lay bare brighter material, fading out."""
 
-    radius_fraction: Fraction = (0.04, 0.2)
+    radius_fraction: Fraction = (0.03, 0.14)
     radius_px: Positive | None = None
     contrast: Contrast = (0.15, 0.6)
     bright_share: Ratio = 0.85

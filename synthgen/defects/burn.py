@@ -26,7 +26,7 @@ VISIBLE = 0.06  # of the photo's range: a weaker change is a halo
 class Burn:
     """Heat tint or scorch: smooth, darkest in the middle, or rings of straw, brown and blue."""
 
-    radius_fraction: Fraction = (0.03, 0.2)
+    radius_fraction: Fraction = (0.02, 0.14)
     radius_px: Positive | None = None
     tint_share: Ratio = 0.5
     contrast: Contrast = (0.15, 0.7)

@@ -21,7 +21,7 @@ RUST = ((92, 60, 42), (140, 82, 46), (180, 112, 62))  # RGB: old, common and fre
 class Corrosion:
     """Rust: ragged brown to orange patches, crumbly, with specks around them."""
 
-    radius_fraction: Fraction = (0.02, 0.15)
+    radius_fraction: Fraction = (0.015, 0.11)
     radius_px: Positive | None = None
     raggedness: Ratio = 0.6
     contrast: Contrast = (0.2, 0.7)

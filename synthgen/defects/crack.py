@@ -28,13 +28,17 @@ MOST_BRANCHES = 5
 class Crack:
     """A jagged dark line that branches and thins out toward its tips."""
 
-    length_fraction: Fraction = (0.06, 0.6)
+    length_fraction: Fraction = (0.04, 0.45)
     length_px: Positive | None = None
     width_fraction: Fraction = (0.002, 0.014)
     width_px: Positive | None = None
     jaggedness: Ratio = 0.3
     branch_probability: Ratio = 0.05
-    contrast: Contrast = (0.12, 0.55)
+    contrast: Contrast = (0.1, 0.45)
+
+    def as_long(self, length_px: float) -> Crack:
+        """Return one of that length."""
+        return replace(self, length_px=(length_px, length_px))
 
     def as_straight(self, straightness: float) -> Crack:
         """Return one, no more jagged or branched than this, whose ends are apart by about that

@@ -17,7 +17,7 @@ __all__ = ["Dent"]
 class Dent:
     """A smooth hollow: the flank away from the light bright, the near one dark; texture stays."""
 
-    radius_fraction: Fraction = (0.03, 0.16)
+    radius_fraction: Fraction = (0.02, 0.12)
     radius_px: Positive | None = None
     contrast: Contrast = (0.12, 0.36)
 

@@ -231,6 +231,7 @@ def fade(drawing: Drawing, factor: float) -> Drawing:
         drawing,
         contrast=drawing.contrast * factor,
         floor=drawing.floor * factor,
+        tinted=drawing.tinted * np.float32(min(factor, 1.0)),
         change=None if drawing.change is None else drawing.change * np.float32(factor),
     )
 

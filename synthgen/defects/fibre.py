@@ -31,13 +31,17 @@ BEND = 0.7  # deviation of a fibre's heading, in its curl
 class Fibre:
     """A hair or thread lying on the surface: smoothly curled, even width, with a thin shadow."""
 
-    length_fraction: Fraction = (0.08, 0.6)
+    length_fraction: Fraction = (0.06, 0.45)
     length_px: Positive | None = None
     width_fraction: Fraction = (0.003, 0.014)
     width_px: Positive | None = None
     curl: Span = (0.2, 1.6)
     contrast: Contrast = (0.2, 0.75)
     dark_share: Ratio = 0.5
+
+    def as_long(self, length_px: float) -> Fibre:
+        """Return one of that length."""
+        return replace(self, length_px=(length_px, length_px))
 
     def as_straight(self, straightness: float) -> Fibre:
         """Return one, no more curled than this, whose ends are apart by about that share of its
@@ -69,7 +73,7 @@ class Fibre:
             tone=sign * cover,
             height=round_ * width / SCALE * rng.uniform(0.02, 0.12),
             gone=cover,
-            lift=cover * width / SCALE * rng.uniform(0.3, 0.9),
+            lift=cover * np.float32(width / SCALE * rng.uniform(0.3, 0.9)),
             tint=_thread_colour(rng),
             tinted=cover * rng.uniform(0.5, 1),
             grit=fractal_noise(rng, cover.shape, 4, octaves=1) * cover * 0.08,

@@ -20,6 +20,10 @@ class Line(DefectKind, Protocol):
     length_px: Range | None
     length_fraction: Range
 
+    def as_long(self, length_px: float) -> Self:
+        """Return one of that length."""
+        ...
+
     def as_straight(self, straightness: float) -> Self:
         """Return one, no more crooked than this, whose ends are apart by about that share of its
         length, 0..1."""

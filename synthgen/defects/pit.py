@@ -25,7 +25,7 @@ LEAST_KERNELS = 1.5  # of a radius: a pit is three kernels across, at least
 
 @dataclass(frozen=True, config=STRICT)
 class Pit:
-    """Small holes (pores, blowholes): dark inside, the far wall catching the light, a raised rim."""
+    """Small holes (pores, blowholes): dark inside, the far wall lit, the rim a little raised."""
 
     radius_fraction: Fraction = (0.01, 0.06)
     radius_px: Positive | None = None

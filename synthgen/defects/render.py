@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.defects.drawing import SCALE, Drawing, soften
-from synthgen.imaging.optics import Optics, draw_grain
 from synthgen.images import LUMA
+from synthgen.imaging.optics import Optics, draw_grain
 from synthgen.surfaces.noise import Field, relief_shading
 
 __all__ = ["add_change", "lay_on", "lay_parts", "without_texture"]
@@ -21,8 +21,8 @@ __all__ = ["add_change", "lay_on", "lay_parts", "without_texture"]
 Window = tuple[slice, slice]
 TEXTURE_PX = 21  # what is narrower is a surface's texture; the window of a median, odd
 PATTERN_PX = 3.0  # deviation of the blur after it
-LEAST_LEVELS = 9.0  # of change on an even surface: Delta E 3 to 4, seen and labelled
-LEAST_SPREAD = 0.9  # and on a texture, of its own deviation
+LEAST_LEVELS = 8.0  # of change on an even surface: Delta E 3 to 4, seen and labelled
+LEAST_SPREAD = 0.6  # and on a texture, of its own deviation
 LEAST_ROOM = 24.0  # levels: with less on its side, a defect turns to the other
 ONE_SIDED = 0.3  # of a change's strength: its mean, where it is dark or bright as a whole
 MOST_GAIN = 1.6  # of what the bounds leave, to make up for what they cut off
@@ -185,7 +185,9 @@ def _tint(
     level = (painted @ LUMA)[..., None]
     # A strong colour cannot be as bright as white: it loses saturation before it clips.
     most = (255 - level) / np.maximum(level * (colour.max(axis=-1, keepdims=True) - 1), 1e-3)
-    return np.asarray(painted + share * (level * (1 + (colour - 1) * np.clip(most, 0, 1)) - painted))
+    return np.asarray(
+        painted + share * (level * (1 + (colour - 1) * np.clip(most, 0, 1)) - painted)
+    )
 
 
 def _missing_grain(

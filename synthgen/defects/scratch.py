@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -27,7 +29,7 @@ __all__ = ["Scratch"]
 class Scratch:
     """A groove: straight or slightly bent, tapered, bare material in it, a burr beside it."""
 
-    length_fraction: Fraction = (0.12, 0.9)
+    length_fraction: Fraction = (0.1, 0.7)
     length_px: Positive | None = None
     width_fraction: Fraction = (0.006, 0.06)
     width_px: Positive | None = None
@@ -35,6 +37,10 @@ class Scratch:
     count: tuple[int, int] = (1, 4)
     contrast: Contrast = (0.2, 0.85)
     bright_share: Ratio = 0.7
+
+    def as_long(self, length_px: float) -> Scratch:
+        """Return one of that length."""
+        return replace(self, length_px=(length_px, length_px))
 
     def as_straight(self, straightness: float) -> Scratch:
         """Return itself: as straight as lines are."""
@@ -85,7 +91,7 @@ class Scratch:
 
 def _along(rng: Rng, shape: tuple[int, ...], angle: float, width: float) -> Field:
     """Return marks drawn out along a direction, of mean 0 and deviation 1."""
-    side = int(np.hypot(*shape)) + 2
+    side = int(np.hypot(shape[0], shape[1])) + 2
     coarse = rng.standard_normal((side, max(2, side // 40)), dtype=np.float32)
     lanes = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     lanes = cv2.GaussianBlur(lanes, (0, 0), sigmaX=1, sigmaY=max(1.0, width / 10))

@@ -21,7 +21,7 @@ __all__ = ["Stain"]
 class Stain:
     """A film: see-through, uneven, often with a rim where it dried; now and then a pale deposit."""
 
-    radius_fraction: Fraction = (0.03, 0.2)
+    radius_fraction: Fraction = (0.02, 0.14)
     radius_px: Positive | None = None
     raggedness: Ratio = 0.35
     rim_share: Ratio = 0.5

@@ -165,7 +165,9 @@ def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
         share -= settings.photo_count * number // len(names)
         photos = settings.photos[name]
         if share:
-            catalogues.append((name, FolderSources(photos.path, photos.surface, foreground="all"), share))
+            catalogues.append(
+                (name, FolderSources(photos.path, photos.surface, foreground="all"), share)
+            )
     scenes = []
     for name, catalogue, count in catalogues:
         conditioner = Conditioner(

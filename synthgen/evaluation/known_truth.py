@@ -143,9 +143,7 @@ def _place(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask]:
     assert kind.shape is not None  # the classes of ``defect`` have one
     size_px = len(surface)
     optics = replace(estimate_optics(surface), light_deg=float(rng.uniform(0, 360)))
-    drawing = kind.shape.draw(
-        rng, float(rng.random()), Scene(short_side_px=size_px, optics=optics)
-    )
+    drawing = kind.shape.draw(rng, float(rng.random()), Scene(short_side_px=size_px, optics=optics))
     middle = np.argwhere(drawing.mask).mean(axis=0) if drawing.mask.any() else np.zeros(2)
     at = rng.integers(size_px // 4, size_px - size_px // 4, 2)
     corner = int(at[0] - middle[0]), int(at[1] - middle[1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 __all__ = ["Grain", "guess_grain", "guess_jpeg_quality", "measure_blocks", "shape_grain"]
 
@@ -20,6 +21,8 @@ Mask = NDArray[np.bool_]
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 BLOCK = 8
 QUIET_FRACTION = 0.3  # of the blocks of a level: there the surface adds least to the grain
+SPACINGS = (1, 2, 3)  # pixels between the taps of the mask
+WELL_EXPLAINED = 0.06  # as a fraction of what was measured
 WHITE = 36.0  # the energy by which the mask answers white noise of deviation 1
 LEAST_KERNEL_PX = 1.1  # of photos whose coarser mask sees grain alone
 LEAST_SD = 0.15  # grey levels: less is the grain of no sensor
@@ -39,7 +42,7 @@ class Grain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """Level (N,) and mean squared fine structure (2, N: fine, coarse) of blocks of 8 px."""
+    """Level (N,) and mean squared answers (3, N) to the three masks, of blocks of 8 px."""
 
     levels: Floats
     energies: Floats
@@ -65,36 +68,39 @@ def guess_grain(blocks: Blocks, kernel_px: float = 0.0) -> Grain:
         return Grain(levels=(128.0,), sd=(0.0,), px=0.0)
     order = np.argsort(levels, kind="stable")
     parts = np.array_split(order, max(1, min(KNOTS, levels.size // 40)))
-    soft = kernel_px >= LEAST_KERNEL_PX
-    ranks = energies.sum(axis=0) if soft else energies[0]
+    is_soft = kernel_px >= LEAST_KERNEL_PX
+    ranks = energies[:2].sum(axis=0) if is_soft else energies[0]
     quiet = []
     for part in parts:
         kept = part[np.argsort(ranks[part], kind="stable")]
         quiet.append(kept[: max(4, round(QUIET_FRACTION * kept.size))])
-    all_quiet = np.concatenate(quiet)
     # Rounding is white noise of its own, and what is drawn will be rounded again.
-    fine, coarse = energies[:, all_quiet].mean(axis=1) / QUIET_BIAS[soft] - WHITE * WHOLE_LEVELS
-    px = _correlation_px(float(fine), float(coarse), kernel_px) if soft else 0.0
+    unbiased = energies / QUIET_BIAS[is_soft][:, None] - WHITE * WHOLE_LEVELS
+    px, surface = 0.0, 0.0
+    if is_soft:
+        px, surface = _split(unbiased[:, np.concatenate(quiet)].mean(axis=1), kernel_px)
     row, gain = (1, _immerkaer_gain(px, 2)) if px > 0 else (0, WHITE)
-    deviations = []
-    for kept in quiet:
-        energy = float(energies[row, kept].mean()) / QUIET_BIAS[soft][row] - WHITE * WHOLE_LEVELS
-        deviations.append(round(float(np.sqrt(max(energy, 0.0) / gain)), 4))
+    found = [max(float(unbiased[row, kept].mean()) - surface, 0.0) for kept in quiet]
     knots = np.array([levels[part].mean() for part in parts])
     rising = np.maximum.accumulate(knots + 1e-3 * np.arange(len(knots)))
-    return Grain(levels=tuple(round(float(one), 3) for one in rising), sd=tuple(deviations), px=px)
+    return Grain(
+        levels=tuple(round(float(one), 3) for one in rising),
+        sd=tuple(round(float(np.sqrt(energy / gain)), 4) for energy in found),
+        px=px,
+    )
 
 
 def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
-    """Return level (N,) and mean squared fine structure (2, N) of the blocks inside the mask."""
+    """Return level (N,) and fine structure (3, N) of the blocks inside the mask."""
     height, width = (length // BLOCK * BLOCK for length in grey.shape)
     if not height or not width:
-        return np.zeros(0), np.zeros((2, 0))
-    fine = cv2.filter2D(grey, cv2.CV_32F, IMMERKAER)
-    # The same mask on every other pixel sees coarser structure: more of it = correlated grain.
-    spread = np.zeros((5, 5), np.float32)
-    spread[::2, ::2] = IMMERKAER
-    coarse = cv2.filter2D(grey, cv2.CV_32F, spread)
+        return np.zeros(0), np.zeros((len(SPACINGS), 0))
+    # The same mask on every second and third pixel sees coarser structure.
+    answers = []
+    for spacing in SPACINGS:
+        mask = np.zeros((1 + 2 * spacing, 1 + 2 * spacing), np.float32)
+        mask[::spacing, ::spacing] = IMMERKAER
+        answers.append(cv2.filter2D(grey, cv2.CV_32F, mask))
     usable = where & (grey > 0.5) & (grey < 254.5)  # clipped pixels show no grain
     size = (width // BLOCK, height // BLOCK)
 
@@ -103,19 +109,19 @@ def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
         return np.asarray(small, np.float64).ravel()
 
     whole = shrink(usable.astype(np.float32)) > 0.99
-    parts = [shrink(part * part)[whole] for part in (fine, coarse)]
+    parts = [shrink(answer * answer)[whole] for answer in answers]
     return shrink(grey)[whole], np.stack(parts)
 
 
 def _quiet_bias() -> tuple[Floats, Floats]:
-    """Return by how much the quietest blocks of white noise are below all: (fine, coarse).
+    """Return by how much the quietest blocks of white noise are below all, by each mask.
 
-    Once chosen by the fine mask alone, once by the sum of both.
+    Once chosen by the finest mask alone, once by the sum of the two finer ones.
     """
     noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32) * 8 + 128
     _, energies = _block_energies(noise, np.ones(noise.shape, np.bool_))
     biases = []
-    for ranks in (energies[0], energies.sum(axis=0)):
+    for ranks in (energies[0], energies[:2].sum(axis=0)):
         quiet = np.argsort(ranks, kind="stable")[: round(QUIET_FRACTION * ranks.size)]
         biases.append(energies[:, quiet].mean(axis=1) / energies.mean(axis=1))
     return biases[0], biases[1]
@@ -140,18 +146,37 @@ def _autocorrelation(lags: NDArray[np.int_], px: float) -> Floats:
     return np.asarray(full[lags + full.size // 2], np.float64)
 
 
-def _correlation_px(fine: float, coarse: float, kernel_px: float) -> float:
-    """Return the Gaussian that makes white noise answer both masks as quiet blocks do; 0 = white.
+def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
+    """Return how soft the grain is (0 = white), and what the surface adds to the second mask.
 
-    Grain is never softer than the photo, and below 0.4 px cannot be told from white.
+    Grain of some softness and a surface of some strength that the kernel blurred are fitted to the
+    answers of three masks. The least soft grain that explains them counts: white grain is the rule,
+    below 0.4 px it cannot be told, and grain is never softer than its photo.
     """
-    if coarse < WHITE * LEAST_SD**2:
-        return 0.0
-    candidates = np.linspace(0.0, MOST_CORRELATED_PX, 31)
-    ratios = [_immerkaer_gain(px) / _immerkaer_gain(px, 2) for px in candidates]  # falling
-    px = float(np.interp(-fine / coarse, -np.array(ratios), candidates))
-    px = min(px, kernel_px)
-    return round(px, 3) if px >= 0.4 else 0.0
+    if energies[1] < WHITE * LEAST_SD**2:
+        return 0.0, 0.0
+    surface = _surface_gains(kernel_px)
+    found = []
+    for px in (0.0, *np.arange(0.4, min(MOST_CORRELATED_PX, kernel_px), 0.02)):
+        grain = np.array([_immerkaer_gain(px, spacing) for spacing in SPACINGS])
+        parts, misfit = nnls(np.stack([grain, surface], axis=1) / energies[:, None], np.ones(3))
+        found.append(
+            (float(misfit), round(float(px), 2), float(parts[1] * surface[1]) if px > 0 else 0.0)
+        )
+    least = min(found)
+    return found[0][1:] if found[0][0] < least[0] + WELL_EXPLAINED else least[1:]
+
+
+def _surface_gains(kernel_px: float) -> Floats:
+    """Return how the three masks answer a surface (power f^-1.5) that the kernel blurred."""
+    fy, fx = np.fft.fftfreq(64)[:, None], np.fft.rfftfreq(64)[None]
+    squared = fy**2 + fx**2
+    power = (squared + 1e-9) ** -0.75 * np.exp(-4 * np.pi**2 * kernel_px**2 * squared)
+    gains = []
+    for spacing in SPACINGS:
+        rows, columns = (2 - 2 * np.cos(2 * np.pi * spacing * axis) for axis in (fy, fx))
+        gains.append(float((power * (rows * columns) ** 2).sum()))
+    return np.array(gains) / max(gains)
 
 
 QUIET_BIAS = _quiet_bias()

@@ -67,27 +67,39 @@ def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess 
 
     ``grain`` is the deviation of the grain in grey levels.
     """
+    found: list[Guess] = []
     for smooth_px in (0.8, 1.6, 2.6):  # against grain: as little as leaves edges that stand out
-        least = 8 * grain_floor(max(grain, 0.3), smooth_px)
-        found = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
-        strength = np.concatenate([one.strength for one in found])
-        if strength.size < FEWEST_EDGES:
-            continue
-        squares = np.concatenate(
-            [
-                measure_widths(grey, one, smooth_px)
-                for (grey, _), one in zip(regions, found, strict=True)
-            ]
-        )
-        top = np.sort(strength)[-min(20, strength.size) :].mean()
-        squares = squares[(strength > STRONG * top) & np.isfinite(squares)]
-        if squares.size < FEWEST_EDGES:
-            continue
-        low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
-        kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
-        spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
-        return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
-    return None
+        guess = _guess_at_scale(regions, grain, smooth_px)
+        found += [guess] if guess else []
+        if len(found) == 2:  # a camera that sharpens has edges that look sharper to the first
+            break
+    if len(found) < 2:
+        return found[0] if found else None
+    both = combine(found)
+    apart = abs(float(np.log(found[0].kernel_px / found[1].kernel_px))) / 2
+    sure = min(guess.log_error for guess in found)  # the same edges: two looks are no two votes
+    return Guess(kernel_px=both.kernel_px, log_error=float(np.hypot(sure, apart)))
+
+
+def _guess_at_scale(
+    regions: Sequence[tuple[Grey, Mask]], grain: float, smooth_px: float
+) -> Guess | None:
+    """Return the kernel by the edges that stand out after a Gaussian of ``smooth_px``."""
+    least = 8 * grain_floor(max(grain, 0.3), smooth_px)
+    edges = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
+    strength = np.concatenate([one.strength for one in edges])
+    if strength.size < FEWEST_EDGES:
+        return None
+    pairs = zip(regions, edges, strict=True)
+    squares = np.concatenate([measure_widths(grey, one, smooth_px) for (grey, _), one in pairs])
+    top = np.sort(strength)[-min(20, strength.size) :].mean()
+    squares = squares[(strength > STRONG * top) & np.isfinite(squares)]
+    if squares.size < FEWEST_EDGES:
+        return None
+    low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
+    kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
+    spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
+    return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
 
 
 # ---- spectrum ----------------------------------------------------------------------------------
@@ -99,6 +111,8 @@ def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> Guess | None:
     The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (whole scenes have b = 2:
     Field 1987, JOSA A 4, 2379-2394), a Gaussian of s px, and grain.
     """
+    if min(min(grey.shape) for grey, _ in regions) < 16:
+        return None
     frequencies, power = measure_spectrum(regions)
     if frequencies.size < 8 or not power.min() > 0:  # too small, or one flat level
         return None
@@ -114,9 +128,13 @@ def measure_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Floa
         for rows in _starts(grey.shape[0], side):
             for columns in _starts(grey.shape[1], side):
                 window = slice(rows, rows + side), slice(columns, columns + side)
-                tiles.append(grey[window])
-                inside.append(float(where[window].mean()))
-    least = min(0.95, max(inside))  # tiles that the part fills, or the fullest there is
+                part = where[window]
+                inside.append(float(part.mean()))
+                tile = grey[window]
+                if 0 < inside[-1] < 1:  # what lies around the part is no edge of it
+                    tile = np.where(part, tile, tile[part].mean()).astype(np.float32)
+                tiles.append(tile)
+    least = max(inside)  # tiles that the part fills, or the fullest there is
     kept = [tile for tile, full in zip(tiles, inside, strict=True) if full >= least]
     stack = np.stack(kept[:: -(-len(kept) // MOST_TILES)])
     hann = np.hanning(side + 1)[:side]

@@ -60,15 +60,15 @@ def guess_light(regions: Sequence[tuple[Grey, Mask]], grain_sd: float) -> Light:
 def _harmonics(grey: Grey, where: Mask, grain_sd: float) -> tuple[float, complex, complex, float]:
     """Return weight, second and fourth harmonic of power by angle, and how well bands agree."""
     side = min(SIDE, *grey.shape)
-    rows = range(0, grey.shape[0] - side + 1, side // 2)
-    columns = range(0, grey.shape[1] - side + 1, side // 2)
+    rows = range(0, grey.shape[0] - side + 1, max(1, side // 2))
+    columns = range(0, grey.shape[1] - side + 1, max(1, side // 2))
     tiles = [
         grey[row : row + side, column : column + side]
         for row in rows
         for column in columns
         if where[row : row + side, column : column + side].mean() > 0.9
     ]
-    if not tiles:
+    if not tiles or side < 16:
         return 0.0, 0j, 0j, 0.0
     step = -(-len(tiles) // MOST_TILES)
     hann = np.hanning(side + 1)[:side]

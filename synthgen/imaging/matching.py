@@ -6,19 +6,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
 from synthgen.imaging.optics import Optics, draw_grain
+from synthgen.imaging.outline import disc, measure_blur
 
-__all__ = ["match_optics", "measure_blur"]
+__all__ = ["match_optics"]
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FINER = 2  # edges are measured on this many times the pixels: thin lines are a few pixels wide
-SMOOTH_PX = 0.7  # against grain; more where grain asks for it
-FEWEST_EDGES = 10
-LEAST_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to measure
 AS_SOFT = 0.95  # of the kernel: a change as soft as that is left alone
 MOST_GAIN = 1.6  # of what the blur takes from a thin line
 AROUND_PX = 12
@@ -58,37 +54,6 @@ def match_optics(
     return result
 
 
-def measure_blur(change: Field, label: Mask, kernel_px: float) -> float:
-    """Return the deviation in pixels of the Gaussian that a change's edges look blurred by.
-
-    ``change`` (H, W) in grey levels, ``label`` (H, W) where it is. NaN for too few edges. The
-    median over the crests of the slope near the label's outline, of steps and of lines.
-    """
-    for smooth_px in (SMOOTH_PX, 2 * SMOOTH_PX):
-        size = change.shape[1] * FINER, change.shape[0] * FINER
-        fine = cv2.resize(change, size, interpolation=cv2.INTER_CUBIC)
-        near = cv2.resize(_near_outline(label, kernel_px), size, interpolation=cv2.INTER_NEAREST)
-        # Noise of the change: repainted grain, or none where the source's was kept. Edges are few
-        # pixels, so the quieter part of the label's surroundings tells it.
-        around = cv2.dilate(label.astype(np.uint8), _disc(3)) > 0
-        response = np.abs(cv2.filter2D(change, cv2.CV_32F, IMMERKAER))[around]
-        noise = float(np.percentile(response, 30)) / 0.385 / 6 if response.size else 0.0
-        least = 5 * grain_floor(noise, smooth_px) + LEAST_CHANGE / (2.507 * (2 + 2 * kernel_px))
-        edges = find_edges(fine, near > 0, least / FINER, FINER * smooth_px)
-        squares = measure_widths(fine, edges, FINER * smooth_px) / FINER**2
-        squares = squares[np.isfinite(squares)]
-        if squares.size >= FEWEST_EDGES:
-            return float(np.sqrt(max(float(np.median(squares)), 0.05)))
-    return float("nan")
-
-
-def _near_outline(label: Mask, kernel_px: float) -> NDArray[np.uint8]:
-    reach = _disc(round(2 * max(kernel_px, 1.0)) + 1)
-    own = label.astype(np.uint8)
-    deep = cv2.erode(own, reach, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    return np.asarray(cv2.dilate(own, reach) - deep, np.uint8)
-
-
 def _soften(change: Field, label: Mask, blur_px: float) -> Field:
     """Return a change (H, W, 3) blurred, as strong within the label as it was."""
     soft = cv2.GaussianBlur(change, (0, 0), max(blur_px, 0.2))
@@ -102,7 +67,7 @@ def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, see
     What is left of it is measured (Immerkaer 1996) away from the label's edge, which is fine
     structure itself.
     """
-    inside = cv2.erode(label.astype(np.uint8), _disc(1), borderValue=0) > 0
+    inside = cv2.erode(label.astype(np.uint8), disc(1), borderValue=0) > 0
     if inside.sum() < FEWEST_PX:
         return np.zeros_like(after)
     levels = np.clip(_grey(after), 0, 255)
@@ -117,11 +82,6 @@ def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, see
 
 def _grey(image: Field) -> Field:
     return np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)
-
-
-def _disc(radius_px: int) -> NDArray[np.uint8]:
-    side = 2 * radius_px + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def _window(mask: Mask, margin_px: int) -> tuple[slice, slice]:

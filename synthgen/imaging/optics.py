@@ -37,6 +37,7 @@ Region = tuple[Grey, Mask]
 
 WHOLE_PX = 460 * 460  # a photo up to this size is measured whole, a larger one in five places
 REGION_PX = 208
+RIM_PX = 5
 NEAR_ERROR = 0.15  # deviation of ln(kernel) over one photo: depth of field, tilt
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.COLOR_RGB2GRAY
 
@@ -67,7 +68,7 @@ class Optics:
 def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     """Return the optics of a photo (H, W, 3) RGB; ``where`` (H, W) is the part, True = part."""
     grey = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)  # not rounded to levels
-    inside = np.ones(grey.shape, np.bool_) if where is None or not where.any() else where
+    inside = _inside(grey, where)
     windows = _choose_windows(grey, inside)
     regions = [(grey[window], inside[window]) for window in windows]
     blocks = measure_blocks(regions)
@@ -121,6 +122,16 @@ def draw_grain(rng: np.random.Generator, optics: Optics, levels: Grey) -> NDArra
     channels = [shape_grain(rng, (height, width), optics.grain_px) for _ in range(count)]
     grain = np.stack(channels * (3 // count), axis=-1) * strength[..., None]
     return np.asarray(grain, np.float32)
+
+
+def _inside(grey: Grey, where: Mask | None) -> Mask:
+    """Return the part without its rim, whose edge against what lies around is not its own."""
+    if where is None:
+        return np.ones(grey.shape, np.bool_)
+    rim = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+    inner = cv2.erode(where.astype(np.uint8), rim, borderValue=1) > 0
+    inside = inner if inner.any() else where
+    return np.asarray(inside, np.bool_) if inside.any() else np.ones(grey.shape, np.bool_)
 
 
 def _guess_kernel(regions: list[Region], grain: float) -> Guess:

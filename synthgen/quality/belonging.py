@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 
 FEWEST_PX = 24
 RING_PX = 8
+UNSEEN = 0.7  # grey levels of grain
 EDGE_PX = 3  # from the label: there the change itself is fine structure
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
@@ -59,9 +60,9 @@ def grain_ratio(source: Image, finished: Image, realised: Mask) -> float:
     if inside.sum() < FEWEST_PX or ring.sum() < FEWEST_PX:
         return float("nan")
     fine = np.asarray(cv2.filter2D(_grey(finished), cv2.CV_32F, IMMERKAER), np.float32)
-    # Rounding alone gives 0.29 of a level: a photo without grain is compared at that.
-    around = max(_deviation(fine[ring]), float(np.sqrt(1 / 12)))
-    return _deviation(fine[inside]) / around
+    # Grain that nobody sees counts as none: rounding alone makes .3 of a level.
+    within, around = _deviation(fine[inside]), _deviation(fine[ring])
+    return float(np.hypot(within, UNSEEN) / np.hypot(around, UNSEEN))
 
 
 def range_fraction(source: Image, finished: Image, realised: Mask, optics: Optics) -> float:

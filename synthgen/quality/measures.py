@@ -38,6 +38,7 @@ Mask = NDArray[np.bool_]
 Lab = NDArray[np.float32]
 
 LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
+LEAK_KERNELS = 2.0  # nor is one that the photo's own blur makes
 BLACK_LEVEL = 1  # and below: what a safety checker paints, after saving and scaling
 WINDOW_PX = 16
 
@@ -59,6 +60,7 @@ class View:
     realised: Mask
     allowed: Mask | None
     window: tuple[slice, slice]  # rows and columns of the image
+    kernel_px: float = 0.0  # of the photo's blur
 
     def of(self, realised: Mask, asked: Mask) -> View:
         """Return the same view of one defect among several, its masks given (H, W)."""
@@ -80,6 +82,7 @@ def view_change(candidate: Candidate) -> View:
         candidate.realised_mask[window],
         None if condition.allowed is None else condition.allowed[window],
         window,
+        condition.optics.kernel_px,
     )
 
 
@@ -88,11 +91,14 @@ def fill_fraction(realised: Mask, asked: Mask) -> float:
     return float(realised[asked].mean()) if asked.any() else float("nan")
 
 
-def leak_fraction(realised: Mask, asked: Mask) -> float:
-    """Return the share of the change that lies more than 2 px outside the asked mask, 0..1."""
+def leak_fraction(realised: Mask, asked: Mask, kernel_px: float = 0.0) -> float:
+    """Return the share of the change that lies more than 2 px outside the asked mask, 0..1.
+
+    On a photo that is softer than that, outside twice its kernel.
+    """
     if not realised.any():
         return float("nan")
-    near = grow_mask(asked, LEAK_TOLERANCE_PX)
+    near = grow_mask(asked, max(LEAK_TOLERANCE_PX, round(LEAK_KERNELS * kernel_px)))
     return float((realised & ~near).sum() / realised.sum())
 
 
@@ -181,7 +187,7 @@ def measure_mask(view: View) -> tuple[Measurement, ...]:
     return (
         Measurement("area_px", float(realised.sum())),
         Measurement("fill_fraction", fill_fraction(realised, asked)),
-        Measurement("leak_fraction", leak_fraction(realised, asked)),
+        Measurement("leak_fraction", leak_fraction(realised, asked, view.kernel_px)),
         Measurement("mask_iou", mask_iou(realised, asked)),
         Measurement("size_ratio", size_ratio(realised, asked)),
         Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),

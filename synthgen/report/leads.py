@@ -17,7 +17,7 @@ from synthgen.sources.findings import list_names
 __all__ = ["list_leads"]
 
 FEW = 0.5  # share of a class that was accepted, below which it is told
-FEWEST_ASKED = 4
+FEWEST_ASKED = 3
 ON_BACKGROUND = 0.2  # share of a label, as far as the usual limit goes
 USUAL_EDGE = (0.85, 1.25)  # of the median width of edges over what the photo's blur gives
 USUAL_GRAIN = (0.8, 1.25)  # of the median grain inside over that around

@@ -42,6 +42,7 @@ __all__ = [
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]  # rows, columns
 
 VIEW_PX = 280
 MOST_BYTES = 16_000  # of one picture
@@ -63,7 +64,7 @@ NUMBERS = {  # by the field of a Drawn: the head of its column
 class PreviewSettings:
     """The ``preview`` part of the config."""
 
-    count: int = Field(default=24, ge=1, le=500)
+    count: int = Field(ge=1, le=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,7 @@ def draw_preview(
         own = list(_measure(drawn))
         numbers += own
         tiles.append(_show(drawn, own))
-    sentences = [*_tell_room(without_room, len(chosen)), *unreadable, *notes]
+    sentences = [*_tell_room(without_room, len(chosen)), *dict.fromkeys(unreadable), *notes]
     sentences += _tell_skipped(skipped)
     rows = list(_count_classes(planned, tiles, numbers))
     tiles.sort(key=lambda tile: (tile.defect_class, tile.sample_id))
@@ -187,15 +188,18 @@ def tabulate(preview: Preview) -> Table:
         table.add_column(head, justify="right")
     for row in preview.rows:
         spans = [row.spans[name] for name in ("length_px", "length_percent", "change_levels")]
-        table.add_row(
-            row.name,
-            f"{row.shown} of {row.planned}",
-            *(
-                f"{format_number(middle, 2)} ({format_number(low, 2)} .. {format_number(high, 2)})"
-                for low, middle, high in spans
-            ),
-        )
+        table.add_row(row.name, f"{row.shown} of {row.planned}", *map(_tell_span, spans))
     return table
+
+
+def _tell_span(span: tuple[float, float, float]) -> str:
+    """Return the median, and least and most where they differ.
+
+    >>> _tell_span((2, 3, 12)), _tell_span((7, 7, 7))
+    ('3 (2 .. 12)', '7')
+    """
+    low, middle, high = (format_number(value, 2) for value in span)
+    return middle if low == high else f"{middle} ({low} .. {high})"
 
 
 def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
@@ -220,27 +224,30 @@ def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
 
 def _measure(condition: Condition) -> Iterator[Drawn]:
     """Yield the numbers of each defect of a condition."""
-    grey, sketch = (
-        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        for image in (condition.image, condition.sketch)
-    )
     short_px = short_side_px(condition.allowed, condition.source.size_hw)
-    for instance_id in np.unique(condition.instance_map[condition.instance_map > 0]):
-        mask = condition.instance_map == instance_id
-        window = mask_window(mask, AROUND_PX)
-        room = range_fraction(
-            condition.image[window], condition.sketch[window], mask[window], condition.optics
-        )
+    for instance_id, window in _find_instances(condition):
+        mask = condition.instance_map[window] == instance_id
+        image, sketch = condition.image[window], condition.sketch[window]
+        change = cv2.cvtColor(sketch, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        change -= cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         length_px = _length_px(mask)
         yield Drawn(
-            defect_class=condition.class_of(int(instance_id))[0],
+            defect_class=condition.class_of(instance_id)[0],
             length_px=length_px,
             length_percent=100 * length_px / short_px,
             area_px=float(mask.sum()),
-            change_levels=float(np.abs(sketch - grey)[mask].mean()),
-            change_percent=100 * room,
+            change_levels=float(np.abs(change[mask]).mean()),
+            change_percent=100 * range_fraction(image, sketch, mask, condition.optics),
             kernel_px=condition.optics.kernel_px,
         )
+
+
+def _find_instances(condition: Condition) -> Iterator[tuple[int, Window]]:
+    """Yield each defect of a condition, and the part of the image that it lies in."""
+    for instance_id in range(1, int(condition.instance_map.max()) + 1):
+        mask = condition.instance_map == instance_id
+        if mask.any():
+            yield instance_id, mask_window(mask, AROUND_PX)
 
 
 def _length_px(mask: Mask) -> float:
@@ -274,14 +281,15 @@ def _draw_whole(condition: Condition) -> Image:
     view = fit_view(condition.sketch, VIEW_PX)
     if condition.allowed is not None:
         draw_outline(view, condition.allowed, PART)
-    shrunk = max(condition.image.shape[:2]) / VIEW_PX
-    # Grown by a pixel of the view, so that the outline lies around the defect and does not hide it.
-    draw_outline(view, grow_mask(condition.defect_mask, max(1, round(shrunk))), LABEL)
-    for instance_id in np.unique(condition.instance_map[condition.instance_map > 0]):
-        rows, columns = np.nonzero(condition.instance_map == instance_id)
-        if max(np.ptp(rows), np.ptp(columns)) + 1 < LEAST_SEEN_PX * shrunk:
-            middle = [round((side.min() + side.max()) / 2 / shrunk) for side in (columns, rows)]
-            cv2.circle(view, middle, RING_PX, LABEL, 1, cv2.LINE_AA)
+    cover = condition.defect_mask.astype(np.float32)
+    small = cv2.resize(cover, view.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+    draw_outline(view, grow_mask(small, 1), LABEL)  # around the defect, which it must not hide
+    scale = view.shape[0] / condition.image.shape[0]
+    for instance_id, window in _find_instances(condition):
+        rows, columns = np.nonzero(condition.instance_map[window] == instance_id)
+        if max(np.ptp(rows), np.ptp(columns)) + 1 < LEAST_SEEN_PX / scale:
+            x, y = columns.mean() + window[1].start, rows.mean() + window[0].start
+            cv2.circle(view, (round(x * scale), round(y * scale)), RING_PX, LABEL, 1, cv2.LINE_AA)
     return view
 
 

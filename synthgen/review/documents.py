@@ -32,7 +32,17 @@ __all__ = [
 ]
 
 HIDDEN = (  # columns of the manifest that are no fields as they are
-    *("sample_id", "image", "mask", "requested", "control", "source_path", "look", "colours", "part"),
+    *(
+        "sample_id",
+        "image",
+        "mask",
+        "requested",
+        "control",
+        "source_path",
+        "look",
+        "colours",
+        "part",
+    ),
     *("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision"),
 )
 FIELDS: dict[str, str] = {  # of the image slice, by the kinds of the manifest

@@ -42,10 +42,9 @@ def describe_parts(sources: Sources, most: int = 40) -> list[str]:
     findings, ruled_out = [], 0
     for place in places:
         try:
-            source = sources.read(photos[place].source_id)
+            part = sources.part(sources.read(photos[place].source_id))
         except SourceError:
             continue
-        part = sources.part(source)
         fraction = float("nan") if part.mask is None else float(part.mask.mean())
         found = Finding(name=names[place], finding=part.finding, part_fraction=fraction)
         findings.append(found)

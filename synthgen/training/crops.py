@@ -140,9 +140,7 @@ def _light(rng: Rng, scene: Image) -> Optics:
     )
 
 
-def _draw(
-    rng: Rng, defect_class: str, severity: float, size_px: int, optics: Optics
-) -> Drawing:
+def _draw(rng: Rng, defect_class: str, severity: float, size_px: int, optics: Optics) -> Drawing:
     """Draw a defect for a part that is wider than the crop."""
     scene = Scene(short_side_px=size_px * rng.uniform(1.2, 4), optics=optics)
     return DEFECTS[defect_class]().draw(rng, severity, scene)

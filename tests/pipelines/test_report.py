@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
+from synthgen.images import write_png
 from tests.cli import run_here
 from tests.factories import make_run
 
@@ -23,6 +25,18 @@ def test_one_run_and_two(tmp_path) -> None:
     done = run("runs=[a,b]", "out=deep/both.html", folder=tmp_path)
     assert (done.returncode, done.stdout.split()) == (0, ["open", "deep/both.html"])
     assert "<title>synthgen: a and b</title>" in (tmp_path / "deep" / "both.html").read_text()
+
+
+def test_a_run_says_at_its_start_and_at_its_end_what_it_found_of_the_parts(tmp_path) -> None:
+    for number in range(3):
+        noise = np.random.default_rng(number).normal(120, 8, (96, 128, 3))
+        write_png(tmp_path / "photos" / f"{number}.png", noise.clip(0, 255).astype(np.uint8))
+    photos = ("source=folder", "source.path=photos", "defect=[pit]", "backend=sketch")
+    done = run_here("generate", *photos, "run.folder=out", "run.count=3", cwd=tmp_path)
+    sentence = "No background seen on 3 of 3 photos: defects may go anywhere."
+    assert sentence in " ".join(done.stderr.split())
+    assert done.stdout.startswith(sentence)
+    assert sentence in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
 from synthgen.report.pictures import embed
 from synthgen.report.reviewed import collect_review
-from synthgen.report.sheet import draw_views
+from synthgen.report.sheet import PART, draw_views
 from synthgen.runs.decide import count_reasons
+from synthgen.runs.manifest import write_outline
+from synthgen.runs.progress import describe_found_parts
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.verdicts import Verdict, add_verdicts
 from synthgen.storage import LocalFolder
@@ -105,8 +107,8 @@ def test_the_report_is_one_file_and_says_what_the_manifest_says(run) -> None:
     assert "leak_fraction 0.9 is above <b>0.3</b>" in page.text  # escaped, so it is text
 
 
-def check_access(page: Page) -> None:
-    """What a keyboard and a screen reader need: names, targets, levels of headings."""
+def check_names(page: Page) -> None:
+    """What a screen reader needs of every page: names, targets, levels of headings."""
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     assert {link.removeprefix("#") for link in page.values("href")} <= set(ids)
@@ -118,6 +120,11 @@ def check_access(page: Page) -> None:
     levels = [int(name[1]) for name, _ in page.tags if name in ("h1", "h2", "h3", "h4")]
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def check_access(page: Page) -> None:
+    """What a keyboard and a screen reader need of a page with samples."""
+    check_names(page)
     assert page.values("aria-pressed") == ["true", *["false"] * 5]
     assert page.values("aria-keyshortcuts") == list("123456")
 
@@ -213,6 +220,89 @@ def test_what_people_said_is_counted(run, tmp_path) -> None:
     check_access(page)
     for text in ("What people said", "too faint 1", "accepted 2, rejected 1", "1 in conflict"):
         assert text in page.text
+
+
+def change_run(run, folder, **columns):
+    """Return a copy of a run whose manifest says something else."""
+    copy = shutil.copytree(run, folder)
+    pd.read_parquet(copy / "manifest.parquet").assign(**columns).to_parquet(
+        copy / "manifest.parquet"
+    )
+    return copy
+
+
+def test_the_report_leads_with_the_photos_whose_part_was_not_found(run, tmp_path) -> None:
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    has_defect = (manifest["defect_class"] != "") & (manifest["image"] != "")
+    is_lost = has_defect & (manifest["sample_id"] == "hole")
+    part = np.zeros((48, 48), bool)
+    part[:, :12] = True
+    copy = change_run(
+        run,
+        tmp_path / "run",
+        photo="/photos/" + manifest["source_id"] + ".png",
+        part_finding=np.where(is_lost, "unsure", np.where(has_defect, "part", "")),
+        part=np.where(has_defect & ~is_lost, write_outline(part), ""),
+    )
+    page = read_report(copy)
+    check_access(page)
+    photo = f"{manifest.loc[is_lost, 'source_id'].item()}.png"
+    assert f"Part not found on 1 of 5 photos ({photo}): defects may go anywhere" in page.text
+    assert "Part found on 4 of 5 photos, 25 % of the picture." in page.text
+    assert page.text.index("Part not found") < page.text.index("asked")
+
+
+def test_the_report_says_in_words_what_does_not_belong(run, tmp_path) -> None:
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    copy = change_run(
+        run,
+        tmp_path / "run",
+        off_part_fraction=manifest["sample_id"].map({"hole": 0.9, "two_parts": 0.1}),
+        edge_width_ratio=0.6,
+        grain_ratio=1.5,
+    )
+    page = read_report(copy)
+    assert "1 of 2 accepted labels lie on the background" in page.text
+    assert "sharper than their photos: their edges are 0.6 times" in page.text
+    assert "grainier than the surface around them: their grain is 1.5 times" in page.text
+    assert "1 sample came to no image" in page.text
+
+
+def test_a_class_with_few_accepted_samples_is_named_at_the_top(run, tmp_path) -> None:
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    is_pit = (manifest["defect_class"] == "pit") & (manifest["image"] != "")
+    copy = change_run(
+        run,
+        tmp_path / "run",
+        status=manifest["status"].mask(is_pit, "rejected"),
+        reasons=manifest["reasons"].mask(is_pit, "leak_fraction 0.9 is above 0.3"),
+    )
+    assert "Few samples were accepted of pit 0 of 4" in read_report(copy).text
+
+
+def test_a_run_from_before_says_nothing_of_parts(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    new = ["part_finding", "part", "off_part_fraction", "edge_width_ratio", "grain_ratio"]
+    manifest = pd.read_parquet(copy / "manifest.parquet").drop(columns=new)
+    manifest = manifest[manifest["image"] != ""]
+    manifest.to_parquet(copy / "manifest.parquet")
+    assert describe_found_parts(manifest) == []
+    html = write_report(copy).read_bytes().decode()
+    assert 'class="lead"' not in html
+
+
+def test_the_whole_image_shows_where_the_part_was_found(tmp_path) -> None:
+    flat, mask = np.full((200, 300, 3), 90, np.uint8), np.zeros((200, 300), np.uint8)
+    names = {"image": flat, "source_path": flat, "control": flat, "mask": mask, "requested": mask}
+    for name, pixels in names.items():
+        write_png(tmp_path / f"{name}.png", pixels)
+    part = np.zeros((200, 300), bool)
+    part[50:150, 100:200] = True
+    row = pd.Series({name: f"{name}.png" for name in names} | {"part": write_outline(part)})
+    views = draw_views(RunTables(LocalFolder(tmp_path), {}), row, size_px=150)
+    rows, columns = np.nonzero((views.whole == PART).all(axis=2))
+    assert (rows.min(), rows.max()) == pytest.approx((25, 74), abs=2)
+    assert (columns.min(), columns.max()) == pytest.approx((50, 99), abs=2)
 
 
 def test_two_runs_are_compared(run, tmp_path) -> None:
