@@ -72,7 +72,9 @@ def main(folder: str, table: str, *pairs: str) -> None:
     edges = hard_rows["edge_width_ratio"].dropna().to_numpy(float)
     grain = rows["grain_ratio"].dropna().to_numpy(float)
     within = ((edges >= 0.7) & (edges <= 1.6)).mean()
-    print(f"hard edges{len(hard_rows):>5}   {spread(edges)}   {within:>6.0%}   {spread(grain)} (all)")
+    print(
+        f"hard edges{len(hard_rows):>5}   {spread(edges)}   {within:>6.0%}   {spread(grain)} (all)"
+    )
     for pair in pairs:
         drawn, _, real = pair.partition("=")
         name, _, value = real.partition(":")

@@ -116,12 +116,14 @@ class Part:
 
     ``mask`` (H, W) is None where all of the picture counts as part. ``finding``: as its user says;
     the part was found; the picture shows surface only; there is background, but the part was not
-    found. ``illegal`` (H, W): where its user wants no defects.
+    found. ``illegal`` (H, W): where its user wants no defects. ``background`` (H, W): what looks
+    like background on the photo by itself, a second opinion; None = it does not tell.
     """
 
     finding: Literal["given", "part", "surface", "unsure"]
     mask: NDArray[np.bool_] | None = None
     illegal: NDArray[np.bool_] | None = None
+    background: NDArray[np.bool_] | None = None
 
     @property
     def allowed(self) -> NDArray[np.bool_] | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthgen.colour import ring_contrast, to_lab
 from synthgen.geometry import grow_mask, mask_window, overlap
 from synthgen.quality.belonging import edge_width_ratio, grain_ratio, range_fraction
-from synthgen.sample import Candidate, Measurement
+from synthgen.sample import Candidate, Measurement, Part
 from synthgen.sources.parts import off_part_fraction
 
 __all__ = [
@@ -233,11 +233,9 @@ def _measure_belonging(candidate: Candidate, view: View) -> tuple[Measurement, .
     """Return what says whether the defect lies on the part and looks as its photo does."""
     condition = candidate.condition
     pictures, optics = (view.source, view.finished, view.realised), condition.optics
-    is_off = float("nan")
-    if condition.part is not None and candidate.realised_mask.any():
-        is_off = off_part_fraction(condition.image, candidate.realised_mask, condition.part)
+    part = Part(finding="surface") if condition.part is None else condition.part
     return (
-        Measurement("off_part_fraction", is_off),
+        Measurement("off_part_fraction", off_part_fraction(candidate.realised_mask, part)),
         Measurement("edge_width_ratio", edge_width_ratio(*pictures, optics.kernel_px)),
         Measurement("grain_ratio", grain_ratio(*pictures)),
         Measurement("range_fraction", range_fraction(*pictures, optics)),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import RunError
 from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
-from synthgen.runs.manifest import read_outline
+from synthgen.runs.outlines import read_outline
 from synthgen.runs.reader import RunTables, read_run
 
 __all__ = [

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,13 +16,13 @@ from pyarrow import parquet
 
 from synthgen.errors import RunError
 from synthgen.files import write_whole
-from synthgen.geometry import mask_to_rle, rle_to_mask, union_box
+from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
+from synthgen.runs.outlines import part_columns
 from synthgen.sample import (
     Annotation,
     Failure,
     Measurement,
-    Part,
     Sample,
     SampleSpec,
     SourceImage,
@@ -43,13 +42,11 @@ __all__ = [
     "label_columns",
     "manifest_row",
     "photo_of",
-    "read_outline",
     "read_table",
     "schema_of",
     "to_arrow",
     "to_pandas",
     "try_rows",
-    "write_outline",
     "write_table",
 ]
 
@@ -165,7 +162,6 @@ TABLES = {
     "files": FILE_COLUMNS,
 }
 ARROW = {"str": pa.large_string(), "int64": pa.int64(), "float64": pa.float64()}
-OUTLINE_PX = 96  # the longer side of a part's outline
 SOURCES = "sources/"  # drawn and augmented pictures, in the run folder
 GROUP_ROWS = 100_000  # of Parquet, written at once
 FILLERS = {pa.large_string(): "", pa.int64(): 0}
@@ -208,7 +204,7 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
             "reasons": "; ".join(sample.reasons),
             "source_path": _source_path(condition.source, spec),
             "photo": condition.source.path or "",
-            **_part_columns(condition.part),
+            **part_columns(condition.part),
             "width": width,
             "height": height,
         }
@@ -242,36 +238,6 @@ def label_columns(
         | _numbers(measurements)
         | {"area_px": sum(annotation.area_px for annotation in annotations)}
     )
-
-
-def _part_columns(part: Part | None) -> dict[str, str]:
-    """Return how the part was found, and where: as ``write_outline`` does."""
-    if part is None:
-        return {"part_finding": "", "part": ""}
-    return {
-        "part_finding": part.finding,
-        "part": "" if part.mask is None else write_outline(part.mask),
-    }
-
-
-def write_outline(mask: NDArray[np.bool_]) -> str:
-    """Return a mask (H, W), shrunk to ``OUTLINE_PX``, as "height width run-lengths" (COCO's RLE).
-
-    >>> write_outline(np.eye(2, dtype=bool))
-    '2 2 01201'
-    """
-    scale = min(1.0, OUTLINE_PX / max(mask.shape))
-    size = [max(1, round(side * scale)) for side in mask.shape]
-    small = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0.5
-    return f"{size[0]} {size[1]} {mask_to_rle(small)['counts']}"
-
-
-def read_outline(text: str) -> NDArray[np.bool_] | None:
-    """Return the mask that ``write_outline`` wrote, None for ''."""
-    if not text:
-        return None
-    height, width, counts = text.split(" ", 2)
-    return rle_to_mask({"size": [int(height), int(width)], "counts": counts})
 
 
 def file_stem(sample_id: str, revision: int) -> str:

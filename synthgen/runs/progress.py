@@ -23,7 +23,7 @@ from rich.table import Table
 
 from synthgen.backends.licences import describe_licence
 from synthgen.runs.decide import explain_shortfall
-from synthgen.runs.manifest import read_outline
+from synthgen.runs.outlines import read_outline
 from synthgen.sample import Status
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.findings import Finding, name_photos, tell_findings

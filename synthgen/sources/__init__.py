@@ -2,13 +2,11 @@
 
 from synthgen.sources.catalogue import SourceEntry, Sources
 from synthgen.sources.folder import SUFFIXES, FolderSources, grouping, name_files
-from synthgen.sources.parts import Part
 from synthgen.sources.procedural import ProceduralSources
 
 __all__ = [
     "SUFFIXES",
     "FolderSources",
-    "Part",
     "ProceduralSources",
     "SourceEntry",
     "Sources",

@@ -1,31 +1,240 @@
-"""Shim until parts.py is done."""
+"""Where the part is on photos of good parts, so that defects are painted on it only."""
 
-import numpy as np
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
 import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.errors import ShapeError, SynthgenError
+from synthgen.geometry import grow_mask, mask_window, overlap
 from synthgen.sample import Part
+from synthgen.sources.background import (
+    CERTAIN,
+    Camera,
+    Guess,
+    find_strips,
+    guess_part,
+    morph,
+    relative_colour,
+    separate,
+    shrink,
+)
+
+__all__ = ["PartFinder", "edge_band", "off_part_fraction", "short_side_px"]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Field = NDArray[np.float32]
+
+OUTLINE_PX = 512  # long side that their outlines are placed at
+SAMPLE = 40  # photos that are looked at to learn what a folder shows
+ENOUGH = 6  # photos for a fixed camera
+LOOKS_SURE = 0.25  # of 0..1, for a second opinion
 
 
-def edge_band(mask, width_px):
-    inside = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 3)[
-        1:-1, 1:-1
-    ]
-    return mask & (inside <= width_px)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Folder:
+    """What photos that belong together taught: how often a part is found; table; place."""
+
+    found_fraction: float
+    camera: Camera | None = None  # the part lies elsewhere on each photo
+    standing: Camera | None = None  # the part always lies at ``place``
+    place: Mask | None = None
 
 
-def short_side_px(mask, size_hw):
-    if mask is None:
-        return float(min(size_hw))
-    pts = cv2.findNonZero(mask.astype(np.uint8))
-    return float(min(cv2.minAreaRect(pts)[1]))
+def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
+    """Look at up to 40 photos, spread over all of them."""
+    chosen = np.unique(
+        np.linspace(0, len(photos) - 1, min(len(photos), SAMPLE)).round().astype(int)
+    )
+    images = []
+    for index in chosen:
+        try:
+            images.append(shrink(photos[index]()))
+        except SynthgenError:  # a photo that cannot be read is told when it is painted on
+            continue
+    if not images:
+        return _Folder(found_fraction=0.5)
+    colours = [relative_colour(image) for image in images]
+    guesses = [guess_part(i, c, None) for i, c in zip(images, colours, strict=True)]
+    found = sum(guess.certainty > CERTAIN for guess in guesses)
+    found_fraction = (found + 1) / (len(guesses) + 2)  # few photos say little
+    sizes = [image.shape for image in images]
+    usual = max(sorted(set(sizes)), key=sizes.count)
+    alike = [n for n, size in enumerate(sizes) if size == usual]
+    if len(alike) < ENOUGH:
+        return _Folder(found_fraction=found_fraction)
+    camera = Camera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
+    fitted = [(n, camera.fit(colours[n])) for n in alike]
+    tables = {n: table for n, table in fitted if table is not None}
+    fitting = sorted(tables)
+    if len(fitting) < max(ENOUGH, 0.6 * len(alike)):
+        return _Folder(found_fraction=found_fraction)
+    moved = [separate(images[n], colours[n], tables[n]) for n in fitting]
+    certain = [guess for guess in moved if guess.certainty > 0.5 * CERTAIN]
+    often = np.mean([guess.mask for guess in certain], axis=0) if certain else np.ones(1)
+    if len(certain) > 0.6 * len(fitting) and float(np.max(often)) < 0.75:
+        share = len(certain) / len(fitting)
+        return _Folder(found_fraction=max(found_fraction, share), camera=camera)
+    masks = [guesses[n].mask for n in fitting if guesses[n].certainty > CERTAIN]
+    if len(masks) < max(ENOUGH, 0.5 * len(fitting)):
+        return _Folder(found_fraction=found_fraction)
+    place = np.asarray(np.mean(masks, axis=0) > 0.5)
+    if float(np.median([overlap(mask, place) for mask in masks])) < 0.85:
+        return _Folder(found_fraction=found_fraction)
+    return _Folder(found_fraction=found_fraction, standing=camera, place=place)
 
 
 class PartFinder:
-    def __init__(self, photos):
-        pass
+    """Finds parts on photos; a fixed camera's photos are used together.
 
-    def find(self, image):
-        return Part(finding="surface", mask=None)
+    ``photos`` read (H, W, 3) uint8 RGB photos that belong together; up to 40 of them, spread over
+    all, are read at the first ``find``.
+    """
+
+    def __init__(self, photos: Sequence[Callable[[], Image]]) -> None:
+        self._photos = tuple(photos)
+        self._folder: _Folder | None = None
+
+    def find(self, image: Image) -> Part:
+        """Return where the part is on an (H, W, 3) RGB photo; raises ShapeError."""
+        if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
+            raise ShapeError(
+                f"a photo is {image.shape}; parts are found on (height, width, 3) of 16 px or more"
+            )
+        if self._folder is None:
+            self._folder = _learn(self._photos)
+        folder = self._folder
+        small = shrink(image)
+        colour = relative_colour(small)
+        guess = guess_part(small, colour, folder.camera)
+        if folder.standing is not None and folder.place is not None:
+            is_there = (
+                overlap(guess.mask, folder.place) > 0.6
+                if guess.mask.shape == folder.place.shape
+                else False
+            )
+            if not is_there and folder.standing.fit(colour) is not None:
+                guess = Guess(mask=morph(folder.place, cv2.MORPH_ERODE, 3), certainty=1.0)
+        part = _decide(image, small, guess, folder.found_fraction)
+        return part if part.finding == "surface" else replace(part, background=_look_again(image))
 
 
-def off_part_fraction(source, label, part):
-    return float("nan")
+def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> Part:
+    """Return the finding: what is rare among the photos must be very clear."""
+    needed, doubtful = CERTAIN, 0.25
+    if found_fraction < 0.33:
+        needed = 0.95 if guess.mask.mean() > 0.04 else 2.0
+        doubtful = needed if found_fraction < 0.22 else CERTAIN
+    elif found_fraction > 0.7:
+        needed, doubtful = 0.3, 0.0
+    if guess.certainty >= needed:
+        mask = _place_outline(image, guess.mask)
+        if mask.any():
+            return Part(mask=mask, finding="part")
+    strips = find_strips(small)
+    if strips.any() and found_fraction < 0.6:
+        size_wh = image.shape[1::-1]
+        rough = cv2.resize((~grow_mask(strips, 2)).astype(np.uint8), size_wh, interpolation=0)
+        return Part(mask=rough > 0, finding="part")
+    return Part(mask=None, finding="unsure" if guess.certainty >= doubtful else "surface")
+
+
+def short_side_px(mask: Mask | None, size_hw: tuple[int, int]) -> float:
+    """Return the short side of the largest piece's minimum-area rectangle, or the image's
+    (height, width) where ``mask`` is None."""
+    if mask is None or not mask.any():
+        return float(min(size_hw))
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(outlines, key=cv2.contourArea)
+    return float(min(cv2.minAreaRect(largest)[1])) + 1.0  # pixel centres to pixel edges
+
+
+def edge_band(mask: Mask, width_px: float) -> Mask:
+    """Return the part's pixels within ``width_px`` of its outline, not of the image's border.
+
+    >>> edge_band(np.array([[1, 1, 1, 1, 0]], dtype=bool), 2).astype(int).tolist()
+    [[0, 0, 1, 1, 0]]
+    """
+    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)  # the part goes on beyond the border
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return mask & (depth <= width_px) if not mask.all() else np.zeros_like(mask)
+
+
+def off_part_fraction(label: Mask, part: Part) -> float:
+    """Return the share of a label's pixels that look like background on the photo.
+
+    ``part.mask`` is not used. NaN where no background is seen, or the label is empty.
+    """
+    if part.background is None or not label.any():
+        return float("nan")
+    if part.background.shape != label.shape:
+        raise ShapeError(f"a label is {label.shape} but its photo {part.background.shape}")
+    return float(part.background[label].mean())
+
+
+def _look_again(image: Image) -> Mask | None:
+    """Return what looks like background on a photo by itself, learned anew at its frame.
+
+    A second opinion, which the other photos and the part's own mask do not sway. None where the
+    photo alone does not tell.
+    """
+    small = shrink(image)
+    guess = guess_part(small, relative_colour(small), None)
+    if guess.certainty < LOOKS_SURE:
+        return None
+    tolerance_px = round(2 * max(1.0, max(image.shape[:2]) / OUTLINE_PX))
+    closed = morph(guess.mask, cv2.MORPH_CLOSE, 3)
+    return ~grow_mask(_place_outline(image, closed), tolerance_px)
+
+
+def _place_outline(image: Image, rough: Mask) -> Mask:
+    """Return the mask at the image's size, its outline where the colour is half the part's.
+
+    Every pixel near the outline is compared with the mean colour of the part, and of what is not
+    part, near it. One pixel is left off to keep to the inside.
+    """
+    size_wh = image.shape[1::-1]
+    scale = min(1.0, OUTLINE_PX / max(size_wh))
+    fine_wh = (round(size_wh[0] * scale), round(size_wh[1] * scale))
+    soft = cv2.resize(rough.astype(np.float32), fine_wh, interpolation=cv2.INTER_LINEAR)
+    if not (soft > 0.5).any():
+        return np.zeros(image.shape[:2], bool)
+    step = max(1.0, max(fine_wh) / max(rough.shape))  # one pixel of the rough mask
+    window = mask_window(np.asarray(soft > 0.5), round(6 * step))
+    small = image if scale == 1 else cv2.resize(image, fine_wh, interpolation=cv2.INTER_AREA)
+    mask = np.zeros(soft.shape, np.float32)
+    mask[window] = _halve(_to_linear(small[window]), soft[window] > 0.5, step)
+    if scale < 1:
+        mask = cv2.resize(mask, size_wh, interpolation=cv2.INTER_LINEAR)
+    return morph(np.asarray(mask > 0.6), cv2.MORPH_ERODE, max(1, round(0.7 / scale)))
+
+
+def _to_linear(image: Image) -> Field:
+    """Return linear light 0..1 of sRGB: lenses blur light, so half of its step is the outline."""
+    table = (np.arange(256, dtype=np.float32) / 255) ** 2.2
+    return np.asarray(table[image], np.float32)
+
+
+def _halve(colour: Field, mask: Mask, step: float) -> Mask:
+    """Return the mask with its outline moved, by 2 ``step`` at most, to half the colour's step."""
+    colour = cv2.GaussianBlur(colour, (0, 0), 0.7)
+    reach = 2 * step
+    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+    side = 2 * int(2 * reach) + 1
+    kernel = np.ones((side, side), np.uint8)
+    part = inside > np.minimum(reach, 0.6 * cv2.dilate(inside, kernel))
+    ground = outside > np.minimum(reach, 0.6 * cv2.dilate(outside, kernel))
+    near = []
+    for known in (part, ground):
+        weight = cv2.blur(known.astype(np.float32), (side, side))
+        total = cv2.blur(colour * known[..., None], (side, side))
+        near.append(total / np.maximum(weight, 1e-6)[..., None])
+    way = near[0] - near[1]
+    along = np.sum((colour - near[1]) * way, axis=2) / np.maximum(np.sum(way * way, axis=2), 1e-6)
+    return np.asarray(part | (~ground & (outside <= step) & (along > 0.5)))

@@ -273,6 +273,7 @@ def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
         assert (laid[~near] == level).all()
 
 
+WIDE = Scene(short_side_px=400)
 STILL = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
 
 
@@ -598,7 +599,7 @@ def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> N
         strengths = []
         for seed in range(8):
             rng = np.random.default_rng(seed)
-            drawing = donors.draw_line(rng, kind, name, severity, Scene(short_side_px=400))
+            drawing = donors.draw_line(rng, kind, name, severity, WIDE)
             sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
         assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
@@ -611,7 +612,7 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     for length in (50, 250, 900):
         donors, sides = Donors([line_item(1, length)], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         spans[length] = np.median(sides)
@@ -628,7 +629,7 @@ def test_drawn_lines_are_as_straight_as_those_of_the_bank(name: str) -> None:
     for item in (straight, bent):
         donors, shares = Donors([item], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
+            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
             shares.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))
         spans[item.item_id] = np.median(shares)
@@ -644,7 +645,7 @@ def test_drawn_lines_are_dark_where_those_of_the_bank_are(name: str) -> None:
         for seed in range(20):
             rng = np.random.default_rng(seed)
             shape = draw_classes(kind)[kind].shape
-            drawing = donors.draw_line(rng, shape, kind, 0.5, Scene(short_side_px=400))
+            drawing = donors.draw_line(rng, shape, kind, 0.5, WIDE)
             sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             dark.append(sketch[where].mean() < 150)
         shares[own_lines] = np.mean(dark)
@@ -658,7 +659,7 @@ def test_a_drawn_line_is_like_those_of_its_own_class() -> None:
     kind, spans = draw_classes("crack")["crack"].shape, {}
     for name in ("crack", "line"):
         masks = [
-            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, Scene(short_side_px=400)).mask
+            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             for seed in range(8)
         ]
         spans[name] = np.median([max(mask.shape) for mask in masks])

@@ -30,8 +30,9 @@ def draw(
     optics = Optics() if optics is None else optics
     scene = Scene(short_side_px=min(surface.shape[:2]), optics=optics)
     drawing = DEFECTS[name]().draw(np.random.default_rng([seed, len(name)]), severity, scene)
-    corner = [(own - side) // 2 for own, side in zip(surface.shape, drawing.mask.shape)]
-    return lay_on(surface, drawing, (corner[0], corner[1]), optics)
+    height, width = drawing.mask.shape
+    corner = (surface.shape[0] - height) // 2, (surface.shape[1] - width) // 2
+    return lay_on(surface, drawing, corner, optics)
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
@@ -53,8 +54,9 @@ def test_a_defect_is_seen_where_its_mask_is(name: str, severity: float) -> None:
 def test_contrast_is_a_share_of_what_the_photo_can_show(name: str) -> None:
     found = {}
     for low, high in ((20, 240), (70, 170)):
-        surface, optics = np.full((300, 300, 3), 120, np.uint8), Optics(
-            black_level=low, white_level=high
+        surface, optics = (
+            np.full((300, 300, 3), 120, np.uint8),
+            Optics(black_level=low, white_level=high),
         )
         changes = []
         for seed in range(8):

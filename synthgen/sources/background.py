@@ -1,47 +1,43 @@
-"""Where the part is on photos of good parts, so that defects are painted on it only."""
+"""What is background on a photo, and what stands out from it.
+
+A polynomial of colour is fitted to the frame; what it explains is background, shadows included.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.colour import to_lab
-from synthgen.errors import ShapeError
-from synthgen.geometry import grow_mask, mask_window, overlap
+from synthgen.geometry import grow_mask
 
-__all__ = ["Part", "PartFinder", "edge_band", "off_part_fraction", "short_side_px"]
+__all__ = [
+    "CERTAIN",
+    "Camera",
+    "Guess",
+    "find_strips",
+    "guess_part",
+    "morph",
+    "relative_colour",
+    "separate",
+    "shrink",
+]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Field = NDArray[np.float32]
 
 WORK_PX = 288  # long side that parts are looked for at
-OUTLINE_PX = 512  # long side that their outlines are placed at
 BAND_PX = 4  # of the working size: the frame where background is looked for
 UNIT = 66.0  # of relative colour: 1 is about 1 CIELAB unit at mid lightness
 DARKEST = -42.0  # lightness of the deepest shadow: about 0.15 of the light is left
 FLOOR = np.array([1.5, 1.0, 1.0], np.float32)  # sensor noise and JPEG, in the same units
 CERTAIN = 0.5  # of 0..1, for a photo by itself
-SAMPLE = 40  # photos that are looked at to learn what a folder shows
-ENOUGH = 6  # photos for a fixed camera
 IS_OFF = 4.0  # deviations from the background, in its own spread
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Part:
-    """Where the part is on a photo, and how sure that is.
-
-    ``mask``: (H, W), None = defects may go anywhere. ``finding``: the part was found; the picture
-    shows surface only; or there is background, but the part was not found.
-    """
-
-    mask: Mask | None
-    finding: Literal["part", "surface", "unsure"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,12 +50,12 @@ class _Ground:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Guess:
+class Guess:
     mask: Mask
     certainty: float  # 0..1
 
 
-def _shrink(image: Image) -> Image:
+def shrink(image: Image) -> Image:
     scale = WORK_PX / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -67,7 +63,7 @@ def _shrink(image: Image) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _relative_colour(image: Image, blur_px: float = 1.0) -> Field:
+def relative_colour(image: Image, blur_px: float = 1.0) -> Field:
     """Return lightness and chroma (H, W, 3) in which a shadow moves lightness only.
 
     Where light is scaled by s, CIELAB's L + 16, a and b are all scaled by the cube root of s, so
@@ -164,7 +160,7 @@ def _components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return labels, areas
 
 
-def _morph(mask: Mask, operation: int, radius_px: int) -> Mask:
+def morph(mask: Mask, operation: int, radius_px: int) -> Mask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1,) * 2)
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, kernel) > 0)
 
@@ -175,14 +171,14 @@ def _find_texture(image: Image, plain: Mask) -> Mask:
     Roughness is the logarithm of the curvature of relative lightness, which a shadow leaves as it
     is. What is as thin as an outline does not count: shadows have outlines.
     """
-    light = np.ascontiguousarray(_relative_colour(image, 0.7)[..., 0])
+    light = np.ascontiguousarray(relative_colour(image, 0.7)[..., 0])
     rough = np.log(cv2.blur(np.abs(cv2.Laplacian(light, cv2.CV_32F)), (5, 5)) + 0.2)
     known = rough[plain]
     if known.size < 50:
         return np.zeros(plain.shape, bool)
     middle = float(np.median(known))
     limit = middle + max(0.9, 5 * 1.4826 * float(np.median(np.abs(known - middle))))
-    return _morph(_morph(np.asarray(rough > limit), cv2.MORPH_OPEN, 5), cv2.MORPH_ERODE, 2)
+    return morph(morph(np.asarray(rough > limit), cv2.MORPH_OPEN, 5), cv2.MORPH_ERODE, 2)
 
 
 def _keep_hidden(textured: Mask, other: Mask) -> Mask:
@@ -190,14 +186,14 @@ def _keep_hidden(textured: Mask, other: Mask) -> Mask:
 
     Where all of a piece stands out by colour, texture would only add its shadow's two outlines.
     """
-    labels, areas = _components(_morph(textured | other, cv2.MORPH_CLOSE, 2))
-    hidden = np.bincount(labels[_morph(textured & ~other, cv2.MORPH_OPEN, 1)], minlength=areas.size)
+    labels, areas = _components(morph(textured | other, cv2.MORPH_CLOSE, 2))
+    hidden = np.bincount(labels[morph(textured & ~other, cv2.MORPH_OPEN, 1)], minlength=areas.size)
     return textured & (hidden > 0.1 * areas)[labels]
 
 
 def _drop_seams(other: Mask) -> Mask:
     """Return the mask without thin pieces that reach the frame: seams, edges of trays."""
-    labels, areas = _components(_morph(other, cv2.MORPH_CLOSE, 3))
+    labels, areas = _components(morph(other, cv2.MORPH_CLOSE, 3))
     depth = cv2.distanceTransform(other.astype(np.uint8), cv2.DIST_L2, 3)
     thickest = np.zeros(areas.size)
     for label in np.unique(labels[_frame(other.shape)]):
@@ -216,14 +212,14 @@ def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     stands out far less than the rest of its piece is a reflection.
     """
     core = other & ~shadow_like
-    labels, areas = _components(_morph(other, cv2.MORPH_CLOSE, 2))
+    labels, areas = _components(morph(other, cv2.MORPH_CLOSE, 2))
     light, distance = rest[..., 0], np.linalg.norm(rest, axis=2)
     for label in np.flatnonzero(areas > 0.0005 * other.size):
         piece = other & (labels == label)
         certain = core & piece
         if certain.sum() >= 0.12 * piece.sum():
             weak = certain & (distance < 0.35 * np.percentile(distance[certain], 75))
-            core &= ~_morph(weak, cv2.MORPH_OPEN, 1)
+            core &= ~morph(weak, cv2.MORPH_OPEN, 1)
             continue
         values = light[piece & ~core]
         low, high = float(values.min()), float(values.max())
@@ -239,11 +235,11 @@ def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
 
 def _settle(core: Mask, shadow_like: Mask) -> Mask:
     """Return what is shadow for sure: where a piece has much that cannot be shadow, the rest is."""
-    labels, areas = _components(_morph(core | shadow_like, cv2.MORPH_CLOSE, 2))
+    labels, areas = _components(morph(core | shadow_like, cv2.MORPH_CLOSE, 2))
     cores = np.bincount(labels[core], minlength=areas.size)
     shadows = np.bincount(labels[shadow_like], minlength=areas.size)
     is_settled = cores > 0.5 * shadows
-    return shadow_like & is_settled[labels] & ~_morph(core, cv2.MORPH_CLOSE, 1)
+    return shadow_like & is_settled[labels] & ~morph(core, cv2.MORPH_CLOSE, 1)
 
 
 def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
@@ -260,7 +256,7 @@ def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
     seeds[off < 2.5] = cv2.GC_BGD
     seeds[settled] = cv2.GC_BGD
     seeds[core] = cv2.GC_PR_FGD
-    seeds[_morph(core, cv2.MORPH_ERODE, 1)] = cv2.GC_FGD
+    seeds[morph(core, cv2.MORPH_ERODE, 1)] = cv2.GC_FGD
     seeds = np.ascontiguousarray(seeds[window])
     if not ((seeds & 1) == 0).any() or not ((seeds & 1) == 1).any():
         return core
@@ -277,7 +273,7 @@ def _tidy(mask: Mask) -> Mask:
     """Return the mask without specks and pin holes."""
     holes, areas = _components(~mask)
     mask = mask | (areas < 0.00015 * mask.size)[holes] & (holes > 0)
-    mask = _morph(mask, cv2.MORPH_OPEN, 1)
+    mask = morph(mask, cv2.MORPH_OPEN, 1)
     labels, areas = _components(mask)
     at_frame = np.zeros(areas.size, bool)
     at_frame[labels[_frame(mask.shape)]] = True
@@ -285,7 +281,7 @@ def _tidy(mask: Mask) -> Mask:
     return mask & (areas >= np.maximum(0.0006 * mask.size, least))[labels]
 
 
-def _separate(image: Image, colour: Field, ground: _Ground) -> _Guess:
+def separate(image: Image, colour: Field, ground: _Ground) -> Guess:
     """Return the part that lies on a background, and how certain that is."""
     rest = colour - ground.expected
     off = np.asarray(np.linalg.norm(rest / ground.spread, axis=2), np.float32)
@@ -294,12 +290,12 @@ def _separate(image: Image, colour: Field, ground: _Ground) -> _Guess:
     dark = np.clip(np.exp(-colour[..., 0] / UNIT), 1, 3)  # where sensor noise takes more of chroma
     chroma_off = np.linalg.norm(rest[..., 1:] / np.maximum(3 * ground.spread[1:], 4), axis=2)
     shadow_like = other & (chroma_off < dark) & (rest[..., 0] < 0) & (rest[..., 0] > DARKEST)
-    textured &= ~(shadow_like & grow_mask(_morph(off < 2.5, cv2.MORPH_OPEN, 2), 6))
+    textured &= ~(shadow_like & grow_mask(morph(off < 2.5, cv2.MORPH_OPEN, 2), 6))
     shadow_like &= ~textured
     core = _find_core(rest, other | textured, shadow_like)
     mask = _cut(rest, off, core | textured, shadow_like & ~core)
     mask = _tidy(mask)
-    return _Guess(mask=mask, certainty=_judge(mask, rest, off, ground))
+    return Guess(mask=mask, certainty=_judge(mask, rest, off, ground))
 
 
 def _rise(value: float, low: float, high: float) -> float:
@@ -330,7 +326,7 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     steps = cv2.dilate(steep, np.ones((5, 5), np.uint8))[outline]
     usual, most = (float(v) for v in np.percentile(steep[plain], [90, 98]))
     stray = float(((off > IS_OFF) & ~grow_mask(mask, 8) & ~frame).sum() / mask.sum())
-    solid = float(_morph(plain, cv2.MORPH_OPEN, 4).sum() / plain.sum())
+    solid = float(morph(plain, cv2.MORPH_OPEN, 4).sum() / plain.sum())
     sides = [float(v.mean()) for v in (mask[1], mask[-2], mask[:, 1], mask[:, -2])]
     hugging = float((mask & grow_mask(_frame(mask.shape), 6)).sum() / mask.sum())
     around = sum(side > 0.1 for side in sides) > 2
@@ -348,16 +344,16 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     return float(certainty)
 
 
-def _guess_part(image: Image, colour: Field, camera: _Camera | None) -> _Guess:
+def guess_part(image: Image, colour: Field, camera: Camera | None) -> Guess:
     """Return the most certain part of a small photo; a mask without a pixel where there is none."""
-    best = _Guess(mask=np.zeros(image.shape[:2], bool), certainty=0.0)
+    best = Guess(mask=np.zeros(image.shape[:2], bool), certainty=0.0)
     table = None if camera is None else camera.fit(colour)
     if table is not None:
-        best = _separate(image, colour, table)
+        best = separate(image, colour, table)
         if best.certainty > CERTAIN:
             return best
     for ground in _guess_grounds(colour):
-        guess = _separate(image, colour, ground)
+        guess = separate(image, colour, ground)
         if guess.certainty > best.certainty:
             best = guess
         if best.certainty > 0.9:
@@ -365,12 +361,12 @@ def _guess_part(image: Image, colour: Field, camera: _Camera | None) -> _Guess:
     return best
 
 
-def _find_strips(image: Image) -> Mask:
+def find_strips(image: Image) -> Mask:
     """Return black strips along the frame, beyond the edge of a part that fills the picture."""
     light = cv2.GaussianBlur(to_lab(image)[..., 0], (0, 0), 1)
     dark = light < max(12.0, 0.2 * float(np.median(light)))
     dark &= light < 0.35 * float(np.median(light))
-    dark = _morph(dark, cv2.MORPH_OPEN, 2)
+    dark = morph(dark, cv2.MORPH_OPEN, 2)
     labels, areas = _components(dark)
     keep = np.zeros(areas.size, bool)
     for row in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
@@ -382,7 +378,7 @@ def _find_strips(image: Image) -> Mask:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Camera:
+class Camera:
     """What a fixed camera's photos have in common: each pixel's middle relative colour."""
 
     middle: Field
@@ -402,196 +398,3 @@ class _Camera:
         expected = np.asarray(self.middle + shift, np.float32)
         spread = _spread_of((rest - shift)[like])
         return _Ground(expected=expected, spread=spread, border_fraction=float(like.mean()))
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Folder:
-    """What photos that belong together taught: how often a part is found; table; place."""
-
-    found_fraction: float
-    camera: _Camera | None = None  # the part lies elsewhere on each photo
-    standing: _Camera | None = None  # the part always lies at ``place``
-    place: Mask | None = None
-
-
-def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
-    """Look at up to 40 photos, spread over all of them."""
-    chosen = np.unique(
-        np.linspace(0, len(photos) - 1, min(len(photos), SAMPLE)).round().astype(int)
-    )
-    images = [_shrink(photos[index]()) for index in chosen]
-    if not images:
-        return _Folder(found_fraction=0.5)
-    colours = [_relative_colour(image) for image in images]
-    guesses = [_guess_part(i, c, None) for i, c in zip(images, colours, strict=True)]
-    found = sum(guess.certainty > CERTAIN for guess in guesses)
-    found_fraction = (found + 1) / (len(guesses) + 2)  # few photos say little
-    sizes = [image.shape for image in images]
-    usual = max(sorted(set(sizes)), key=sizes.count)
-    alike = [n for n, size in enumerate(sizes) if size == usual]
-    if len(alike) < ENOUGH:
-        return _Folder(found_fraction=found_fraction)
-    camera = _Camera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
-    fitted = [(n, camera.fit(colours[n])) for n in alike]
-    tables = {n: table for n, table in fitted if table is not None}
-    fitting = sorted(tables)
-    if len(fitting) < max(ENOUGH, 0.6 * len(alike)):
-        return _Folder(found_fraction=found_fraction)
-    moved = [_separate(images[n], colours[n], tables[n]) for n in fitting]
-    certain = [guess for guess in moved if guess.certainty > 0.5 * CERTAIN]
-    often = np.mean([guess.mask for guess in certain], axis=0) if certain else np.ones(1)
-    if len(certain) > 0.6 * len(fitting) and float(np.max(often)) < 0.75:
-        share = len(certain) / len(fitting)
-        return _Folder(found_fraction=max(found_fraction, share), camera=camera)
-    masks = [guesses[n].mask for n in fitting if guesses[n].certainty > CERTAIN]
-    if len(masks) < max(ENOUGH, 0.5 * len(fitting)):
-        return _Folder(found_fraction=found_fraction)
-    place = np.asarray(np.mean(masks, axis=0) > 0.5)
-    if float(np.median([overlap(mask, place) for mask in masks])) < 0.85:
-        return _Folder(found_fraction=found_fraction)
-    return _Folder(found_fraction=found_fraction, standing=camera, place=place)
-
-
-class PartFinder:
-    """Finds parts on photos; a fixed camera's photos are used together.
-
-    ``photos`` read (H, W, 3) uint8 RGB photos that belong together; up to 40 of them, spread over
-    all, are read at the first ``find``.
-    """
-
-    def __init__(self, photos: Sequence[Callable[[], Image]]) -> None:
-        self._photos = tuple(photos)
-        self._folder: _Folder | None = None
-
-    def find(self, image: Image) -> Part:
-        """Return where the part is on an (H, W, 3) RGB photo; raises ShapeError."""
-        if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
-            raise ShapeError(
-                f"a photo is {image.shape}; parts are found on (height, width, 3) of 16 px or more"
-            )
-        if self._folder is None:
-            self._folder = _learn(self._photos)
-        folder = self._folder
-        small = _shrink(image)
-        colour = _relative_colour(small)
-        guess = _guess_part(small, colour, folder.camera)
-        if folder.standing is not None and folder.place is not None:
-            is_there = (
-                overlap(guess.mask, folder.place) > 0.6
-                if guess.mask.shape == folder.place.shape
-                else False
-            )
-            if not is_there and folder.standing.fit(colour) is not None:
-                guess = _Guess(mask=_morph(folder.place, cv2.MORPH_ERODE, 3), certainty=1.0)
-        return _decide(image, small, guess, folder.found_fraction)
-
-
-def _decide(image: Image, small: Image, guess: _Guess, found_fraction: float) -> Part:
-    """Return the finding: what is rare among the photos must be very clear."""
-    needed, doubtful = CERTAIN, 0.25
-    if found_fraction < 0.33:
-        needed = 0.95 if guess.mask.mean() > 0.04 else 2.0
-        doubtful = needed if found_fraction < 0.22 else CERTAIN
-    elif found_fraction > 0.7:
-        needed, doubtful = 0.3, 0.0
-    if guess.certainty >= needed:
-        mask = _place_outline(image, guess.mask)
-        if mask.any():
-            return Part(mask=mask, finding="part")
-    strips = _find_strips(small)
-    if strips.any() and found_fraction < 0.6:
-        size_wh = image.shape[1::-1]
-        rough = cv2.resize((~grow_mask(strips, 2)).astype(np.uint8), size_wh, interpolation=0)
-        return Part(mask=rough > 0, finding="part")
-    return Part(mask=None, finding="unsure" if guess.certainty >= doubtful else "surface")
-
-
-def short_side_px(part: Part, size_hw: tuple[int, int]) -> float:
-    """Return the short side of the largest piece's minimum-area rectangle, or the image's."""
-    if part.mask is None or not part.mask.any():
-        return float(min(size_hw))
-    outlines, _ = cv2.findContours(
-        part.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    largest = max(outlines, key=cv2.contourArea)
-    return float(min(cv2.minAreaRect(largest)[1])) + 1.0  # pixel centres to pixel edges
-
-
-def edge_band(mask: Mask, width_px: float) -> Mask:
-    """Return the part's pixels within ``width_px`` of its outline, not of the image's border.
-
-    >>> edge_band(np.array([[1, 1, 1, 1, 0]], dtype=bool), 2).astype(int).tolist()
-    [[0, 0, 1, 1, 0]]
-    """
-    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)  # the part goes on beyond the border
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return mask & (depth <= width_px) if not mask.all() else np.zeros_like(mask)
-
-
-def off_part_fraction(source: Image, label: Mask, part: Part) -> float:
-    """Return the share of a label's pixels that lie on background, by the look of the source.
-
-    ``part.mask`` is not used: background is learned anew at the photo's frame. NaN where there is
-    no background, or the label is empty.
-    """
-    if source.shape[:2] != label.shape:
-        raise ShapeError(f"a label is {label.shape} but its source {source.shape[:2]}")
-    if part.finding == "surface" or not label.any():
-        return float("nan")
-    small = _shrink(source)
-    guess = _guess_part(small, _relative_colour(small), None)
-    if guess.certainty < 0.25:
-        return float("nan")
-    tolerance_px = round(2 * max(1.0, max(label.shape) / OUTLINE_PX))
-    on_part = grow_mask(
-        _place_outline(source, _morph(guess.mask, cv2.MORPH_CLOSE, 3)), tolerance_px
-    )
-    return float(1 - on_part[label].mean())
-
-
-def _place_outline(image: Image, rough: Mask) -> Mask:
-    """Return the mask at the image's size, its outline where the colour is half the part's.
-
-    Every pixel near the outline is compared with the mean colour of the part, and of what is not
-    part, near it. One pixel is left off to keep to the inside.
-    """
-    size_wh = image.shape[1::-1]
-    scale = min(1.0, OUTLINE_PX / max(size_wh))
-    fine_wh = (round(size_wh[0] * scale), round(size_wh[1] * scale))
-    soft = cv2.resize(rough.astype(np.float32), fine_wh, interpolation=cv2.INTER_LINEAR)
-    if not (soft > 0.5).any():
-        return np.zeros(image.shape[:2], bool)
-    step = max(1.0, max(fine_wh) / max(rough.shape))  # one pixel of the rough mask
-    window = mask_window(np.asarray(soft > 0.5), round(6 * step))
-    small = image if scale == 1 else cv2.resize(image, fine_wh, interpolation=cv2.INTER_AREA)
-    mask = np.zeros(soft.shape, np.float32)
-    mask[window] = _halve(_to_linear(small[window]), soft[window] > 0.5, step)
-    if scale < 1:
-        mask = cv2.resize(mask, size_wh, interpolation=cv2.INTER_LINEAR)
-    return _morph(np.asarray(mask > 0.6), cv2.MORPH_ERODE, max(1, round(0.7 / scale)))
-
-
-def _to_linear(image: Image) -> Field:
-    """Return linear light 0..1 of sRGB: lenses blur light, so half of its step is the outline."""
-    table = (np.arange(256, dtype=np.float32) / 255) ** 2.2
-    return np.asarray(table[image], np.float32)
-
-
-def _halve(colour: Field, mask: Mask, step: float) -> Mask:
-    """Return the mask with its outline moved, by 2 ``step`` at most, to half the colour's step."""
-    colour = cv2.GaussianBlur(colour, (0, 0), 0.7)
-    reach = 2 * step
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-    side = 2 * int(2 * reach) + 1
-    kernel = np.ones((side, side), np.uint8)
-    part = inside > np.minimum(reach, 0.6 * cv2.dilate(inside, kernel))
-    ground = outside > np.minimum(reach, 0.6 * cv2.dilate(outside, kernel))
-    near = []
-    for known in (part, ground):
-        weight = cv2.blur(known.astype(np.float32), (side, side))
-        total = cv2.blur(colour * known[..., None], (side, side))
-        near.append(total / np.maximum(weight, 1e-6)[..., None])
-    way = near[0] - near[1]
-    along = np.sum((colour - near[1]) * way, axis=2) / np.maximum(np.sum(way * way, axis=2), 1e-6)
-    return np.asarray(part | (~ground & (outside <= step) & (along > 0.5)))
