@@ -22,6 +22,7 @@ def main(config: DictConfig) -> None:
     from synthgen.config import build, to_plain
     from synthgen.generate import batched
     from synthgen.report import write_report
+    from synthgen.runs.executor import LocalExecutor
     from synthgen.runs.folder import open_run
     from synthgen.runs.lock import hold_run
     from synthgen.runs.progress import RunProgress, summarise
@@ -38,7 +39,8 @@ def main(config: DictConfig) -> None:
         batches = stop.until(batched(work.specs, job.batch_size))
         notes = [*job.notes, *work.notes]
         with RunProgress(total, total - len(work.specs), job.skipped, notes) as progress:
-            made = executor.run(batches, partial(make_worker, plain, folder))
+            here = job.parts if isinstance(executor, LocalExecutor) else None
+            made = executor.run(batches, partial(make_worker, plain, folder, here))
             for number, statuses in enumerate(made, start=1):
                 progress.add(statuses)
                 if number % 200 == 0:

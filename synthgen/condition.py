@@ -34,6 +34,7 @@ NEAR = 0.1  # of the longer side: as near as a defect lies to a place that was a
 LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
 LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
+LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
 LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
 DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
@@ -199,7 +200,8 @@ class Conditioner:
         is_free: bool,
     ) -> Room:
         """Return where a drawing may go: a real defect as it lay, a chip at the part's edge, a
-        line out over it, all others wholly on the part."""
+        line out over it, all others wholly on the part. Where no background is seen, the picture's
+        border may cut a defect off."""
         if spec.donor:
             cut_at = {} if is_free else drawing.cut_at
             least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
@@ -208,9 +210,9 @@ class Conditioner:
             rim = edge_band(free, max(2, round(min(drawing.mask.shape) / 6))) & near
             if rim.any():
                 return Room(free=free, near=rim, on_part_fraction=LEAST_AT_EDGE)
-        if isinstance(kind.shape, Line):
-            return Room(free=free, near=near, on_part_fraction=LEAST_OF_LINE)
-        return Room(free=free, near=near)
+        on_part = LEAST_OF_LINE if isinstance(kind.shape, Line) else 1.0
+        on_image = LEAST_OF_SURFACE if free.all() else 1.0  # no part's edge is seen
+        return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)
 
     def _draw(
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, scene: Scene

@@ -192,8 +192,8 @@ def build_parts(config: DictConfig) -> Parts:
 class RunWorker:
     """Makes samples and writes them into the run folder; one per process."""
 
-    def __init__(self, config: DictConfig, location: str) -> None:
-        self.stages = build_parts(config).stages
+    def __init__(self, config: DictConfig, location: str, parts: Parts | None = None) -> None:
+        self.stages = (build_parts(config) if parts is None else parts).stages
         self._shared = replace(self.stages, backend=TakingTurns(self.stages.backend))
         self._run = RunFolder(
             location, bool(config.label.ignore_border), config.run.get("storage", "files")
@@ -210,9 +210,12 @@ class RunWorker:
         return [outcome.status for outcome in outcomes]
 
 
-def make_worker(config: Mapping[str, Any], location: str) -> RunWorker:
-    """Return a worker from a plain config; a process elsewhere can be sent this call."""
-    return RunWorker(OmegaConf.create(dict(config)), location)
+def make_worker(config: Mapping[str, Any], location: str, parts: Parts | None = None) -> RunWorker:
+    """Return a worker from a plain config; a process elsewhere can be sent this call.
+
+    ``parts`` that this process has built of that config already are used as they are.
+    """
+    return RunWorker(OmegaConf.create(dict(config)), location, parts)
 
 
 @checked.dataclass(frozen=True)

@@ -26,10 +26,10 @@ VISIBLE = 0.06  # of the photo's range: a weaker change is a halo
 class Burn:
     """Heat tint or scorch: smooth, darkest in the middle, or rings of straw, brown and blue."""
 
-    radius_fraction: Fraction = (0.02, 0.14)
+    radius_fraction: Fraction = (0.02, 0.16)
     radius_px: Positive | None = None
     tint_share: Ratio = 0.5
-    contrast: Contrast = (0.15, 0.7)
+    contrast: Contrast = (0.15, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)

@@ -51,8 +51,6 @@ def grain_ratio(source: Image, finished: Image, realised: Mask) -> float:
     edges leave at zero. Edges of the label are left out, as the change itself is fine there.
     """
     inside = _erode(realised, 2)
-    if inside.sum() < FEWEST_PX:
-        inside = _erode(realised, 1)
     label = realised.astype(np.uint8)
     ring = cv2.dilate(label, disc(EDGE_PX + RING_PX)) > cv2.dilate(label, disc(EDGE_PX))
     untouched = ring & ~(source != finished).any(axis=2)

@@ -25,7 +25,7 @@ from synthgen.report.pictures import embed
 from synthgen.report.reviewed import collect_review
 from synthgen.report.sheet import PART, draw_views
 from synthgen.runs.decide import count_reasons
-from synthgen.runs.manifest import write_outline
+from synthgen.runs.outlines import write_outline
 from synthgen.runs.progress import describe_found_parts
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.verdicts import Verdict, add_verdicts
