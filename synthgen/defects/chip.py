@@ -20,7 +20,7 @@ LEAST_KERNELS = 1.5  # of a radius
 class Chip:
     """A flake broken out: an angular outline, tilted fresh facets, a sharp lip."""
 
-    radius_fraction: Fraction = (0.03, 0.16)
+    radius_fraction: Fraction = (0.035, 0.18)
     radius_px: Positive | None = None
     corners: tuple[int, int] = (5, 9)
     contrast: Contrast = (0.2, 0.75)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from synthgen.defects.drawing import SCALE, Drawing, soften
 from synthgen.images import LUMA
@@ -53,7 +54,7 @@ def lay_on(
     seen = drawing.mask[own] if within is None else drawing.mask[own] & within
     mask[inside] = seen
     base = image[inside].astype(np.float32)
-    painted = _paint(base, drawing, own, seen, optics, detail)
+    painted = _paint(base, drawing, own, seen, optics, detail, within)
     if within is not None and not within.all():  # the part's edge is as soft as all edges are
         weight = cv2.GaussianBlur(within.astype(np.float32), (0, 0), max(optics.kernel_px, 0.4))
         painted = base + (np.clip(2 * weight - 1, 0, 1) * within)[..., None] * (painted - base)
@@ -93,12 +94,13 @@ def _paint(
     mask: NDArray[np.bool_],
     optics: Optics,
     detail: bool,
+    within: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """Return a surface (h, w, 3) of 0..255 levels with the part ``own`` of a drawing on it."""
     if drawing.change is not None:
         veil = None if drawing.veil is None else drawing.veil[own]
         return add_change(base, drawing.change[own], veil)
-    smooth = without_texture(base)
+    smooth = without_texture(base if within is None else _go_on(base, within))
     lift = _levels(drawing, own, mask, base, smooth, optics, detail)
     gone = soften(drawing.gone, optics.kernel_px)[own][..., None]
     surface = base - gone * (base - smooth)
@@ -155,6 +157,15 @@ def _levels(
         levels = np.clip(levels * np.float32(min(lost, MOST_GAIN)), low, high)
         bounded = soften(levels, optics.kernel_px)[own]
     return bounded
+
+
+def _go_on(base: NDArray[np.float32], within: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a picture (h, w, 3) in which the part goes on where it ends: each pixel off it has the
+    colour of the nearest one on it."""
+    if within.all() or not within.any():
+        return base
+    nearest = distance_transform_edt(~within, return_distances=False, return_indices=True)
+    return np.asarray(base[nearest[0], nearest[1]], np.float32)
 
 
 def _shadow(drawing: Drawing, optics: Optics) -> Field | float:

@@ -76,7 +76,7 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     grain = guess_grain(blocks, kernel)
     likeness = _channel_likeness(image, windows)
     light = guess_light(regions, _mean_grain(grain))
-    black, white = _levels(regions)
+    black, white = _levels(grey, inside)
     factor = 1.0 if likeness > GREY_LIKENESS else 1 / float(np.linalg.norm(GREY_WEIGHTS))
     return Optics(
         kernel_px=round(kernel, 4),
@@ -202,8 +202,13 @@ def _channel_likeness(image: Image, windows: list[tuple[slice, slice]]) -> float
 FINEST = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
-def _levels(regions: list[Region]) -> tuple[float, float]:
-    """Return the 0.1 and 99.9 percentile of the levels of the part."""
-    levels = np.concatenate([grey[::2, ::2][where[::2, ::2]] for grey, where in regions])
-    black, white = np.percentile(levels, [0.1, 99.9])
+def _levels(grey: Grey, inside: Mask) -> tuple[float, float]:
+    """Return the levels that the photo can show: 0.1 and 99.9 percentile, half-way between those of
+    the part and of the whole photo.
+
+    A plain part shows little of what the camera can, a table behind it may show too much.
+    """
+    some = grey[::2, ::2]
+    ends = [np.percentile(levels, [0.1, 99.9]) for levels in (some[inside[::2, ::2]], some)]
+    black, white = np.mean(ends, axis=0)
     return round(float(black), 2), round(float(max(white, black + 1)), 2)

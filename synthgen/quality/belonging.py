@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 FEWEST_PX = 24
 RING_PX = 8
 UNSEEN = 0.7  # grey levels of grain
+LEAST_ROOM = 24.0  # grey levels: a defect must differ by some to be seen at all
 EDGE_PX = 3  # from the label: there the change itself is fine structure
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
@@ -44,15 +45,20 @@ def edge_width_px(source: Image, finished: Image, realised: Mask) -> float:
     return measure_flank(_change(source, finished), realised)
 
 
-def grain_ratio(source: Image, finished: Image, realised: Mask) -> float:
+def grain_ratio(
+    source: Image, finished: Image, realised: Mask, allowed: Mask | None = None
+) -> float:
     """Return the grain inside the label over that of the surface around it; NaN for too few pixels.
 
     Fine structure: the robust deviation of Immerkaer's high pass (1996), which planes and soft
     edges leave at zero. Edges of the label are left out, as the change itself is fine there.
+    ``allowed`` (H, W): the part, whose surface alone counts as around.
     """
     inside = _erode(realised, 2)
     label = realised.astype(np.uint8)
     ring = cv2.dilate(label, disc(EDGE_PX + RING_PX)) > cv2.dilate(label, disc(EDGE_PX))
+    if allowed is not None:
+        ring &= allowed
     untouched = ring & ~(source != finished).any(axis=2)
     ring = untouched if untouched.sum() >= FEWEST_PX else ring
     if inside.sum() < FEWEST_PX or ring.sum() < FEWEST_PX:
@@ -74,7 +80,7 @@ def range_fraction(source: Image, finished: Image, realised: Mask, optics: Optic
     level = float(_grey(source)[realised].mean())
     is_darker = float(change.mean()) < 0
     room = level - optics.black_level if is_darker else optics.white_level - level
-    return float(np.abs(change).mean()) / max(room, 1.0)
+    return float(np.abs(change).mean()) / max(room, LEAST_ROOM)
 
 
 def _change(source: Image, finished: Image) -> Field:

@@ -182,6 +182,7 @@ def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised
 def measure_mask(view: View) -> tuple[Measurement, ...]:
     """Return what says how well one mask, of an image or of one defect, agrees with the image."""
     realised, asked = view.realised, view.asked
+    off = None if view.allowed is None else ~view.allowed  # the table is no ring of surface
     change = view.finished_lab[realised] - view.source_lab[realised]
     strength = float(np.linalg.norm(change, axis=1).mean()) if realised.any() else 0.0
     return (
@@ -192,7 +193,7 @@ def measure_mask(view: View) -> tuple[Measurement, ...]:
         Measurement("size_ratio", size_ratio(realised, asked)),
         Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),
         Measurement("change_delta_e", strength),
-        Measurement("contrast_delta_e", ring_contrast(view.finished_lab, realised)),
+        Measurement("contrast_delta_e", ring_contrast(view.finished_lab, realised, off)),
         Measurement("clipped_fraction", clipped_fraction(view.source, view.finished, realised)),
     )
 
@@ -237,6 +238,6 @@ def _measure_belonging(candidate: Candidate, view: View) -> tuple[Measurement, .
     return (
         Measurement("off_part_fraction", off_part_fraction(candidate.realised_mask, part)),
         Measurement("edge_width_ratio", edge_width_ratio(*pictures, optics.kernel_px)),
-        Measurement("grain_ratio", grain_ratio(*pictures)),
+        Measurement("grain_ratio", grain_ratio(*pictures, view.allowed)),
         Measurement("range_fraction", range_fraction(*pictures, optics)),
     )
