@@ -35,6 +35,7 @@ LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
 LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
 LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
+BORDER_PX = 4  # of the picture
 LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
 DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
@@ -210,6 +211,10 @@ class Conditioner:
             rim = edge_band(free, max(2, round(min(drawing.mask.shape) / 6))) & near
             if rim.any():
                 return Room(free=free, near=rim, on_part_fraction=LEAST_AT_EDGE)
+            if free.all() and spec.seed % 2:  # the picture may end where the part does
+                border = free.copy()
+                border[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = False
+                return Room(free=free, near=border & near, on_image_fraction=LEAST_AT_EDGE)
         on_part = LEAST_OF_LINE if isinstance(kind.shape, Line) else 1.0
         on_image = LEAST_OF_SURFACE if free.all() else 1.0  # no part's edge is seen
         return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)

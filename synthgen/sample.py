@@ -116,8 +116,9 @@ class Part:
 
     ``mask`` (H, W) is None where all of the picture counts as part. ``finding``: as its user says;
     the part was found; the picture shows surface only; there is background, but the part was not
-    found. ``illegal`` (H, W): where its user wants no defects. ``background`` (H, W): what looks
-    like background on the photo by itself, a second opinion; None = it does not tell.
+    found, or is a guess. ``illegal`` (H, W): where its user wants no defects. ``background``
+    (H, W): what looks like background on the photo by itself, a second opinion; None = it does not
+    tell.
     """
 
     finding: Literal["given", "part", "surface", "unsure"]

@@ -146,8 +146,9 @@ def _enlarge(
 
     Only the change is enlarged: what was left alone keeps the image's own fine structure.
     """
-    small = take(image, job, cv2.INTER_AREA).astype(np.float32)
+    height, width = painted.shape[:2]
+    small = take(image, replace(job, size_hw=(height, width)), cv2.INTER_AREA)
     size = (job.box.width, job.box.height)
-    change = cv2.resize(painted - small, size, interpolation=cv2.INTER_CUBIC)
+    change = cv2.resize(painted.astype(np.float32) - small, size, interpolation=cv2.INTER_CUBIC)
     whole = take(image, replace(job, size_hw=size[::-1]), cv2.INTER_AREA)
     return np.asarray(np.clip(np.rint(whole + change), 0, 255), np.uint8)

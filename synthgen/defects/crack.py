@@ -28,7 +28,7 @@ MOST_BRANCHES = 5
 class Crack:
     """A jagged dark line that branches and thins out toward its tips."""
 
-    length_fraction: Fraction = (0.05, 0.5)
+    length_fraction: Fraction = (0.06, 0.7)
     length_px: Positive | None = None
     width_fraction: Fraction = (0.002, 0.014)
     width_px: Positive | None = None

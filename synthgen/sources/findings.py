@@ -65,16 +65,20 @@ def tell_findings(findings: Sequence[Finding], total: int) -> list[str]:
     >>> tell_findings([Finding(name="a.png", finding="unsure", part_fraction=float("nan"))], 9)
     ['Part not found on 1 of 1 photo looked at, of 9 (a.png): defects may go anywhere there; \
 give masks with source=folder source.legal=...']
+    >>> tell_findings([Finding(name="a.png", finding="unsure", part_fraction=0.1)], 1)
+    ['Part not clear on 1 of 1 photo (a.png): its outline there is a guess; \
+give masks with source=folder source.legal=...']
     """
     return list(_tell(findings, total))
 
 
 def _tell(findings: Sequence[Finding], total: int) -> Iterator[str]:
     of = _count_photos(len(findings), total)
-    unsure, found, bare, given, whole = (
+    unsure, guessed, found, bare, given, whole = (
         [one for one in findings if one.finding == finding and np.isnan(one.part_fraction) == empty]
         for finding, empty in (
             ("unsure", True),
+            ("unsure", False),
             ("part", False),
             ("surface", True),
             ("given", False),
@@ -85,6 +89,12 @@ def _tell(findings: Sequence[Finding], total: int) -> Iterator[str]:
         names = list_names([one.name for one in unsure])
         yield (
             f"Part not found on {len(unsure)} of {of} ({names}): defects may go anywhere there; "
+            "give masks with source=folder source.legal=..."
+        )
+    if guessed:
+        names = list_names([one.name for one in guessed])
+        yield (
+            f"Part not clear on {len(guessed)} of {of} ({names}): its outline there is a guess; "
             "give masks with source=folder source.legal=..."
         )
     joint = ", " if total == len(findings) else "; it is "

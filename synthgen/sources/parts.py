@@ -33,6 +33,7 @@ Field = NDArray[np.float32]
 OUTLINE_PX = 512  # long side that their outlines are placed at
 SAMPLE = 40  # photos that are looked at to learn what a folder shows
 ENOUGH = 6  # photos for a fixed camera
+LEAST_GUESS, MOST_GUESS = 0.001, 0.9  # of the picture: a part of which nobody is sure
 LOOKS_SURE = 0.25  # of 0..1, for a second opinion
 
 
@@ -133,7 +134,7 @@ def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> 
     elif found_fraction > 0.7:
         needed, doubtful = 0.3, 0.0
     if guess.certainty >= needed:
-        mask = _place_outline(image, guess.mask)
+        mask = _keep_inside(_place_outline(image, guess.mask))
         if mask.any():
             return Part(mask=mask, finding="part")
     strips = find_strips(small)
@@ -141,7 +142,30 @@ def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> 
         size_wh = image.shape[1::-1]
         rough = cv2.resize((~grow_mask(strips, 2)).astype(np.uint8), size_wh, interpolation=0)
         return Part(mask=rough > 0, finding="part")
-    return Part(mask=None, finding="unsure" if guess.certainty >= doubtful else "surface")
+    if guess.certainty < doubtful:
+        return Part(finding="surface")
+    # A guess is a better place for a defect than all of the picture, with its table.
+    mask = _keep_inside(_place_outline(image, guess.mask))
+    is_likely = LEAST_GUESS < mask.mean() < MOST_GUESS
+    return Part(finding="unsure", mask=mask if is_likely else None)
+
+
+def _keep_inside(mask: Mask) -> Mask:
+    """Return a mask less a rim of 2 px, more on large photos: there shadow and blur mix with the
+    part. Thin parts lose less, so that half of each is left."""
+    depth = _depth(mask)
+    for reach in (2.0 * max(1.0, max(mask.shape) / OUTLINE_PX), 1.0):
+        inner = mask & (depth > reach)
+        if inner.sum() >= 0.5 * mask.sum():
+            return inner
+    return mask
+
+
+def _depth(mask: Mask) -> Field:
+    """Return how far each pixel of a part is from its outline; it goes on beyond the picture."""
+    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(depth[1:-1, 1:-1], np.float32)
 
 
 def short_side_px(mask: Mask | None, size_hw: tuple[int, int]) -> float:
@@ -160,8 +184,7 @@ def edge_band(mask: Mask, width_px: float) -> Mask:
     >>> edge_band(np.array([[1, 1, 1, 1, 0]], dtype=bool), 2).astype(int).tolist()
     [[0, 0, 1, 1, 0]]
     """
-    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)  # the part goes on beyond the border
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = _depth(mask)
     return mask & (depth <= width_px) if not mask.all() else np.zeros_like(mask)
 
 

@@ -363,8 +363,11 @@ def test_a_defect_that_drowns_in_noise_is_rejected(surfaces) -> None:
     limits = read_limits({"contrast_delta_e": [1.5, None]})
     clear = paint(stages_of(surfaces, limits=limits, retries=()), surfaces)
     noisy = paint(stages_of(surfaces, noise, limits=limits, retries=()), surfaces)
-    assert not any(sample.reasons for sample in clear)
-    assert any("contrast_delta_e" in reason for sample in noisy for reason in sample.reasons)
+    lost, before = (
+        sum("contrast_delta_e" in reason for one in samples for reason in one.reasons)
+        for samples in (noisy, clear)
+    )
+    assert lost > before
 
 
 def test_what_a_blur_carries_over_the_border_is_no_change_outside(surfaces) -> None:

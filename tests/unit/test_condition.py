@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ from synthgen.condition import Conditioner
 from synthgen.control.edges import canny_control, combine_edges, outline
 from synthgen.errors import ConfigError, PlacementError, ShapeError
 from synthgen.gaps import near_place
+from synthgen.geometry import grow_mask
 from synthgen.placement import Room, place
 from synthgen.plan import draw_plan
+from synthgen.sample import Part
 from synthgen.sources import FolderSources
 from tests.samples import draw_classes, draw_conditions
 
@@ -120,5 +123,58 @@ def test_regions_of_a_folder_are_obeyed(tmp_path) -> None:
     for spec in draw_plan(sources, classes, 12, 0, {"train": 1}, 0):
         assert build(spec).defect_mask[:, 80:].sum() <= 0.02 * build(spec).defect_mask.sum() + 1
     cv2.imwrite(str(tmp_path / "legal" / "a.png"), legal[:60])
+    sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "legal"))
+    build = Conditioner(sources, classes, {"canny": canny_control()})
     with pytest.raises(ShapeError, match="60 x 160 px"):
         build(draw_plan(sources, classes, 1, 0, {"train": 1}, 0)[0])
+
+
+def photos_of_a_part(folder: Path, photo: np.ndarray, count: int = 4) -> FolderSources:
+    folder.mkdir()
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 6, photo.shape, np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.add(photo, noise))
+    return FolderSources(str(folder))
+
+
+def test_chips_lie_at_the_parts_edge_and_all_else_on_the_part(tmp_path: Path) -> None:
+    photo = np.full((200, 260, 3), 40, np.uint8)
+    cv2.rectangle(photo, (60, 50), (200, 150), (150, 155, 160), -1)
+    sources = photos_of_a_part(tmp_path / "photos", photo)
+    classes = {
+        name: replace(kind, place="edge" if name == "chip" else "anywhere")
+        for name, kind in draw_classes("chip", "stain", "pit").items()
+    }
+    build = Conditioner(sources, classes, {"canny": canny_control()})
+    inner = np.zeros((200, 260), bool)
+    inner[50:151, 60:201] = True
+    near = ~grow_mask(~inner, 9)
+    for spec in draw_plan(sources, classes, 18, 0, {"train": 1}, 0):
+        condition = build(spec)
+        assert condition.part is not None
+        assert condition.part.finding == "part"
+        assert not (condition.defect_mask & ~inner).any()
+        away = ~grow_mask(inner, 1)
+        assert (condition.sketch[away] == condition.image[away]).all()
+        if spec.defect_class == "chip":
+            assert (condition.defect_mask & ~near).any()
+
+
+def test_sizes_follow_the_part_and_not_the_picture(tmp_path: Path) -> None:
+    spans = {}
+    for side in (60, 150):
+        photo = np.full((240, 240, 3), 30, np.uint8)
+        first = 120 - side // 2
+        photo[first : first + side, first : first + side] = 160
+        sources = photos_of_a_part(tmp_path / f"{side}", photo)
+        classes = draw_classes("stain")
+        build = Conditioner(sources, classes, {"canny": canny_control()})
+        specs = draw_plan(sources, classes, 8, 0, {"train": 1}, 0)
+        spans[side] = np.median([np.sqrt(build(spec).defect_mask.sum()) for spec in specs])
+    assert 1.6 < spans[150] / spans[60] < 3.5
+
+
+def test_a_photo_that_is_unsure_is_said_to_be_and_has_a_guess_for_a_mask() -> None:
+    found = Part(finding="unsure", mask=np.eye(4, dtype=bool))
+    assert np.array_equal(found.allowed, found.mask)
+    assert Part(finding="surface").allowed is None
