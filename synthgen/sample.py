@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError
-from synthgen.imaging.optics import Optics
+from synthgen.imaging.properties import Optics
 
 __all__ = [
     "ACCEPT",

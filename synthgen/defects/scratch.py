@@ -64,7 +64,7 @@ class Scratch:
             draw_strength(self.contrast, severity),
             scene,
             tone=sign * floor * rng.uniform(0.7, 1),
-            height=burr * width / SCALE * rng.uniform(0.1, 0.6),
+            height=burr * width / SCALE * rng.uniform(0.02, 0.25),
             gone=cover * rng.uniform(0.6, 1),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -75,7 +76,7 @@ def guess_grain(blocks: Blocks, kernel_px: float = 0.0) -> Grain:
         kept = part[np.argsort(ranks[part], kind="stable")]
         quiet.append(kept[: max(4, round(QUIET_FRACTION * kept.size))])
     # Rounding is white noise of its own, and what is drawn will be rounded again.
-    unbiased = energies / QUIET_BIAS[is_soft][:, None] - WHITE * WHOLE_LEVELS
+    unbiased = energies / _quiet_bias()[is_soft][:, None] - WHITE * WHOLE_LEVELS
     px, surface = 0.0, 0.0
     if is_soft:
         px, surface = _split(unbiased[:, np.concatenate(quiet)].mean(axis=1), kernel_px)
@@ -113,6 +114,7 @@ def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
     return shrink(grey)[whole], np.stack(parts)
 
 
+@cache
 def _quiet_bias() -> tuple[Floats, Floats]:
     """Return by how much the quietest blocks of white noise are below all, by each mask.
 
@@ -177,9 +179,6 @@ def _surface_gains(kernel_px: float) -> Floats:
         rows, columns = (2 - 2 * np.cos(2 * np.pi * spacing * axis) for axis in (fy, fx))
         gains.append(float((power * (rows * columns) ** 2).sum()))
     return np.array(gains) / max(gains)
-
-
-QUIET_BIAS = _quiet_bias()
 
 
 def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Grey:

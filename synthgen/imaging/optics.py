@@ -6,7 +6,7 @@ What is painted on a photo needs its sharpness, grain, levels and light, or it l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from synthgen.imaging.kernel import (
     guess_by_spectrum,
 )
 from synthgen.imaging.light import guess_light
+from synthgen.imaging.properties import Optics
 
 __all__ = ["Optics", "draw_grain", "estimate_near", "estimate_optics"]
 
@@ -40,29 +41,6 @@ REGION_PX = 208
 RIM_PX = 5
 NEAR_ERROR = 0.15  # deviation of ln(kernel) over one photo: depth of field, tilt
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.COLOR_RGB2GRAY
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optics:
-    """What a photo's camera and light do to a surface. Lengths in pixels, levels 0..255.
-
-    The defaults are a sharp camera without grain under diffuse light from the upper right.
-    """
-
-    kernel_px: float = 0.5  # deviation of the Gaussian that blurs the photo, 0.3 .. 6
-    grain_levels: tuple[float, ...] = (128.0,)  # levels at which grain is told, rising
-    grain_sd: tuple[float, ...] = (0.0,)  # deviation of each channel's grain there, grey levels
-    grain_px: float = 0.0  # deviation of the Gaussian that white noise was blurred with, 0 = white
-    grain_is_grey: bool = True  # the same grain in all three channels
-    black_level: float = 0.0  # what the photo reaches at its dark end, or clips at
-    white_level: float = 255.0  # and at its bright end
-    light_deg: float = 45.0  # where the light comes from: 0 = right, 90 = top
-    light_directedness: float = 0.0  # 0 = diffuse, or cannot be told .. 1 = raking light
-    jpeg_quality: int | None = None  # whose 8 x 8 blocks show in the pixels; None = none seen
-
-    def grain_at(self, levels: Grey) -> Grey:
-        """Return the deviation of the grain at grey levels (H, W), in grey levels."""
-        return np.interp(levels, self.grain_levels, self.grain_sd).astype(np.float32)
 
 
 def estimate_optics(image: Image, where: Mask | None = None) -> Optics:

@@ -33,6 +33,7 @@ Field = NDArray[np.float32]
 OUTLINE_PX = 512  # long side that their outlines are placed at
 SAMPLE = 40  # photos that are looked at to learn what a folder shows
 ENOUGH = 6  # photos for a fixed camera
+RIM_PX = 2.0  # of a photo of OUTLINE_PX
 LEAST_GUESS, MOST_GUESS = 0.001, 0.9  # of the picture: a part of which nobody is sure
 LOOKS_SURE = 0.25  # of 0..1, for a second opinion
 
@@ -151,12 +152,13 @@ def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> 
 
 
 def _keep_inside(mask: Mask) -> Mask:
-    """Return a mask less a rim of 2 px, more on large photos: there shadow and blur mix with the
-    part. Thin parts lose less, so that half of each is left."""
+    """Return a mask less a rim of 2 px in 512: there shadow and blur mix with the part. Thin parts
+    lose less, so that most of each is left."""
     depth = _depth(mask)
-    for reach in (2.0 * max(1.0, max(mask.shape) / OUTLINE_PX), 1.0):
-        inner = mask & (depth > reach)
-        if inner.sum() >= 0.5 * mask.sum():
+    reach = RIM_PX * max(mask.shape) / OUTLINE_PX
+    for part in (1.0, 0.5):
+        inner = np.asarray(mask & (depth > part * reach), bool)
+        if inner.sum() >= 0.6 * mask.sum():
             return inner
     return mask
 

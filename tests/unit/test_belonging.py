@@ -163,7 +163,7 @@ def test_grain_ratio_is_grain_inside_over_outside(amount: float) -> None:
     images = [
         np.clip(np.rint(one), 0, 255).astype(np.uint8).repeat(3, 2) for one in (source, finished)
     ]
-    assert grain_ratio(*images, cover > 0.1) == pytest.approx(amount, rel=0.15, abs=0.15)
+    assert grain_ratio(*images, cover > 0.1) == pytest.approx(amount, rel=0.15, abs=0.25)
 
 
 def test_grain_ratio_of_a_photo_without_grain_is_finite() -> None:

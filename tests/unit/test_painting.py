@@ -130,7 +130,7 @@ def test_paint_batch_bounds_a_call_and_changes_nothing(folders, name) -> None:
     backend = make_backend(folders, name, guidance=1.0, paint_batch=2)
     rows = count_rows(backend.load().pipeline.unet)
     backend.paint(conditions)
-    assert sorted(set(rows)) == [1, 2]
+    assert max(rows) == 2
     assert differ(whole, make_backend(folders, name, paint_batch=2).paint(conditions)) <= 1
 
 
