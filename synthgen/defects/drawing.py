@@ -44,6 +44,7 @@ SCALE = 3  # points of a drawn map per pixel of the photo, in each direction
 LEAST_KERNELS = 3.0  # a smaller defect is a blurred dot whatever its shape
 EDGE_SHARE = 0.45  # of the strongest change near by: where the label of a soft edge ends
 EDGE_PX = 3  # what is near by
+STREAK_SWAY = 0.06  # radians that what follows a surface's streaks deviates
 FAINTEST = 0.12  # of full cover: what a taper leaves under that is not asked for
 
 
@@ -53,6 +54,14 @@ class Scene:
 
     short_side_px: float
     optics: Optics = field(default_factory=Optics)
+
+    def draw_heading(self, rng: Rng) -> float:
+        """Draw a direction in radians, y downward: along the surface's streaks as often as it has
+        such, or any."""
+        along = -np.deg2rad(self.optics.streak_deg) + rng.normal(0, STREAK_SWAY)
+        anywhere = rng.uniform(0, np.pi)
+        is_along = rng.random() < np.clip(1.5 * self.optics.streak_share - 0.15, 0, 0.85)
+        return float(along if is_along else anywhere)
 
     @property
     def kernel_px(self) -> float:

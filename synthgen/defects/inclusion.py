@@ -98,7 +98,7 @@ class Inclusion:
         roughens outlines."""
         half = int(radius * aspect**0.5 * 1.75 + 2 * LEAST_WIDTH * scene.kernel_px * SCALE) + 8
         y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
-        angle = np.float32(rng.uniform(0, np.pi))
+        angle = np.float32(scene.draw_heading(rng))
         along = x * np.cos(angle) + y * np.sin(angle)
         across = -x * np.sin(angle) + y * np.cos(angle)
         rough = _drawn_out(rng, along, across, max(5.0, 0.7 * radius), aspect**0.5)

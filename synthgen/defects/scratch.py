@@ -29,9 +29,9 @@ __all__ = ["Scratch"]
 class Scratch:
     """A groove: straight or slightly bent, tapered, bare material in it, a burr beside it."""
 
-    length_fraction: Fraction = (0.1, 0.7)
+    length_fraction: Fraction = (0.12, 0.9)
     length_px: Positive | None = None
-    width_fraction: Fraction = (0.006, 0.06)
+    width_fraction: Fraction = (0.008, 0.1)
     width_px: Positive | None = None
     curvature: Span = (-0.15, 0.15)
     count: tuple[int, int] = (1, 4)
@@ -50,7 +50,7 @@ class Scratch:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
         width = min(width, length / 5)
-        angle = rng.uniform(0, np.pi)
+        angle = scene.draw_heading(rng)
         lines = max(1, int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 0.5))
         cover = merge([self._line(rng, length, width, angle, n) for n in range(lines)])
         sign = 1 if rng.random() < self.bright_share else -1

@@ -55,6 +55,7 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     likeness = _channel_likeness(image, windows)
     light = guess_light(regions, _mean_grain(grain))
     black, white = _levels(grey, inside)
+    streak_deg, streak_share = _streaks(regions)
     factor = 1.0 if likeness > GREY_LIKENESS else 1 / float(np.linalg.norm(GREY_WEIGHTS))
     return Optics(
         kernel_px=round(kernel, 4),
@@ -67,6 +68,8 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
         white_level=white,
         light_deg=light.deg,
         light_directedness=light.directedness,
+        streak_deg=streak_deg,
+        streak_share=streak_share,
         jpeg_quality=guess_jpeg_quality(grey),
     )
 
@@ -190,3 +193,20 @@ def _levels(grey: Grey, inside: Mask) -> tuple[float, float]:
     ends = [np.percentile(levels, [0.1, 99.9]) for levels in (some[inside[::2, ::2]], some)]
     black, white = np.mean(ends, axis=0)
     return round(float(black), 2), round(float(max(white, black + 1)), 2)
+
+
+def _streaks(regions: list[Region]) -> tuple[float, float]:
+    """Return the direction of the texture's streaks, in degrees, and their share 0..1.
+
+    The axis of least change and the coherence of the structure tensor (Bigun and Granlund 1987).
+    Rolling, brushing and drawing leave streaks; what rubs or is rolled in goes along with them.
+    """
+    tensor = np.zeros(3)
+    for grey, where in regions:
+        soft = cv2.GaussianBlur(grey, (0, 0), 1.0)
+        x, y = (cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx, ksize=3)[where] for dx in (1, 0))
+        tensor += [float((x * x).mean()), float((y * y).mean()), float((x * y).mean())]
+    xx, yy, xy = tensor / max(len(regions), 1)
+    across = 0.5 * np.arctan2(2 * xy, xx - yy)  # of most change, y downward
+    share = float(np.hypot(xx - yy, 2 * xy)) / max(xx + yy, 1e-6)
+    return round(float(np.rad2deg(np.pi / 2 - across)) % 180, 1), round(share, 3)

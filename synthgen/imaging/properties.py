@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["Optics"]
 
 Grey = NDArray[np.float32]
+GLINT = 0.15  # of the room between the photo's white level and the camera's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,14 @@ class Optics:
     white_level: float = 255.0  # and at its bright end
     light_deg: float = 45.0  # where the light comes from: 0 = right, 90 = top
     light_directedness: float = 0.0  # 0 = diffuse, or cannot be told .. 1 = raking light
+    streak_deg: float = 0.0  # direction of the texture's streaks: 0 = along x, 90 = up
+    streak_share: float = 0.0  # 0 = none .. 1 = nothing but streaks
     jpeg_quality: int | None = None  # whose 8 x 8 blocks show in the pixels; None = none seen
+
+    @property
+    def glint_level(self) -> float:
+        """The brightest level of a defect: bare metal outshines what a plain photo shows."""
+        return self.white_level + GLINT * (255.0 - self.white_level)
 
     def grain_at(self, levels: Grey) -> Grey:
         """Return the deviation of the grain at grey levels (H, W), in grey levels."""

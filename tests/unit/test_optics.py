@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from synthgen.defects import Scene
 from synthgen.imaging.grain import shape_grain
 from synthgen.imaging.optics import Optics, draw_grain, estimate_near, estimate_optics
 from synthgen.surfaces import draw_surface
-from synthgen.surfaces.noise import fractal_noise, relief_shading
+from synthgen.surfaces.noise import fractal_noise, relief_shading, streaks
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PIXEL_PX = 0.29  # the deviation of a pixel's own box: part of every kernel
@@ -277,3 +278,21 @@ def test_near_a_place_that_shows_nothing_the_photos_kernel_holds() -> None:
     assert near.kernel_px == pytest.approx(photo.kernel_px, rel=0.12)
     tiny = estimate_near(photo, image, (slice(0, 8), slice(0, 8)))
     assert tiny == photo
+
+
+@pytest.mark.parametrize("streak_deg", [0, 35, 90, 120])
+def test_streaks_are_found_and_followed(streak_deg: int) -> None:
+    field = streaks(np.random.default_rng(2), (260, 260), 60, streak_deg)
+    image = np.clip(np.rint(130 + 12 * field), 0, 255).astype(np.uint8)
+    optics = estimate_optics(np.repeat(image[..., None], 3, 2))
+    away = (optics.streak_deg - streak_deg + 90) % 180 - 90
+    assert abs(away) < 6
+    assert optics.streak_share > 0.5
+    rng, scene = np.random.default_rng(0), Scene(short_side_px=200, optics=optics)
+    headings = np.array([-np.rad2deg(scene.draw_heading(rng)) for _ in range(200)])
+    assert 0.4 < (np.abs((headings - streak_deg + 90) % 180 - 90) < 12).mean() < 0.95
+
+
+def test_what_has_no_streaks_is_not_said_to() -> None:
+    noise = np.random.default_rng(1).integers(90, 150, (200, 200, 1), np.uint8)
+    assert estimate_optics(np.repeat(noise, 3, 2)).streak_share < 0.15
