@@ -31,7 +31,7 @@ class Scratch:
 
     length_fraction: Fraction = (0.12, 0.9)
     length_px: Positive | None = None
-    width_fraction: Fraction = (0.008, 0.1)
+    width_fraction: Fraction = (0.01, 0.12)
     width_px: Positive | None = None
     curvature: Span = (-0.15, 0.15)
     count: tuple[int, int] = (1, 4)
@@ -49,7 +49,7 @@ class Scratch:
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
-        width = min(width, length / 5)
+        width = min(width, length / 4)
         angle = scene.draw_heading(rng)
         lines = max(1, int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 0.5))
         cover = merge([self._line(rng, length, width, angle, n) for n in range(lines)])

@@ -28,7 +28,7 @@ def write_outline(mask: NDArray[np.bool_]) -> str:
     """Return a mask (H, W), shrunk to ``OUTLINE_PX``, as "height width run-lengths" (COCO's RLE).
 
     >>> write_outline(np.eye(2, dtype=bool))
-    '2 2 01201'
+    '2 2 0120'
     """
     scale = min(1.0, OUTLINE_PX / max(mask.shape))
     size = [max(1, round(side * scale)) for side in mask.shape]
