@@ -13,6 +13,7 @@ from synthgen.sample import BoxXYWH, Condition
 
 __all__ = ["CropJob", "cut_jobs", "cut_whole", "paste", "take"]
 
+BLACK_LEVEL = 1  # and below
 SHARP_PX = 0.9  # deviation of a blur that a model paints at its own pixels
 
 
@@ -147,6 +148,8 @@ def _enlarge(
     Only the change is enlarged: what was left alone keeps the image's own fine structure.
     """
     height, width = painted.shape[:2]
+    if painted.max() <= BLACK_LEVEL:  # what a safety checker blacks out stays black
+        return np.zeros((job.box.height, job.box.width, 3), np.uint8)
     small = take(image, replace(job, size_hw=(height, width)), cv2.INTER_AREA)
     size = (job.box.width, job.box.height)
     change = cv2.resize(painted.astype(np.float32) - small, size, interpolation=cv2.INTER_CUBIC)

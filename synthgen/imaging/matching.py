@@ -16,6 +16,8 @@ Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 AS_SOFT = 0.95  # of the kernel: a change as soft as that is left alone
+BLACK_LEVEL = 1  # and below: black, after scaling
+BLACKED_OUT = 0.25  # of what may be repainted
 MOST_GAIN = 1.6  # of what the blur takes from a thin line
 AROUND_PX = 12
 BORDER_PX = 2.0  # over which the change ends, inside what may be repainted
@@ -32,7 +34,7 @@ def match_optics(
     the picture would also take the photo's own texture. ``label`` (H, W): where the defect was
     asked for; nothing outside ``repaint`` (H, W) changes.
     """
-    if not label.any():
+    if not label.any() or _is_blacked_out(source, painted, repaint):
         return painted
     window = _window(repaint, AROUND_PX)
     before = source[window].astype(np.float32)
@@ -52,6 +54,12 @@ def match_optics(
         inside[..., None], np.clip(np.rint(after), 0, 255).astype(np.uint8), source[window]
     )
     return result
+
+
+def _is_blacked_out(source: Image, painted: Image, repaint: Mask) -> bool:
+    """Whether a picture came out black, as a safety checker makes it: that must stay to be seen."""
+    new, old = painted[repaint].max(axis=1), source[repaint].max(axis=1)
+    return bool(((new <= BLACK_LEVEL) & (old > BLACK_LEVEL)).mean() > BLACKED_OUT)
 
 
 def _soften(change: Field, label: Mask, blur_px: float) -> Field:

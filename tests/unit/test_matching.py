@@ -109,3 +109,11 @@ def test_a_soft_photo_is_painted_smaller_and_keeps_its_fine_structure() -> None:
     inside = np.hypot(rows - 128, columns - 128) < 50
     assert result[inside].mean() == pytest.approx(asked.image[inside].mean() / 2, abs=2)
     assert np.array_equal(result[~repaint], asked.image[~repaint])
+
+
+def test_a_picture_that_came_out_black_stays_black() -> None:
+    source = photo(2.0, grain=3)
+    _, label, repaint = sticker(source, 0.4)
+    black = np.where(repaint[..., None], 0, source).astype(np.uint8)
+    optics = Optics(kernel_px=2.0, grain_sd=(3.0,), black_level=40.0)
+    assert np.array_equal(match_optics(source, black, repaint, label, optics, 0), black)
