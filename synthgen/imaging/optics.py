@@ -189,8 +189,8 @@ def _levels(grey: Grey, inside: Mask) -> tuple[float, float]:
 
     A plain part shows little of what the camera can, a table behind it may show too much.
     """
-    some = grey[::2, ::2]
-    ends = [np.percentile(levels, [0.1, 99.9]) for levels in (some[inside[::2, ::2]], some)]
+    part = grey[inside] if inside.any() else grey  # a thin part has few pixels: all of them count
+    ends = [np.percentile(levels, [0.1, 99.9]) for levels in (part, grey[::2, ::2])]
     black, white = np.mean(ends, axis=0)
     return round(float(black), 2), round(float(max(white, black + 1)), 2)
 

@@ -296,3 +296,13 @@ def test_streaks_are_found_and_followed(streak_deg: int) -> None:
 def test_what_has_no_streaks_is_not_said_to() -> None:
     noise = np.random.default_rng(1).integers(90, 150, (200, 200, 1), np.uint8)
     assert estimate_optics(np.repeat(noise, 3, 2)).streak_share < 0.15
+
+
+def test_a_part_of_a_few_pixels_is_measured() -> None:
+    image = np.full((80, 90, 3), 120, np.uint8)
+    where = np.zeros((80, 90), bool)
+    where[41, 33:39] = True
+    image[where] = 60
+    optics = estimate_optics(image, where)
+    assert optics.black_level < 120
+    assert estimate_optics(image, np.zeros((80, 90), bool)).white_level >= 120
