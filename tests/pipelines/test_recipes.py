@@ -50,7 +50,8 @@ def folder(tmp_path_factory) -> Path:
     """A folder with the run ``out``, and ``real``: a tree of MVTec AD, as photos come in."""
     root = tmp_path_factory.mktemp("recipes")
     drawn = "debug=smoke backend=sketch source.kinds=[painted] source.size_hw=[64,64]"
-    classes = "defect=[stain,chip] run.good_fraction=0.5"
+    classes = "defect=[stain,chip] run.good_fraction=0.5 defect.stain.shape.radius_px=[9,24]"
+    classes += " defect.chip.shape.radius_px=[6,20]"  # small pictures: a fraction would be tiny
     synthgen(f"generate {drawn} {classes} run.folder=out run.count=8", root)
     synthgen(f"generate {drawn} {classes} run.folder=other run.count=8 seed=5", root)
     synthgen("export run.folder=other format=[mvtec] out=exported", root)
@@ -105,7 +106,7 @@ def test_unet_learns(tmp_path) -> None:
     synthgen(
         "generate debug=smoke backend=sketch run.folder=out run.count=48 run.good_fraction=0.25"
         " source.kinds=[painted] source.size_hw=[64,64] defect=[stain]"
-        " defect.stain.severity=[0.7,1]",
+        " defect.stain.severity=[0.7,1] defect.stain.shape.radius_px=[9,24]",
         tmp_path,
     )
     (tmp_path / "docs").symlink_to(ROOT / "docs")
