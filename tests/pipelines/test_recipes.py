@@ -104,12 +104,13 @@ def test_recipe(folder, name) -> None:
 
 def test_unet_learns(tmp_path) -> None:
     synthgen(
-        "generate debug=smoke backend=sketch run.folder=out run.count=48 run.good_fraction=0.25"
-        " source.kinds=[painted] source.size_hw=[64,64] defect=[stain]"
-        " defect.stain.severity=[0.7,1] defect.stain.shape.radius_px=[9,24]",
+        "generate debug=smoke backend=sketch run.folder=out run.count=120 run.good_fraction=0.25"
+        " source.kinds=[painted] source.size_hw=[64,64] defect=[inclusion]"
+        " defect.inclusion.severity=[0.7,1] defect.inclusion.shape.radius_px=[6,14]"
+        " defect.inclusion.shape.dark_share=1",
         tmp_path,
     )
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     [command] = [command for command in COMMANDS if command.endswith("--out unet")]
-    scores = scores_of(command, "--epochs 8 --crop 64 --batch 4 --workers 0", tmp_path)
+    scores = scores_of(command, "--epochs 14 --crop 64 --batch 4 --workers 0", tmp_path)
     assert scores["pixel_ap"] > scores["pixel_ap_untrained"] + 0.1
