@@ -138,7 +138,7 @@ def test_texture_goes_on_through_what_is_dimmed_and_is_gone_where_material_is() 
     surface = np.clip(stripes + rng.normal(0, 1, (300, 300, 1)), 0, 255).astype(np.uint8)
     surface = np.repeat(surface, 3, axis=2)
     left = {}
-    for name in ("stain", "inclusion"):
+    for name in ("stain", "spatter"):
         kept = []
         for seed in range(6):
             sketch, mask = draw(name, seed, 0.6, surface)
@@ -149,7 +149,7 @@ def test_texture_goes_on_through_what_is_dimmed_and_is_gone_where_material_is() 
                 kept.append(step / float(sketch[deep].mean()) / (40 / 140))
         left[name] = np.mean(kept)
     assert left["stain"] > 0.6
-    assert left["inclusion"] < 0.35
+    assert left["spatter"] < 0.35
 
 
 def test_a_line_thinner_than_the_blur_keeps_its_mask() -> None:
