@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.optics import Optics, draw_grain
-from synthgen.imaging.outline import disc, measure_blur
+from synthgen.imaging.outline import IMMERKAER, disc, measure_blur
 
 __all__ = ["match_optics"]
 
@@ -22,7 +22,6 @@ MOST_GAIN = 1.6  # of what the blur takes from a thin line
 AROUND_PX = 12
 BORDER_PX = 2.0  # over which the change ends, inside what may be repainted
 FEWEST_PX = 24
-IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 def match_optics(

@@ -17,7 +17,7 @@ from synthgen.imaging.edges import (
     slope_profiles,
 )
 
-__all__ = ["disc", "measure_blur", "measure_flank"]
+__all__ = ["IMMERKAER", "disc", "measure_blur", "measure_flank"]
 
 Field = NDArray[np.float32]  # (H, W) grey levels of change
 Mask = NDArray[np.bool_]

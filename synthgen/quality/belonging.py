@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.optics import Optics
-from synthgen.imaging.outline import disc, measure_blur, measure_flank
+from synthgen.imaging.outline import IMMERKAER, disc, measure_blur, measure_flank
 
 __all__ = ["edge_width_px", "edge_width_ratio", "grain_ratio", "range_fraction"]
 
@@ -23,7 +23,6 @@ RING_PX = 8
 UNSEEN = 0.7  # grey levels of grain
 LEAST_ROOM = 24.0  # grey levels: a defect must differ by some to be seen at all
 EDGE_PX = 3  # from the label: there the change itself is fine structure
-IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 def edge_width_ratio(source: Image, finished: Image, realised: Mask, kernel_px: float) -> float:
