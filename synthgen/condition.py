@@ -20,12 +20,12 @@ from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask, grow_to_cells, mask_window
 from synthgen.images import to_rgb8
 from synthgen.imaging.optics import Optics, estimate_near, estimate_optics
-from synthgen.placement import Room, place
+from synthgen.placement import Room, choose_edge, place
 from synthgen.plan import DefectClass
 from synthgen.sample import Condition, Part, SampleSpec, SourceImage
 from synthgen.seeds import rng_for
 from synthgen.sources import Sources
-from synthgen.sources.parts import edge_band, short_side_px
+from synthgen.sources.parts import short_side_px
 from synthgen.variation import vary_source
 
 __all__ = ["Conditioner"]
@@ -35,7 +35,6 @@ LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
 LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
 LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
-BORDER_PX = 4  # of the picture
 LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
 DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
@@ -174,16 +173,24 @@ class Conditioner:
         scene: Scene,
         is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
-        near = free
+        asked = free
         if is_first and spec.asked_x >= 0 and spec.asked_y >= 0:
-            near = near_place(free, spec.asked_x, spec.asked_y, NEAR)
+            asked = near_place(free, spec.asked_x, spec.asked_y, NEAR)
         for draw in range(DRAWS):
             is_free = bool(spec.donor) and draw >= DRAWS // 2  # a donor's place is not binding
             smaller = replace(scene, short_side_px=scene.short_side_px * SMALLER**draw)
+            near, edge = asked, None
+            if kind.place == "edge" and not spec.donor:
+                edge = choose_edge(rng, free, asked, is_border=bool(spec.seed % 4))
+                if edge is not None:
+                    near, smaller = edge.near, replace(smaller, edge_deg=edge.along_deg)
             drawing = self._draw(rng, spec, kind, smaller)
             if is_first and spec.asked_area_px:
                 drawing = fit_area(drawing, spec.asked_area_px)
-            room = self._room(spec, kind, free, free if is_free else near, drawing, is_free)
+            if edge is not None:
+                room = edge.room(free, LEAST_AT_EDGE)
+            else:
+                room = self._room(spec, kind, free, free if is_free else near, drawing, is_free)
             try:
                 return drawing, place(rng, drawing.mask, room, spec.sample_id)
             except PlacementError:
@@ -200,21 +207,13 @@ class Conditioner:
         drawing: Drawing,
         is_free: bool,
     ) -> Room:
-        """Return where a drawing may go: a real defect as it lay, a chip at the part's edge, a
-        line out over it, all others wholly on the part. Where no background is seen, the picture's
-        border may cut a defect off."""
+        """Return where a drawing may go: a real defect as it lay, a line out over the part's edge,
+        all others wholly on the part. Where no background is seen, the picture's border may cut a
+        defect off."""
         if spec.donor:
             cut_at = {} if is_free else drawing.cut_at
             least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
             return Room(free=free, near=near, on_image_fraction=least, cut_at=cut_at)
-        if kind.place == "edge":
-            rim = edge_band(free, max(2, round(min(drawing.mask.shape) / 6))) & near
-            if rim.any():
-                return Room(free=free, near=rim, on_part_fraction=LEAST_AT_EDGE)
-            if free.all() and spec.seed % 2:  # the picture may end where the part does
-                border = free.copy()
-                border[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = False
-                return Room(free=free, near=border & near, on_image_fraction=LEAST_AT_EDGE)
         on_part = LEAST_OF_LINE if isinstance(kind.shape, Line) else 1.0
         on_image = LEAST_OF_SURFACE if free.all() else 1.0  # no part's edge is seen
         return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.defects.drawing import AXIS_OF, Side
 from synthgen.errors import PlacementError
+from synthgen.sources.parts import edge_band
 
-__all__ = ["Room", "place"]
+__all__ = ["Edge", "Room", "choose_edge", "place"]
 
 TRIES = 80
+BAND_PX = 2  # of the edge: where the centre of what broke out of it may lie
+SPOT_FRACTION = 0.06  # of the longer side: how much of an edge counts as one place
+SLOPE_PX = 4.0  # deviation of the blur in which an edge's direction is measured
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -38,6 +43,59 @@ class Room:
             return False
         free = self.free[rows[inside], columns[inside]]
         return bool(free.mean() >= self.on_part_fraction)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Edge:
+    """A place at an edge. ``near`` (H, W): its pixels. ``along_deg``: 0 = along x, 90 = up.
+
+    ``is_border``: it is the picture's border, which the part is taken to end at.
+    """
+
+    near: NDArray[np.bool_]
+    along_deg: float
+    is_border: bool
+
+    def room(self, free: NDArray[np.bool_], least: float) -> Room:
+        """Return the room of a defect of which at least the fraction ``least`` is seen here."""
+        if self.is_border:
+            return Room(free=free, near=self.near, on_image_fraction=least)
+        return Room(free=free, near=self.near, on_part_fraction=least)
+
+
+def choose_edge(
+    rng: np.random.Generator,
+    free: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
+    is_border: bool,
+) -> Edge | None:
+    """Return a random place at the edge of the part, ``free`` (H, W), within ``asked`` (H, W).
+
+    Where the part fills the picture, it is one at the picture's border if ``is_border``. None where
+    there is no edge.
+    """
+    if free.all():
+        if not is_border:
+            return None
+        band = free.copy()
+        band[2 * BAND_PX : -2 * BAND_PX, 2 * BAND_PX : -2 * BAND_PX] = False
+    else:
+        band = edge_band(free, BAND_PX)
+    rows, columns = np.nonzero(band & asked)
+    if not len(rows):
+        return None
+    pick = int(rng.integers(len(rows)))
+    # Beyond the picture there is none of the part where all of it is the part.
+    inside = np.pad(free, BAND_PX, mode="constant" if free.all() else "edge").astype(np.float32)
+    soft = cv2.GaussianBlur(inside, (0, 0), SLOPE_PX, borderType=cv2.BORDER_REPLICATE)
+    across_y, across_x = np.gradient(soft)
+    at = rows[pick] + BAND_PX, columns[pick] + BAND_PX
+    along = np.rad2deg(np.arctan2(across_x[at], across_y[at])) % 180  # y downward, turned by 90
+    away = np.hypot(rows - rows[pick], columns - columns[pick])
+    spot = away <= max(4.0, SPOT_FRACTION * max(free.shape))
+    near = np.zeros_like(free)
+    near[rows[spot], columns[spot]] = True
+    return Edge(near=near, along_deg=float(along), is_border=bool(free.all()))
 
 
 def place(

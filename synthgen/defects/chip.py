@@ -14,46 +14,58 @@ from synthgen.surfaces.noise import Field, fractal_noise
 __all__ = ["Chip"]
 
 LEAST_KERNELS = 1.5  # of a radius
+EDGE_SWAY_DEG = 6.0  # by which the long side of a chip deviates from its edge
 
 
 @dataclass(frozen=True, config=STRICT)
 class Chip:
-    """A flake broken out: an angular outline, tilted fresh facets, a sharp lip."""
+    """A flake broken out: an angular outline, tilted fresh facets, a sharp lip.
 
-    radius_fraction: Fraction = (0.035, 0.18)
+    At an edge it is a shell that is longer along the edge than it is deep.
+    """
+
+    radius_fraction: Fraction = (0.035, 0.2)
     radius_px: Positive | None = None
+    elongation: Positive = (1.0, 4.0)
     corners: tuple[int, int] = (5, 9)
     contrast: Contrast = (0.2, 0.75)
-    bright_share: Ratio = 0.4
+    bright_share: Ratio = 0.3
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
-        cover = self._outline(rng, radius)
+        cover = self._outline(rng, radius, scene.edge_deg)
         sign = 1 if rng.random() < self.bright_share else -1
         shade, relief = _facets(rng, cover.shape, radius)
         # Fresh fracture: each facet has its own shade, is rough, and falls off inward.
         rough = fractal_noise(rng, cover.shape, max(4.0, radius / 4), octaves=3)
         inward = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
         depth = np.clip(inward / (0.5 * radius), 0, 1) + 0.35 * relief
+        scarp = np.exp(-inward / (0.07 * radius + 1.5))  # little light gets into the broken edge
         return Drawing.of(
             rng,
             cover,
             draw_strength(self.contrast, severity),
             scene,
-            tone=cover * (0.6 * sign + 0.55 * shade),
+            tone=cover * (0.6 * sign + 0.55 * shade - 0.7 * scarp),
             height=-(depth * 0.35 * radius / SCALE - 0.03 * rough * radius / SCALE) * cover,
             gone=cover,
             grit=fractal_noise(rng, cover.shape, 4, octaves=3) * cover * 0.2,
         )
 
-    def _outline(self, rng: Rng, radius: float) -> Field:
+    def _outline(self, rng: Rng, radius: float, edge_deg: float | None) -> Field:
         """Return the cover of a conchoidal outline: few corners, bowed and torn edges between."""
         number = int(rng.integers(self.corners[0], self.corners[1] + 1))
         theta = (np.arange(number) + rng.uniform(-0.35, 0.35, number)) / number * 2 * np.pi
         reach = radius * rng.uniform(0.7, 1.1, number)
-        half = int(radius * 1.3) + 6
+        if edge_deg is None:
+            longer, angle = 1 / rng.uniform(0.45, 1), rng.uniform(0, 2 * np.pi)
+        else:
+            longer = float(np.exp(rng.uniform(*np.log(self.elongation))))
+            angle = np.deg2rad(edge_deg + rng.normal(0, EDGE_SWAY_DEG))  # turned with y upward
+        stretch = np.array([np.sqrt(longer), 1 / np.sqrt(longer)])
+        half = int(radius * 1.3 * stretch[0]) + 6
         corners = np.stack([np.cos(theta) * reach, np.sin(theta) * reach], 1)
-        corners = corners * [1, rng.uniform(0.45, 1)] @ _turn(rng.uniform(0, 2 * np.pi))
+        corners = corners * stretch @ _turn(angle)
         bowed = []
         for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             t = np.linspace(0, 1, 12, endpoint=False)[:, None]

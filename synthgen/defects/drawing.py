@@ -50,10 +50,14 @@ FAINTEST = 0.12  # of full cover: what a taper leaves under that is not asked fo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What a defect is drawn for: ``short_side_px`` of the part, and the photo's optics."""
+    """What a defect is drawn for: ``short_side_px`` of the part, and the photo's optics.
+
+    ``edge_deg``: direction of the edge that it lies at, 0 = along x, 90 = up; None = at none.
+    """
 
     short_side_px: float
     optics: Optics = field(default_factory=Optics)
+    edge_deg: float | None = None
 
     def draw_heading(self, rng: Rng) -> float:
         """Draw a direction in radians, y downward: along the surface's streaks as often as it has

