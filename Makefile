@@ -10,7 +10,7 @@ install: .venv/installed ## Install everything into .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[augment,edges,evaluate,formats,prompts,ray,review,sign,training,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,dev]'
 	@touch $@
 
 .venv-datumaro: .venv/installed

@@ -22,11 +22,12 @@ def write_card(
     log: Path,
     parameters: Mapping[str, int],
     photos: Mapping[str, int],
+    real: Mapping[str, int],
 ) -> None:
     """Write ``README.md`` and ``log.csv`` into the model folder.
 
     Where the training started from a model, the log of that one comes first. ``photos``: how many
-    of each folder of ``settings["photos"]`` were seen.
+    of each folder of ``settings["photos"]`` were seen; ``real``: of ``settings["real"]``.
     """
     start = settings["start"]
     before = _rows(find_checkpoint(start).folder / "log.csv") if start else []
@@ -50,6 +51,8 @@ def write_card(
         last_loss=float(rows[-1]["loss"]),
         precision=settings["mixed_precision"],
         photos=_describe_photos(settings["photos"], photos),
+        real=_describe_real(settings, real),
+        losses=_describe_losses(settings),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
     with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
@@ -85,6 +88,31 @@ def _describe_photos(folders: Mapping[str, Any], counts: Mapping[str, int]) -> s
     for name, folder in sorted(folders.items()):
         lines.append(f"| {folder['origin']} | {counts[name]} | {folder['licence']} |")
     return "\n".join(lines)
+
+
+def _describe_real(settings: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    folders = settings["real"]
+    if not folders:
+        return "It has seen drawn defects only."
+    lines = [
+        f"Real defects, in {settings['real_fraction']:.0%} of the crops, each with its photo as it "
+        "looks without them:",
+        "",
+        "| photographs with defects | n | licence |",
+        "|---|---|---|",
+    ]
+    for name, folder in sorted(folders.items()):
+        lines.append(f"| {folder['origin']} | {counts[name]} | {folder['licence']} |")
+    return "\n".join(lines)
+
+
+def _describe_losses(settings: Mapping[str, Any]) -> str:
+    terms = ["squared error of the change (min-SNR-5)"]
+    if settings["gradient_weight"] > 0:
+        terms.append(f"{settings['gradient_weight']:g} x difference of neighbouring pixels")
+    if settings["feature_weight"] > 0:
+        terms.append(f"{settings['feature_weight']:g} x features of EfficientNet-Lite0 (ImageNet)")
+    return ", ".join(terms)
 
 
 def processor_name() -> str:

@@ -228,7 +228,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
             last_look = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
-        with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos))
+        with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos, real))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return folder / "model"
@@ -349,6 +349,7 @@ def _finish(
     folder: Path,
     settings: PretrainSettings,
     photos: Photos,
+    real: RealExamples,
 ) -> None:
     _look(pipeline, folder, settings.steps, photos, settings.look_crops)
     parts = [getattr(pipeline, name) for name in PARTS]
@@ -357,7 +358,7 @@ def _finish(
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
     sizes = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in PARTS}
     settled = asdict(settings)
-    write_card(folder / "model", settled, folder / "log.csv", sizes, photos.counts)
+    write_card(folder / "model", settled, folder / "log.csv", sizes, photos.counts, real.counts)
     pipeline.to(torch.float32)
     for part, state in zip(parts, weights, strict=True):
         part.load_state_dict(state)
@@ -383,6 +384,7 @@ def paint_crops(
     strength: float,
     steps: int,
     scale: float,
+    guidance: float = 1.5,
 ) -> list[NDArray[np.uint8]]:
     """Return the crops as painted from their sketches (noise at ``strength`` 1).
 
@@ -398,7 +400,7 @@ def paint_crops(
             control_image=[Image.fromarray(c.control_image) for c in crops],
             strength=strength,
             num_inference_steps=steps,
-            guidance_scale=1.5,
+            guidance_scale=guidance,
             controlnet_conditioning_scale=scale,
             generator=[torch.Generator().manual_seed(n) for n in range(len(crops))],
             output_type="np",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,11 +18,16 @@ from synthgen.backends.patch_inpaint import (
     encode_patches,
 )
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
+from synthgen.imaging.optics import Optics, estimate_optics
 from synthgen.prompts import vocabulary
+from synthgen.surfaces import draw_surface
 from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
-from synthgen.training.photos import PhotoFolder, Photos
-from synthgen.training.pretrain import PretrainSettings, pretrain
+from synthgen.training.features import FeatureLoss, load_features
+from synthgen.training.learner import PARTS, Learner, LossSettings, change_loss, stack_crops
+from synthgen.training.photos import PhotoFolder, Photos, View, draw_camera
+from synthgen.training.pretrain import PretrainSettings, _Batches, pretrain
+from synthgen.training.real_examples import RealExamples, RealFolder
 from tests.checkpoints import save_tiny_patch_model
 
 
@@ -212,11 +219,99 @@ def test_photos_are_surfaces_to_learn_from(tmp_path) -> None:
     folder = PhotoFolder(str(tmp_path), "zinc", "made here", "CC0")
     photos = Photos({"flat": folder})
     assert photos.counts == {"flat": 1}
-    crop, surface = photos.draw(np.random.default_rng(0), 64)
-    assert surface == "zinc"
-    assert crop.shape == (64, 64, 3)
-    assert (crop == 37).all()
+    view = photos.draw(np.random.default_rng(0), 64)
+    assert view.surface == "zinc"
+    assert view.image.shape == (64, 64, 3)
+    assert (view.image == 37).all()
     prompts = [c.prompt for c in draw_crops(0, 0, 24, 64, photos)]
     assert any("zinc" in prompt for prompt in prompts)
     with pytest.raises(SourceError):
         Photos({"none": PhotoFolder(str(tmp_path / "nothing"), "a", "b", "c")})
+
+
+def test_a_crops_optics_are_those_of_its_picture() -> None:
+    """What the camera says of itself is what is measured on the picture that it takes."""
+    kernels, grains = [], []
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        drawn = draw_surface(rng, (256, 256)).image
+        camera = replace(
+            draw_camera(rng), gain=1.0, gamma=1.0, noise=(3.0, 0.0), noise_px=0.0, blur_px=1.5
+        )
+        picture, optics = camera.take(rng, View(drawn, "metal", Optics(kernel_px=0.4)))
+        found = estimate_optics(picture)
+        kernels.append(found.kernel_px / optics.kernel_px)
+        grains.append(found.grain_at(np.float32(128)) / optics.grain_at(np.float32(128)))
+    assert 0.8 < np.median(kernels) < 1.25
+    assert 0.8 < np.median(grains) < 1.25
+
+
+@pytest.fixture(scope="module")
+def real_folder(tmp_path_factory) -> RealFolder:
+    folder = tmp_path_factory.mktemp("real")
+    rows = ["image,mask,class,split,group"]
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        photo = rng.normal(150, 2, (120, 140)).astype(np.float32)
+        mask = np.zeros((120, 140), np.uint8)
+        cv2.line(mask, (20, 30 + 10 * number), (110, 70), 255, 4)
+        photo[mask > 0] -= 70
+        for name, image in ((f"{number}.png", photo), (f"{number}_mask.png", mask)):
+            cv2.imwrite(str(folder / name), np.clip(image, 0, 255).astype(np.uint8))
+        rows.append(f"{number}.png,{number}_mask.png,crack,train,g{number}")
+    (folder / "real.csv").write_text("\n".join(rows) + "\n")
+    settings = {"format": "table", "path": str(folder / "real.csv")}
+    return RealFolder(real=settings, surface="zinc", origin="made here", licence="CC0")
+
+
+def test_real_defects_are_examples_whose_sketch_may_be_drawn(real_folder) -> None:
+    examples = RealExamples({"mine": real_folder})
+    assert examples.counts == {"mine": 4}
+    for number in range(12):
+        crop = examples.draw(np.random.default_rng(number), 64)
+        assert "crack" in crop.prompt
+        assert crop.defect_mask.any()
+        for image in (crop.defective, crop.sketch):  # both are darker than the surface, as is real
+            change = image[crop.defect_mask].astype(float) - crop.source[crop.defect_mask]
+            assert change.mean() < -8
+    again = examples.draw(np.random.default_rng(11), 64)
+    assert np.array_equal(again.sketch, crop.sketch)
+
+
+def test_batches_repeat_their_crops_mirrored_and_hold_real_ones(real_folder) -> None:
+    settings = PretrainSettings(steps=8, batch_size=6, repeats=2, real_fraction=1.0)
+    batches = _Batches(settings, Photos({}), RealExamples({"mine": real_folder}), 0, 0)
+    first, second, other = (batches[number] for number in range(3))
+    assert torch.equal(first["source"].flip(3), second["source"])
+    assert not torch.equal(first["source"], other["source"])
+    assert all("crack" in prompt for prompt in first["prompts"])
+    resumed = _Batches(settings, Photos({}), RealExamples({"mine": real_folder}), 1, 0)
+    assert torch.equal(resumed[0]["sketch"], second["sketch"])
+
+
+def test_features_know_photographs_and_see_blur() -> None:
+    sizes = [tuple(one.shape[-2:]) for one in load_features()(torch.zeros(1, 3, 64, 64))]
+    assert sizes == [(32, 32), (16, 16), (8, 8)]
+    loss = FeatureLoss()
+    picture = torch.from_numpy(draw_surface(np.random.default_rng(0), (64, 64)).image.copy())
+    picture = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+    blurred = torch.nn.functional.avg_pool2d(picture, 3, 1, 1)
+    mask = torch.ones(1, 1, 64, 64)
+    assert loss(picture, picture, mask) == 0
+    assert loss(blurred, picture, mask) > 0.1
+
+
+def test_a_loss_of_its_parts(pipeline) -> None:
+    """Each further term adds to the loss; a sketch in place of the defect raises it."""
+    learner, batch = Learner(pipeline, PARTS), stack_crops(draw_crops(0, 1, 4, 64))
+
+    def loss(**changes: float) -> float:
+        settings = LossSettings(**changes)
+        draw = torch.Generator().manual_seed(0)
+        return change_loss(learner, pipeline, batch, settings, draw, features=features).item()
+
+    features = FeatureLoss()
+    plain = loss()
+    assert loss(gradient=0.3) > plain
+    assert loss(feature=0.1) > plain
+    assert loss(sketch=1.0) != plain
