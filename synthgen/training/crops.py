@@ -106,8 +106,8 @@ def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> View:
         if rng.random() < 0.35:  # grey photos would make a grey model
             colour = rng.uniform(0.45, 1, 3)
             image = np.rint(image * (colour / colour.max())).astype(np.uint8)
-        light = {"light_deg": light_deg, "light_directedness": directedness}
-        return View(image, view.surface, replace(view.optics, jpeg_quality=None, **light))
+        optics = replace(view.optics, light_deg=light_deg, light_directedness=directedness)
+        return View(image, view.surface, optics)
     near = rng.uniform(1, 2.5, 2) if rng.random() < 0.15 else np.repeat(rng.uniform(1, 2.5), 2)
     if rng.random() < 0.65:
         near = np.ones(2)  # the others: coarse and soft, or drawn out in one direction
