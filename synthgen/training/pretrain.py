@@ -173,7 +173,8 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     photos, real = Photos(settings.photos), RealExamples(settings.real)
     features = FeatureLoss() if settings.feature_weight > 0 else None
     surfaces = [name for _, name in SURFACES.values()]
-    surfaces += [folder.surface for folder in ({**settings.photos, **settings.real}).values()]
+    surfaces += [one.surface for one in settings.photos.values()]
+    surfaces += [one.surface for one in settings.real.values()]
     words = vocabulary(surfaces)
     pipeline = build_pipeline(words)
     if settings.start is not None:
