@@ -135,7 +135,7 @@ def _levels(
         return np.zeros(mask.shape, np.float32)
     under, plain = base[mask] @ LUMA, smooth[mask] @ LUMA
     ground, spread = float(np.median(under)), 1.4826 * float(np.median(np.abs(under - plain)))
-    room = ground - optics.black_level, optics.glint_level - ground  # to darken, to brighten
+    room = ground - optics.gloom_level, optics.glint_level - ground  # to darken, to brighten
     lean = float(soften(tone, optics.kernel_px)[own][mask].sum())
     if room[lean > 0] < min(LEAST_ROOM, room[lean < 0]):
         tone, lean = -tone, -lean  # of another material, whose relief the light falls on alike

@@ -45,7 +45,7 @@ def match_optics(
         change = _soften(change, where, float(np.sqrt(optics.kernel_px**2 - sharp**2)))
     within = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     weight = (np.clip(within / (BORDER_PX + 1), 0, 1) * inside)[..., None]
-    low, high = np.minimum(before, optics.black_level), np.maximum(before, optics.glint_level)
+    low, high = np.minimum(before, optics.gloom_level), np.maximum(before, optics.glint_level)
     after = np.clip(before + weight * change, low, high)
     after = after + weight * _missing_grain(before, after, where, optics, seed)
     result = painted.copy()

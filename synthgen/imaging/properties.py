@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 __all__ = ["Optics"]
 
 Grey = NDArray[np.float32]
-GLINT = 0.15  # of the room between the photo's white level and the camera's
+GLINT = 0.25  # of the room between the photo's white level and the camera's
+GLOOM = 0.4  # of that between its black level and the camera's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,11 @@ class Optics:
     def glint_level(self) -> float:
         """The brightest level of a defect: bare metal outshines what a plain photo shows."""
         return self.white_level + GLINT * (255.0 - self.white_level)
+
+    @property
+    def gloom_level(self) -> float:
+        """The darkest level of a defect: holes and dirt are darker than what a plain photo shows."""
+        return self.black_level * (1 - GLOOM)
 
     def grain_at(self, levels: Grey) -> Grey:
         """Return the deviation of the grain at grey levels (H, W), in grey levels."""

@@ -78,7 +78,7 @@ def range_fraction(source: Image, finished: Image, realised: Mask, optics: Optic
     change = _change(source, finished)[realised]
     level = float(_grey(source)[realised].mean())
     is_darker = float(change.mean()) < 0
-    room = level - optics.black_level if is_darker else optics.glint_level - level
+    room = level - optics.gloom_level if is_darker else optics.glint_level - level
     return float(np.abs(change).mean()) / max(room, LEAST_ROOM)
 
 
