@@ -8,8 +8,9 @@ b  share of a run's time that the denoiser (UNet and ControlNet) takes, with the
 c  images/s of one and of two processes, and of Ray with one and with two actors
 d  every stage that is no model, in images/s on one core
 e  Stable Diffusion 1.5's size on a GPU: images/s, share of the matrix peak, the plain script
+f  the embedded model by steps, guidance and number format, on one thread and on two
 
-All on one CPU thread (a worker), medians over rounds; what is compared takes turns in one run.
+All but f on one CPU thread (a worker), medians over rounds; what is compared takes turns in one run.
 """
 
 from __future__ import annotations
@@ -380,6 +381,38 @@ def part_e(
         print(f"   synthgen: {flops / seconds['synthgen'] / peak:.1%} of {peak / 1e12:.3g} TFLOP/s")
 
 
+def part_f(count: int = 48, size_px: int = 256, before: str = "embedded") -> None:
+    """Compare ways to run the embedded model, on the same conditions of the drawn sources.
+
+    ``before``: another version's weights, for 12 guided steps.
+    """
+    ways: dict[str, dict[str, Any]] = {
+        "12 steps, guidance 2.5": {"checkpoint": before, "steps": 12, "guidance": 2.5},
+        "4 steps": {"steps": 4},
+        "4 steps, bfloat16": {"steps": 4, "dtype": "bfloat16"},
+    }
+    conditions = draw(count, size_px, 1)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        acts = {}
+        for name, options in ways.items():
+            backend = DiffusionBackend(**{"checkpoint": "embedded", "strength": 0.5} | options)
+            backend.paint(conditions[:4])
+            acts[name] = partial(paint_in_batches, backend, conditions)
+        seconds = take_turns(acts)
+        first = seconds["12 steps, guidance 2.5"]
+        for name, took in seconds.items():
+            print(
+                f"f  {threads} thread(s), {name}: {count / took:.2f} images/s, {first / took:.2f}"
+            )
+    torch.set_num_threads(1)
+
+
+def paint_in_batches(backend: DiffusionBackend, conditions: Sequence[Condition]) -> None:
+    for at in range(0, len(conditions), 8):
+        backend.paint(conditions[at : at + 8])
+
+
 def count_flops(backend: DiffusionBackend, conditions: Sequence[Condition]) -> float:
     """Return what painting takes, as torch counts it: matrix products and convolutions."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -408,6 +441,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "c": part_c,
     "d": part_d,
     "e": part_e,
+    "f": part_f,
 }
 
 
