@@ -10,7 +10,8 @@ d  every stage that is no model, in images/s on one core
 e  Stable Diffusion 1.5's size on a GPU: images/s, share of the matrix peak, the plain script
 f  the embedded model by steps, guidance and number format, on one thread and on two
 
-All but f on one CPU thread (a worker), medians over rounds; what is compared takes turns in one run.
+All but f on one CPU thread (a worker), medians over rounds; what is compared takes turns in one
+run.
 """
 
 from __future__ import annotations
