@@ -31,7 +31,7 @@ class Scratch:
 
     length_fraction: Fraction = (0.12, 0.9)
     length_px: Positive | None = None
-    width_fraction: Fraction = (0.01, 0.12)
+    width_fraction: Fraction = (0.012, 0.14)
     width_px: Positive | None = None
     curvature: Span = (-0.15, 0.15)
     count: tuple[int, int] = (1, 4)

@@ -11,7 +11,7 @@ __all__ = ["Optics"]
 
 Grey = NDArray[np.float32]
 GLINT = 0.25  # of the room between the photo's white level and the camera's
-GLOOM = 0.4  # of that between its black level and the camera's
+GLOOM = 0.6  # of that between its black level and the camera's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Optics:
 
     @property
     def gloom_level(self) -> float:
-        """The darkest level of a defect: holes and dirt are darker than what a plain photo shows."""
+        """The darkest level of a defect: dirt and holes are darker than a plain photo."""
         return self.black_level * (1 - GLOOM)
 
     def grain_at(self, levels: Grey) -> Grey:

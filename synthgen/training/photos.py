@@ -26,6 +26,10 @@ Rng = np.random.Generator
 Image = NDArray[np.uint8]
 
 
+KERNELS_PX = ((0.4, 0.8), (0.8, 1.6), (1.6, 4.0))
+KERNEL_FRACTIONS = (0.5, 0.3, 0.2)
+
+
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class PhotoFolder:
     """A folder of photos to learn surfaces from, and what the model card says of it."""
@@ -183,8 +187,9 @@ def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> Camera:
     gamma = sometimes(0.25, 0.7, 1.5, 1)
     tint = 1 + rng.normal(0, 0.12, 3) if rng.random() < 0.2 else np.ones(3)
     slope = (sometimes(0.3, -0.5, 0.5, 0), sometimes(0.3, -0.5, 0.5, 0))
-    # Soft photos are painted at fewer pixels (backends/crops.py), so most crops are fairly sharp.
-    bounds = (0.4, 1.2) if rng.random() < 0.7 else (1.2, 4.0)
+    # Soft photos are painted at fewer pixels (backends/crops.py), so most crops are sharp; and what
+    # comes out too sharp can be softened (match_optics), not the other way round.
+    bounds = KERNELS_PX[int(rng.choice(3, p=KERNEL_FRACTIONS))]
     kernel = float(np.exp(rng.uniform(*np.log(bounds))))
     blur = float(np.sqrt(max(kernel**2 - own_kernel_px**2, 0)))
     strength = float(np.exp(rng.uniform(np.log(0.4), np.log(9.0))))
