@@ -21,12 +21,12 @@ __all__ = ["Stain"]
 class Stain:
     """A film: see-through, uneven, often with a rim where it dried; now and then a pale deposit."""
 
-    radius_fraction: Fraction = (0.024, 0.24)
+    radius_fraction: Fraction = (0.027, 0.27)
     radius_px: Positive | None = None
     raggedness: Ratio = 0.35
     rim_share: Ratio = 0.5
     bright_share: Ratio = 0.15
-    contrast: Contrast = (0.2, 0.9)
+    contrast: Contrast = (0.24, 0.95)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)

@@ -11,7 +11,7 @@ __all__ = ["Optics"]
 
 Grey = NDArray[np.float32]
 GLINT = 0.25  # of the room between the photo's white level and the camera's
-GLOOM = 0.6  # of that between its black level and the camera's
+GLOOM = 0.75  # of that between its black level and the camera's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ def test_contrast_is_a_share_of_what_the_photo_can_show(name: str) -> None:
             assert grey.max() <= optics.glint_level + 4
         found[low] = np.median(changes)
     wide, narrow = found[10], found[90]
-    assert 1.2 < wide / narrow < 3.2  # 116 and 84 levels of room to darken, 131 and 56 to brighten
+    assert 1.1 < wide / narrow < 3.2  # 118 and 98 levels of room to darken, 131 and 56 to brighten
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
