@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from synthgen.condition import KERNELS_AROUND
 from synthgen.geometry import grow_mask
 from synthgen.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics
@@ -84,7 +85,10 @@ def test_the_embedded_model_paints_a_dataset(tmp_path) -> None:
         asked = read_image(out / row["requested"]) > 0
         changed = np.any(image != source, axis=2)
         assert row["changed_outside_px"] == 0 or row["status"] == "good"
-        near = cv2.dilate(asked.astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+        kernel_px = estimate_optics(source).kernel_px  # a soft edge reaches further
+        reach = 5 + round(max(0.0, KERNELS_AROUND * kernel_px - 1))
+        disc = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        near = cv2.dilate(asked.astype(np.uint8), disc) > 0
         assert not (changed & ~near).any()
     record = yaml.safe_load((out / "run.yaml").read_text())
     assert record["checkpoint"].startswith("embedded@")
