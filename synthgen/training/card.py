@@ -78,29 +78,27 @@ def _rows(log: Path) -> list[dict[str, str]]:
 def _describe_photos(folders: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     if not folders:
         return "No photographs, no data of others."
-    lines = [
+    said = (
         f"Photographs as surfaces, in {PHOTO_SHARE:.0%} of the crops once there were any "
-        "(none of them is in this folder):",
-        "",
-        "| photographs | n | licence |",
-        "|---|---|---|",
-    ]
-    for name, folder in sorted(folders.items()):
-        lines.append(f"| {folder['origin']} | {counts[name]} | {folder['licence']} |")
-    return "\n".join(lines)
+        "(none of them is in this folder):"
+    )
+    return _tabulate(said, "photographs", folders, counts)
 
 
 def _describe_real(settings: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     folders = settings["real"]
     if not folders:
         return "It has seen drawn defects only."
-    lines = [
+    said = (
         f"Real defects, in {settings['real_fraction']:.0%} of the crops, each with its photo as it "
-        "looks without them:",
-        "",
-        "| photographs with defects | n | licence |",
-        "|---|---|---|",
-    ]
+        "looks without them:"
+    )
+    return _tabulate(said, "photographs with defects", folders, counts)
+
+
+def _tabulate(said: str, what: str, folders: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    """Return a sentence and a table of origins: how many images of each, under which licence."""
+    lines = [said, "", f"| {what} | n | licence |", "|---|---|---|"]
     for name, folder in sorted(folders.items()):
         lines.append(f"| {folder['origin']} | {counts[name]} | {folder['licence']} |")
     return "\n".join(lines)
