@@ -35,6 +35,7 @@ LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
 LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
 LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
+LEAST_OF_LONG = 0.4  # of a line there
 LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
 DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
@@ -214,8 +215,11 @@ class Conditioner:
             cut_at = {} if is_free else drawing.cut_at
             least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
             return Room(free=free, near=near, on_image_fraction=least, cut_at=cut_at)
-        on_part = LEAST_OF_LINE if isinstance(kind.shape, Line) else 1.0
-        on_image = LEAST_OF_SURFACE if free.all() else 1.0  # no part's edge is seen
+        is_line = isinstance(kind.shape, Line)
+        on_part = LEAST_OF_LINE if is_line else 1.0
+        on_image = 1.0
+        if free.all():  # no part's edge is seen
+            on_image = LEAST_OF_LONG if is_line else LEAST_OF_SURFACE
         return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)
 
     def _draw(
