@@ -25,8 +25,8 @@ from synthgen.surfaces.noise import Field, fractal_noise
 __all__ = ["Scratch"]
 
 SLENDER = 16.0  # least length over width: what is wider is no scratch but a rub
-LINE_POINTS = 10.0  # of a groove's width: what one hard grain draws; wider ones are of several
-MOST_LINES = 9  # in one groove
+LINE_KERNELS = 2.0  # of the photo's blur: the width of one line; wider grooves are of several
+MOST_LINES = 12  # in one groove
 FADED = 0.06  # of full pressure: less leaves no trace, and the line is broken there
 
 
@@ -44,7 +44,7 @@ class Scratch:
     curvature: Span = (-0.06, 0.06)
     count: tuple[int, int] = (1, 4)
     contrast: Contrast = (0.25, 0.95)
-    bright_share: Ratio = 0.8
+    bright_share: Ratio = 0.85
 
     def as_long(self, length_px: float) -> Scratch:
         """Return one of that length."""
@@ -58,11 +58,16 @@ class Scratch:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
         width = min(width, length / SLENDER)
+        least = max(LINE_KERNELS * scene.kernel_px, 1.0) * SCALE
         angle = scene.draw_heading(rng)
         bend = draw_range(rng, self.curvature)
         grooves = max(1, int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 0.5))
         cover = merge(
-            [line for n in range(grooves) for line in self._groove(rng, length, width, angle, bend, n)]
+            [
+                line
+                for number in range(grooves)
+                for line in self._groove(rng, length, width, least, angle, bend, number)
+            ]
         )
         sign = 1 if rng.random() < self.bright_share else -1
         burr = cv2.GaussianBlur(cover, (0, 0), 0.35 * width + 1) - cover * 0.8
@@ -78,9 +83,17 @@ class Scratch:
         )
 
     def _groove(
-        self, rng: Rng, length: float, width: float, angle: float, bend: float, number: int
+        self,
+        rng: Rng,
+        length: float,
+        width: float,
+        least: float,
+        angle: float,
+        bend: float,
+        number: int,
     ) -> list[tuple[Field, Points]]:
-        """Return the lines of one groove; all but the first groove are shorter and beside it."""
+        """Return the lines of one groove, each at least about ``least`` points wide; all but the
+        first groove are shorter and beside it."""
         beside = along = 0.0
         if number:
             beside = rng.normal(0, 4 * width + 4 * SCALE)
@@ -88,12 +101,12 @@ class Scratch:
             length *= rng.uniform(0.2, 0.8)
             width *= rng.uniform(0.3, 0.9)
             angle += rng.normal(0, 0.015)
-        lines = int(np.clip(round(width / LINE_POINTS * rng.uniform(0.5, 1.5)), 1, MOST_LINES))
+        lines = int(np.clip(round(width / least * rng.uniform(0.5, 1.2)), 1, MOST_LINES))
         return [
             _line(
                 rng,
                 length * (rng.uniform(0.5, 1) if line else 1.0),
-                max(1.5, width * (rng.uniform(0.1, 0.45) if lines > 1 else 1.0)),
+                min(width, least) * rng.uniform(0.6, 1.4),
                 angle,
                 bend,
                 along + (rng.normal(0, length / 10) if line else 0.0),
@@ -125,7 +138,7 @@ def _pressure(rng: Rng, t: Points) -> Points:
     share of the length at either end, and unevenly between, the more so the lighter the touch."""
     start, end = rng.uniform(0.04, 0.6, 2)
     ends = np.clip((1 + t) / start, 0, 1) ** 0.8 * np.clip((1 - t) / end, 0, 1) ** 0.8
-    uneven = rng.uniform(0.1, 1.2)
+    uneven = rng.uniform(0.2, 1.5)
     slow = _wander(rng, t.size, max(3, t.size // 40))
     quick = _wander(rng, t.size, max(4, t.size // 8))
     pressure = ends * np.exp(uneven * (slow + 0.6 * quick))
