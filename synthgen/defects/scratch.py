@@ -37,13 +37,13 @@ class Scratch:
     line is broken. A burr stands beside it.
     """
 
-    length_fraction: Fraction = (0.4, 1.0)
+    length_fraction: Fraction = (0.45, 1.0)
     length_px: Positive | None = None
     width_fraction: Fraction = (0.01, 0.1)
     width_px: Positive | None = None
     curvature: Span = (-0.06, 0.06)
     count: tuple[int, int] = (1, 4)
-    contrast: Contrast = (0.25, 0.95)
+    contrast: Contrast = (0.35, 0.95)
     bright_share: Ratio = 0.85
 
     def as_long(self, length_px: float) -> Scratch:
@@ -136,9 +136,9 @@ def _line(
 def _pressure(rng: Rng, t: Points) -> Points:
     """Return the pressure 0..1 along a line of places ``t`` from -1 to 1: it comes and goes over a
     share of the length at either end, and unevenly between, the more so the lighter the touch."""
-    start, end = rng.uniform(0.04, 0.6, 2)
+    start, end = rng.uniform(0.08, 0.6, 2)
     ends = np.clip((1 + t) / start, 0, 1) ** 0.8 * np.clip((1 - t) / end, 0, 1) ** 0.8
-    uneven = rng.uniform(0.2, 1.5)
+    uneven = rng.uniform(0.4, 1.4)
     slow = _wander(rng, t.size, max(3, t.size // 40))
     quick = _wander(rng, t.size, max(4, t.size // 8))
     pressure = ends * np.exp(uneven * (slow + 0.6 * quick))

@@ -187,7 +187,7 @@ def test_sizes_are_fractions_of_the_part_or_pixels() -> None:
     assert 12 <= reach(Scene(short_side_px=200), length_fraction=small) <= 30
     assert 120 <= reach(Scene(short_side_px=200), length_fraction=large) <= 175
     assert 60 <= reach(Scene(short_side_px=100), length_fraction=large) <= 90
-    assert 35 <= reach(Scene(short_side_px=999), length_px=(40.0, 40.0)) <= 60
+    assert 30 <= reach(Scene(short_side_px=999), length_px=(40.0, 40.0)) <= 60
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
