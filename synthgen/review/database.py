@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from synthgen.errors import ConfigError
+from synthgen.errors import ConfigError, SynthgenError
+from synthgen.review.startup import wait_for_port
 
 __all__ = ["find_mongod", "load_fiftyone", "new_id"]
 
@@ -31,7 +32,8 @@ def load_fiftyone() -> Any:
     """Return the module ``fiftyone``, connected to its database.
 
     The database is the one at FIFTYONE_DATABASE_URI, or FiftyOne's own, in FIFTYONE_DATABASE_DIR,
-    which ends with this process. Raises ConfigError where either is missing.
+    which ends with this process. Raises ConfigError where either is missing, RunError where
+    FiftyOne's own does not start.
     """
     if importlib.util.find_spec("fiftyone") is None:
         raise ConfigError(
@@ -47,8 +49,11 @@ def load_fiftyone() -> Any:
 
     logging.getLogger("fiftyone").setLevel(logging.ERROR)
     _keep_to_own_folder(fiftyone.config.database_dir)
+    _wait_for_services()
     try:
         fiftyone.list_datasets()
+    except SynthgenError:
+        raise
     except Exception as error:  # of its own, of pymongo, of the system
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
@@ -72,6 +77,17 @@ def _keep_to_own_folder(folder: str) -> None:
             return (process for process in find(args) if folder in process.info["cmdline"])
 
         util.find_processes_by_args = find_own
+
+
+def _wait_for_services() -> None:
+    """Have FiftyOne wait for its database and its App as long as they work; it gives up after a
+    minute, which a busy machine needs."""
+    from fiftyone.core.service import Service
+
+    def wait(self: Any, port: int | None = None, timeout: float = 0.0) -> int:
+        return wait_for_port(self, port)
+
+    Service._wait_for_child_port = wait
 
 
 def new_id() -> Any:

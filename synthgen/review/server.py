@@ -28,7 +28,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     """Show a dataset in the App while inside; give its address. The server ends with it.
 
-    Raises ConfigError where no port is free or nothing can listen at ``settings.address``.
+    Raises ConfigError where no port is free or nothing can listen at ``settings.address``,
+    RunError where the App does not start.
     """
     load_fiftyone()
     from fiftyone.core.service import ServerService

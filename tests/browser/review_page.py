@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from synthgen.review.startup import Progress
+
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900
 FAILED = Path(tempfile.gettempdir()) / "synthgen-review-failed.png"
@@ -60,10 +62,14 @@ class Review:
     def end(self) -> str:
         """Press Ctrl-C; return what was said, once nothing that it started runs any more."""
         started = self.children()
+        progress = Progress(psutil.Process(self.process.pid), *started)
         self.process.send_signal(signal.SIGINT)
-        self.said += self.process.communicate(timeout=60)[0]
-        _, alive = psutil.wait_procs(started, timeout=30)
-        assert not alive, f"still running: {alive}"
+        while self.process.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.said += self.process.communicate(timeout=1)[0]
+            assert not progress.is_over() or self.process.poll() is not None, self.said
+        while alive := psutil.wait_procs(started, timeout=1)[1]:
+            assert not progress.is_over(), f"still running: {alive}"
         assert self.process.returncode == 0, self.said
         return self.said
 

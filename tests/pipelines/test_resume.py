@@ -17,6 +17,7 @@ import pytest
 
 from synthgen.errors import RunError
 from synthgen.images import read_image
+from synthgen.review.startup import Progress
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table
 from synthgen.runs.reader import read_run
@@ -27,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = [
     "generate",
     "backend=sketch",
-    "run.count=120",
+    "run.count=60",
     "run.batch_size=4",
     "source.size_hw=[96,96]",
-    "source.count=24",
+    "source.count=12",
     "run.good_fraction=0.1",
 ]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -52,7 +53,7 @@ def assert_same_dataset(folder: Path, unbroken: Path) -> None:
     assert_same_tables(folder, unbroken)
     manifest = pd.read_parquet(folder / "manifest.parquet")
     assert manifest["sample_id"].is_unique
-    assert len(manifest) == 132
+    assert len(manifest) == 66
     for row in manifest[manifest["image"] != ""].itertuples():
         images = [read_image(root / row.image) for root in (folder, unbroken)]
         assert np.abs(images[0].astype(int) - images[1]).max() <= 1
@@ -124,24 +125,18 @@ def shards(folder: Path) -> int:
 
 
 def wait_for(begun: subprocess.Popen[bytes], folder: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
+    """Wait for so many shards of a run, as long as it works."""
+    progress = Progress(psutil.Process(begun.pid))
     while shards(folder) < count:
         assert begun.poll() is None, "it ended too early"
-        assert time.monotonic() < deadline
+        assert not progress.is_over(), "it stands still"
         time.sleep(0.005)
 
 
 @pytest.mark.parametrize("executor", ["processes", "ray"])
-def test_workers_make_the_same_dataset(tmp_path, unbroken, executor) -> None:
-    pytest.importorskip("ray")
-    folder = tmp_path / "run"
-    done = run_here(*RUN, f"run.folder={folder}", f"executor={executor}")
-    assert done.returncode == 0, done.stderr
-    assert_same_dataset(folder, unbroken)
-
-
-@pytest.mark.parametrize("executor", ["processes", "ray"])
-def test_a_worker_that_dies_is_replaced(tmp_path, unbroken, executor) -> None:
+def test_workers_make_the_same_dataset_though_one_dies(tmp_path, unbroken, executor) -> None:
+    if executor == "ray":
+        pytest.importorskip("ray")
     folder = tmp_path / "run"
     with subprocess.Popen(
         command(*RUN, f"run.folder={folder}", f"executor={executor}"),
@@ -161,7 +156,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path, unbroken, executor) -> None:
         leftover = folder / "shards" / f".shard-00000000.{workers[0].pid}-1.tmp.json"
         leftover.write_text("{")  # what it leaves when it dies while it writes
         errors = begun.stderr.read().decode() if begun.stderr else ""
-        assert begun.wait(120) == 0, errors
+        assert begun.wait() == 0, errors
     assert_same_dataset(folder, unbroken)
 
 
@@ -172,15 +167,18 @@ def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells in the
+        # background hand on an ignored SIGINT
     ) as begun:
         wait_for(begun, folder, 3)
         begun.send_signal(signal.SIGINT)
         errors = begun.stderr.read().decode() if begun.stderr else ""
-        assert begun.wait(60) == 130
+        assert begun.wait() == 130
     assert "Finishing the batch in hand" in errors
     assert "The same command goes on from here" in errors
     assert "Traceback" not in errors
-    assert 3 <= shards(folder) < 33
+    assert not list(folder.rglob("*.tmp*"))
+    assert 3 <= shards(folder) < 17
     made = {p.stem for p in (folder / "images").glob("*.png")}
     told = {
         row["sample_id"]
@@ -196,13 +194,13 @@ def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
 def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
     folder = tmp_path / "run"
     with subprocess.Popen(
-        command(*RUN, "run.count=9000", f"run.folder={folder}"),
+        command(*RUN, "run.count=2000", f"run.folder={folder}"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=ENVIRONMENT,
     ) as first:
         wait_for(first, folder, 1)
-        second = run_here(*RUN, "run.count=9000", f"run.folder={folder}")
+        second = run_here(*RUN, "run.count=2000", f"run.folder={folder}")
         assert second.returncode == 2
         assert f"is held by process {first.pid} on " in second.stderr
         first.kill()
@@ -230,6 +228,7 @@ def test_reproduce_makes_any_image_again(unbroken, tmp_path) -> None:
     manifest = pd.read_parquet(unbroken / "manifest.parquet")
     retried = manifest[(manifest["attempt"] > 0) & (manifest["status"] == "accepted")]
     good = manifest[manifest["status"] == "good"]
+    assert len(retried) > 1
     for sample_id in [*retried["sample_id"][:2], good["sample_id"].iloc[0]]:
         out = tmp_path / f"{sample_id}.png"
         which = (f"run.folder={unbroken}", f"sample_id={sample_id}")

@@ -805,6 +805,7 @@ def test_from_photos_to_painted_defects(
     assert len(lent) >= 3
     assert (lent["donor_group"].str.startswith("part")).all()
     painted = lent[lent["image"] != ""]
+    assert len(painted)
     assert painted["real_bits"].notna().all()
     assert (painted["donor_delta_e"] > 0.5).all()
     record = yaml.safe_load((made / "run.yaml").read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -23,8 +22,7 @@ from tests.checkpoints import save_tiny_stable_diffusion
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_doctor(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, float]:
-    begun = time.monotonic()
+def run_doctor(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "synthgen", "doctor", *arguments],
         cwd=folder,
@@ -35,7 +33,7 @@ def run_doctor(folder: Path, *arguments: str, **environment: str) -> tuple[int, 
         text=True,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr, time.monotonic() - begun
+    return done.returncode, done.stdout + done.stderr
 
 
 def put_package(folder: Path, name: str, metadata: str = "", code: str | None = None) -> None:
@@ -48,7 +46,7 @@ def put_package(folder: Path, name: str, metadata: str = "", code: str | None = 
 
 
 @pytest.fixture(scope="module")
-def well(tmp_path_factory) -> tuple[int, str, float, Path]:
+def well(tmp_path_factory) -> tuple[int, str, Path]:
     folder = tmp_path_factory.mktemp("well")
     tiny = save_tiny_stable_diffusion(folder / "models" / "tiny")
     shutil.copytree(tiny / "controlnet", folder / "models" / "edges")
@@ -60,8 +58,8 @@ def well(tmp_path_factory) -> tuple[int, str, float, Path]:
 
 
 def test_it_says_what_is_there_and_what_runs(well) -> None:
-    code, said, seconds, folder = well
-    assert (code, seconds < 20) == (0, True)  # 3 s by itself; tests share their cores
+    code, said, folder = well
+    assert code == 0
     plain = json.loads((folder / "doctor.json").read_text())
     runs = {feature["name"]: feature["runs"] for feature in plain["features"]}
     assert plain["is_well"]
@@ -81,7 +79,7 @@ def test_it_says_what_is_there_and_what_runs(well) -> None:
 
 
 def test_every_feature_runs_or_names_what_mends_it(well) -> None:
-    plain = json.loads((well[3] / "doctor.json").read_text())
+    plain = json.loads((well[2] / "doctor.json").read_text())
     for row in plain["features"]:
         assert row["runs"] or (row["note"] and row["mend"]), row
     for package in plain["packages"]:
@@ -89,11 +87,9 @@ def test_every_feature_runs_or_names_what_mends_it(well) -> None:
 
 
 def test_the_report_names_neither_home_nor_user(well) -> None:
-    folder = well[3]
+    folder = well[2]
     models = Path(shutil.move(folder / "models", folder / "home" / "models"))
-    code, _, _ = run_doctor(
-        folder, f"models={models}", "out=doctor.json", HOME=str(folder / "home")
-    )
+    code, _ = run_doctor(folder, f"models={models}", "out=doctor.json", HOME=str(folder / "home"))
     text = (folder / "doctor.json").read_text()
     assert (code, '"~/models/tiny"' in text) == (0, True)
     assert str(folder / "home") not in text
@@ -105,7 +101,7 @@ def test_the_report_names_neither_home_nor_user(well) -> None:
 
 def test_without_torch_it_still_says_what_to_do(tmp_path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12: cannot open')\n")
-    code, said, _ = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    code, said = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert code == 1
     assert re.search(r"backend=embedded\s+no, torch does not load: libcudart", said)
     assert re.search(r"backend=sketch\s+yes", said)
@@ -122,7 +118,7 @@ def test_without_any_package_of_the_extras(tmp_path) -> None:
         "            if d.metadata['Name'].lower().replace('_', '-') not in hidden)\n"
         "m.MetadataPathFinder.find_distributions = staticmethod(find)\n"
     )
-    code, said, _ = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    code, said = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert code == 0
     assert f"ray is not installed: pip install '{PROGRAM}[ray]'" in said
     assert "peft is not installed: pip install peft" in said
@@ -133,7 +129,7 @@ def test_without_any_package_of_the_extras(tmp_path) -> None:
 def test_two_opencvs_and_agpl_are_warned_about(tmp_path) -> None:
     put_package(tmp_path, "opencv-python")
     put_package(tmp_path, "ultralytics", "License: AGPL-3.0\n")
-    code, said, _ = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    code, said = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert code == 0
     assert "opencv-python-headless and opencv-python are installed into one folder" in said
     assert "pip uninstall -y opencv-python-headless opencv-python && pip install" in said
@@ -143,7 +139,7 @@ def test_two_opencvs_and_agpl_are_warned_about(tmp_path) -> None:
 def test_an_opencv_without_contents_is_found(tmp_path) -> None:
     (tmp_path / "cv2").mkdir()  # so it looks after one of two was removed
     (tmp_path / "cv2" / "__init__.py").write_text("")
-    code, said, _ = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    code, said = run_doctor(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert code == 1
     assert "OpenCV does not work: module 'cv2' has no attribute '__version__'" in said
     assert re.search(r"backend=embedded\s+no, OpenCV does not work: pip uninstall", said)
@@ -156,16 +152,16 @@ def test_a_checkpoint_in_the_hubs_cache_is_listed(tmp_path) -> None:
     (snapshot / "README.md").write_text("---\nlicense: openrail\n---\n")
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text(commit)
-    code, said, _ = run_doctor(tmp_path)
+    code, said = run_doctor(tmp_path)
     assert code == 0
     assert re.search(r"some/one\.more\s.*licence openrail", said)
     assert re.search(r"backend=diffusion\s+yes, with backend\.checkpoint=some/one\.more", said)
 
 
 def test_help_and_a_wrong_folder(tmp_path) -> None:
-    code, said, _ = run_doctor(tmp_path, "--help")
+    code, said = run_doctor(tmp_path, "--help")
     assert (code, "synthgen doctor out=doctor.json" in said) == (0, True)
-    code, said, _ = run_doctor(tmp_path, "models=gone")
+    code, said = run_doctor(tmp_path, "models=gone")
     assert code == 2
     assert said.strip() == ("synthgen: models='gone' is no folder; give one that holds checkpoints")
 

@@ -9,18 +9,18 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from synthgen.export.fiftyone_dataset import FiftyOne
 from synthgen.export.labels import LabelledSet
 from synthgen.export.media import Media
+from synthgen.review.startup import Progress
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 
 needs_fiftyone = pytest.mark.skipif(
@@ -90,24 +90,22 @@ def found(root, folders) -> dict[str, Any]:
     }
     command = [sys.executable, "-c", READER, *map(str, folders), str(out)]
     environment = os.environ | settings
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert_database_ends(database)
     return pickle.loads(out.read_bytes())
 
 
-def command_lines() -> Iterator[bytes]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it ended meanwhile
-            yield path.read_bytes()
+def processes_of(database: Path) -> list[psutil.Process]:
+    found = psutil.process_iter(["cmdline"])
+    return [one for one in found if str(database) in " ".join(one.info["cmdline"] or ())]
 
 
 def assert_database_ends(database: Path) -> None:
-    for _ in range(100):
-        if not any(str(database).encode() in line for line in command_lines()):
-            return
+    progress = Progress(*processes_of(database))
+    while processes_of(database):
+        assert not (progress.is_over() and processes_of(database)), "it is still running"
         time.sleep(0.2)
-    pytest.fail("the database of the test is still running")
 
 
 @needs_fiftyone

@@ -98,6 +98,7 @@ def test_a_part_that_is_found_is_told_and_outlined(tmp_path, parts) -> None:
     assert sentence is not None
     assert abs(int(sentence[1]) - 23) <= 3
     assert sentence[0] in page.text
+    assert len(whole_photos(page)) == 4
     assert all(count_green(photo) > 100 for photo in whole_photos(page))
 
 
@@ -106,6 +107,7 @@ def test_photos_without_a_background_are_told(tmp_path, surfaces) -> None:
     sentence = "No background seen on 4 of 4 photos: defects may go anywhere."
     assert sentence in said
     assert sentence in page.text
+    assert len(whole_photos(page)) == 4
     assert all(count_green(photo) == 0 for photo in whole_photos(page))
 
 
