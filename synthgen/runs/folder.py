@@ -38,6 +38,7 @@ from synthgen.runs.reader import read_classes
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
+from synthgen.samples.schema import Table
 from synthgen.storage import Storage, open_storage
 
 __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
@@ -102,7 +103,7 @@ class RunFolder:
             timings.append({"sample_id": row["sample_id"], **durations_s})
         if pack is not None and (tar := pack.finish()):
             self.storage.write(pack.path, tar)
-        tables = {
+        tables: dict[Table, Sequence[Row]] = {
             "manifest": rows,
             "instances": instances,
             "tries": [row for outcome in outcomes for row in try_rows(outcome)],

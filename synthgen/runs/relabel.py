@@ -15,17 +15,12 @@ from synthgen.geometry import mask_to_box, mask_window, nearest_instance
 from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
 from synthgen.quality.measures import WINDOW_PX, View, measure_mask
 from synthgen.quality.realised import to_lab
-from synthgen.runs.manifest import PER_MASK, file_stem, instance_row, label_columns
+from synthgen.runs.manifest import file_stem, instance_row, label_columns
 from synthgen.runs.reader import RunTables
 from synthgen.sample import Annotation, Measurement
 
-__all__ = ["CHANGED", "EditedInstance", "Relabelled", "check_label", "relabel"]
+__all__ = ["EditedInstance", "Relabelled", "check_label", "relabel"]
 
-CHANGED = (  # the columns of the manifest that a label decides
-    *("defect_class", "class_id", "mask", "edited_by", "instances", "area_px"),
-    *("box_x", "box_y", "box_w", "box_h", "look", "colours"),
-    *PER_MASK,
-)
 OF_SOURCE = ("change_delta_e", "clipped_fraction")  # what only the clean image tells
 MOST_INSTANCES = 255
 
@@ -42,7 +37,8 @@ class EditedInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relabelled:
-    """``row``: the columns ``CHANGED`` of the manifest. ``instances``: rows of that table.
+    """``row``: the columns of the manifest that are ``from_label``. ``instances``: rows of that
+    table.
 
     ``label``: the PNG of class ids, to lie where ``row["mask"]`` says.
     """
