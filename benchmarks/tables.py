@@ -96,7 +96,7 @@ def make_shards(storage: Any, count: int) -> None:
 
 
 def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
-    from synthgen.samples.schema import measure_names
+    from synthgen.runs.schema import measure_names
 
     count = len(plan)
     ids = plan["sample_id"].to_pylist()

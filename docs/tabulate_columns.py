@@ -1,16 +1,20 @@
-"""Write the columns of a run's tables into run-folder.md: python docs/tabulate_columns.py"""
+"""Write the columns of a run's tables into run-folder.md and the measures into quality.md.
+
+python docs/tabulate_columns.py
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from synthgen.samples.schema import columns_of
+from synthgen.quality.measures import MEASURES
+from synthgen.runs.schema import columns_of
 
-PAGE = Path(__file__).parent / "run-folder.md"
+HERE = Path(__file__).parent
 START, END = "<!-- written by docs/tabulate_columns.py -->\n", "<!-- to here -->\n"
 
 
-def tabulate() -> str:
+def tabulate_columns() -> str:
     """Return the columns of manifest, instances and tries as tables in Markdown."""
     lines = []
     for table in ("manifest", "instances", "tries"):
@@ -28,11 +32,22 @@ def tabulate() -> str:
     return "\n".join(lines)
 
 
-def fill_in(page: str) -> str:
-    """Return the page with the tables of today between its marks."""
+def tabulate_measures() -> str:
+    """Return the measures as a table in Markdown."""
+    rows = [f"| `{one.name}` | {one.unit} | {one.scope} | {one.meaning} |" for one in MEASURES]
+    return "\n".join(["| measurement | unit | of | what |", "|---|---|---|---|", *rows, ""])
+
+
+PAGES = {"run-folder.md": tabulate_columns, "quality.md": tabulate_measures}
+
+
+def fill_in(page: str, tables: str) -> str:
+    """Return a page with the tables of today between its marks."""
     before, rest = page.split(START)
-    return f"{before}{START}\n{tabulate()}\n{END}{rest.split(END)[1]}"
+    return f"{before}{START}\n{tables}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(fill_in(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, tabulate in PAGES.items():
+        page = (HERE / name).read_text(encoding="utf-8")
+        (HERE / name).write_text(fill_in(page, tabulate()), encoding="utf-8")

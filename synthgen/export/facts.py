@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.runs.reader import read_present
-from synthgen.samples.schema import columns_of, names_of
+from synthgen.runs.schema import columns_of, names_of
 
 __all__ = [
     "DEFECT_MEASURES",

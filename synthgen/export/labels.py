@@ -24,8 +24,8 @@ from synthgen.images import read_image
 from synthgen.marking import ENHANCED, digital_source
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.schema import columns_of
 from synthgen.sample import BoxXYWH
-from synthgen.samples.schema import columns_of
 from synthgen.storage import StoredFile
 
 __all__ = [

@@ -19,8 +19,8 @@ from synthgen.review.database import new_id
 from synthgen.review.fields import CONTROL, DEFECTS, IMAGE, REAL, SOURCE
 from synthgen.review.media import ShownFiles
 from synthgen.runs.reader import RunTables
+from synthgen.runs.schema import Kind, columns_of
 from synthgen.runs.verdicts import Judgement
-from synthgen.samples.schema import Kind, columns_of
 from synthgen.storage import StoredFile, open_storage
 
 __all__ = [

@@ -18,10 +18,10 @@ from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table, schema_of, to_arrow, write_table
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.relabel import EditedInstance, check_label, relabel
+from synthgen.runs.schema import columns_of, names_of
 from synthgen.runs.sources import as_records
 from synthgen.runs.verdicts import check_subject, read_moment
 from synthgen.sample import Status
-from synthgen.samples.schema import columns_of, names_of
 from synthgen.storage import Storage, open_storage
 
 __all__ = ["Edit", "EditedInstance", "Overlay", "add_edits", "read_edits"]

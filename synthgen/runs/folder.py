@@ -35,10 +35,10 @@ from synthgen.runs.manifest import (
     write_table,
 )
 from synthgen.runs.reader import read_classes
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
-from synthgen.samples.schema import Table
 from synthgen.storage import Storage, open_storage
 
 __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]

@@ -14,8 +14,8 @@ from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import to_pandas
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards
-from synthgen.samples.schema import Table
 from synthgen.storage import Storage, open_storage
 
 __all__ = ["read_so_far"]

@@ -19,6 +19,7 @@ from synthgen.files import write_whole
 from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
 from synthgen.runs.outlines import part_columns
+from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
 from synthgen.sample import (
     Annotation,
     Failure,
@@ -28,7 +29,6 @@ from synthgen.sample import (
     SourceImage,
     Status,
 )
-from synthgen.samples.schema import FILLERS, Kind, Table, columns_of
 from synthgen.storage import Storage
 
 __all__ = [

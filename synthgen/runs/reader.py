@@ -13,8 +13,8 @@ import yaml
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import read_table, to_pandas
+from synthgen.runs.schema import Table, fill_values
 from synthgen.runs.tars import RunFiles
-from synthgen.samples.schema import Table, fill_values
 from synthgen.storage import Storage, StoredFile, open_storage
 
 __all__ = ["RunTables", "read_classes", "read_present", "read_run"]

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
-from synthgen.samples.schema import Table
+from synthgen.runs.schema import Table
 from synthgen.storage import Storage
 
 __all__ = ["Shards", "compact", "write_large", "write_shard"]

@@ -14,7 +14,7 @@ from synthgen.review.look import ADDED, ORDER
 from synthgen.runs.edits import FROM_LABEL
 from synthgen.runs.manifest import schema_of
 from synthgen.runs.reader import read_run
-from synthgen.samples.schema import COLUMNS, GROUPS, columns_of, measure_names, names_of
+from synthgen.runs.schema import COLUMNS, GROUPS, columns_of, measure_names, names_of
 from tests.factories import make_run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -76,8 +76,10 @@ def test_what_a_label_decides_and_what_no_dataset_takes_along() -> None:
     assert PATHS == ("source_path", "photo", "image", "mask", "requested", "control")
 
 
-def test_the_page_of_the_run_folder_has_the_columns_of_today() -> None:
+@pytest.mark.parametrize("name", ["run-folder.md", "quality.md"])
+def test_a_page_has_the_tables_of_today(name) -> None:
     tabulated = runpy.run_path(str(DOCS / "tabulate_columns.py"))
-    page = (DOCS / "run-folder.md").read_text(encoding="utf-8")
-    assert tabulated["fill_in"](page) == page, "python docs/tabulate_columns.py writes it"
-    assert "| `part_finding` | str | 0.2.0 |" in page
+    page = (DOCS / name).read_text(encoding="utf-8")
+    told = tabulated["fill_in"](page, tabulated["PAGES"][name]())
+    assert told == page, "python docs/tabulate_columns.py writes it"
+    assert ("| `part_finding` | str | 0.2.0 |" in page) == (name == "run-folder.md")

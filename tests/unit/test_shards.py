@@ -15,8 +15,8 @@ from synthgen.quality.twins import bits_between, colour_distance
 from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder, inspect_run, open_run
 from synthgen.runs.reader import read_run
+from synthgen.runs.schema import FILLERS, columns_of, measure_names
 from synthgen.sample import Failure, Measurement
-from synthgen.samples.schema import FILLERS, columns_of, measure_names
 from tests.factories import CASES, CONFIG, make_sample
 from tests.samples import make_spec
 

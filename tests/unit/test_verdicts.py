@@ -20,9 +20,9 @@ from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
 from synthgen.runs.revisions import find_work
+from synthgen.runs.schema import measure_names
 from synthgen.runs.verdicts import Judgement, Verdict, add_verdicts, judge, read_verdicts
 from synthgen.sample import SampleSpec
-from synthgen.samples.schema import measure_names
 from synthgen.seeds import revise
 from synthgen.storage import open_storage
 from tests.factories import SIZE, make_masks, make_run

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from synthgen.quality.measures import MEASURES, Measure
+
 __all__ = [
     "COLUMNS",
     "FILLERS",
@@ -20,7 +22,6 @@ __all__ = [
     "Table",
     "columns_of",
     "fill_values",
-    "measure_column",
     "measure_names",
     "names_of",
 ]
@@ -60,14 +61,19 @@ class Column:
     from_label: bool = False
 
 
-def measure_column(name: str, meaning: str, *, of_mask: bool, since: str = "0.1.0") -> Column:
-    """Return the column of a measurement.
-
-    ``of_mask``: it is of a label, so each defect has one of its own and a drawn label changes it;
-    otherwise it is of the whole image.
-    """
-    tables = ALL if of_mask else TRIES
-    return Column(name, "float64", tables, meaning, "measures", since, from_label=of_mask)
+def _measure_column(measure: Measure) -> Column:
+    """Return the column of a measure. One of a label is of each defect, too, and is measured again
+    where a person draws the label."""
+    of_label = measure.scope == "label"
+    return Column(
+        measure.name,
+        "float64",
+        ALL if of_label else MANIFEST if measure.scope == "run" else TRIES,
+        measure.in_words,
+        "measures",
+        measure.since,
+        from_label=of_label,
+    )
 
 
 SAMPLE: Group = "sample"
@@ -138,43 +144,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("box_w", "int64", LABELS, "its width; the right edge is exclusive", from_label=True),
     Column("box_h", "int64", LABELS, "its height; the bottom edge is exclusive", from_label=True),
     Column("rle", "str", INSTANCES, "COCO run lengths of the defect's mask, column-major"),
-    measure_column("fill_fraction", "share of the asked mask that visibly changed", of_mask=True),
-    measure_column("leak_fraction", "share of the change outside the asked mask", of_mask=True),
-    measure_column("mask_iou", "overlap of label and asked mask, of their union", of_mask=True),
-    measure_column("size_ratio", "area of the label over the asked one", of_mask=True),
-    measure_column(
-        "off_object_fraction", "share of the label where no defect may lie", of_mask=True
-    ),
-    measure_column("change_delta_e", "mean change of the labelled pixels, CIELAB", of_mask=True),
-    measure_column(
-        "contrast_delta_e", "how far the label stands out from its ring, CIELAB", of_mask=True
-    ),
-    measure_column("clipped_fraction", "share that became pure black or white", of_mask=True),
-    measure_column("black_fraction", "share of the worst part that came out black", of_mask=False),
-    measure_column("seam_delta_e", "step across the repaint border, CIELAB", of_mask=False),
-    measure_column("changed_outside_px", "changed pixels outside the repaint mask", of_mask=False),
-    measure_column(
-        "sharpness_ratio", "fine detail beside the label over the source's", of_mask=False
-    ),
-    measure_column(
-        "off_part_fraction", "share that looks like background", of_mask=False, since="0.2.0"
-    ),
-    measure_column(
-        "edge_width_ratio", "width of its edges over the photo's blur", of_mask=False, since="0.2.0"
-    ),
-    measure_column(
-        "grain_ratio", "grain in the label over that around it", of_mask=False, since="0.2.0"
-    ),
-    measure_column(
-        "range_fraction", "change over the room to black or white", of_mask=False, since="0.2.0"
-    ),
-    measure_column("real_bits", "of 64, to the nearest real defect of the bank", of_mask=False),
-    measure_column("donor_delta_e", "difference from its donor, CIELAB", of_mask=False),
-    measure_column("own_px", "pixels of the class that was asked for", of_mask=False),
-    measure_column(
-        "edge_f1", "of a varied image: edges that agree with the source's", of_mask=False
-    ),
-    measure_column("varied_delta_e", "of a varied image: mean change, CIELAB", of_mask=False),
+    *(_measure_column(one) for one in MEASURES if one.name != "area_px" and one.scope != "run"),
     Column(
         "look", "str", MANIFEST, "perceptual hash around the label, hexadecimal", from_label=True
     ),
@@ -184,7 +154,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "twin_id", "str", MANIFEST, "the accepted sample that is most alike; '' = none", "measures"
     ),
-    Column("twin_bits", "float64", MANIFEST, "of 64, how far it is from that one", "measures"),
+    *(_measure_column(one) for one in MEASURES if one.scope == "run"),
     Column("condition", "float64", TIMINGS, "seconds until the model could paint"),
     Column("paint", "float64", TIMINGS, "seconds of painting"),
     Column("inspect", "float64", TIMINGS, "seconds of measuring and labelling"),
