@@ -96,7 +96,7 @@ def make_shards(storage: Any, count: int) -> None:
 
 
 def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
-    from synthgen.runs.manifest import PER_IMAGE, PER_MASK
+    from synthgen.runs.schema import measure_names
 
     count = len(plan)
     ids = plan["sample_id"].to_pylist()
@@ -107,7 +107,7 @@ def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
     folders = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
     for column, folder in folders.items():
         rows[column] = [f"{folder}/{name}.png" for name in ids]
-    rows |= dict.fromkeys((*PER_MASK, *PER_IMAGE), None)
+    rows |= dict.fromkeys((*measure_names(of_mask=True), *measure_names(of_mask=False)), None)
     rows |= {name: rng.random(count) for name in ("fill_fraction", "leak_fraction", "mask_iou")}
     rows |= {
         "status": ["accepted"] * count,

@@ -21,7 +21,6 @@ from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
-from synthgen.quality.varied import measure_varied
 from synthgen.sample import (
     Candidate,
     Condition,
@@ -159,7 +158,7 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
         owners = nearest_instance(condition.instance_map)
         candidate = finish_candidate(stages.finish, candidate, owners)
     view = view_change(candidate)
-    measurements = measure_varied(candidate) if condition.is_whole else measure(candidate, view)
+    measurements = measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:
         measurements = (*measurements, *stages.bank.measure(candidate))
     annotations = annotate(candidate, view)

@@ -13,7 +13,7 @@ import synthgen
 
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
-    {"errors", "imaging", "sample", "seeds"},
+    {"errors", "imaging", "sample", "samples", "seeds"},
     {"files", "storage", "marking", "images", "geometry", "colour"},
     {
         "sources",

@@ -35,9 +35,9 @@ from synthgen.generate import batched, compose
 from synthgen.images import crop_around
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
-from synthgen.quality.measures import fill_fraction, measure, view_change
+from synthgen.quality.changes import edge_agreement, fill_fraction
+from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import delta_e
-from synthgen.quality.varied import edge_agreement
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources

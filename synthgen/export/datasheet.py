@@ -21,6 +21,7 @@ from synthgen.export.losses import LabelLoss
 from synthgen.files import write_text
 from synthgen.marking import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
+from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
 from synthgen.storage import StoredFile
 
@@ -44,26 +45,7 @@ ORIGINS = {
     ENHANCED: "a photograph, varied as a whole",
     "": "a photograph, as it was taken",
 }
-MEANINGS = {
-    "area_px": "pixels of the labels",
-    "fill_fraction": "share of the asked mask that visibly changed",
-    "leak_fraction": "share of the change more than 2 px outside the asked mask",
-    "mask_iou": "overlap of label and asked mask, of their union",
-    "change_delta_e": "mean CIELAB change of the labelled pixels",
-    "contrast_delta_e": "CIELAB distance from the texture around",
-    "clipped_fraction": "share of the label that became pure black or white",
-    "black_fraction": "share of the repainted region that became black, of its worst part",
-    "seam_delta_e": "CIELAB step across the border of the repainted region, over the surface's own",
-    "sharpness_ratio": "sharpness beside the label, over the surface's there",
-    "off_part_fraction": "share of the label that looks like background on the photo",
-    "edge_width_ratio": "width of the change's edges over what the photo's blur gives",
-    "grain_ratio": "grain inside the label over that of the surface around",
-    "range_fraction": "mean change over the room to the photo's black or white level",
-    "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
-    "real_bits": "bits, of 64, to the most similar real defect",
-    "donor_delta_e": "CIELAB distance from the real defect that lent its look, in the same place",
-    "own_px": "pixels of the class asked for, where defects of others came along with it",
-}
+MEANINGS = {one.name: one.in_words for one in MEASURES}
 SETTINGS = {
     "init": "denoising starts from",
     "strength": "strength",

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.quality.limits import MEASURED, Bounds, Limits, reasons_to_reject
+from synthgen.quality.limits import MEASURED, Bounds, Limits, is_outside, reasons_to_reject
+from synthgen.quality.measures import MEASURES
 from synthgen.quality.twins import Marks, find_near
-from synthgen.quality.varied import VARIED
 from synthgen.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
 
 Rows = NDArray[np.int64]
+VARIED = tuple(one.name for one in MEASURES if one.scope in ("painted", "varied"))
 TWIN = "twin_bits"
 
 
@@ -58,7 +59,7 @@ def _break_limits(manifest: pd.DataFrame, judged: Rows, limits: Limits) -> NDArr
         rows = manifest.index.get_indexer(places.index)
         for measured, bounds in _limits_of(str(name), limits).items():
             if measured != TWIN:
-                is_broken[rows] |= _is_outside(manifest[measured].to_numpy(float)[rows], bounds)
+                is_broken[rows] |= is_outside(manifest[measured].to_numpy(float)[rows], bounds)
     return is_broken
 
 
@@ -66,12 +67,6 @@ def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
     """Return the limits of a class; of a varied good image, '', those of what it is measured by."""
     own = limits.of(name)
     return own if name else {measured: own[measured] for measured in VARIED if measured in own}
-
-
-def _is_outside(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
-    least, most = bounds
-    below = values < least if least is not None else np.zeros(len(values), bool)
-    return below | (values > most) if most is not None else below
 
 
 def _groups(manifest: pd.DataFrame, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
@@ -103,7 +98,7 @@ def _settle_twins(
         place = int(apart[kept].argmin())
         row = rows[later]
         bits[row], twins[row] = apart[kept][place], rows[earlier[kept][place]]
-        is_broken[row] |= _is_outside(bits[row : row + 1], most_alike)[0]
+        is_broken[row] |= is_outside(bits[row : row + 1], most_alike)[0]
 
 
 def _name_twins(ids: pd.Series, twins: Rows) -> pd.Series:

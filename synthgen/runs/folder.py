@@ -35,6 +35,7 @@ from synthgen.runs.manifest import (
     write_table,
 )
 from synthgen.runs.reader import read_classes
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
@@ -102,7 +103,7 @@ class RunFolder:
             timings.append({"sample_id": row["sample_id"], **durations_s})
         if pack is not None and (tar := pack.finish()):
             self.storage.write(pack.path, tar)
-        tables = {
+        tables: dict[Table, Sequence[Row]] = {
             "manifest": rows,
             "instances": instances,
             "tries": [row for outcome in outcomes for row in try_rows(outcome)],

@@ -14,6 +14,7 @@ from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import to_pandas
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards
 from synthgen.storage import Storage, open_storage
 
@@ -37,7 +38,7 @@ class GrowingTables(RunTables):
             )
         return self.storage
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def _table(self, name: Table) -> pd.DataFrame:
         table = to_pandas(self._shards.table(name))
         limits = RunFolder(self.root).limits() if name == "manifest" else None
         return table if limits is None else decide(table, limits)

@@ -14,7 +14,7 @@ import pytest
 from synthgen.generate import compose
 from synthgen.images import read_image
 from synthgen.quality.limits import read_limits
-from synthgen.quality.varied import measure_varied
+from synthgen.quality.measures import measure, view_change
 from synthgen.runs.decide import decide
 from tests.cli import run_here
 from tests.families import TINY, TinyModel
@@ -132,7 +132,9 @@ def test_the_edge_measure_tells_the_same_part_from_another() -> None:
     )
 
     def edge_f1(painted: np.ndarray) -> float:
-        return measure_varied(compose(whole, painted))[0].value
+        candidate = compose(whole, painted)
+        measured = measure(candidate, view_change(candidate))
+        return next(one.value for one in measured if one.name == "edge_f1")
 
     assert edge_f1(image) == 1
     assert edge_f1((image * 0.8).astype(np.uint8)) == 1  # another light, the same part

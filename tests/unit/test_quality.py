@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,22 +11,22 @@ import pytest
 from synthgen.annotate import annotate
 from synthgen.backends.backend import SketchBackend
 from synthgen.backends.crops import cut_jobs, paste
+from synthgen.colour import ring_contrast
 from synthgen.errors import ConfigError
-from synthgen.generate import Stages, generate
-from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
-from synthgen.quality.measures import (
+from synthgen.generate import Stages, compose, generate
+from synthgen.quality.changes import (
     black_fraction,
     clipped_fraction,
     fill_fraction,
     leak_fraction,
     mask_iou,
     off_object_fraction,
-    ring_contrast,
     seam_step,
     sharpness_ratio,
     size_ratio,
-    view_change,
 )
+from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
+from synthgen.quality.measures import MEASURES, View, measure, measure_label, view_change
 from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
 from synthgen.sample import Candidate, Measurement, SampleSpec
 from synthgen.seeds import rng_for, torch_seed_for
@@ -395,3 +396,63 @@ def test_defects_that_touch_are_two() -> None:
     found = annotate(candidate, view_change(candidate))
     assert [tuple(a.box) for a in found] == [(20, 20, 10, 10), (30, 20, 14, 10)]
     assert [a.area_px for a in found] == [100, 140]
+
+
+DEFAULT = Path(__file__).resolve().parents[2] / "conf" / "quality" / "default.yaml"
+
+
+def test_one_table_of_measures_says_what_each_is() -> None:
+    names = [one.name for one in MEASURES]
+    assert len(set(names)) == len(names)
+    told = {one.name for one in MEASURES if one.function is not None}
+    assert {one.scope for one in MEASURES if one.name not in told} == {"bank", "classes", "run"}
+    conditions = draw_conditions("pit")
+    candidate = compose(conditions[0], conditions[0].sketch)
+    measured = measure(candidate, view_change(candidate))
+    expected = [one.name for one in MEASURES if one.scope in ("label", "defect", "painted")]
+    assert [one.name for one in measured] == expected
+
+
+def test_the_comments_on_the_limits_are_the_meanings_of_the_table() -> None:
+    meanings = {one.name: one.in_words for one in MEASURES}
+    comments = re.findall(r"^(\w+): \[.*?\] # (.*)$", DEFAULT.read_text(encoding="utf-8"), re.M)
+    assert len(comments) >= 15
+    assert all(meanings[name] == comment for name, comment in comments)
+
+
+def test_without_the_clean_image_what_only_it_tells_is_not_told() -> None:
+    conditions = draw_conditions("pit")
+    candidate = compose(conditions[0], conditions[0].sketch)
+    view = view_change(candidate)
+    known = {one.name: one.value for one in measure_label(view, has_source=False)}
+    assert {name for name, value in known.items() if np.isnan(value)} >= {
+        "change_delta_e",
+        "clipped_fraction",
+    }
+    assert known["area_px"] == view.realised.sum()
+
+
+def test_a_neighbouring_defect_is_no_ground_that_a_defect_stands_out_of() -> None:
+    """A faint defect between two strong ones has the contrast that it has alone."""
+    source = flat_image()
+    faint, strong = boxed(20, 44, 30, 33), boxed(20, 44, 36, 44) | boxed(20, 44, 19, 27)
+    alone, beside = source.copy(), source.copy()
+    alone[faint] = beside[faint] = 110
+    beside[strong] = 20
+    contrasts = []
+    for image, realised in ((alone, faint), (beside, faint | strong)):
+        view = View(
+            source,
+            image,
+            to_lab(source),
+            to_lab(image),
+            realised,
+            realised,
+            realised,
+            None,
+            (slice(0, 64), slice(0, 64)),
+        )
+        measured = {one.name: one.value for one in measure_label(view.of(faint, faint))}
+        contrasts.append(measured["contrast_delta_e"])
+    assert contrasts[0] > 3
+    assert contrasts[1] == pytest.approx(contrasts[0], abs=0.1)
