@@ -334,7 +334,7 @@ def part_d(count: int = 24) -> None:
         conditions = [build(spec) for spec in specs]
         ready = {condition.spec.sample_id: condition for condition in conditions}
         stages = Stages(
-            lambda spec, r=ready: r[spec.sample_id], SketchBackend(), Limits({}, {}), 8, ()
+            lambda spec, _, r=ready: r[spec.sample_id], SketchBackend(), Limits({}, {}), 8, ()
         )
         samples = list(generate(specs, stages))
         with tempfile.TemporaryDirectory() as folder:

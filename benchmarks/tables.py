@@ -60,8 +60,9 @@ def in_process(work: Callable[[], None]) -> None:
 
 def make_plan(storage: Any, count: int) -> None:
     from synthgen.defects import DEFECTS
-    from synthgen.plan import DefectClass, draw_plan, plan_digest, tabulate_plan
-    from synthgen.runs.manifest import read_table, write_table
+    from synthgen.plan import DefectClass, draw_plan
+    from synthgen.runs.manifest import write_table
+    from synthgen.runs.planned import plan_digest, read_plan, tabulate_plan
     from synthgen.sources import ProceduralSources
 
     sources = ProceduralSources(SURFACES, (64, 64), (), 0)
@@ -73,12 +74,11 @@ def make_plan(storage: Any, count: int) -> None:
     with timed("draw the plan"):
         specs = draw_plan(sources, classes, count, 0, {"train": 0.8, "test": 0.2}, 0)
     with timed("store and digest the plan"):
-        plan = tabulate_plan(specs)
-        plan_digest(plan)
-        write_table(storage, "plan", pa.Table.from_pandas(plan, preserve_index=False))
-    del specs, plan
+        plan_digest(specs)
+        write_table(storage, "plan", tabulate_plan(specs))
+    del specs
     with timed("read the plan"):
-        assert len(read_table(storage, "plan").to_pandas()) == count
+        assert len(read_plan(storage)) == count
     storage.write("run.yaml", b"{config: {defect: {}, quality: null}}")
 
 

@@ -20,6 +20,7 @@ def main(config: DictConfig) -> None:
     from functools import partial
 
     from synthgen.config import build, to_plain
+    from synthgen.defaults import find_default
     from synthgen.generate import batched
     from synthgen.report import write_report
     from synthgen.runs.executor import LocalExecutor
@@ -34,7 +35,8 @@ def main(config: DictConfig) -> None:
     job, plain = set_up(config), to_plain(config)
     folder = str(config.run.folder)
     with hold_run(folder), Stop() as stop:
-        run = open_run(folder, plain, job.specs, collect_facts(job))
+        known = partial(find_default, plain)
+        run = open_run(folder, plain, job.specs, collect_facts(job), known)
         work, total = find_work(run, job.specs, job.is_varied), len(job.specs)
         batches = stop.until(batched(work.specs, job.batch_size))
         notes = [*job.notes, *work.notes]

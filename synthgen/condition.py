@@ -22,7 +22,7 @@ from synthgen.images import to_rgb8
 from synthgen.imaging.optics import Optics, estimate_near, estimate_optics
 from synthgen.placement import Room, choose_edge, place
 from synthgen.plan import DefectClass
-from synthgen.sample import Condition, Part, SampleSpec, SourceImage
+from synthgen.sample import Attempt, Condition, Part, SampleSpec, SourceImage
 from synthgen.seeds import rng_for
 from synthgen.sources import Sources
 from synthgen.sources.parts import short_side_px
@@ -41,6 +41,7 @@ DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
 KERNELS_AROUND = 2.0  # of the photo's blur: how far a softened edge reaches beyond the mask
 NEAR_PX = 24  # around a defect: what its own optics are measured on
+FIRST = Attempt()
 KEPT = 256  # photos whose optics are remembered
 
 
@@ -70,8 +71,8 @@ class Conditioner:
         self.augment, self.is_varied, self.donors = augment, is_varied, donors
         self._optics: dict[str, Optics] = {}
 
-    def __call__(self, spec: SampleSpec) -> Condition:
-        """Return the condition; raises SourceError, ShapeError or PlacementError."""
+    def __call__(self, spec: SampleSpec, attempt: Attempt = FIRST) -> Condition:
+        """Return the condition of a try; raises SourceError, ShapeError or PlacementError."""
         source, part = self._read(spec)
         image = to_rgb8(source.pixels, source.window)
         instance_map = np.zeros(source.size_hw, np.uint8)
@@ -81,7 +82,9 @@ class Conditioner:
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
             optics = self._optics_of(source, image, allowed)
-            sketch, instance_map, names = self._draw_defects(spec, kind, allowed, image, optics)
+            sketch, instance_map, names = self._draw_defects(
+                spec, attempt, kind, allowed, image, optics
+            )
             close_px = kind.close_px
         defect_mask = instance_map > 0
         margin_px = self.margin_px + round(max(0.0, KERNELS_AROUND * optics.kernel_px - 1))
@@ -106,6 +109,7 @@ class Conditioner:
             classes=self._classes_of(spec, names),
             optics=optics,
             part=part,
+            attempt=attempt,
         )
 
     def _optics_of(
@@ -139,6 +143,7 @@ class Conditioner:
     def _draw_defects(
         self,
         spec: SampleSpec,
+        attempt: Attempt,
         kind: DefectClass,
         allowed: NDArray[np.bool_] | None,
         image: NDArray[np.uint8],
@@ -151,7 +156,7 @@ class Conditioner:
         sketch, instance_map = image, np.zeros(image.shape[:2], np.uint8)
         names: tuple[str, ...] = ()
         for number in range(1, spec.instances + 1):
-            rng = rng_for(spec, f"defect {number}")
+            rng = rng_for(spec, attempt, f"defect {number}")
             try:
                 drawing, corner = self._draw_and_place(rng, spec, kind, free, scene, number == 1)
             except PlacementError:
@@ -175,8 +180,8 @@ class Conditioner:
         is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
         asked = free
-        if is_first and spec.asked_x >= 0 and spec.asked_y >= 0:
-            asked = near_place(free, spec.asked_x, spec.asked_y, NEAR)
+        if is_first and spec.asked_xy is not None:
+            asked = near_place(free, *spec.asked_xy, NEAR)
         for draw in range(DRAWS):
             is_free = bool(spec.donor) and draw >= DRAWS // 2  # a donor's place is not binding
             smaller = replace(scene, short_side_px=scene.short_side_px * SMALLER**draw)
@@ -226,10 +231,8 @@ class Conditioner:
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, scene: Scene
     ) -> Drawing:
         if self.donors is not None and spec.donor:
-            asked_xy = (spec.asked_x, spec.asked_y)
-            place_xy = asked_xy if min(asked_xy) >= 0 else None
-            is_alone = spec.asked_area_px > 0  # an area is that of one defect
-            return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
+            is_alone = spec.asked_area_px is not None  # an area is that of one defect
+            return self.donors.draw(rng, spec.donor, spec.severity, spec.asked_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         if self.donors is not None and isinstance(kind.shape, Line):
             return self.donors.draw_line(

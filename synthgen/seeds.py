@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from synthgen.sample import SampleSpec
+from synthgen.sample import Attempt, SampleSpec
 
 __all__ = ["revise", "rng_for", "stream", "torch_seed_for"]
 
 
 def stream(seed: int, *path: int | str) -> np.random.Generator:
     """Return the generator for one place in a run; no other draw can shift its stream.
+
+    A last 0 counts as if it were not there: (7, "plan") and (7, "plan", 0) are one stream. So a
+    purpose always has as many numbers after it.
 
     >>> stream(7, "plan", 3).integers(100) == stream(7, "plan", 3).integers(100)
     np.True_
@@ -23,14 +26,15 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
     )
 
 
-def rng_for(spec: SampleSpec, purpose: str) -> np.random.Generator:
-    """Return the generator for one purpose of one sample; a redraw starts it anew."""
-    return stream(spec.seed, spec.redraw, purpose)
+def rng_for(spec: SampleSpec, attempt: Attempt, purpose: str) -> np.random.Generator:
+    """Return the generator for one purpose of one sample; another placement starts it anew."""
+    return stream(spec.seed, attempt.placement, purpose)
 
 
-def torch_seed_for(spec: SampleSpec) -> int:
+def torch_seed_for(spec: SampleSpec, attempt: Attempt) -> int:
     """Return the seed (0..2**63-1) of the noise that this attempt's painting starts from."""
-    return int(stream(spec.seed, spec.attempt, "paint", spec.candidate).integers(2**63 - 1))
+    drawn = stream(spec.seed, attempt.number, "paint", attempt.variant)
+    return int(drawn.integers(2**63 - 1))
 
 
 def revise(spec: SampleSpec, revision: int) -> SampleSpec:

@@ -414,7 +414,7 @@ def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) ->
     for spec in specs:
         if spec.donor and spec.defect_class:
             kept = parts if spec.split == largest else others
-            kept.setdefault(spec.defect_class, set()).add(spec.donor_group)
+            kept.setdefault(spec.defect_class, set()).add(spec.donor_group or "")
     if not others:
         return []
     told = (

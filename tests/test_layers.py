@@ -13,7 +13,7 @@ import synthgen
 
 ROOT = Path(synthgen.__file__).parent
 LAYERS = [
-    {"errors", "imaging", "sample", "samples", "seeds"},
+    {"errors", "imaging", "sample", "seeds"},
     {"files", "storage", "marking", "images", "geometry", "colour"},
     {
         "sources",
@@ -33,7 +33,7 @@ LAYERS = [
     {"generate"},
     {"runs", "export", "report"},
     {"review", "training", "evaluation"},
-    {"config", "setup", "reproduce", "doctor", "cli", "__main__"},
+    {"config", "setup", "defaults", "reproduce", "doctor", "cli", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
@@ -51,8 +51,8 @@ ROOMS = {
     "ray": {"runs"},
     "fiftyone": {"review"},
     "fsspec": {"storage", "runs"},
-    "hydra": {"config", "cli"},
-    "omegaconf": {"config", "setup", "reproduce", "cli"},
+    "hydra": {"config", "cli", "defaults"},
+    "omegaconf": {"config", "setup", "defaults", "reproduce", "cli"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in {"pipelines"})
 

@@ -35,12 +35,11 @@ from synthgen.backends.selection import ControlNet, Lora, Reference, select, tra
 from synthgen.backends.texts import Texts
 from synthgen.errors import ConfigError
 from synthgen.imaging.matching import match_optics
-from synthgen.sample import Condition
+from synthgen.sample import Boost, Condition
 from synthgen.seeds import rng_for
 
 __all__ = ["DiffusionBackend"]
 
-PUSH_STRENGTH, PUSH_GUIDANCE = 0.1, 1.5  # how a retry paints stronger
 VARIED = ("steps", "guidance", "strength", "init", "control_scale")
 
 
@@ -276,8 +275,8 @@ class DiffusionBackend:
         images = [condition.image for condition in conditions]
         for whole in (False, True):
             for alike in self._alike(conditions, whole):
-                push = alike[0].condition.spec.push
-                settings = self._whole_settings(push) if whole else self._settings(push)
+                boost = alike[0].condition.boost
+                settings = self._whole_settings(boost) if whole else self._settings(boost)
                 crops = self.load(whole).paint(alike, settings)
                 for job, crop in zip(alike, crops, strict=True):
                     feather_px = 0 if whole else self.feather_px
@@ -310,26 +309,26 @@ class DiffusionBackend:
 
     def _kind(self, job: CropJob) -> tuple[Any, ...]:
         """Return what jobs share that go through together: size, settings, length of the text."""
-        spec = job.condition.spec
+        spec, boost = job.condition.spec, job.condition.boost
         if not self.prompt_weights:
-            return job.size_hw, spec.push
+            return job.size_hw, boost
         length = self.load().texts.length((spec.prompt, spec.negative_prompt), True)
-        return job.size_hw, spec.push, length
+        return job.size_hw, boost, length
 
-    def _whole_settings(self, push: int) -> Settings:
+    def _whole_settings(self, boost: Boost) -> Settings:
         """Return how to paint a whole image; a retry stays closer to the source."""
-        settings = self._settings(0)
-        weaker = max(self.vary_strength - PUSH_STRENGTH * push, 1 / self.steps)
+        settings = self._settings(Boost(1.0, 0.0))
+        weaker = max(self.vary_strength + boost.strength_added, 1 / self.steps)
         return replace(settings, strength=weaker, init="source")
 
-    def _settings(self, push: int) -> Settings:
-        """Return how to paint; a retry may push harder."""
+    def _settings(self, boost: Boost) -> Settings:
+        """Return how to paint; a retry may be boosted."""
         nets = list(self.controlnets.values())
         scales = [self.control_scale if net.scale is None else net.scale for net in nets]
         return Settings(
             self.steps,
-            self.guidance * PUSH_GUIDANCE**push,
-            min(1.0, self.strength + PUSH_STRENGTH * push),
+            self.guidance * boost.guidance_factor,
+            min(1.0, self.strength + boost.strength_added),
             self.init,
             tuple(scales) if nets else (self.control_scale,) * bool(self.model.controlnet),
             tuple(net.start for net in nets),
@@ -342,8 +341,9 @@ def _match(condition: Condition, painted: NDArray[np.uint8]) -> NDArray[np.uint8
     """Return what was painted with the optics of its photo; a whole image stays as it is."""
     if condition.is_whole:
         return painted
-    spec = condition.spec
-    seed = int(rng_for(spec, f"grain {spec.candidate}").integers(2**31))
+    attempt = condition.attempt
+    drawn = rng_for(condition.spec, attempt, f"grain {attempt.variant}")
+    seed = int(drawn.integers(2**31))
     return match_optics(
         condition.image,
         painted,

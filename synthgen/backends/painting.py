@@ -210,7 +210,8 @@ def _to_signed(pictures: Any) -> Any:
 
 
 def _noise_seed(job: CropJob) -> int:
-    return int(stream(torch_seed_for(job.condition.spec), "crop", job.number).integers(2**63 - 1))
+    seed = torch_seed_for(job.condition.spec, job.condition.attempt)
+    return int(stream(seed, "crop", job.number).integers(2**63 - 1))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

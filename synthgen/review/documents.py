@@ -29,6 +29,8 @@ __all__ = [
     "digest_labels",
     "document_real",
     "document_rows",
+    "has_edits",
+    "labels_of",
 ]
 
 AS_LIST = "reasons"  # one text in the manifest, a list here
@@ -154,6 +156,16 @@ def digest_labels(labels: Iterable[Mapping[str, Any]]) -> str:
         digest.update(bytes(label.get("mask") or b""))
         digest.update(str(label.get("mask_path") or "").encode("utf-8"))
     return digest.hexdigest()
+
+
+def labels_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the detections of an image's document."""
+    return list((document.get(DEFECTS) or {}).get("detections") or [])
+
+
+def has_edits(document: Mapping[str, Any]) -> bool:
+    """Say whether people changed its detections since they were shown or taken home."""
+    return digest_labels(labels_of(document)) != document.get("label_digest")
 
 
 def _document_defect(row: Mapping[Any, Any], size_hw: tuple[int, int]) -> Document:

@@ -39,9 +39,9 @@ class GrowingTables(RunTables):
         return self.storage
 
     def _table(self, name: Table) -> pd.DataFrame:
-        table = to_pandas(self._shards.table(name))
+        table = self._shards.table(name)
         limits = RunFolder(self.root).limits() if name == "manifest" else None
-        return table if limits is None else decide(table, limits)
+        return to_pandas(table if limits is None else decide(table, limits))
 
 
 def read_so_far(root: Path | str) -> RunTables:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from synthgen.runs.outlines import part_columns
 from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
 from synthgen.sample import (
     Annotation,
+    Attempt,
+    Boost,
     Failure,
     Measurement,
     Sample,
@@ -57,29 +60,33 @@ ARROW: Mapping[Kind, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
 }
+SPEC_FIELDS = {field.name for field in fields(SampleSpec)}
 SOURCES = "sources/"  # drawn and augmented pictures, in the run folder
 GROUP_ROWS = 100_000  # of Parquet, written at once
 
 
-def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
-    return {
-        "sample_id": spec.sample_id,
-        "attempt": spec.attempt,
-        "revision": spec.revision,
-        "edited_by": "",
-        "defect_class": spec.defect_class or "",
-        "class_id": spec.class_id,
-        "source_id": spec.source_id,
-        "group": spec.group,
-        "split": spec.split,
-        "donor": spec.donor,
-        "donor_group": spec.donor_group,
-        "seed": spec.seed,
-        "prompt": spec.prompt,
-        "severity": spec.severity,
-        "backend": backend,
-        "checkpoint": checkpoint,
+def _shared(
+    spec: SampleSpec, attempt: Attempt, boost: Boost | None, backend: str, checkpoint: str
+) -> dict[str, Any]:
+    """Return what every row says: the fields of spec and attempt that have a column, and these."""
+    planned = {
+        column.name: _text_or_number(getattr(spec, column.name), column.kind)
+        for column in columns_of("manifest")
+        if column.name in SPEC_FIELDS
     }
+    made = {"edited_by": "", "backend": backend, "checkpoint": checkpoint}
+    no_label = {"instances": 0}  # of those planned
+    return planned | _attempt_columns(attempt, boost) | made | no_label
+
+
+def _text_or_number(value: Any, kind: Kind) -> Any:
+    """Return a planned value as a table has it: '' for a text that is None."""
+    return FILLERS[kind] if value is None and kind == "str" else value
+
+
+def _attempt_columns(attempt: Attempt, boost: Boost | None) -> dict[str, Any]:
+    own = {name: getattr(attempt, name) for name in ("placement", "boost", "variant")}
+    return {"attempt": attempt.number, **own, **({} if boost is None else boost._asdict())}
 
 
 def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
     if spec.is_defect_free and not condition.is_whole:  # nothing was painted
         backend = checkpoint = ""
     return (
-        _shared(spec, backend, checkpoint)
+        _shared(spec, sample.attempt, sample.boost, backend, checkpoint)
         | {column: f"{folder}/{stem}.png" for column, folder in names.items()}
         | {
             "status": sample.status.value,
@@ -163,7 +170,7 @@ def is_augmented(row: Mapping[str, Any]) -> bool:
 
 def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, Any]:
     """Return the row of a spec that came to no image: rejected, with the reason, without files."""
-    row = _shared(failure.spec, backend, checkpoint)
+    row = _shared(failure.spec, failure.attempt, None, backend, checkpoint)
     return row | {"status": failure.status.value, "reasons": failure.reason}
 
 
@@ -172,7 +179,7 @@ def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
     return [
         {
             "sample_id": outcome.spec.sample_id,
-            "attempt": one.attempt,
+            **_attempt_columns(one.attempt, one.boost),
             "step": one.step,
             "status": (Status.REJECTED if one.reasons else Status.ACCEPTED).value,
             "reasons": "; ".join(one.reasons),

@@ -125,7 +125,32 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("donor_group", "str", MANIFEST, "the part that it was on", MADE),
     Column(
-        "seed", "int64", MANIFEST, "of this sample; with the four below it fixes every draw", MADE
+        "seed",
+        "int64",
+        MANIFEST,
+        "of the sample; with placement, attempt and variant it fixes all draws",
+        MADE,
+    ),
+    Column("placement", "int64", TRIES, "how often shape and place were drawn anew", MADE, "0.2.0"),
+    Column("boost", "int64", TRIES, "how often the painting was boosted since then", MADE, "0.2.0"),
+    Column(
+        "variant", "int64", TRIES, "which of several paintings of the try, from 0", MADE, "0.2.0"
+    ),
+    Column(
+        "guidance_factor",
+        "float64",
+        TRIES,
+        "by which the try multiplied the guidance",
+        MADE,
+        "0.2.0",
+    ),
+    Column(
+        "strength_added",
+        "float64",
+        TRIES,
+        "what the try added to the strength",
+        MADE,
+        "0.2.0",
     ),
     Column("backend", "str", MANIFEST, "what painted it; '' = nothing was painted", MADE),
     Column("checkpoint", "str", MANIFEST, "the weights, with revision or digest", MADE),

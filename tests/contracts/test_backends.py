@@ -12,6 +12,7 @@ from synthgen.backends.backend import Backend, SketchBackend
 from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ConfigError, ModelError
+from synthgen.sample import Attempt
 from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
 from tests.samples import draw_conditions
 
@@ -77,7 +78,7 @@ def test_another_attempt_paints_another_image(folders, name) -> None:
 
     backend = DiffusionBackend(str(folders[name]), steps=4, resolution_px=128)
     condition = inputs(backend, count=1)[0]
-    again = replace(condition, spec=replace(condition.spec, attempt=1))
+    again = replace(condition, attempt=Attempt(1))
     assert not np.array_equal(backend.paint([condition])[0], backend.paint([again])[0])
 
 

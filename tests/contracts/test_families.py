@@ -14,7 +14,7 @@ from PIL import Image
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.families import FAMILIES
 from synthgen.errors import ConfigError, ModelError
-from synthgen.sample import Condition
+from synthgen.sample import Attempt, Condition
 from tests.families import TINY, TinyModel
 from tests.families_adapters import save_tiny_ip_adapter, save_tiny_lora
 from tests.samples import draw_conditions
@@ -105,7 +105,7 @@ def test_a_family_paints(make, case) -> None:
         assert changed[condition.defect_mask].mean() > 0.5
     for condition, image in zip(conditions, images, strict=True):  # alone as in a batch
         assert difference(backend.paint([condition])[0], image) <= 1
-    again = replace(conditions[0], spec=replace(conditions[0].spec, attempt=1))
+    again = replace(conditions[0], attempt=Attempt(1))
     assert difference(backend.paint([again])[0], images[0]) > 1
 
 
@@ -145,8 +145,8 @@ def test_white_in_the_mask_is_what_is_repainted(make, name) -> None:
     mask[:, :48] = True
     condition = replace(condition, repaint_mask=mask)
     job = replace(backend._alike([condition], False)[0][0], size_hw=(128, 128))
-    other = replace(job, condition=replace(condition, spec=replace(condition.spec, attempt=1)))
-    settings = backend._settings(0)
+    other = replace(job, condition=replace(condition, attempt=Attempt(1)))
+    settings = backend._settings(condition.boost)
     one, two = (backend.load().paint([j], settings)[0].astype(int) for j in (job, other))
     inside, outside = np.abs(one - two)[:, :32].mean(), np.abs(one - two)[:, -48:].mean()
     assert outside < 0.25 * inside

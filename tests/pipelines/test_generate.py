@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import yaml
 
 from synthgen.condition import KERNELS_AROUND
+from synthgen.config import build
 from synthgen.geometry import grow_mask
 from synthgen.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics
@@ -234,3 +237,16 @@ def test_masks_of_another_size(tmp_path, photos) -> None:
     assert last.startswith("synthgen: the mask ")
     assert "20 x 30 px" in last
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_built_twice_in_one_process(tmp_path, monkeypatch) -> None:
+    built: Counter[str] = Counter()
+
+    def count(node: Any, key: str, **extra: Any) -> Any:
+        built[key] += 1
+        return build(node, key, **extra)
+
+    monkeypatch.setattr("synthgen.setup.build", count)
+    run_well("generate", *SMALL[:1], "backend=sketch", f"run.folder={tmp_path / 'run'}")
+    assert {"source", "backend", "control.canny", "defect.pit.shape"} <= set(built)
+    assert set(built.values()) == {1}

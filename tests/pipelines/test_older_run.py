@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from synthgen.geometry import rle_to_mask
 from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
@@ -134,8 +135,37 @@ def test_another_config_or_plan_is_refused(root) -> None:
     assert "mask.margin_px=4, now it is 5" in done.stderr
     plan = pd.read_parquet(root / "plan.parquet")
     plan.assign(prompt="another").to_parquet(root / "plan.parquet")
-    record = (root / "run.yaml").read_text(encoding="utf-8")
-    (root / "run.yaml").write_text(record.replace("dbf4671fcde32bbb", "0" * 16), encoding="utf-8")
     done = run_here(*COMMAND, f"run.folder={root}")
     assert done.returncode == 2
-    assert "another plan" in done.stderr
+    assert "prompt of abrasion-000000 was 'another', now it is 'a strong" in done.stderr
+
+
+def forget(root: Path, key: str) -> None:
+    """Take a key out of the config of a run, as if its version had not known it."""
+    record = yaml.safe_load((root / "run.yaml").read_text(encoding="utf-8"))
+    *outer, last = key.split(".")
+    part = record["config"]
+    for name in outer:
+        part = part[name]
+    del part[last]
+    (root / "run.yaml").write_text(yaml.safe_dump(record), encoding="utf-8")
+
+
+def test_a_key_that_came_since_does_not_stop_it_where_it_has_its_default(root) -> None:
+    others = {  # than the default
+        "run.candidates": "2",
+        "bank.deform.bend": "0.2",
+        "prompt.synonym_share": "0.5",
+        "defect.pit.close_px": "3",
+        "defect.scratch.shape.bright_share": "0.9",
+        "source.kinds": "[cast]",
+        "quality.grain_ratio": "[0.1,null]",
+    }
+    for key in others:
+        forget(root, key)
+        done = run_here(*COMMAND, f"{key}={others[key]}", f"run.folder={root}")
+        assert done.returncode == 2
+        assert f"{key}=not set, now it is" in done.stderr
+    forget(root, "mode")
+    run_well(*COMMAND, f"run.folder={root}")
+    assert (root / "images" / "abrasion-000000~1.png").is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synthgen.generate import compose
@@ -102,8 +103,9 @@ def test_images_that_lost_their_part_are_rejected(tiny, photos, tmp_path) -> Non
     assert (manifest["attempt"] == 1).all()
     assert run_here("inspect", f"run.folder={out}", "quality=off").returncode == 0
     assert list(pd.read_parquet(out / "manifest.parquet")["status"]) == ["good"] * 2
-    strict = decide(manifest, read_limits({"area_px": [6, None], "edge_f1": [0, None]}))
-    assert list(strict["status"]) == ["good"] * 2  # a label's limits are none of theirs
+    limits = read_limits({"area_px": [6, None], "edge_f1": [0, None]})
+    strict = decide(pa.Table.from_pandas(manifest), limits)
+    assert strict["status"].to_pylist() == ["good"] * 2  # a label's limits are none of theirs
 
 
 @pytest.mark.parametrize("backend", ["sketch", "embedded"])

@@ -28,7 +28,7 @@ from synthgen.quality.changes import (
 from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
 from synthgen.quality.measures import MEASURES, View, measure, measure_label, view_change
 from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
-from synthgen.sample import Candidate, Measurement, SampleSpec
+from synthgen.sample import Attempt, Candidate, Measurement, SampleSpec
 from synthgen.seeds import rng_for, torch_seed_for
 from tests.samples import draw_conditions, flat_image
 
@@ -248,7 +248,7 @@ class Blind:
 
     def paint(self, conditions: list) -> list:
         self.calls += 1
-        return [c.image if c.spec.attempt < self.until else c.sketch for c in conditions]
+        return [c.image if c.attempt.number < self.until else c.sketch for c in conditions]
 
 
 @pytest.mark.parametrize(("until", "status"), [(0, "accepted"), (2, "accepted"), (9, "rejected")])
@@ -256,14 +256,14 @@ def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> N
     given = {c.spec.sample_id: c for c in draw_conditions("stain", count=3, severity=(1, 1))}
     backend = Blind(until)
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     limits = Limits({"area_px": (6, None)})
     stages = Stages(condition, backend, limits, batch_size=2, retries=("noise", "place"))
     samples = list(generate([c.spec for c in given.values()], stages))
     assert [s.status.value for s in samples] == [status] * 3
-    assert [s.spec.attempt for s in samples] == [min(until, 2)] * 3
+    assert [s.attempt.number for s in samples] == [min(until, 2)] * 3
     tries = samples[0].tries
     assert [one.step for one in tries] == ["first", "noise", "place"][: min(until, 2) + 1]
     assert [bool(one.reasons) for one in tries[:-1]] == [True] * (len(tries) - 1)
@@ -290,7 +290,7 @@ class Censor:
         return [self._paint(condition) for condition in conditions]
 
     def _paint(self, condition):
-        if condition.spec.attempt:
+        if condition.attempt.number:
             return condition.sketch
         image = condition.image
         for job in cut_jobs([condition], 32, 64, 512, 32, None):
@@ -306,8 +306,8 @@ def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
     plain = to_plain(compose("generate", [f"quality={quality}"]))["quality"]
     given = {c.spec.sample_id: c for c in draw_conditions("burn", "scratch", count=6, cell_px=8)}
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     stages = Stages(condition, Censor(), read_limits(plain), retries=("noise",))
     for sample in generate([c.spec for c in given.values()], stages):
@@ -317,25 +317,30 @@ def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
 
 
 def test_the_ladder_changes_what_it_says() -> None:
-    seen: list[SampleSpec] = []
+    seen: list[Attempt] = []
     given = draw_conditions("stain", count=1, severity=(1, 1))[0]
 
-    def condition(spec: SampleSpec):
-        seen.append(spec)
-        return replace(given, spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        seen.append(attempt)
+        return replace(given, spec=spec, attempt=attempt)
 
     steps = ("noise", "stronger", "place", "noise")
     stages = Stages(condition, Blind(9), Limits({"area_px": (6, None)}), retries=steps)
-    list(generate([given.spec], stages))
-    assert [(s.attempt, s.push, s.redraw) for s in seen] == [
+    sample = next(iter(generate([given.spec], stages)))
+    assert [(one.number, one.boost, one.placement) for one in seen] == [
         (0, 0, 0),
         (1, 0, 0),
         (2, 1, 0),
         (3, 0, 1),
         (4, 0, 1),
     ]
-    assert torch_seed_for(seen[0]) != torch_seed_for(seen[1])
-    places = [rng_for(spec, "defect 1").integers(2**40) for spec in seen]
+    assert [one.attempt for one in sample.tries] == seen
+    boosts = [(1.0, 0.0), (1.0, 0.0), (1.5, 0.1), (1.0, 0.0), (1.0, 0.0)]
+    assert [one.boost for one in sample.tries] == boosts
+    assert seen[2].boost_of(is_whole=True) == (1.0, -0.1)  # closer to the source
+    spec = given.spec
+    assert torch_seed_for(spec, seen[0]) != torch_seed_for(spec, seen[1])
+    places = [rng_for(spec, one, "defect 1").integers(2**40) for one in seen]
     assert places[0] == places[1] == places[2] != places[3] == places[4]
 
 
@@ -348,9 +353,9 @@ class Uneven:
         images = []
         for condition in conditions:
             image = condition.image.copy()
-            if condition.spec.candidate == 1:
+            if condition.attempt.variant == 1:
                 image[condition.repaint_mask & ~condition.defect_mask] = 0
-            if condition.spec.candidate == 2:
+            if condition.attempt.variant == 2:
                 image = condition.sketch
             images.append(image)
         return images
@@ -360,21 +365,21 @@ def test_the_best_of_several_paintings_is_kept() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions("stain", count=2, severity=(1, 1))}
     specs = [c.spec for c in given.values()]
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     limits = Limits({"area_px": (6, None)})
     one, best = (
         list(generate(specs, Stages(condition, Uneven(), limits, retries=(), candidates=count)))
         for count in (2, 4)
     )
-    assert [sample.spec.candidate for sample in one] == [1, 1]
-    assert [sample.spec.candidate for sample in best] == [2, 2]
+    assert [sample.attempt.variant for sample in one] == [1, 1]
+    assert [sample.attempt.variant for sample in best] == [2, 2]
 
 
 def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions(count=12)}
-    stages = Stages(lambda spec: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
+    stages = Stages(lambda spec, _: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
     for sample in generate([c.spec for c in given.values()], stages):
         condition = sample.candidate.condition
         outside = ~condition.repaint_mask

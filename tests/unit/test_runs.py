@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from synthgen.errors import RunError
 from synthgen.images import read_image
-from synthgen.runs.folder import open_run
+from synthgen.runs.folder import FREE_TO_CHANGE, open_run
 from synthgen.runs.reader import read_run
 from tests.factories import CASES, CONFIG, make_masks, make_run
 from tests.samples import make_spec
@@ -51,6 +54,13 @@ def test_the_same_config_continues_and_another_does_not(tmp_path) -> None:
         open_run(tmp_path / "run", CONFIG, specs[:2], FACTS)
     moved = {**CONFIG, "run": {"folder": "elsewhere", "count": 6}}
     assert open_run(tmp_path / "run", moved, specs, FACTS).root == tmp_path / "run"
+
+
+def test_the_page_of_the_run_folder_names_the_keys_that_may_change() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text("utf-8")
+    told = re.search(r"These keys may\nchange: (.*?)\. ", page, re.DOTALL)
+    assert told
+    assert set(re.findall("`(.+?)`", told[1])) == set(FREE_TO_CHANGE)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:

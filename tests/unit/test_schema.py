@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,12 @@ import pytest
 from synthgen.export.facts import PATHS
 from synthgen.review.documents import FIELDS, LABEL_FIELDS
 from synthgen.review.look import ADDED, ORDER
+from synthgen.runs import schema
 from synthgen.runs.edits import FROM_LABEL
-from synthgen.runs.manifest import schema_of
+from synthgen.runs.manifest import manifest_row, schema_of, to_arrow
 from synthgen.runs.reader import read_run
-from synthgen.runs.schema import COLUMNS, GROUPS, columns_of, measure_names, names_of
-from tests.factories import make_run
+from synthgen.runs.schema import COLUMNS, GROUPS, Column, columns_of, measure_names, names_of
+from tests.factories import make_run, make_sample
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -83,3 +85,16 @@ def test_a_page_has_the_tables_of_today(name) -> None:
     told = tabulated["fill_in"](page, tabulated["PAGES"][name]())
     assert told == page, "python docs/tabulate_columns.py writes it"
     assert ("| `part_finding` | str | 0.2.0 |" in page) == (name == "run-folder.md")
+
+
+def test_a_new_column_is_one_row(tmp_path, monkeypatch) -> None:
+    wanted = Column("negative_prompt", "str", ("manifest",), "what it was led away from", since="9")
+    make_run(tmp_path / "older")
+    monkeypatch.setattr(schema, "COLUMNS", (*COLUMNS, wanted))
+    assert set(read_run(tmp_path / "older").manifest["negative_prompt"]) == {""}
+    sample = make_sample("hole", 0)
+    condition = sample.candidate.condition
+    spec = replace(condition.spec, negative_prompt="text")
+    told = replace(sample.candidate, condition=replace(condition, spec=spec))
+    row = manifest_row(replace(sample, candidate=told), "test", "")
+    assert to_arrow("manifest", [row])["negative_prompt"].to_pylist() == ["text"]

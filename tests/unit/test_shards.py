@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synthgen.quality.limits import read_limits, reasons_to_reject
@@ -285,7 +286,7 @@ def draw_manifest(count: int) -> pd.DataFrame:
 def test_many_rows_are_decided_as_one_by_one(quality, monkeypatch) -> None:
     monkeypatch.setattr("synthgen.quality.twins.PAIRS", 1000)  # several blocks a group
     manifest, limits = draw_manifest(400), read_limits(quality)
-    decided = decide(manifest, limits)
+    decided = decide(pa.Table.from_pandas(manifest), limits).to_pandas()
     pd.testing.assert_frame_equal(decided, decide_one_by_one(manifest, limits))
     assert (decided["twin_id"] != "").sum() > 50
     if quality:

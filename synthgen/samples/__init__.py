@@ -1,1 +1,0 @@
-"""The nouns of a run, and the one table of what is recorded of them."""
