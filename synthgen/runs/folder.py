@@ -46,7 +46,7 @@ Layout = Literal["files", "tar"]
 Row = Mapping[str, Any]
 RECORD, QUALITY = "run.yaml", "quality.yaml"
 # What a run that was killed at its start leaves, and the lock of one that fills a bucket.
-BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock")
+BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock.*")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
     *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),

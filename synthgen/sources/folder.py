@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -98,6 +98,10 @@ class FolderSources:
         photos = [partial(_read_photo, file) for file in self._files.values()]
         self._finder = PartFinder(photos) if foreground == "auto" else None
         self._parts: dict[str, Part] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is sent: all but the masks of photos read lately."""
+        return vars(self) | {"_parts": {}}
 
     def _read_groups(self, group_by: str) -> Callable[[Path, str], str]:
         if not group_by.lower().endswith(".csv"):
