@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -126,6 +128,7 @@ def _start(address: str | None) -> Any:
     """Return Ray, connected to the cluster or started here; raises ConfigError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    asked = signal.getsignal(signal.SIGTERM)
     try:
         import ray
     except ImportError as error:
@@ -140,4 +143,6 @@ def _start(address: str | None) -> Any:
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"executor.address={address!r} leads to no Ray: {reason}") from error
+        with suppress(ValueError):  # of a thread that is not the main one: Ray left it alone
+            signal.signal(signal.SIGTERM, asked)  # Ray would end at once; ours finishes the batch
     return ray

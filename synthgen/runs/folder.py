@@ -233,14 +233,16 @@ def open_run(
 
     ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``facts`` (versions,
     checkpoint) are recorded. Raises RunError where it holds something else, or a run of another
-    config, with the key that changed.
+    config or other weights, with the key or the file that changed.
     """
     plan = tabulate_plan(specs)
     digest = plan_digest(plan)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
     if run.storage.exists(RECORD):
-        _check_same(root, _read_yaml(run.storage, RECORD), config, digest)
+        before = _read_yaml(run.storage, RECORD)
+        _check_same(root, before, config, digest)
+        _check_weights(root, before.get("models") or {}, facts.get("models") or {})
         run.remove_leftovers()
         return run
     if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
@@ -276,6 +278,23 @@ def _check_same(
         raise RunError(
             f"{root} holds a run of the same config but of another plan: the source images changed "
             "since; give another run.folder"
+        )
+
+
+def _check_weights(
+    root: Path | str, before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise RunError where a model of the same name has other files than when the run began."""
+    for what in sorted(before.keys() & now.keys()):
+        known = before[what]  # what it does not say of itself is not compared
+        old, new = known.get("weights"), now[what].get("weights") or {}
+        changed = sorted({file for file, _ in new.items() ^ old.items()}) if old else []
+        if not changed and known.get("digest", now[what].get("digest")) == now[what].get("digest"):
+            continue
+        told = changed[0] if changed else "one of its settings files"
+        raise RunError(
+            f"{root} holds a run with other weights: {told} of {what}={now[what].get('name')} has "
+            "changed since; give another run.folder, or the weights of before to continue"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from PIL import Image
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.images import grey_window, read_image, read_mask, to_rgb8
+from synthgen.imaging.silence import silent_warnings
 from synthgen.sample import Part, SourceImage
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.parts import PartFinder
@@ -239,11 +239,10 @@ def _find_images(root: Path) -> list[Path]:
 def _why_unusable(file: Path) -> str:
     """Return a sentence why a file cannot be a source, or '' where it can."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about some of the files it then refuses
-            with Image.open(file) as opened:
-                width, height = opened.size
-                opened.verify()  # checks a PNG to its end; other formats by their header only
+        # Pillow warns about some of the files that it then refuses
+        with silent_warnings, Image.open(file) as opened:
+            width, height = opened.size
+            opened.verify()  # checks a PNG to its end; other formats by their header only
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} cannot be read as an image: {error}"
     if min(width, height) < LEAST_SIDE_PX:

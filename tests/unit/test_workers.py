@@ -54,23 +54,16 @@ def test_an_error_in_one_lane_ends_the_run_with_its_sentence(tmp_path, name) -> 
     assert len(noted(tmp_path / "begun.txt")) < 24  # nothing new was begun
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_what_is_no_error_of_ours_ends_the_run_too(tmp_path, name) -> None:
-    make = make_plain(tmp_path, bugs=["s003"])
-    with pytest.raises(RunError, match=r"a worker failed:(.|\n)*ZeroDivisionError: s003"):
-        run(make_executor(name), tmp_path, make)
-
-
-def test_a_worker_whose_lane_would_end_it_says_so(tmp_path) -> None:
-    make = make_plain(tmp_path, ends=["s003"])
-    with pytest.raises(RunError, match=r"a worker failed:(.|\n)*SystemExit: s003"):
+@pytest.mark.parametrize(("fault", "told"), [("bugs", "ZeroDivisionError"), ("ends", "SystemExit")])
+def test_what_is_no_error_of_ours_ends_the_run_too(tmp_path, fault, told) -> None:
+    make = make_plain(tmp_path, **{fault: ["s003"]})
+    with pytest.raises(RunError, match=rf"a worker failed:(.|\n)*{told}: s003"):
         run(make_executor("processes", workers=1), tmp_path, make)
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_worker_that_cannot_load_says_why(tmp_path, name) -> None:
+def test_a_worker_that_cannot_load_says_why(tmp_path) -> None:
     with pytest.raises(ModelError, match="is incomplete; copy it again"):
-        run(make_executor(name), tmp_path, partial(fail_to_load, tmp_path))
+        run(make_executor("processes"), tmp_path, partial(fail_to_load, tmp_path))
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
