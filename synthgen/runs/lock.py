@@ -184,9 +184,17 @@ def _take(storage: Storage, name: str, own: _Holder, location: str, depth: int =
         try:
             if _read(storage, name) == data:
                 storage.write(name, _format(own))
+                _remove_rights(storage, name)
                 return
         finally:
             storage.remove(right)
+
+
+def _remove_rights(storage: Storage, name: str) -> None:
+    """Remove the rights to take a lease that is replaced; takers that died left them."""
+    for other in storage.names():
+        if other.startswith(f"{name}."):
+            storage.remove(other)
 
 
 def _format(holder: _Holder) -> bytes:

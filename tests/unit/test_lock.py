@@ -17,7 +17,7 @@ import pytest
 from synthgen.errors import RunError
 from synthgen.runs import lock
 from synthgen.runs.lock import Lease, hold_run
-from synthgen.storage import LocalFolder
+from synthgen.storage import LocalFolder, open_storage
 
 
 @pytest.fixture
@@ -189,9 +189,24 @@ def test_a_lease_that_somebody_deleted_is_written_again(tmp_path) -> None:
 def test_a_taker_that_died_halfway_does_not_block_the_run(tmp_path) -> None:
     describe(tmp_path / ".run.lock")
     describe(tmp_path / ".run.lock.t", token="taker")
+    describe(tmp_path / ".run.lock.before", token="one more")  # it died when it had taken over
+    describe(tmp_path / ".run.lock-of-another.lock")
     with hold_run(str(tmp_path / "run")):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".run.lock-of-another.lock"]
+
+
+@pytest.mark.parametrize("root", ["", "/folder/run"])
+def test_a_run_in_object_storage_is_held_and_taken_over(bucket, tmp_path, root) -> None:
+    parent = bucket + root.removesuffix("/run")
+    storage, name = open_storage(parent), ".run.lock"
+    held = describe(tmp_path / "lock")
+    storage.write(name, json.dumps(held).encode())
+    with hold_run(bucket + root) as lease:
+        assert json.loads(storage.read(name))["token"] == lease._own.token
+        with pytest.raises(RunError, match="is held by process"):
+            Lease(bucket + root).take()
+    assert not [left for left in storage.names() if left.startswith(name)]
 
 
 def wait_until(is_so) -> None:

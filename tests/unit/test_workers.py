@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -42,8 +43,11 @@ def run(
     size: int = 2,
 ) -> list[int]:
     here: Worker = make() if isinstance(executor, LocalExecutor) else PlainWorker(folder)
+    asked = signal.getsignal(signal.SIGTERM)
     with closing(executor.run(make_batches(count, size), here, make)) as made:
-        return [statuses.count(Status.ACCEPTED) for statuses in made]
+        done = [statuses.count(Status.ACCEPTED) for statuses in made]
+    assert signal.getsignal(signal.SIGTERM) == asked  # Ray would put its own in its place
+    return done
 
 
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
