@@ -56,8 +56,8 @@ from synthgen.runs.executor import Executor
 from synthgen.runs.folder import open_run
 from synthgen.runs.processes import ProcessExecutor
 from synthgen.sample import Condition, SampleSpec
-from synthgen.setup import collect_facts, make_worker, set_up
-from synthgen.sources import ProceduralSources
+from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
+from synthgen.sources import ProceduralSources, SourceIndex
 from synthgen.training.embedded import build_tokenizer
 
 ROUNDS = 3
@@ -271,7 +271,7 @@ def part_b(count: int = 48, size_px: int = 256) -> None:
             job = set_up(config)
             plain, where = to_plain(config), str(config.run.folder)
             open_run(where, plain, job.specs, collect_facts(job))
-            worker = make_worker(plain, where)
+            worker = RunWorker(config, where, job.parts)
             pipeline = worker.stages.backend.load().pipeline  # type: ignore[attr-defined]
             begun = time.perf_counter()
             with watch_denoiser(pipeline) as spent:
@@ -319,9 +319,9 @@ def measure_rate(
     job, plain = set_up(config), to_plain(config)
     open_run(folder, plain, job.specs, collect_facts(job))
     ended: list[tuple[float, int]] = []
-    for statuses in executor.run(
-        batched(job.specs, job.batch_size), partial(make_worker, plain, folder)
-    ):
+    here = RunWorker(config, folder, job.parts)
+    elsewhere = partial(make_worker, plain, folder, SourceIndex(job.parts.sources))
+    for statuses in executor.run(batched(job.specs, job.batch_size), here, elsewhere):
         ended.append((time.perf_counter(), len(statuses)))
     first = 4  # two workers with two lanes each
     return sum(made for _, made in ended[first:]) / (ended[-1][0] - ended[first - 1][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -55,9 +56,20 @@ def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
         run(compose(name, arguments))
     except SynthgenError as error:
         sys.exit(_sentence(str(error)))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        _exit_at_once(stopped)
         sys.exit(130)
+
+
+def _exit_at_once(stopped: KeyboardInterrupt) -> None:
+    """End the process where threads are still painting: Python would wait for them."""
+    from synthgen.runs.stop import StoppedAtOnce
+
+    if isinstance(stopped, StoppedAtOnce):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
 
 
 def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:

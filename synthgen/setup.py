@@ -34,7 +34,7 @@ from synthgen.quality.limits import read_limits
 from synthgen.runs.executor import TakingTurns
 from synthgen.runs.folder import RunFolder
 from synthgen.sample import Failure, Sample, SampleSpec, Status
-from synthgen.sources import Sources
+from synthgen.sources import SourceIndex, Sources
 from synthgen.sources.findings import describe_parts
 from synthgen.variation import check_finish
 
@@ -113,10 +113,10 @@ class Job:
     backend: Backend
     skipped: Sequence[str]
     batch_size: int
+    parts: Parts
     notes: Sequence[str] = ()
     bank_classes: Mapping[str, int] = field(default_factory=dict)
     is_varied: bool = False
-    parts: Parts | None = None
 
 
 def set_up(config: DictConfig) -> Job:
@@ -150,11 +150,14 @@ def set_up(config: DictConfig) -> Job:
         if name not in (plain["defect"] or {})
     }
     skipped = list(parts.sources.skipped)
-    return Job(specs, backend, skipped, run.batch_size, notes, added, is_varied, parts)
+    return Job(specs, backend, skipped, run.batch_size, parts, notes, added, is_varied)
 
 
-def build_parts(config: DictConfig) -> Parts:
-    """Build what a worker needs; the model is loaded when it first paints."""
+def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
+    """Build what a worker needs; the model is loaded when it first paints.
+
+    ``sources`` that another process has built of that config are used as they are.
+    """
     plain = to_plain(config)
     run = check_value(RunSettings, plain["run"], "run")
     check_value(LabelSettings, plain["label"], "label")
@@ -162,7 +165,7 @@ def build_parts(config: DictConfig) -> Parts:
     donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
     classes = add_donors(build_classes(plain["defect"]), donors)
     limits = read_limits(plain["quality"], classes)
-    sources = build(config.source, "source")
+    sources = build(config.source, "source") if sources is None else sources
     controls = build_controls(config.control)
     check_controlnets(plain["backend"], controls)
     backend = build(config.backend, "backend")
@@ -192,8 +195,8 @@ def build_parts(config: DictConfig) -> Parts:
 class RunWorker:
     """Makes samples and writes them into the run folder; one per process."""
 
-    def __init__(self, config: DictConfig, location: str, parts: Parts | None = None) -> None:
-        self.stages = (build_parts(config) if parts is None else parts).stages
+    def __init__(self, config: DictConfig, location: str, parts: Parts) -> None:
+        self.stages = parts.stages
         self._shared = replace(self.stages, backend=TakingTurns(self.stages.backend))
         self._run = RunFolder(
             location, bool(config.label.ignore_border), config.run.get("storage", "files")
@@ -210,12 +213,10 @@ class RunWorker:
         return [outcome.status for outcome in outcomes]
 
 
-def make_worker(config: Mapping[str, Any], location: str, parts: Parts | None = None) -> RunWorker:
-    """Return a worker from a plain config; a process elsewhere can be sent this call.
-
-    ``parts`` that this process has built of that config already are used as they are.
-    """
-    return RunWorker(OmegaConf.create(dict(config)), location, parts)
+def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) -> RunWorker:
+    """Return a worker from a plain config; a process elsewhere can be sent this call."""
+    made = OmegaConf.create(dict(config))
+    return RunWorker(made, location, build_parts(made, index.sources))
 
 
 @checked.dataclass(frozen=True)

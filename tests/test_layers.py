@@ -37,7 +37,7 @@ LAYERS = [
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
-    "torch": {"augment", "backends", "control", "runs", "training", "evaluation"},
+    "torch": {"augment", "backends", "control", "runs", "seeds", "training", "evaluation"},
     "diffusers": {"backends", "training"},
     "transformers": {"backends", "training"},
     "accelerate": {"training"},

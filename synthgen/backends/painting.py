@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from synthgen.backends.crops import CropJob, take
 from synthgen.backends.families import Call
 from synthgen.backends.texts import Texts
 from synthgen.errors import ConfigError, ModelError
-from synthgen.seeds import stream, torch_seed_for
+from synthgen.seeds import seeded_torch, stream, torch_seed_for
 
 __all__ = ["Painter", "Settings"]
 
@@ -116,9 +117,8 @@ class Painter:
         specs = [job.condition.spec for job in jobs]
         seeds = [_noise_seed(job) for job in jobs]
         is_guided = self.texts.is_guided(settings.guidance)
-        with torch.random.fork_rng(enabled=self.call.is_alone):
-            if self.call.is_alone:
-                torch.default_generator.manual_seed(seeds[0])
+        # some pipelines draw from torch's own generator: alone, so that its seed is the crop's
+        with seeded_torch(seeds[0], self.device) if self.call.is_alone else nullcontext():
             painted = self.pipeline(
                 **self._pictures(jobs, settings.init),
                 **self.texts([(s.prompt, s.negative_prompt) for s in specs], is_guided),

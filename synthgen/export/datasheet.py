@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.files import write_text
+from synthgen.imaging.silence import silent_warnings
 from synthgen.marking import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
 from synthgen.quality.measures import MEASURES
@@ -164,10 +164,9 @@ def _pixels_of(file: StoredFile) -> str:
     if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
         depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
         return f"PNG, {depth} bit {PNG_COLOURS[colours]}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large, or with a bad tag: no reason to stop
-        with Image.open(io.BytesIO(file.read_bytes())) as opened:
-            return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
+    data = io.BytesIO(file.read_bytes())
+    with silent_warnings, Image.open(data) as opened:  # large, or with a bad tag: no reason to stop
+        return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
 
 
 def _describe_sources(labels: LabelledSet) -> dict[str, Any]:

@@ -47,7 +47,7 @@ Row = Mapping[str, Any]
 DefaultOf = Callable[[str], Any]
 RECORD, QUALITY = "run.yaml", "quality.yaml"
 # What a run that was killed at its start leaves, and the lock of one that fills a bucket.
-BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock")
+BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock.*")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
     *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),
@@ -240,7 +240,8 @@ def open_run(
     ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``facts`` (versions,
     checkpoint) are recorded. ``default_of``: the value that a key of the config has where it is not
     given, for keys that came after the run was begun. Raises RunError where it holds something
-    else, or a run of another config or plan, with the key or the sample that changed.
+    else, or a run of another config, of other weights or of another plan, with the key, the file
+    or the sample that changed.
     """
     digest = plan_digest(specs)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
@@ -248,6 +249,7 @@ def open_run(
     if run.storage.exists(RECORD):
         before = _read_yaml(run.storage, RECORD)
         _check_config(root, before["config"], config, default_of)
+        _check_weights(root, before.get("models") or {}, facts.get("models") or {})
         if before["digest"] != digest:  # that of an older version is another one of the same plan
             _check_plan(run, specs)
         run.remove_leftovers()
@@ -299,6 +301,23 @@ def _check_plan(run: RunFolder, specs: Sequence[SampleSpec]) -> None:
         raise RunError(
             f"{run.root} holds a run of the same config but of another plan: {difference}; have "
             "the source images changed? Give another run.folder"
+        )
+
+
+def _check_weights(
+    root: Path | str, before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise RunError where a model of the same name has other files than when the run began."""
+    for what in sorted(before.keys() & now.keys()):
+        known = before[what]  # what it does not say of itself is not compared
+        old, new = known.get("weights"), now[what].get("weights") or {}
+        changed = sorted({file for file, _ in new.items() ^ old.items()}) if old else []
+        if not changed and known.get("digest", now[what].get("digest")) == now[what].get("digest"):
+            continue
+        told = changed[0] if changed else "one of its settings files"
+        raise RunError(
+            f"{root} holds a run with other weights: {told} of {what}={now[what].get('name')} has "
+            "changed since; give another run.folder, or the weights of before to continue"
         )
 
 

@@ -470,6 +470,7 @@ def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
     backend = DiffusionBackend(str(TINY["sd15"](tmp_path).base), device="cpu")
     unet = backend.load().pipeline.unet
     attention = Attention(unet)
+    attention.__enter__()
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn((1, 4, 8, 8), generator=generator)
     states = torch.randn((1, 5, unet.config.cross_attention_dim), generator=generator)
@@ -482,6 +483,9 @@ def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
         )
         mean = own.reshape(1, int(layer.heads), *own.shape[1:]).mean(dim=1)
         assert torch.allclose(attention._weights(name, int(layer.heads)), mean, atol=1e-6)
+    attention.__exit__()
+    assert not any(module._forward_hooks for module in unet.modules())
+    assert not attention.seen
 
 
 @pytest.mark.parametrize(
