@@ -136,9 +136,9 @@ def _line(
 def _pressure(rng: Rng, t: Points) -> Points:
     """Return the pressure 0..1 along a line of places ``t`` from -1 to 1: it comes and goes over a
     share of the length at either end, and unevenly between, the more so the lighter the touch."""
-    start, end = rng.uniform(0.08, 0.6, 2)
-    ends = np.clip((1 + t) / start, 0, 1) ** 0.8 * np.clip((1 - t) / end, 0, 1) ** 0.8
-    uneven = rng.uniform(0.4, 1.4)
+    start, end = rng.uniform(0.08, 0.5, 2)
+    ends = np.clip((1 + t) / start, 0, 1) ** 0.6 * np.clip((1 - t) / end, 0, 1) ** 0.6
+    uneven = rng.uniform(0.2, 0.8)
     slow = _wander(rng, t.size, max(3, t.size // 40))
     quick = _wander(rng, t.size, max(4, t.size // 8))
     pressure = ends * np.exp(uneven * (slow + 0.6 * quick))
