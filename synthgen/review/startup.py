@@ -24,15 +24,18 @@ class Progress:
     def __init__(self, *processes: psutil.Process) -> None:
         self._roots = processes
         self._used_s: dict[int, float] = {}
+        self._looked_at, self._is_over = 0.0, False
         self._begin()
 
     def is_over(self) -> bool:
         """Return whether they used next to no CPU time for a minute, or are no more."""
-        if not any(_is_alive(one) for one in self._roots):
-            return True
-        if self._work_s() - self._before_s >= WORK_S:
-            self._begin()
-        return time.monotonic() - self._begun > STILL_S
+        if time.monotonic() - self._looked_at >= POLL_S:  # to look is work, too
+            self._looked_at = time.monotonic()
+            if self._work_s() - self._before_s >= WORK_S:
+                self._begin()
+            is_alive = any(_is_alive(one) for one in self._roots)
+            self._is_over = not is_alive or time.monotonic() - self._begun > STILL_S
+        return self._is_over
 
     def _begin(self) -> None:
         self._before_s, self._begun = self._work_s(), time.monotonic()

@@ -44,6 +44,7 @@ from synthgen.setup import RunWorker, build_augment, build_parts, set_up
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 from synthgen.storage import StoredFile
 from synthgen.variation import SPREAD_PX, check_finish
+from tests.cli import run_well
 from tests.samples import draw_classes
 
 Make = Callable[..., Augment]
@@ -633,8 +634,6 @@ def test_the_command_line_with_several_processes_makes_the_same(photos, tmp_path
     expected = make_run(tmp_path / "here", photos, *options)
     arguments = ["backend=sketch", "run.count=6", "run.good_fraction=0.4", "defect=[pit,scratch]"]
     arguments += ["source=folder", f"source.path={photos}", f"run.folder={tmp_path / 'run'}"]
-    command = [sys.executable, "-m", "synthgen", "generate", "executor=processes"]
-    done = subprocess.run([*command, *arguments, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_well("generate", "executor=processes", *arguments, *options)
     assert_same_files(tmp_path / "run", expected)
     pd.testing.assert_frame_equal(read_run(tmp_path / "run").manifest, read_run(expected).manifest)
