@@ -25,11 +25,7 @@ from synthgen.backends.loading import (
     switch_pipeline,
 )
 from synthgen.backends.painting import Painter, Settings
-from synthgen.backends.prompt_weights import (
-    encode_weighted,
-    reads_long_prompts,
-    why_no_weights,
-)
+from synthgen.backends.prompt_weights import encode_weighted, why_no_weights
 from synthgen.backends.references import add_reference
 from synthgen.backends.selection import ControlNet, Lora, Reference, select, trained_px
 from synthgen.backends.texts import Texts
@@ -123,7 +119,7 @@ class DiffusionBackend:
             raise ConfigError(
                 f"backend.safety_checker=true, but {self.folder} holds none; set it to false"
             )
-        if prompt_weights and (reason := why_no_weights(self.call.pipeline)):
+        if prompt_weights and (reason := why_no_weights(self.family)):
             raise ConfigError(reason)
         self.scheduler, self.paint_batch = scheduler, paint_batch
         self.prompt_weights = prompt_weights
@@ -198,7 +194,7 @@ class DiffusionBackend:
     @property
     def reads_long_prompts(self) -> bool:
         """Whether prompts of any length are read in full."""
-        return self.prompt_weights and reads_long_prompts(self.call.pipeline)
+        return self.prompt_weights and self.family.reads_long_prompts
 
     @property
     def models(self) -> dict[str, Checkpoint | Path]:

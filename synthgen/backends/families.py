@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from synthgen.errors import ConfigError, ModelError
 
@@ -65,6 +65,10 @@ class Family:
     control_scale: float = 1.0
     must_agree: tuple[str, ...] = ()  # config keys that a ControlNet shares with the denoiser
     missing: Mapping[str, Any] = field(default_factory=dict)  # config keys that published ones lack
+    weighted_by: str = ""  # compel's class for its weighted prompts; '' = it takes none
+    reads_long_prompts: bool = False  # with weights; compel reads a long prompt in pieces
+    most_tokens: Mapping[str, int] = field(default_factory=dict)  # by tokenizer, where fewer
+    adapts: Literal["all", "low_ranks", ""] = ""  # which weights synthgen adapt teaches; '' = none
 
 
 def _controlled(pipeline: str, **names: Any) -> Call:
@@ -87,6 +91,8 @@ UNET: dict[str, Any] = {
     "denoiser": "unet",
     "size_multiple": 8,
     "must_agree": ("cross_attention_dim", "block_out_channels"),
+    "reads_long_prompts": True,
+    "adapts": "low_ranks",
 }
 # ControlNets that read the image and the mask; there is no other control image. Their autoencoder
 # draws noise from torch's global generator, so that an image would depend on those before it.
@@ -125,6 +131,8 @@ FAMILIES: tuple[Family, ...] = (
         texts=_texts("prompt_embeds"),
         guidance=2.5,
         strength=0.7,
+        weighted_by="CompelForSD",  # and no long ones: it has learned from short ones only
+        adapts="all",
     ),
     Family(
         "sd",
@@ -140,6 +148,7 @@ FAMILIES: tuple[Family, ...] = (
         {"ControlNetModel": _controlled("StableDiffusionControlNetImg2ImgPipeline", mask="")},
         texts=_texts("prompt_embeds"),
         guidance=7.5,
+        weighted_by="CompelForSD",
         **UNET,
     ),
     Family(
@@ -167,6 +176,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         },
         texts=_texts("prompt_embeds", "pooled_prompt_embeds"),
+        weighted_by="CompelForSDXL",
         **UNET,
     ),
     Family(
@@ -182,6 +192,7 @@ FAMILIES: tuple[Family, ...] = (
         texts=_texts("prompt_embeds", "pooled_prompt_embeds"),
         guidance=7.0,
         must_agree=("joint_attention_dim",),
+        most_tokens={"tokenizer_3": 256},
     ),
     Family(
         "flux",
@@ -195,6 +206,7 @@ FAMILIES: tuple[Family, ...] = (
         guidance=3.5,
         control_scale=0.7,
         must_agree=("joint_attention_dim",),
+        weighted_by="CompelForFlux",
     ),
     Family(
         "flux_fill",
@@ -205,6 +217,7 @@ FAMILIES: tuple[Family, ...] = (
         is_guided_by_negative=False,
         guidance=30.0,
         strength=1.0,
+        weighted_by="CompelForFlux",
     ),
     Family(
         "qwen_image",
