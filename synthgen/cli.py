@@ -64,15 +64,16 @@ def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
     """Let Hydra drive: sweeps (``-m seed=1,2,3``), ``--cfg job``, ``--info``."""
     import hydra
 
-    from synthgen.config import open_keys
+    from synthgen.backends.renamed import rename_overrides
+    from synthgen.config import finish, open_keys
     from synthgen.errors import SynthgenError
     from synthgen.files import find_shipped
 
-    sys.argv[1:] = open_keys(sys.argv[1:])
+    sys.argv[1:] = open_keys(rename_overrides(sys.argv[1:])[0])
 
     def job(config: Any) -> None:
         try:
-            run(config)
+            run(finish(config, name))
         except SynthgenError as error:  # Hydra would print a traceback
             sys.exit(_sentence(str(error)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,16 +16,23 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
+from synthgen.backends.renamed import (
+    find_former,
+    rename_config,
+    rename_overrides,
+    tell_renamed,
+)
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.files import find_shipped
 
-__all__ = ["build", "check_value", "compose", "open_keys", "to_plain"]
+__all__ = ["build", "check_value", "compose", "finish", "open_keys", "to_plain"]
 
+log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 OPEN = (  # may get keys of any name
     "adapt.words",
-    "backend.controlnets",
-    "backend.loras",
+    "backend.model.controlnets",
+    "backend.model.loras",
     "evaluate.arms",
     "quality.classes",
 )
@@ -33,25 +41,64 @@ ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quo
 
 def compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
     """Return the config of a pipeline; raises ConfigError that names the key."""
-    shown = pipeline.replace("_", " ")
+    renamed, former = rename_overrides(overrides)
     with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
         try:
-            config = hydra.compose(pipeline, open_keys(overrides))
-            OmegaConf.resolve(config)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_one_sentence(str(error), shown)) from error
+            config = _compose(pipeline, overrides)
+        except ConfigError as error:
+            if not former:
+                raise
+            try:  # a backend of one's own may have keys of these names
+                config = _compose(pipeline, renamed)
+            except ConfigError as other:
+                raise other from error
+            _tell(tell_renamed(former))
+    return finish(config, pipeline)
+
+
+def _compose(pipeline: str, overrides: Sequence[str]) -> DictConfig:
+    try:
+        return hydra.compose(pipeline, open_keys(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_sentence(str(error), _shown(pipeline))) from error
+
+
+def finish(config: DictConfig, pipeline: str) -> DictConfig:
+    """Return a composed config with its references resolved and former keys under their new names.
+
+    Raises ConfigError where a key must be given.
+    """
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_sentence(str(error), _shown(pipeline))) from error
+    plain: Any = OmegaConf.to_container(config)
+    if former := find_former(plain):  # in a file of one's own
+        _tell(tell_renamed(former))
+        config = OmegaConf.create(rename_config(plain))
     if missing := sorted(OmegaConf.missing_keys(config)):
         keys = " and ".join(missing)
-        raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
+        raise ConfigError(
+            f"{keys} must be given, e.g. synthgen {_shown(pipeline)} {missing[0]}=..."
+        )
     return config
+
+
+def _shown(pipeline: str) -> str:
+    return pipeline.replace("_", " ")
+
+
+def _tell(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        log.warning("synthgen: %s", sentence)
 
 
 def open_keys(overrides: Sequence[str]) -> list[str]:
     """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
     texts that its grammar does not know, as umlauts and brackets, are quoted; raises ConfigError.
 
-    >>> open_keys(["backend.loras.mine.weight=1", "real.path=Fötos", "real.only=[a, ö]"])
-    ['++backend.loras.mine.weight=1', 'real.path="Fötos"', 'real.only=[a, "ö"]']
+    >>> open_keys(["adapt.words.hole=pit", "real.path=Fötos", "real.only=[a, ö]"])
+    ['++adapt.words.hole=pit', 'real.path="Fötos"', 'real.only=[a, "ö"]']
     """
     starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
     parser = OverridesParser.create()

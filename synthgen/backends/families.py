@@ -44,7 +44,8 @@ class Family:
     """Models that are built alike.
 
     ``controlled`` and ``varied`` (a whole image from another one, by ControlNet) by the class of
-    ControlNet. ``guidance``, ``strength`` and ``control_scale`` are what its makers recommend.
+    ControlNet. ``guidance`` to ``dtype`` are what its makers recommend, or suits it: what settings
+    that are None come to.
     """
 
     name: str
@@ -63,6 +64,13 @@ class Family:
     guidance: float = 5.0
     strength: float = 0.85
     control_scale: float = 1.0
+    steps: int = 30
+    context_px: int = 32  # surface that is seen around a defect
+    feather_px: float = 2
+    is_native: bool = (
+        False  # crops are painted at their own pixels, as it was trained at many sizes
+    )
+    dtype: str = "auto"
     must_agree: tuple[str, ...] = ()  # config keys that a ControlNet shares with the denoiser
     missing: Mapping[str, Any] = field(default_factory=dict)  # config keys that published ones lack
     weighted_by: str = ""  # compel's class for its weighted prompts; '' = it takes none
@@ -129,8 +137,13 @@ FAMILIES: tuple[Family, ...] = (
         denoiser="unet",
         cell_px=1,
         texts=_texts("prompt_embeds"),
-        guidance=2.5,
-        strength=0.7,
+        guidance=1.0,
+        strength=0.5,
+        steps=4,
+        context_px=16,
+        feather_px=4,
+        is_native=True,
+        dtype="float32",
         weighted_by="CompelForSD",  # and no long ones: it has learned from short ones only
         adapts="all",
     ),
@@ -297,14 +310,14 @@ def find_call(family: Family, controlnet: str | None, is_varied: bool) -> Call:
     if controlnet is None:
         if is_varied or family.inpaint is None:
             raise ConfigError(
-                f"{family.title} needs a ControlNet for this; give one in backend.controlnets"
+                f"{family.title} needs a ControlNet for this; give one in backend.model.controlnets"
             )
         return family.inpaint
     if controlnet in calls:
         return calls[controlnet]
     if is_varied and controlnet in family.controlled:
-        raise ConfigError(f"mode=vary: diffusers has no pipeline for it with {family.title}")
+        raise ConfigError(f"diffusers has no pipeline for it with {family.title}")
     takes = " or ".join(family.controlled) or "none"
     raise ConfigError(
-        f"backend.controlnets: {family.title} takes {takes} as ControlNet, not a {controlnet}"
+        f"backend.model.controlnets: {family.title} takes {takes} as ControlNet, not a {controlnet}"
     )

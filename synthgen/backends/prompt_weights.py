@@ -22,12 +22,12 @@ def why_no_weights(family: Family) -> str | None:
     """Return why a family takes no weights, a sentence; None where it does."""
     if not family.weighted_by:
         return (
-            f"backend.prompt_weights=true, but {family.title} takes no weighted prompts: compel "
-            "knows Stable Diffusion 1.5, 2 and XL, and FLUX.1; set it to false"
+            f"backend.painting.prompt_weights=true, but {family.title} takes no weighted prompts: "
+            "compel knows Stable Diffusion 1.5, 2 and XL, and FLUX.1; set it to false"
         )
     if find_spec("compel") is None:
         return (
-            "backend.prompt_weights=true needs compel; install it with "
+            "backend.painting.prompt_weights=true needs compel; install it with "
             "pip install 'synthgen-inspection[prompts]'"
         )
     return None

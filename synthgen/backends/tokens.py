@@ -121,7 +121,7 @@ def _explain(
     cuts = {prompt: cut for reader in reversed(cutting) for prompt, cut in reader.cuts.items()}
     names = " and ".join(reader.name for reader in cutting)
     others = f" ({', '.join(whole)})" if whole else ""
-    remedy = ", or set backend.prompt_weights=true" if can_read_more else ""
+    remedy = ", or set backend.painting.prompt_weights=true" if can_read_more else ""
     are, them = ("is", "it") if len(cuts) == 1 else ("are", "them")
     lost = shorten(next(iter(cuts.values())).lost_words, SHOWN, placeholder=" ...")
     return (

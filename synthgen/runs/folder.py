@@ -14,6 +14,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
 from synthgen.files import remove_leftovers
 from synthgen.images import IGNORED, encode_png
@@ -49,8 +50,9 @@ RECORD, QUALITY = "run.yaml", "quality.yaml"
 BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
-    *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),
-    *("backend.vae_slicing", "backend.offload", "backend.device_map", "backend.offline"),
+    *(f"backend.hardware.{key}" for key in ("device", "threads", "paint_batch", "compile")),
+    *(f"backend.hardware.{key}" for key in ("vae_slicing", "offload", "device_map")),
+    *("backend.model.offline", "executor"),
 )
 
 
@@ -264,7 +266,7 @@ def _control_files(first: str, controls: Mapping[str, NDArray[np.uint8]]) -> dic
 def _check_same(
     root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], digest: str
 ) -> None:
-    old, new = _flatten(before["config"]), _flatten(config)
+    old, new = _flatten(rename_config(before["config"])), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
             continue

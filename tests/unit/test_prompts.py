@@ -279,7 +279,7 @@ def test_lost_words_are_found_and_told(folders: dict[str, Path]) -> None:
     (said,) = explain_cuts(folders["sd"], readers, 3)
     assert said == (
         "1 of 3 prompts is longer than the 77 tokens that tokenizer reads; the first loses "
-        "'deep stain': shorten it, or set backend.prompt_weights=true"
+        "'deep stain': shorten it, or set backend.painting.prompt_weights=true"
     )
 
 
