@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import RunError
 from synthgen.generate import generate
 from synthgen.images import IGNORED, read_image, to_rgb8
@@ -56,13 +57,13 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
     row = rows.iloc[0]
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image: {row['reasons']}")
-    stages = build_parts(OmegaConf.create(run.record["config"])).stages
-    if row["checkpoint"] and stages.backend.checkpoint != row["checkpoint"]:
+    parts = build_parts(OmegaConf.create(rename_config(run.record["config"])))
+    if row["checkpoint"] and parts.info.checkpoint != row["checkpoint"]:
         raise RunError(
-            f"{sample_id} was painted by {row['checkpoint']}, here is {stages.backend.checkpoint}"
+            f"{sample_id} was painted by {row['checkpoint']}, here is {parts.info.checkpoint}"
         )
     spec = revise(read_spec(run.storage, sample_id), int(row["revision"]))
-    outcome = next(generate([spec], stages))
+    outcome = next(generate([spec], parts.stages))
     if not isinstance(outcome, Sample):
         raise RunError(f"{sample_id} comes to no image now: {outcome.reason}")
     before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels

@@ -33,7 +33,7 @@ LAYERS = [
     {"generate"},
     {"runs", "export", "report"},
     {"review", "training", "evaluation"},
-    {"config", "setup", "defaults", "reproduce", "doctor", "cli", "__main__"},
+    {"config", "setup", "defaults", "reproduce", "doctor", "cli", "suggest", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {

@@ -91,8 +91,8 @@ class Painter:
         except (RuntimeError, MemoryError) as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise ConfigError(
-                    f"backend.compile=true, but the model does not compile here "
-                    f"({str(error).splitlines()[0]}); set backend.compile=false"
+                    f"backend.hardware.compile=true, but the model does not compile here "
+                    f"({str(error).splitlines()[0]}); set backend.hardware.compile=false"
                 ) from error
             if not _is_out_of_memory(error):
                 raise
@@ -106,8 +106,9 @@ class Painter:
             sample_id = jobs[0].condition.spec.sample_id
             raise ModelError(
                 f"one crop of {height} x {width} px, of sample {sample_id!r}, "
-                "does not fit into the memory that is free; lower backend.most_crop_px (or "
-                "backend.resolution_px), run.batch_size, or set backend.dtype=bfloat16"
+                "does not fit into the memory that is free; lower backend.crops.max_px (or "
+                "backend.crops.resolution_px), run.batch_size, or set "
+                "backend.hardware.dtype=bfloat16"
             )
         self.fits[height, width] = len(jobs) // 2
 
@@ -131,7 +132,7 @@ class Painter:
         if not torch.isfinite(painted).all():
             raise ModelError(
                 f"{type(self.pipeline).__name__} painted values that are not numbers for sample "
-                f"{specs[0].sample_id!r}; try backend.dtype=float32"
+                f"{specs[0].sample_id!r}; try backend.hardware.dtype=float32"
             )
         levels = (painted.float() * 255).round().to(torch.uint8)
         return list(levels.permute(0, 2, 3, 1).cpu().numpy())

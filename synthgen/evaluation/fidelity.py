@@ -175,7 +175,7 @@ def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
             subject.classes,
             subject.controls,
             subject.margin_px,
-            subject.backend.cell_px,
+            subject.backend.family.cell_px,
         )
         plan = subject.plan(catalogue, count, settings.seed)
         scenes += [_Scene(name, conditioner, spec) for spec in plan]
@@ -412,7 +412,7 @@ def _time(
     report: Report,
 ) -> dict[str, float]:
     """Return images a second, the median of three rounds, in batches, after one to warm up."""
-    variants = {f"{backend.init} {backend.steps}": backend} | {
+    variants = {f"{backend.painting.init} {backend.painting.steps}": backend} | {
         f"noise {steps}": backend.vary(init="noise", steps=steps) for steps in settings.steps
     }
     speeds = {}

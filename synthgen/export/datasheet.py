@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
@@ -191,7 +192,8 @@ def _name_of(path: str | None) -> str:
 def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     record = labels.record
     config, checkpoint = record.get("config", {}), str(record.get("checkpoint") or "")
-    backend = config.get("backend") or {}
+    backend = rename_config(config).get("backend") or {}
+    asked = {**(backend.get("painting") or {}), **(backend.get("hardware") or {})}
     name, _, digest = checkpoint.rpartition("@")
     prompts = sorted({str(i.facts.get("prompt") or "") for i in labels if i.defects} - {""})
     versions = record.get("versions") or {}
@@ -200,7 +202,7 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
         "checkpoint": f"{_name_of(name)}, digest {digest}" if checkpoint else "none",
         **(_licences(record, name, digest) if checkpoint else {}),
         "safety checker": SAFETY.get(str(record.get("safety_checker")), ""),
-        **{SETTINGS[key]: backend[key] for key in SETTINGS if backend.get(key) is not None},
+        **{SETTINGS[key]: asked[key] for key in SETTINGS if asked.get(key) is not None},
         "repainted beyond the mask": f"{config['mask']['margin_px']} px"
         if "mask" in config
         else "",

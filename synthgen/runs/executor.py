@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic import dataclasses as checked
 
-from synthgen.backends.backend import Backend
+from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.sample import Condition, SampleSpec, Status
 
 __all__ = ["Executor", "Lanes", "LocalExecutor", "TakingTurns", "Worker", "run_in_lanes"]
@@ -58,11 +58,9 @@ class TakingTurns:
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self._lock = backend, threading.Lock()
-        self.name, self.checkpoint, self.cell_px = (
-            backend.name,
-            backend.checkpoint,
-            backend.cell_px,
-        )
+
+    def describe(self) -> BackendInfo:
+        return self._backend.describe()
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
         with self._lock:

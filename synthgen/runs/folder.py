@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
 from synthgen.files import remove_leftovers
 from synthgen.images import IGNORED, encode_png
@@ -50,8 +51,9 @@ RECORD, QUALITY = "run.yaml", "quality.yaml"
 BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock.*")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
-    *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),
-    *("backend.vae_slicing", "backend.offload", "backend.device_map", "backend.offline"),
+    *(f"backend.hardware.{key}" for key in ("device", "threads", "paint_batch", "compile")),
+    *(f"backend.hardware.{key}" for key in ("vae_slicing", "offload", "device_map")),
+    *("backend.model.offline", "executor"),
 )
 
 
@@ -277,7 +279,7 @@ def _check_config(
 ) -> None:
     """Raise RunError with the first key that is another one; a key that the run's version did not
     know yet is the same where it has its default."""
-    old, new = _flatten(before), _flatten(config)
+    old, new = _flatten(rename_config(before)), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
             continue

@@ -100,7 +100,7 @@ class UnetLessons:
 
         self.pipeline, self.texts = backend.load().pipeline, backend.load().texts
         self.unet, self.settings = self.pipeline.unet, settings
-        self.size_px = backend.resolution_px
+        self.size_px = backend.crops.resolution_px
         self.crops = RealCrops(taught, good, settings)
         self.nouns = sorted({lesson.noun for lesson in taught}, key=len, reverse=True)
         self.held = draw_judged(held, settings.seed)

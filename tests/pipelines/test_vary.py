@@ -21,7 +21,7 @@ from tests.cli import run_here
 from tests.families import TINY, TinyModel
 from tests.samples import draw_conditions
 
-SMALL = ["backend.steps=4", "backend.dtype=float32", "run.batch_size=2"]
+SMALL = ["backend.painting.steps=4", "backend.hardware.dtype=float32", "run.batch_size=2"]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 def vary(tiny: TinyModel, photos: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    nets = f"backend.controlnets={{canny:{{checkpoint:{tiny.controlnets['canny']}}}}}"
-    backend = ["backend=diffusion", f"backend.checkpoint={tiny.base}", nets, *SMALL]
+    nets = f"backend.model.controlnets={{canny:{{checkpoint:{tiny.controlnets['canny']}}}}}"
+    backend = ["backend=diffusion", f"backend.model.checkpoint={tiny.base}", nets, *SMALL]
     source = ["source=folder", f"source.path={photos}"]
     return run_here("generate", "mode=vary", *source, *backend, f"run.folder={out}", *more)
 

@@ -976,13 +976,11 @@ def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
 
 
 def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
-    from types import SimpleNamespace
-
     from synthgen.setup import find_unused_words
 
-    backend = SimpleNamespace(taught={"pore": "pore"})
-    [note] = find_unused_words(backend, draw_classes("crack"))  # type: ignore[arg-type]
+    taught = {"pore": "pore"}
+    [note] = find_unused_words(taught, draw_classes("crack"))
     assert note.startswith("the adapter has learned pore, which no class of this run is called")
     assert "defect.crack.noun='pore'" in note
     classes = add_donors(draw_classes("crack"), load(bank))
-    assert find_unused_words(backend, classes) == []  # type: ignore[arg-type]
+    assert find_unused_words(taught, classes) == []

@@ -155,7 +155,9 @@ def test_a_checkpoint_in_the_hubs_cache_is_listed(tmp_path) -> None:
     code, said = run_doctor(tmp_path)
     assert code == 0
     assert re.search(r"some/one\.more\s.*licence openrail", said)
-    assert re.search(r"backend=diffusion\s+yes, with backend\.checkpoint=some/one\.more", said)
+    assert re.search(
+        r"backend=diffusion\s+yes, with backend\.model\.checkpoint=some/one\.more", said
+    )
 
 
 def test_help_and_a_wrong_folder(tmp_path) -> None:

@@ -241,8 +241,6 @@ def test_each_instance_gets_its_own_pixels() -> None:
 class Blind:
     """A backend that paints nothing on the first tries of every sample."""
 
-    name, checkpoint, cell_px = "blind", "", 1
-
     def __init__(self, until: int) -> None:
         self.until, self.calls = until, 0
 
@@ -283,8 +281,6 @@ def test_black_counts_in_the_worst_part_and_only_where_it_was_not_black() -> Non
 
 class Censor:
     """A backend whose first paintings come back black, as a safety checker sends them."""
-
-    name, checkpoint, cell_px = "censor", "", 8
 
     def paint(self, conditions: list) -> list:
         return [self._paint(condition) for condition in conditions]
@@ -346,8 +342,6 @@ def test_the_ladder_changes_what_it_says() -> None:
 
 class Uneven:
     """A backend whose third painting obeys; the others paint next to the mask, or not at all."""
-
-    name, checkpoint, cell_px = "uneven", "", 1
 
     def paint(self, conditions: list) -> list:
         images = []
