@@ -21,6 +21,14 @@ WRITTEN = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"
 COMMAND = [  # that it was written by
     *("generate", "backend=sketch", "run.count=8", "run.good_fraction=0.25", "run.batch_size=2"),
     *("source.size_hw=[96,96]", "source.count=4", "seed=2", "run.retries=[noise,place]"),
+    # Defaults that have changed since.
+    *(
+        f"defect.scratch.shape.{key}"
+        for key in (
+            *("length_fraction=[0.12,0.9]", "width_fraction=[0.012,0.14]", "contrast=[0.2,0.85]"),
+            *("curvature=[-0.15,0.15]", "bright_share=0.7"),
+        )
+    ),
 ]
 ACCEPTED = ["burn-000001", "chip-000002", "corrosion-000003", "dent-000005"]
 REJECTED, GOOD = ["crack-000004", "fibre-000006"], ["good-000008", "good-000009"]
@@ -157,7 +165,7 @@ def test_a_key_that_came_since_does_not_stop_it_where_it_has_its_default(root) -
         "bank.deform.bend": "0.2",
         "prompt.synonym_share": "0.5",
         "defect.pit.close_px": "3",
-        "defect.scratch.shape.bright_share": "0.9",
+        "defect.stain.shape.bright_share": "0.9",
         "source.kinds": "[cast]",
         "quality.grain_ratio": "[0.1,null]",
     }
