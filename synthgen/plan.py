@@ -17,7 +17,7 @@ from synthgen.defects.checks import Span
 from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, severity_for
-from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
+from synthgen.prompts import PromptSettings, PromptWriter, SeverityWords, Template, Wording
 from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import SourceEntry, Sources
@@ -83,7 +83,7 @@ def draw_plan(
     is drawn after it are in one split.
     """
     _check_classes(classes, count)
-    prompts = prompts or PromptWriter()
+    prompts = prompts or PromptWriter(PromptSettings(synonym_share=0.0))
     groups = [e.group for e in sources.entries]
     split_of = split_groups(groups + (donors.groups if donors else []), splits, seed)
     lenders = _Lenders(donors, classes, split_of, {split_of[group] for group in groups})

@@ -31,7 +31,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {  # feature: the packages that it nee
     "weights in prompts": ("compel",),
     "executor=processes": (),
     "executor=ray": ("ray",),
-    "run.folder=s3://...": ("s3fs",),
+    "run.folder=s3://...": (),  # by pyarrow, which is always there
     "synthgen evaluate fidelity": ("torchmetrics",),
     "DefectDataModule": ("lightning",),
     "croissant.json": ("mlcroissant",),

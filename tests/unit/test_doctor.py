@@ -66,6 +66,8 @@ def test_it_says_what_is_there_and_what_runs(well) -> None:
     assert runs["backend=embedded"]
     assert runs["backend=sketch"]
     assert runs["backend=diffusion"]  # there is a checkpoint for it
+    assert runs["run.folder=s3://..."]  # by pyarrow
+    assert "s3fs" not in said
     versions = {package["name"]: package["version"] for package in plain["packages"]}
     assert set(versions) >= {PROGRAM, *REQUIRED, *EXTRAS}
     models = {model["name"]: model for model in plain["models"]}
