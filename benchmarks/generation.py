@@ -44,6 +44,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from synthgen.backends.backend import SketchBackend
 from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.settings import CropSettings, Hardware, ModelSettings, PaintingSettings
 from synthgen.condition import Conditioner
 from synthgen.config import compose, to_plain
 from synthgen.control.edges import canny_control
@@ -56,8 +57,8 @@ from synthgen.runs.executor import Executor
 from synthgen.runs.folder import open_run
 from synthgen.runs.processes import ProcessExecutor
 from synthgen.sample import Condition, SampleSpec
-from synthgen.setup import collect_facts, make_worker, set_up
-from synthgen.sources import ProceduralSources
+from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
+from synthgen.sources import ProceduralSources, SourceIndex
 from synthgen.training.embedded import build_tokenizer
 
 ROUNDS = 3
@@ -213,15 +214,18 @@ def watch_denoiser(pipeline: Any) -> Iterator[list[float]]:
         hook.remove()
 
 
-def make_backend(folder: Path, steps: int, **options: Any) -> DiffusionBackend:
+def make_backend(
+    folder: Path,
+    steps: int,
+    device: str = "auto",
+    resolution_px: int | None = None,
+    dtype: str = "float32",
+) -> DiffusionBackend:
     return DiffusionBackend(
-        str(folder),
-        steps=steps,
-        guidance=GUIDANCE,
-        strength=STRENGTH,
-        context_px=CONTEXT_PX,
-        feather_px=2,
-        **options,
+        ModelSettings(str(folder)),
+        PaintingSettings(steps=steps, guidance=GUIDANCE, strength=STRENGTH),
+        CropSettings(context_px=CONTEXT_PX, resolution_px=resolution_px, feather_px=2),
+        Hardware(device=device, dtype=dtype),
     )
 
 
@@ -234,7 +238,7 @@ def part_a(side_px: int = 512, count: int = 6, steps: int = 5) -> None:
         equal = make_backend(saved, steps, device="cpu", resolution_px=side_px)
         for backend in (native, equal):
             backend.load()
-    conditions = draw(count, side_px, native.cell_px)
+    conditions = draw(count, side_px, native.family.cell_px)
     acts = {
         f"plain diffusers: a call per image, {side_px} x {side_px} px painted": lambda: (
             paint_plainly(plain, conditions, steps, side_px)
@@ -271,7 +275,7 @@ def part_b(count: int = 48, size_px: int = 256) -> None:
             job = set_up(config)
             plain, where = to_plain(config), str(config.run.folder)
             open_run(where, plain, job.specs, collect_facts(job))
-            worker = make_worker(plain, where)
+            worker = RunWorker(config, where, job.parts)
             pipeline = worker.stages.backend.load().pipeline  # type: ignore[attr-defined]
             begun = time.perf_counter()
             with watch_denoiser(pipeline) as spent:
@@ -319,9 +323,9 @@ def measure_rate(
     job, plain = set_up(config), to_plain(config)
     open_run(folder, plain, job.specs, collect_facts(job))
     ended: list[tuple[float, int]] = []
-    for statuses in executor.run(
-        batched(job.specs, job.batch_size), partial(make_worker, plain, folder)
-    ):
+    here = RunWorker(config, folder, job.parts)
+    elsewhere = partial(make_worker, plain, folder, SourceIndex(job.parts.sources))
+    for statuses in executor.run(batched(job.specs, job.batch_size), here, elsewhere):
         ended.append((time.perf_counter(), len(statuses)))
     first = 4  # two workers with two lanes each
     return sum(made for _, made in ended[first:]) / (ended[-1][0] - ended[first - 1][0])
@@ -334,7 +338,7 @@ def part_d(count: int = 24) -> None:
         conditions = [build(spec) for spec in specs]
         ready = {condition.spec.sample_id: condition for condition in conditions}
         stages = Stages(
-            lambda spec, r=ready: r[spec.sample_id], SketchBackend(), Limits({}, {}), 8, ()
+            lambda spec, _, r=ready: r[spec.sample_id], SketchBackend(), Limits({}, {}), 8, ()
         )
         samples = list(generate(specs, stages))
         with tempfile.TemporaryDirectory() as folder:
@@ -367,7 +371,7 @@ def part_e(
             options = {"dtype": name, "device": device, "resolution_px": side_px}
             backend = make_backend(saved, steps, **options)
             backend.load()
-        conditions = draw(count, side_px, backend.cell_px)
+        conditions = draw(count, side_px, backend.family.cell_px)
         flops = count_flops(backend, conditions)
         peak = measure_peak(device, dtype)
         acts = {
@@ -387,17 +391,23 @@ def part_f(count: int = 48, size_px: int = 256, before: str = "embedded") -> Non
 
     ``before``: another version's weights, for 12 guided steps.
     """
-    ways: dict[str, dict[str, Any]] = {
-        "12 steps, guidance 2.5": {"checkpoint": before, "steps": 12, "guidance": 2.5},
-        "4 steps": {"steps": 4},
-        "4 steps, bfloat16": {"steps": 4, "dtype": "bfloat16"},
+    guided, model = PaintingSettings(steps=12, guidance=2.5), ModelSettings("embedded")
+    ways: dict[str, tuple[Any, ...]] = {
+        "12 steps, guidance 2.5": (ModelSettings(before), guided),
+        "4 steps": (model,),
+        "4 steps, bfloat16": (
+            model,
+            PaintingSettings(),
+            CropSettings(),
+            Hardware(dtype="bfloat16"),
+        ),
     }
     conditions = draw(count, size_px, 1)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         acts = {}
         for name, options in ways.items():
-            backend = DiffusionBackend(**{"checkpoint": "embedded", "strength": 0.5} | options)
+            backend = DiffusionBackend(*options)
             backend.paint(conditions[:4])
             acts[name] = partial(paint_in_batches, backend, conditions)
         seconds = take_turns(acts)

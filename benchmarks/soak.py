@@ -3,7 +3,7 @@
 python benchmarks/soak.py [images] [override ...]
 
 Prints the median resident memory (MB) of each tenth of the painting, and the last third's over
-the first third's. The sketch backend by default; e.g. backend=embedded backend.steps=2.
+the first third's. The sketch backend by default; e.g. backend=embedded backend.painting.steps=2.
 """
 
 from __future__ import annotations

@@ -60,8 +60,9 @@ def in_process(work: Callable[[], None]) -> None:
 
 def make_plan(storage: Any, count: int) -> None:
     from synthgen.defects import DEFECTS
-    from synthgen.plan import DefectClass, draw_plan, plan_digest, tabulate_plan
-    from synthgen.runs.manifest import read_table, write_table
+    from synthgen.plan import DefectClass, draw_plan
+    from synthgen.runs.manifest import write_table
+    from synthgen.runs.planned import plan_digest, read_plan, tabulate_plan
     from synthgen.sources import ProceduralSources
 
     sources = ProceduralSources(SURFACES, (64, 64), (), 0)
@@ -73,12 +74,11 @@ def make_plan(storage: Any, count: int) -> None:
     with timed("draw the plan"):
         specs = draw_plan(sources, classes, count, 0, {"train": 0.8, "test": 0.2}, 0)
     with timed("store and digest the plan"):
-        plan = tabulate_plan(specs)
-        plan_digest(plan)
-        write_table(storage, "plan", pa.Table.from_pandas(plan, preserve_index=False))
-    del specs, plan
+        plan_digest(specs)
+        write_table(storage, "plan", tabulate_plan(specs))
+    del specs
     with timed("read the plan"):
-        assert len(read_table(storage, "plan").to_pandas()) == count
+        assert len(read_plan(storage)) == count
     storage.write("run.yaml", b"{config: {defect: {}, quality: null}}")
 
 
@@ -96,7 +96,7 @@ def make_shards(storage: Any, count: int) -> None:
 
 
 def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
-    from synthgen.runs.manifest import PER_IMAGE, PER_MASK
+    from synthgen.runs.schema import measure_names
 
     count = len(plan)
     ids = plan["sample_id"].to_pylist()
@@ -107,7 +107,7 @@ def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
     folders = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
     for column, folder in folders.items():
         rows[column] = [f"{folder}/{name}.png" for name in ids]
-    rows |= dict.fromkeys((*PER_MASK, *PER_IMAGE), None)
+    rows |= dict.fromkeys((*measure_names(of_mask=True), *measure_names(of_mask=False)), None)
     rows |= {name: rng.random(count) for name in ("fill_fraction", "leak_fraction", "mask_iou")}
     rows |= {
         "status": ["accepted"] * count,

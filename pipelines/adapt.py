@@ -4,8 +4,8 @@ synthgen adapt out=adapters/mine real.path=photos real.masks=masks real.defect_c
 synthgen adapt out=adapters/mine real.format=table real.path=parts.csv real.split=train \
   'adapt.words={blowhole: pit}'
 
-Then: synthgen generate backend.adapter=adapters/mine. Takes minutes on a CPU; the same command
-again continues. Look at held_back.png in the folder.
+Then: synthgen generate backend.model.adapter=adapters/mine. Takes minutes on a CPU; the same
+command again continues. Look at held_back.png in the folder.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.backends.diffusion import DiffusionBackend
+    from synthgen.backends.diffusion import need_diffusion
     from synthgen.bank.real import load_real
     from synthgen.config import build, check_value, to_plain
-    from synthgen.errors import ConfigError
     from synthgen.training.adapt import AdaptProgress, AdaptSettings, adapt_backend
 
     plain = to_plain(config)
     settings = check_value(AdaptSettings, plain["adapt"], "adapt")
-    real, backend = load_real(plain["real"]), build(config.backend, "backend")
-    if not isinstance(backend, DiffusionBackend):
-        raise ConfigError("adapt needs a diffusion backend, e.g. backend=embedded")
+    real, backend = (
+        load_real(plain["real"]),
+        need_diffusion(build(config.backend, "backend"), "adapt"),
+    )
     for note in real.notes:
         show(f"note: {note}")
 
@@ -46,7 +46,7 @@ def main(config: DictConfig) -> None:
     show(
         f"the adapter is in {folder} (step {step}, loss on held-back defects {loss:.4f}, before "
         f"{done.curve[0][2]:.4f}); look at {folder / 'held_back.png'}, then generate with "
-        f"backend.adapter={folder}"
+        f"backend.model.adapter={folder}"
     )
     for warning in done.warnings:
         show(f"warning: {warning}")

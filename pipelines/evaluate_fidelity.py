@@ -1,7 +1,7 @@
 """Measure how faithfully a backend paints what it is asked for.
 
 synthgen evaluate fidelity evaluate.folder=runs/fidelity
-synthgen evaluate fidelity evaluate.folder=runs/mine backend.checkpoint=runs/pretrain/model
+synthgen evaluate fidelity evaluate.folder=runs/mine backend.model.checkpoint=runs/pretrain/model
 
 Opens with fidelity.md in the folder. Takes about 20 minutes on two CPU cores; needs
 pip install 'synthgen-inspection[evaluate]'.
@@ -19,9 +19,8 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.backends.diffusion import DiffusionBackend
+    from synthgen.backends.diffusion import need_diffusion
     from synthgen.config import build, check_value, to_plain
-    from synthgen.errors import ConfigError
     from synthgen.evaluation import fidelity_report as report
     from synthgen.evaluation.fidelity import FidelitySettings, Subject, measure_fidelity
     from synthgen.evaluation.score import summarise_scores
@@ -32,9 +31,10 @@ def main(config: DictConfig) -> None:
     settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")
     mask = check_value(MaskSettings, plain["mask"], "mask")
     sources, controls = build(config.source, "source"), build_controls(config.control)
-    classes, backend = build_classes(plain["defect"]), build(config.backend, "backend")
-    if not isinstance(backend, DiffusionBackend):
-        raise ConfigError("evaluate fidelity needs a diffusion backend, e.g. backend=embedded")
+    classes, backend = (
+        build_classes(plain["defect"]),
+        need_diffusion(build(config.backend, "backend"), "evaluate fidelity"),
+    )
     subject = Subject(backend, classes, sources, controls, mask.margin_px)
     with TaskProgress() as progress:
         fidelity = measure_fidelity(settings, subject, progress.report)

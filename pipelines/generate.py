@@ -17,34 +17,39 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
+    from contextlib import closing
     from functools import partial
 
     from synthgen.config import build, to_plain
+    from synthgen.defaults import find_default
     from synthgen.generate import batched
     from synthgen.report import write_report
-    from synthgen.runs.executor import LocalExecutor
     from synthgen.runs.folder import open_run
     from synthgen.runs.lock import hold_run
     from synthgen.runs.progress import RunProgress, summarise
     from synthgen.runs.revisions import find_work
     from synthgen.runs.stop import Stop
-    from synthgen.setup import collect_facts, make_worker, set_up
+    from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
+    from synthgen.sources import SourceIndex
 
     executor = build(config.executor, "executor")
     job, plain = set_up(config), to_plain(config)
     folder = str(config.run.folder)
-    with hold_run(folder), Stop() as stop:
-        run = open_run(folder, plain, job.specs, collect_facts(job))
+    with hold_run(folder) as lease, Stop() as stop:
+        known = partial(find_default, plain)
+        run = open_run(folder, plain, job.specs, collect_facts(job), known)
         work, total = find_work(run, job.specs, job.is_varied), len(job.specs)
         batches = stop.until(batched(work.specs, job.batch_size))
         notes = [*job.notes, *work.notes]
         with RunProgress(total, total - len(work.specs), job.skipped, notes) as progress:
-            here = job.parts if isinstance(executor, LocalExecutor) else None
-            made = executor.run(batches, partial(make_worker, plain, folder, here))
-            for number, statuses in enumerate(made, start=1):
-                progress.add(statuses)
-                if number % 200 == 0:
-                    run.compact()
+            here = RunWorker(config, folder, job.parts)
+            elsewhere = partial(make_worker, plain, folder, SourceIndex(job.parts.sources))
+            with closing(executor.run(batches, here, elsewhere)) as made:
+                for number, statuses in enumerate(made, start=1):
+                    progress.add(statuses)
+                    lease.check()
+                    if number % 200 == 0:
+                        run.compact()
         run.remove_leftovers()
         stop.check()
         manifest = run.merge()

@@ -32,7 +32,6 @@ def main(config: DictConfig) -> None:
     if read_mode(plain) == "vary":
         raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
-    assert job.parts is not None
     preview = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synthgen.geometry import mask_to_box, nearest_instance
-from synthgen.quality.measures import View, measure_mask
+from synthgen.quality.measures import View, measure_label
 from synthgen.sample import Annotation, Candidate, Condition, Measurement
 
 __all__ = ["annotate", "measure_own"]
@@ -32,7 +32,7 @@ def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
                 mask,
                 int(mask.sum()),
                 mask_to_box(mask),
-                measure_mask(view.of(mask, asked)),
+                measure_label(view.of(mask, asked)),
             )
         )
     return tuple(annotations)

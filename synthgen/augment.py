@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.images import Pixels
+from synthgen.seeds import seeded_torch
 
 __all__ = [
     "AlbumentationsAugment",
@@ -29,7 +30,7 @@ __all__ = [
 Array = NDArray[Any]
 Moved = tuple[list[Array], list[Array]]
 Run = Callable[[int, list[Array], list[Array]], Moved]  # seed, images, masks
-TAKES_TURNS = threading.Lock()  # a random state of albumentations or torch is no two threads'
+TAKES_TURNS = threading.Lock()  # a transform of albumentations keeps its random state
 
 
 class Augment(Protocol):
@@ -227,17 +228,14 @@ class _Torched:
     transforms: Sequence[Any]
 
     def __call__(self, seed: int, images: list[Array], masks: list[Array]) -> Moved:
-        import torch
-
         moved: list[Array] = []
         pictures: list[Array] = []
-        with TAKES_TURNS, torch.random.fork_rng(devices=[]):
-            for picture in images:  # one by one: noise would be drawn anew for the second
-                torch.default_generator.manual_seed(seed)
-                rest = [] if pictures else masks
+        for picture in images:  # one by one: noise would be drawn anew for the second
+            rest = [] if pictures else masks
+            with seeded_torch(seed):
                 first, *others = self._run(picture, rest)
-                pictures.append(first)
-                moved += others
+            pictures.append(first)
+            moved += others
         return pictures, moved
 
     def _run(self, picture: Array, masks: list[Array]) -> list[Array]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "run_pipeline"]
 
 HYDRA_FLAGS = ("--multirun", "-m", "--cfg", "-c", "--info", "-i", "--package", "--hydra-help")
+CONFIG_DIR = ("--config-dir", "-cd")
 
 
 def main() -> None:
@@ -47,32 +49,66 @@ def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
         print(_pipeline_help(name))
         return
     try:
-        if any(argument.startswith(HYDRA_FLAGS) for argument in arguments):
-            _run_hydra(name, run)
-            return
-        from synthgen.config import compose
+        overrides, given = take_config_dir(arguments)
+        from synthgen.config import compose, find_own_folders
 
-        run(compose(name, arguments))
+        own = find_own_folders(given)
+        if any(argument.startswith(HYDRA_FLAGS) for argument in overrides):
+            _run_hydra(name, run, overrides, own)
+            return
+        run(compose(name, overrides, own))
     except SynthgenError as error:
         sys.exit(_sentence(str(error)))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        _exit_at_once(stopped)
         sys.exit(130)
 
 
-def _run_hydra(name: str, run: Callable[[DictConfig], None]) -> None:
+def _exit_at_once(stopped: KeyboardInterrupt) -> None:
+    """End the process where threads are still painting: Python would wait for them."""
+    from synthgen.runs.stop import StoppedAtOnce
+
+    if isinstance(stopped, StoppedAtOnce):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+
+
+def take_config_dir(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the arguments without --config-dir, and its folder; None where it is not there.
+
+    >>> take_config_dir(["--config-dir", "mine", "seed=1"])
+    (['seed=1'], 'mine')
+    """
+    kept, given, left = [], None, iter(arguments)
+    for argument in left:
+        flag, equals, value = argument.partition("=")
+        if flag in CONFIG_DIR:
+            given = value if equals else next(left, "")
+        else:
+            kept.append(argument)
+    return kept, given
+
+
+def _run_hydra(
+    name: str, run: Callable[[DictConfig], None], overrides: Sequence[str], own: Sequence[Path]
+) -> None:
     """Let Hydra drive: sweeps (``-m seed=1,2,3``), ``--cfg job``, ``--info``."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
-    from synthgen.config import open_keys
+    from synthgen.backends.renamed import rename_overrides
+    from synthgen.config import check_choices, finish, open_keys, search_in
     from synthgen.errors import SynthgenError
     from synthgen.files import find_shipped
 
-    sys.argv[1:] = open_keys(sys.argv[1:])
+    sys.argv[1:] = [*open_keys(rename_overrides(overrides)[0]), *search_in(own)]
 
     def job(config: Any) -> None:
         try:
-            run(config)
+            check_choices(name, HydraConfig.get().runtime.choices, own)
+            run(finish(config, name))
         except SynthgenError as error:  # Hydra would print a traceback
             sys.exit(_sentence(str(error)))
 
@@ -114,6 +150,7 @@ def _help() -> str:
         "",
         "synthgen <pipeline> --help   what it does, with examples",
         "synthgen <pipeline> --cfg job   every key and its value",
+        "synthgen <pipeline> --config-dir DIR   with choices of your own, as from ./conf",
         "synthgen --version",
     ]
     return "\n".join(lines)

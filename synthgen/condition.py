@@ -22,7 +22,7 @@ from synthgen.images import to_rgb8
 from synthgen.imaging.optics import Optics, estimate_near, estimate_optics
 from synthgen.placement import Room, choose_edge, place
 from synthgen.plan import DefectClass
-from synthgen.sample import Condition, Part, SampleSpec, SourceImage
+from synthgen.sample import Attempt, Condition, Part, SampleSpec, SourceImage
 from synthgen.seeds import rng_for
 from synthgen.sources import Sources
 from synthgen.sources.parts import short_side_px
@@ -35,11 +35,13 @@ LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
 LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
 LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
 LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
+LEAST_OF_LONG = 0.4  # of a line there
 LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
 DRAWS = 6  # a defect that finds no room is drawn anew ...
 SMALLER = 0.75  # ... each time smaller
 KERNELS_AROUND = 2.0  # of the photo's blur: how far a softened edge reaches beyond the mask
 NEAR_PX = 24  # around a defect: what its own optics are measured on
+FIRST = Attempt()
 KEPT = 256  # photos whose optics are remembered
 
 
@@ -69,8 +71,8 @@ class Conditioner:
         self.augment, self.is_varied, self.donors = augment, is_varied, donors
         self._optics: dict[str, Optics] = {}
 
-    def __call__(self, spec: SampleSpec) -> Condition:
-        """Return the condition; raises SourceError, ShapeError or PlacementError."""
+    def __call__(self, spec: SampleSpec, attempt: Attempt = FIRST) -> Condition:
+        """Return the condition of a try; raises SourceError, ShapeError or PlacementError."""
         source, part = self._read(spec)
         image = to_rgb8(source.pixels, source.window)
         instance_map = np.zeros(source.size_hw, np.uint8)
@@ -80,7 +82,9 @@ class Conditioner:
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
             optics = self._optics_of(source, image, allowed)
-            sketch, instance_map, names = self._draw_defects(spec, kind, allowed, image, optics)
+            sketch, instance_map, names = self._draw_defects(
+                spec, attempt, kind, allowed, image, optics
+            )
             close_px = kind.close_px
         defect_mask = instance_map > 0
         margin_px = self.margin_px + round(max(0.0, KERNELS_AROUND * optics.kernel_px - 1))
@@ -105,6 +109,7 @@ class Conditioner:
             classes=self._classes_of(spec, names),
             optics=optics,
             part=part,
+            attempt=attempt,
         )
 
     def _optics_of(
@@ -138,6 +143,7 @@ class Conditioner:
     def _draw_defects(
         self,
         spec: SampleSpec,
+        attempt: Attempt,
         kind: DefectClass,
         allowed: NDArray[np.bool_] | None,
         image: NDArray[np.uint8],
@@ -150,7 +156,7 @@ class Conditioner:
         sketch, instance_map = image, np.zeros(image.shape[:2], np.uint8)
         names: tuple[str, ...] = ()
         for number in range(1, spec.instances + 1):
-            rng = rng_for(spec, f"defect {number}")
+            rng = rng_for(spec, attempt, f"defect {number}")
             try:
                 drawing, corner = self._draw_and_place(rng, spec, kind, free, scene, number == 1)
             except PlacementError:
@@ -174,8 +180,8 @@ class Conditioner:
         is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
         asked = free
-        if is_first and spec.asked_x >= 0 and spec.asked_y >= 0:
-            asked = near_place(free, spec.asked_x, spec.asked_y, NEAR)
+        if is_first and spec.asked_xy is not None:
+            asked = near_place(free, *spec.asked_xy, NEAR)
         for draw in range(DRAWS):
             is_free = bool(spec.donor) and draw >= DRAWS // 2  # a donor's place is not binding
             smaller = replace(scene, short_side_px=scene.short_side_px * SMALLER**draw)
@@ -214,18 +220,19 @@ class Conditioner:
             cut_at = {} if is_free else drawing.cut_at
             least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
             return Room(free=free, near=near, on_image_fraction=least, cut_at=cut_at)
-        on_part = LEAST_OF_LINE if isinstance(kind.shape, Line) else 1.0
-        on_image = LEAST_OF_SURFACE if free.all() else 1.0  # no part's edge is seen
+        is_line = isinstance(kind.shape, Line)
+        on_part = LEAST_OF_LINE if is_line else 1.0
+        on_image = 1.0
+        if free.all():  # no part's edge is seen
+            on_image = LEAST_OF_LONG if is_line else LEAST_OF_SURFACE
         return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)
 
     def _draw(
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, scene: Scene
     ) -> Drawing:
         if self.donors is not None and spec.donor:
-            asked_xy = (spec.asked_x, spec.asked_y)
-            place_xy = asked_xy if min(asked_xy) >= 0 else None
-            is_alone = spec.asked_area_px > 0  # an area is that of one defect
-            return self.donors.draw(rng, spec.donor, spec.severity, place_xy, is_alone)
+            is_alone = spec.asked_area_px is not None  # an area is that of one defect
+            return self.donors.draw(rng, spec.donor, spec.severity, spec.asked_xy, is_alone)
         assert kind.shape is not None  # the plan names a donor for classes that have no shape
         if self.donors is not None and isinstance(kind.shape, Line):
             return self.donors.draw_line(

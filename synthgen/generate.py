@@ -21,8 +21,8 @@ from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
-from synthgen.quality.varied import measure_varied
 from synthgen.sample import (
+    Attempt,
     Candidate,
     Condition,
     Failure,
@@ -36,6 +36,7 @@ from synthgen.variation import finish_candidate
 __all__ = ["RETRIES", "Retry", "Stages", "batched", "compose", "generate"]
 
 Item = TypeVar("Item")
+Order = tuple[SampleSpec, Attempt]
 Retry = Literal["noise", "stronger", "place"]
 FIRST, STRONGER, PLACE = "first", "stronger", "place"
 RETRIES: tuple[Retry, ...] = get_args(Retry)
@@ -52,7 +53,7 @@ class Stages:
     what a camera makes of a finished image.
     """
 
-    condition: Callable[[SampleSpec], Condition]
+    condition: Callable[[SampleSpec, Attempt], Condition]
     backend: Backend
     limits: Limits
     batch_size: int = 8
@@ -71,7 +72,7 @@ def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | F
     for batch in batched(specs, stages.batch_size):
         done: dict[str, Sample | Failure] = {}
         for step in (FIRST, *stages.retries):
-            tried = batch if step == FIRST else _climb(done.values(), step)
+            tried = _begin(batch) if step == FIRST else _climb(done.values(), step)
             for outcome in _generate_batch(tried, stages):
                 before = done.get(outcome.spec.sample_id)
                 tries = (*(before.tries if before else ()), _note(outcome, step))
@@ -81,49 +82,48 @@ def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | F
         yield from (done[spec.sample_id] for spec in batch)
 
 
-def _climb(outcomes: Iterable[Sample | Failure], step: str) -> list[SampleSpec]:
-    """Return the specs of the next try of what was rejected.
+def _begin(specs: Iterable[SampleSpec]) -> list[Order]:
+    return [(spec, Attempt()) for spec in specs]
+
+
+def _climb(outcomes: Iterable[Sample | Failure], step: str) -> list[Order]:
+    """Return the next try of what was rejected.
 
     A sample that found no room is only helped by another place.
     """
     return [
-        _next_spec(outcome.spec, [one.step for one in outcome.tries], step)
+        (outcome.spec, _next_attempt([one.step for one in outcome.tries], step))
         for outcome in outcomes
         if outcome.status is Status.REJECTED and (step == PLACE or outcome.tries[-1].measurements)
     ]
 
 
-def _next_spec(spec: SampleSpec, steps: Sequence[str], step: str) -> SampleSpec:
+def _next_attempt(steps: Sequence[str], step: str) -> Attempt:
+    """Return the try after those of ``steps``."""
     climbed = [*steps, step]
     since_place = (
         climbed[len(climbed) - climbed[::-1].index(PLACE) :] if PLACE in climbed else climbed
     )
-    return replace(
-        spec,
-        attempt=len(steps),
-        redraw=climbed.count(PLACE),
-        push=since_place.count(STRONGER),
-        candidate=0,
-    )
+    return Attempt(len(steps), climbed.count(PLACE), since_place.count(STRONGER))
 
 
 def _note(outcome: Sample | Failure, step: str) -> Try:
     if isinstance(outcome, Failure):
-        return Try(outcome.spec.attempt, step, (outcome.reason,), ())
-    return Try(outcome.spec.attempt, step, outcome.reasons, outcome.measurements)
+        return Try(outcome.attempt, step, (outcome.reason,), ())
+    return Try(outcome.attempt, step, outcome.reasons, outcome.measurements, outcome.boost)
 
 
-def _generate_batch(specs: Sequence[SampleSpec], stages: Stages) -> Iterator[Sample | Failure]:
+def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample | Failure]:
     started = time.perf_counter()
     conditions: list[Condition] = []
-    for spec in specs:
+    for spec, attempt in orders:
         try:
-            condition = stages.condition(spec)
+            condition = stages.condition(spec, attempt)
             if stages.finish is not None:
                 stages.finish.check(condition.source.pixels)  # before it is painted for nothing
             conditions.append(condition)
         except (SourceError, PlacementError) as error:
-            yield Failure(spec, str(error))
+            yield Failure(spec, str(error), attempt=attempt)
     conditioned = time.perf_counter()
     asked = [[_again(c, n) for n in range(_paintings(c, stages))] for c in conditions]
     images = iter(stages.backend.paint(list(chain.from_iterable(asked))))
@@ -135,7 +135,7 @@ def _generate_batch(specs: Sequence[SampleSpec], stages: Stages) -> Iterator[Sam
         try:
             best = max((_inspect(c, painted, stages) for c, painted in pairs), key=_rank)
         except SourceError as error:  # a finish that cannot take it, as a crop larger than it is
-            yield Failure(variants[0].spec, str(error))
+            yield Failure(variants[0].spec, str(error), attempt=variants[0].attempt)
             continue
         durations_s = {
             "condition": (conditioned - started) / share,
@@ -150,7 +150,7 @@ def _paintings(condition: Condition, stages: Stages) -> int:
 
 
 def _again(condition: Condition, number: int) -> Condition:
-    return replace(condition, spec=replace(condition.spec, candidate=number))
+    return replace(condition, attempt=replace(condition.attempt, variant=number))
 
 
 def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
@@ -159,7 +159,7 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
         owners = nearest_instance(condition.instance_map)
         candidate = finish_candidate(stages.finish, candidate, owners)
     view = view_change(candidate)
-    measurements = measure_varied(candidate) if condition.is_whole else measure(candidate, view)
+    measurements = measure(candidate, view)
     if stages.bank is not None and not condition.spec.is_defect_free:
         measurements = (*measurements, *stages.bank.measure(candidate))
     annotations = annotate(candidate, view)

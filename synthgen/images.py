@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthgen.errors import RunError, ShapeError, SourceError
 from synthgen.files import write_bytes
+from synthgen.imaging.silence import silent_opencv, silent_warnings
 from synthgen.marking import mark_png
 from synthgen.storage import StoredFile
 
@@ -64,12 +64,11 @@ def read_image(file: Path | StoredFile) -> Pixels:
 def decode_image(data: bytes, name: str) -> Pixels:
     """Decode the bytes of an image file, as ``read_image``; ``name`` is for messages."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a bad tag beside good pixels is no reason to refuse
-            with Image.open(io.BytesIO(data)) as opened:
-                opened.load()
-                upright = ImageOps.exif_transpose(opened)
-                mode, deep = opened.mode, _deep_kind(data, opened)
+        # a bad tag beside good pixels is no reason to refuse
+        with silent_warnings, Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+            mode, deep = opened.mode, _deep_kind(data, opened)
             if mode == "F":
                 raise SourceError(f"{name} holds floating point pixels; {ACCEPTED}")
             if deep is None:
@@ -104,15 +103,12 @@ def _to_eight_bit(upright: Image.Image) -> NDArray[np.uint8]:
 
 def _decode_deep(data: bytes, name: str, is_grey: bool) -> NDArray[np.uint16]:
     """Decode 16 bit levels; imdecode, as imread fails on a TIFF that is turned by 90 degrees."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         encoded = np.frombuffer(data, np.uint8)
-        raw = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+        with silent_opencv:
+            raw = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
         raise SourceError(f"{name} cannot be decoded ({error}); {ACCEPTED}") from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if raw is None or raw.dtype != np.uint16:
         raise SourceError(f"{name} cannot be read with 16 bit levels; {ACCEPTED}")
     if raw.ndim == 3 and is_grey:  # grey with alpha comes as three equal channels
@@ -275,11 +271,9 @@ def _check_size(path: Path | StoredFile, shape: tuple[int, ...], size_hw: tuple[
 def read_size(path: Path) -> tuple[int, int]:
     """Return (height, width) of an image as ``read_image`` gives it, from the file's header."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as opened:
-                width, height = opened.size
-                is_turned = opened.getexif().get(0x0112, 1) >= 5  # EXIF orientation
+        with silent_warnings, Image.open(path) as opened:
+            width, height = opened.size
+            is_turned = opened.getexif().get(0x0112, 1) >= 5  # EXIF orientation
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SourceError(f"{path} cannot be read as an image ({error}); {ACCEPTED}") from error
     return (width, height) if is_turned else (height, width)

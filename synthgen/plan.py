@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import count as count_up
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import ConfigDict, Field, SkipValidation
 from pydantic.dataclasses import dataclass
 
@@ -19,12 +17,12 @@ from synthgen.defects.checks import Span
 from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.gaps import Gap, severity_for
-from synthgen.prompts import PromptWriter, SeverityWords, Template, Wording
+from synthgen.prompts import PromptSettings, PromptWriter, SeverityWords, Template, Wording
 from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import SourceEntry, Sources
 
-__all__ = ["DefectClass", "Splits", "draw_plan", "plan_digest", "split_groups", "tabulate_plan"]
+__all__ = ["DefectClass", "Splits", "draw_plan", "split_groups"]
 
 CHECKED = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 Splits = Mapping[str, float]
@@ -85,7 +83,7 @@ def draw_plan(
     is drawn after it are in one split.
     """
     _check_classes(classes, count)
-    prompts = prompts or PromptWriter()
+    prompts = prompts or PromptWriter(PromptSettings(synonym_share=0.0))
     groups = [e.group for e in sources.entries]
     split_of = split_groups(groups + (donors.groups if donors else []), splits, seed)
     lenders = _Lenders(donors, classes, split_of, {split_of[group] for group in groups})
@@ -183,7 +181,7 @@ def _ask(spec: SampleSpec, gap: Gap, classes: Mapping[str, DefectClass]) -> Samp
     return replace(
         spec,
         severity=spec.severity if contrast is None else severity_for(contrast, span),
-        asked_area_px=gap.area_px or 0.0,
+        asked_area_px=gap.area_px,
         asked_x=spec.asked_x if gap.x is None else gap.x,
         asked_y=spec.asked_y if gap.y is None else gap.y,
     )
@@ -277,15 +275,3 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
     middle = (np.arange(len(unique)) + 0.5) / len(unique)
     chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
     return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
-
-
-def tabulate_plan(specs: Sequence[SampleSpec]) -> pd.DataFrame:
-    """Return one row per spec, in order, one column per field; a plan knows no revisions."""
-    names = [field.name for field in fields(SampleSpec) if field.name != "revision"]
-    return pd.DataFrame({name: [getattr(spec, name) for spec in specs] for name in names})
-
-
-def plan_digest(plan: pd.DataFrame) -> str:
-    """Return a short digest of a plan's table; equal plans have equal digests."""
-    rows = pd.util.hash_pandas_object(plan, index=False, categorize=False).to_numpy()
-    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]

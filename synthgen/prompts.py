@@ -149,14 +149,14 @@ def vocabulary(surfaces: list[str]) -> list[str]:
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PromptSettings:
-    """The ``prompt`` part of the config. The defaults name each class by its own noun."""
+    """The ``prompt`` part of the config."""
 
     template: Template = TEMPLATE
     good: Annotated[str, AfterValidator(_check_good_template)] = GOOD_TEMPLATE
-    negative: str | None = None
+    negative: str | None = ""
     material: Annotated[str, Field(min_length=1)] | None = None  # None = what the source says
     severity_words: SeverityWords = (("faint",), ("",), ("strong",))  # from weak to strong
-    synonym_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    synonym_share: Annotated[float, Field(ge=0, le=1)] = 0.4
     table: Annotated[str, Field(min_length=1)] | None = None  # a CSV file, see read_prompt_table
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import RunError
 from synthgen.generate import generate
 from synthgen.images import IGNORED, read_image, to_rgb8
 from synthgen.runs.manifest import file_stem
+from synthgen.runs.planned import read_spec
 from synthgen.runs.reader import read_run
-from synthgen.sample import Sample, SampleSpec
+from synthgen.sample import Sample
 from synthgen.seeds import revise
 from synthgen.setup import build_parts
-from synthgen.storage import Storage
 
 __all__ = ["Reproduced", "reproduce"]
 
@@ -58,13 +57,13 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
     row = rows.iloc[0]
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image: {row['reasons']}")
-    stages = build_parts(OmegaConf.create(run.record["config"])).stages
-    if row["checkpoint"] and stages.backend.checkpoint != row["checkpoint"]:
+    parts = build_parts(OmegaConf.create(rename_config(run.record["config"])))
+    if row["checkpoint"] and parts.info.checkpoint != row["checkpoint"]:
         raise RunError(
-            f"{sample_id} was painted by {row['checkpoint']}, here is {stages.backend.checkpoint}"
+            f"{sample_id} was painted by {row['checkpoint']}, here is {parts.info.checkpoint}"
         )
-    spec = revise(_read_spec(run.storage, sample_id), int(row["revision"]))
-    outcome = next(generate([spec], stages))
+    spec = revise(read_spec(run.storage, sample_id), int(row["revision"]))
+    outcome = next(generate([spec], parts.stages))
     if not isinstance(outcome, Sample):
         raise RunError(f"{sample_id} comes to no image now: {outcome.reason}")
     before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels
@@ -80,12 +79,3 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
         to_rgb8(before, window),
         outcome.candidate.image,
     )
-
-
-def _read_spec(storage: Storage, sample_id: str) -> SampleSpec:
-    wanted = [("sample_id", "==", sample_id)]
-    plan = pd.read_parquet(BytesIO(storage.read("plan.parquet")), filters=wanted)
-    values = {str(key): value for key, value in plan.to_dict("records")[0].items()}
-    if not isinstance(values["defect_class"], str):
-        values["defect_class"] = None  # a table has no None but a missing value
-    return SampleSpec(**values)

@@ -21,6 +21,8 @@ __all__ = [
     "CONFLICT",
     "REJECT",
     "Annotation",
+    "Attempt",
+    "Boost",
     "BoxXYWH",
     "Candidate",
     "Condition",
@@ -36,6 +38,7 @@ __all__ = [
 
 
 ACCEPT, REJECT, CONFLICT = "accept", "reject", "conflict"  # what people say of a sample
+BOOST_GUIDANCE, BOOST_STRENGTH = 1.5, 0.1  # a factor, and what is added, each time
 
 
 class BoxXYWH(NamedTuple):
@@ -61,7 +64,7 @@ class SampleSpec:
 
     sample_id: str
     index: int
-    seed: int  # this sample's own seed; with ``attempt`` it fixes every later draw
+    seed: int  # this sample's own seed; with an Attempt it fixes every later draw
     defect_class: str | None
     class_id: int  # 1.., stable across runs of one configuration; 0 = good
     source_id: str
@@ -71,20 +74,46 @@ class SampleSpec:
     negative_prompt: str
     instances: int  # defects to place, 0 for a good image
     severity: float  # 0 = barely visible .. 1 = strong; scales the sketch's contrast
-    attempt: int = 0  # every try has its own noise
-    redraw: int = 0  # how often shape and place were drawn anew
-    push: int = 0  # how often guidance and strength were raised
-    candidate: int = 0  # which of several paintings of one try
-    asked_area_px: float = 0.0  # what a detector missed; 0 = any size
-    asked_x: float = -1.0  # where, in shares of the width and the height; -1 = anywhere
-    asked_y: float = -1.0
-    donor: str = ""  # the real defect of the bank that lends its shape and look; '' = none
-    donor_group: str = ""  # the physical part that it was on
+    asked_area_px: float | None = None  # what a detector missed; None = any size
+    asked_x: float | None = None  # where, as fractions of width and height; None = anywhere
+    asked_y: float | None = None
+    donor: str | None = None  # the real defect of the bank that lends its shape and look
+    donor_group: str | None = None  # the physical part that it was on
     revision: int = 0  # how often people had it made anew; each has a seed of its own
 
     @property
     def is_defect_free(self) -> bool:
         return self.defect_class is None
+
+    @property
+    def asked_xy(self) -> tuple[float, float] | None:
+        """Where the first defect is asked for, as fractions of width and height."""
+        if self.asked_x is None or self.asked_y is None:
+            return None
+        return self.asked_x, self.asked_y
+
+
+class Boost(NamedTuple):
+    """By how much a try paints stronger than the first one."""
+
+    guidance_factor: float
+    strength_added: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a spec: all that a retry changes. The first one is ``Attempt()``."""
+
+    number: int = 0  # every try has its own noise
+    placement: int = 0  # how often shape and place were drawn anew
+    boost: int = 0  # how often it was boosted since then
+    variant: int = 0  # which of several paintings of this try
+
+    def boost_of(self, is_whole: bool) -> Boost:
+        """Return what is boosted; a whole image (``is_whole``) stays closer to its source."""
+        if is_whole:
+            return Boost(1.0, -BOOST_STRENGTH * self.boost)
+        return Boost(BOOST_GUIDANCE**self.boost, BOOST_STRENGTH * self.boost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +181,7 @@ class Condition:
     classes: tuple[tuple[str, int], ...] = ()  # (name, id) of each defect; () = all as the spec's
     optics: Optics = field(default_factory=Optics)  # of the photo, on its part
     part: Part | None = None  # None = not asked for
+    attempt: Attempt = Attempt()
 
     def __post_init__(self) -> None:
         height_width = self.image.shape[:2]
@@ -179,6 +209,11 @@ class Condition:
     def is_whole(self) -> bool:
         """Whether the whole image is painted anew, without a defect."""
         return self.spec.is_defect_free and bool(self.repaint_mask.any())
+
+    @property
+    def boost(self) -> Boost:
+        """By how much this try paints stronger than the first."""
+        return self.attempt.boost_of(self.is_whole)
 
     @property
     def control_image(self) -> NDArray[np.uint8]:
@@ -225,12 +260,16 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try at a sample: what was changed for it, what was measured, why it was rejected."""
+    """One try at a sample: what was changed for it, what was measured, why it was rejected.
 
-    attempt: int
+    ``boost`` None: nothing was painted.
+    """
+
+    attempt: Attempt
     step: str  # first | noise | stronger | place
     reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]
+    boost: Boost | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,6 +286,17 @@ class Sample:
     @property
     def spec(self) -> SampleSpec:
         return self.candidate.condition.spec
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.candidate.condition.attempt
+
+    @property
+    def boost(self) -> Boost | None:
+        """By how much its painting was boosted; None where nothing was painted."""
+        condition = self.candidate.condition
+        is_painted = condition.is_whole or not condition.spec.is_defect_free
+        return condition.boost if is_painted else None
 
     def class_map(self) -> NDArray[np.uint8]:
         """Return the class id of each pixel, (H, W) uint8; 0 = good, later defects on top."""
@@ -269,6 +319,7 @@ class Failure:
     spec: SampleSpec
     reason: str
     tries: tuple[Try, ...] = ()
+    attempt: Attempt = Attempt()
 
     @property
     def status(self) -> Status:

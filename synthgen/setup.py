@@ -15,8 +15,7 @@ from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
 from synthgen.augment import Augment
-from synthgen.backends.backend import Backend
-from synthgen.backends.checkpoints import describe_models
+from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.backends.tokens import explain_cuts, find_cuts
 from synthgen.bank.donors import BankSettings, Donors, load_donors
 from synthgen.condition import Conditioner
@@ -34,7 +33,7 @@ from synthgen.quality.limits import read_limits
 from synthgen.runs.executor import TakingTurns
 from synthgen.runs.folder import RunFolder
 from synthgen.sample import Failure, Sample, SampleSpec, Status
-from synthgen.sources import Sources
+from synthgen.sources import SourceIndex, Sources
 from synthgen.sources.findings import describe_parts
 from synthgen.variation import check_finish
 
@@ -97,6 +96,7 @@ class Parts:
     sources: Sources
     classes: Mapping[str, DefectClass]
     stages: Stages
+    info: BackendInfo
     donors: Donors | None = None
 
 
@@ -110,13 +110,13 @@ class Job:
     """
 
     specs: list[SampleSpec]
-    backend: Backend
+    backend: BackendInfo
     skipped: Sequence[str]
     batch_size: int
+    parts: Parts
     notes: Sequence[str] = ()
     bank_classes: Mapping[str, int] = field(default_factory=dict)
     is_varied: bool = False
-    parts: Parts | None = None
 
 
 def set_up(config: DictConfig) -> Job:
@@ -138,9 +138,9 @@ def set_up(config: DictConfig) -> Job:
         *build_gaps(plain.get("gaps"), parts.classes),
         parts.donors,
     )
-    backend = parts.stages.backend
     notes = [] if is_varied else describe_parts(parts.sources)
-    notes += [*find_long_prompts(backend, specs), *find_unused_words(backend, parts.classes)]
+    info = parts.info
+    notes += [*find_long_prompts(info, specs), *find_unused_words(info.taught, parts.classes)]
     notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
     notes += find_other_names(parts.donors, parts.sources, splits)
     notes += find_own_lines(parts.donors, parts.classes)
@@ -150,11 +150,14 @@ def set_up(config: DictConfig) -> Job:
         if name not in (plain["defect"] or {})
     }
     skipped = list(parts.sources.skipped)
-    return Job(specs, backend, skipped, run.batch_size, notes, added, is_varied, parts)
+    return Job(specs, info, skipped, run.batch_size, parts, notes, added, is_varied)
 
 
-def build_parts(config: DictConfig) -> Parts:
-    """Build what a worker needs; the model is loaded when it first paints."""
+def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
+    """Build what a worker needs; the model is loaded when it first paints.
+
+    ``sources`` that another process has built of that config are used as they are.
+    """
     plain = to_plain(config)
     run = check_value(RunSettings, plain["run"], "run")
     check_value(LabelSettings, plain["label"], "label")
@@ -162,23 +165,24 @@ def build_parts(config: DictConfig) -> Parts:
     donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
     classes = add_donors(build_classes(plain["defect"]), donors)
     limits = read_limits(plain["quality"], classes)
-    sources = build(config.source, "source")
+    sources = build(config.source, "source") if sources is None else sources
     controls = build_controls(config.control)
-    check_controlnets(plain["backend"], controls)
-    backend = build(config.backend, "backend")
+    backend: Backend = build(config.backend, "backend")
+    info = backend.describe()
+    check_controlnets(info.reads, controls)
     bank = None if donors is None else DefectBank([*donors.items.values(), *donors.joined()])
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")
     is_varied = read_mode(plain) == "vary"
-    if is_varied:
-        check_varies(backend)
+    if is_varied and info.why_not_whole:
+        raise ConfigError(f"mode=vary: backend={info.name} cannot do it: {info.why_not_whole}")
     conditioner = Conditioner(
         sources,
         classes,
         controls,
         margin_px,
-        backend.cell_px,
+        info.cell_px,
         augment=varied,
         is_varied=is_varied,
         donors=donors,
@@ -186,14 +190,14 @@ def build_parts(config: DictConfig) -> Parts:
     stages = Stages(
         conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
     )
-    return Parts(run, sources, classes, stages, donors)
+    return Parts(run, sources, classes, stages, info, donors)
 
 
 class RunWorker:
     """Makes samples and writes them into the run folder; one per process."""
 
-    def __init__(self, config: DictConfig, location: str, parts: Parts | None = None) -> None:
-        self.stages = (build_parts(config) if parts is None else parts).stages
+    def __init__(self, config: DictConfig, location: str, parts: Parts) -> None:
+        self.stages, self._info = parts.stages, parts.info
         self._shared = replace(self.stages, backend=TakingTurns(self.stages.backend))
         self._run = RunFolder(
             location, bool(config.label.ignore_border), config.run.get("storage", "files")
@@ -206,16 +210,14 @@ class RunWorker:
         return self._write([Failure(spec, reason) for spec in specs])
 
     def _write(self, outcomes: list[Sample | Failure]) -> list[Status]:
-        self._run.write(outcomes, self.stages.backend.name, self.stages.backend.checkpoint)
+        self._run.write(outcomes, self._info.name, self._info.checkpoint)
         return [outcome.status for outcome in outcomes]
 
 
-def make_worker(config: Mapping[str, Any], location: str, parts: Parts | None = None) -> RunWorker:
-    """Return a worker from a plain config; a process elsewhere can be sent this call.
-
-    ``parts`` that this process has built of that config already are used as they are.
-    """
-    return RunWorker(OmegaConf.create(dict(config)), location, parts)
+def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) -> RunWorker:
+    """Return a worker from a plain config; a process elsewhere can be sent this call."""
+    made = OmegaConf.create(dict(config))
+    return RunWorker(made, location, build_parts(made, index.sources))
 
 
 @checked.dataclass(frozen=True)
@@ -228,17 +230,6 @@ class Mode:
 def read_mode(plain: Mapping[str, Any]) -> str:
     """Return ``mode`` of a config; raises ConfigError."""
     return check_value(Mode, {"mode": plain.get("mode", "defects")}, "").mode
-
-
-def check_varies(backend: Backend) -> None:
-    """Raise ConfigError where a backend cannot paint whole images."""
-    check = getattr(backend, "check_varies", None)
-    if check is None:
-        raise ConfigError(
-            f"mode=vary: backend {backend.name!r} paints no whole images; choose one with a "
-            "checkpoint and a ControlNet, e.g. backend=sd15"
-        )
-    check()
 
 
 @checked.dataclass(frozen=True)
@@ -340,18 +331,17 @@ def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter
     return PromptWriter(settings, read_prompt_table(settings.table, {*classes, *DEFECTS}))
 
 
-def find_long_prompts(backend: Backend, specs: Sequence[SampleSpec]) -> list[str]:
+def find_long_prompts(info: BackendInfo, specs: Sequence[SampleSpec]) -> list[str]:
     """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
-    folder = getattr(backend, "folder", None)
-    if folder is None or getattr(backend, "reads_long_prompts", False):
+    folder = info.tokenizers
+    if folder is None:
         return []
     texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
     return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))
 
 
-def find_unused_words(backend: Backend, classes: Mapping[str, DefectClass]) -> list[str]:
+def find_unused_words(taught: Mapping[str, str], classes: Mapping[str, DefectClass]) -> list[str]:
     """Return a sentence where an adapter has learned a word that no class of the run is called."""
-    taught: Mapping[str, str] = getattr(backend, "taught", {})
     asked = {kind.noun for kind in classes.values()}
     unused = sorted(set(taught.values()) - asked)
     if not unused or not classes:
@@ -414,7 +404,7 @@ def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) ->
     for spec in specs:
         if spec.donor and spec.defect_class:
             kept = parts if spec.split == largest else others
-            kept.setdefault(spec.defect_class, set()).add(spec.donor_group)
+            kept.setdefault(spec.defect_class, set()).add(spec.donor_group or "")
     if not others:
         return []
     told = (
@@ -442,36 +432,33 @@ def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:
     return controls
 
 
-def check_controlnets(backend: Mapping[str, Any], controls: Mapping[str, Control]) -> None:
+def check_controlnets(reads: Sequence[str], controls: Mapping[str, Control]) -> None:
     """Raise ConfigError where a ControlNet reads a control image that is not drawn."""
-    for name in backend.get("controlnets") or {}:
+    for name in reads:
         if name not in controls:
             raise ConfigError(
-                f"backend.controlnets.{name} reads the control image {name!r}, but control makes "
-                f"{', '.join(controls)}; give control=[{','.join([*controls, name])}]"
+                f"backend.model.controlnets.{name} reads the control image {name!r}, but control "
+                f"makes {', '.join(controls)}; give control=[{','.join([*controls, name])}]"
             )
 
 
 def collect_facts(job: Job) -> dict[str, Any]:
-    """Return what else decides how pixels come out: versions, backend, models with digests.
-
-    A backend says of itself ``models`` (see ``describe_models``) and, where its family has one,
-    whether its ``safety_checker`` runs.
-    """
+    """Return what else decides how pixels come out: versions, backend, models with digests."""
     versions = {"python": platform.python_version()}
     for package in RECORDED:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    checks_safety = getattr(job.backend, "safety_checker", None)
+    backend = job.backend
+    checker = backend.safety_checker
     return {
         "versions": versions,
-        "backend": job.backend.name,
-        "checkpoint": job.backend.checkpoint,
-        "dtype": getattr(job.backend, "dtype", None),
-        "models": describe_models(getattr(job.backend, "models", {})),
-        **({} if checks_safety is None else {"safety_checker": bool(checks_safety)}),
+        "backend": backend.name,
+        "checkpoint": backend.checkpoint,
+        "dtype": backend.dtype,
+        "models": dict(backend.models),
+        **({} if checker is None else {"safety_checker": checker}),
         "notes": list(job.notes),
         "bank_classes": dict(job.bank_classes),
     }

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from synthgen.errors import RunError
-from synthgen.files import write_bytes
+from synthgen.files import beside, write_bytes
 
 __all__ = [
     "LocalFolder",
@@ -95,14 +95,16 @@ class LocalFolder:
         write_bytes(self.folder / name, data)
 
     def create(self, name: str, data: bytes) -> bool:
+        path = self.folder / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / name).open("xb") as file:
-                file.write(data)
+            with beside(path) as whole:
+                whole.write_bytes(data)
+                _link(whole, path)
         except FileExistsError:
             return False
         except OSError as error:
-            raise RunError(f"cannot write {self.folder / name}: {error.strerror}") from error
+            raise RunError(f"cannot write {path}: {error.strerror}") from error
         return True
 
     def exists(self, name: str) -> bool:
@@ -124,6 +126,17 @@ class LocalFolder:
 
     def local(self, name: str) -> Path | None:
         return self.folder / name
+
+
+def _link(whole: Path, path: Path) -> None:
+    """Give a file a second name, unless it is taken; raises FileExistsError."""
+    try:
+        os.link(whole, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: readers may see it half-written
+        with path.open("xb") as file:
+            file.write(whole.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)

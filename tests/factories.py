@@ -11,7 +11,16 @@ from synthgen.control.edges import combine_edges
 from synthgen.geometry import grow_mask
 from synthgen.quality.measures import measure, view_change
 from synthgen.runs.folder import RunFolder, open_run
-from synthgen.sample import Candidate, Condition, Failure, Sample, SampleSpec, SourceImage, Try
+from synthgen.sample import (
+    Attempt,
+    Candidate,
+    Condition,
+    Failure,
+    Sample,
+    SampleSpec,
+    SourceImage,
+    Try,
+)
 from tests.samples import make_spec
 
 SIZE = 48
@@ -74,7 +83,7 @@ def make_sample(case: str, index: int) -> Sample:
     seconds = {"condition": 0.01, "paint": 0.5, "inspect": 0.02}
     view = view_change(candidate)
     measured = measure(candidate, view)
-    tries = (Try(0, "first", reasons, measured),)
+    tries = (Try(Attempt(), "first", reasons, measured),)
     return Sample(candidate, measured, reasons, annotate(candidate, view), seconds, tries)
 
 

@@ -1,14 +1,19 @@
 """A whole review without a browser, in a process of its own, so that its database ends with it.
 
-python -m tests.review_session <run folder> <run in tars> <bank> <out.json>
+python -m tests.review_session <run folder> <run in tars> <bank> <run of 0.1.0> <out.json>
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -20,6 +25,9 @@ from synthgen.review.pull import Pulled, label_to_mask, pull
 from synthgen.review.push import push
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.reader import read_run
+from synthgen.runs.verdicts import Verdict, add_verdicts, read_verdicts
+
+push_module = importlib.import_module("synthgen.review.push")
 
 
 def told(pulled: Pulled) -> dict[str, Any]:
@@ -78,7 +86,58 @@ def describe(dataset: Any) -> dict[str, Any]:
     }
 
 
-def main(root: str, tars: str, bank: str, out: str) -> None:
+def decide_while_pushed(dataset: Any, root: str, settings: ReviewSettings) -> list[str]:
+    """Decide on a sample after the pull of a push, and between its reading and its writing."""
+    said = Verdict("two_parts", 0, "reject", "", "cleo", "2026-01-31T12:00:00+00:00")
+    add_verdicts(root, [said])  # the push has to show it
+    late = {"pull": "dora", "_read_shown": "eve"}
+
+    def then_decide(name: str, act: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            done = act(*arguments)
+            if who := late.pop(name, ""):
+                decide(dataset, ids_of(dataset, "two_parts"), "accept", "", who)
+            return done
+
+        return run
+
+    with ExitStack() as patched:
+        for name in list(late):
+            act = then_decide(name, getattr(push_module, name))
+            patched.enter_context(patch.object(push_module, name, act))
+        push(root, settings)
+    dataset.reload()
+    shown = dataset.match({"synthgen_id": "two_parts"}).first()
+    home = {one.reviewer for one in read_verdicts(root) if one.sample_id == "two_parts"}
+    return [*sorted(home), shown["verdict"], shown["reviewer"]]
+
+
+def fix_class_while_moved(dataset: Any) -> list[Any]:
+    """Give a defect another class while somebody moves it."""
+    real = dataset._sample_collection
+    one = {"synthgen_id": "two_parts", "slices.name": "image"}
+    moved = {"$set": {"defects.detections.0.bounding_box": [0.5, 0.5, 0.25, 0.25]}}
+
+    def find(*arguments: Any) -> list[Any]:
+        documents = list(real.find(*arguments))
+        real.update_one(one, moved)
+        return documents
+
+    between = SimpleNamespace(
+        find=find, update_one=real.update_one, distinct=real.distinct, update_many=real.update_many
+    )
+    changed = fix_class(
+        SimpleNamespace(_sample_collection=between),
+        ids_of(dataset, "two_parts"),
+        [],
+        "stain",
+        "ben",
+    )
+    label = real.find_one(one)["defects"]["detections"][0]
+    return [changed, label["label"], label["bounding_box"]]
+
+
+def main(root: str, tars: str, bank: str, before: str, out: str) -> None:
     cache = str(Path(out).parent / "cache")
     ann, ben = (ReviewSettings(reviewer=name, cache=cache) for name in ("ann", "ben"))
     fiftyone = load_fiftyone()
@@ -108,6 +167,8 @@ def main(root: str, tars: str, bank: str, out: str) -> None:
 
     decide(dataset, ids_of(dataset, "hole"), "accept", "", "ben")
     found["agreed"] = told(pull(root, ben))
+    found["between"] = decide_while_pushed(dataset, root, ann)
+    found["moved"] = fix_class_while_moved(dataset)
     dataset.delete()
     fresh = push(root, ann)
     dataset = fiftyone.load_dataset(fresh.dataset)
@@ -125,6 +186,12 @@ def main(root: str, tars: str, bank: str, out: str) -> None:
         dataset.count_sample_tags()["real"],
         push(bank, ReviewSettings(name="mine", cache=cache)).new,
     ]
+    older = push(before, ann)
+    dataset = fiftyone.load_dataset(older.dataset)
+    decide(dataset, ids_of(dataset, "chip-000002"), "accept", "", "ann")
+    home = pull(before, ann)
+    found["older"] = [older.new, home.verdicts, dict(Counter(dataset.values("verdict")))]
+    dataset = fiftyone.load_dataset("mine")
     found["real"] = decide(dataset, dataset.match_tags("real").values("id"), "accept", "", "ann")
     Path(out).write_text(json.dumps(found))
 

@@ -33,11 +33,11 @@ LAYERS = [
     {"generate"},
     {"runs", "export", "report"},
     {"review", "training", "evaluation"},
-    {"config", "setup", "reproduce", "doctor", "cli", "__main__"},
+    {"config", "setup", "defaults", "reproduce", "doctor", "cli", "suggest", "__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
-    "torch": {"augment", "backends", "control", "runs", "training", "evaluation"},
+    "torch": {"augment", "backends", "control", "runs", "seeds", "training", "evaluation"},
     "diffusers": {"backends", "training"},
     "transformers": {"backends", "training"},
     "accelerate": {"training"},
@@ -51,8 +51,8 @@ ROOMS = {
     "ray": {"runs"},
     "fiftyone": {"review"},
     "fsspec": {"storage", "runs"},
-    "hydra": {"config", "cli"},
-    "omegaconf": {"config", "setup", "reproduce", "cli"},
+    "hydra": {"config", "cli", "defaults"},
+    "omegaconf": {"config", "setup", "defaults", "reproduce", "cli"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in {"pipelines"})
 

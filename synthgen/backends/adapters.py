@@ -43,8 +43,8 @@ def find_adapter(name: str, base: Checkpoint) -> Adapter:
     record = folder / RECORD
     if not record.is_file() or not (folder / WEIGHTS).is_file():
         raise ModelError(
-            f"backend.adapter={name!r} holds no {RECORD} with {WEIGHTS}; give the folder that "
-            "synthgen adapt wrote"
+            f"backend.model.adapter={name!r} holds no {RECORD} with {WEIGHTS}; give the folder "
+            "that synthgen adapt wrote"
         )
     check_safetensors(folder / WEIGHTS)
     try:
@@ -62,7 +62,7 @@ def find_adapter(name: str, base: Checkpoint) -> Adapter:
         raise ModelError(f"{folder / WEIGHTS} is not the file that {record} names; adapt again")
     if adapter.base_digest != base.digest:
         raise ModelError(
-            f"backend.adapter={name!r} was made for the checkpoint {facts['base']['name']} "
+            f"backend.model.adapter={name!r} was made for the checkpoint {facts['base']['name']} "
             f"({adapter.base_digest}), not for {base.name} ({base.digest}); adapt that one anew"
         )
     return adapter

@@ -1,24 +1,54 @@
-"""The one seam of painting: a Backend turns conditions into images."""
+"""The one seam of painting: a Backend turns conditions into images, and says what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.sample import Condition
 
-__all__ = ["Backend", "SketchBackend"]
+__all__ = ["Backend", "BackendInfo", "SketchBackend"]
+
+NO_WHOLE_IMAGES = (
+    "it paints no whole images; choose one with a checkpoint and a ControlNet, e.g. backend=sd15"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What a backend says of itself, before any weights are loaded.
+
+    ``checkpoint``: names and digests of all weights, '' where there are none. ``cell_px``: its mask
+    grid; the repaint mask is grown to whole cells. ``models``: by config key below
+    ``backend.model``, what a run records of each: name, class, revision, digest, licence, weights.
+    ``dtype``: of the weights, on this machine. ``reads``: names of the control images that its
+    ControlNets read. ``taught``: the noun of each class that an adapter has learned.
+    ``tokenizers``: a folder of tokenizers that cut long prompts off; None = any length is read.
+    ``safety_checker``: whether one runs; None = there is none. ``why_not_whole``: why it cannot
+    paint whole images (mode=vary), a sentence; None = it can.
+    """
+
+    name: str
+    checkpoint: str = ""
+    cell_px: int = 1
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dtype: str | None = None
+    reads: tuple[str, ...] = ()
+    taught: Mapping[str, str] = field(default_factory=dict)
+    tokenizers: Path | None = None
+    safety_checker: bool | None = None
+    why_not_whole: str | None = NO_WHOLE_IMAGES
 
 
 class Backend(Protocol):
     """Paints defects. One image per condition, same order, same size; no state between calls."""
 
-    name: str
-    checkpoint: str  # id and digest of its weights, '' where it has none
-    cell_px: int  # its mask grid: the repaint mask is grown to whole cells
+    def describe(self) -> BackendInfo: ...
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]: ...
 
@@ -26,9 +56,8 @@ class Backend(Protocol):
 class SketchBackend:
     """Paints nothing: the sketch is the image. For comparison, and for tests without a model."""
 
-    name = "sketch"
-    checkpoint = ""
-    cell_px = 1
+    def describe(self) -> BackendInfo:
+        return BackendInfo(name="sketch")
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
         return [

@@ -57,7 +57,7 @@ class Checkpoint:
 def find_checkpoint(
     name: str,
     *,
-    key: str = "backend.checkpoint",
+    key: str = "backend.model.checkpoint",
     revision: str | None = None,
     offline: bool = True,
     is_pipeline: bool = True,

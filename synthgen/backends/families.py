@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from synthgen.errors import ConfigError, ModelError
 
@@ -44,7 +44,8 @@ class Family:
     """Models that are built alike.
 
     ``controlled`` and ``varied`` (a whole image from another one, by ControlNet) by the class of
-    ControlNet. ``guidance``, ``strength`` and ``control_scale`` are what its makers recommend.
+    ControlNet. ``guidance`` to ``dtype`` are what its makers recommend, or suits it: what settings
+    that are None come to.
     """
 
     name: str
@@ -63,8 +64,19 @@ class Family:
     guidance: float = 5.0
     strength: float = 0.85
     control_scale: float = 1.0
+    steps: int = 30
+    context_px: int = 32  # surface that is seen around a defect
+    feather_px: float = 2
+    is_native: bool = (
+        False  # crops are painted at their own pixels, as it was trained at many sizes
+    )
+    dtype: str = "auto"
     must_agree: tuple[str, ...] = ()  # config keys that a ControlNet shares with the denoiser
     missing: Mapping[str, Any] = field(default_factory=dict)  # config keys that published ones lack
+    weighted_by: str = ""  # compel's class for its weighted prompts; '' = it takes none
+    reads_long_prompts: bool = False  # with weights; compel reads a long prompt in pieces
+    most_tokens: Mapping[str, int] = field(default_factory=dict)  # by tokenizer, where fewer
+    adapts: Literal["all", "low_ranks", ""] = ""  # which weights synthgen adapt teaches; '' = none
 
 
 def _controlled(pipeline: str, **names: Any) -> Call:
@@ -87,6 +99,8 @@ UNET: dict[str, Any] = {
     "denoiser": "unet",
     "size_multiple": 8,
     "must_agree": ("cross_attention_dim", "block_out_channels"),
+    "reads_long_prompts": True,
+    "adapts": "low_ranks",
 }
 # ControlNets that read the image and the mask; there is no other control image. Their autoencoder
 # draws noise from torch's global generator, so that an image would depend on those before it.
@@ -123,8 +137,15 @@ FAMILIES: tuple[Family, ...] = (
         denoiser="unet",
         cell_px=1,
         texts=_texts("prompt_embeds"),
-        guidance=2.5,
-        strength=0.7,
+        guidance=1.0,
+        strength=0.5,
+        steps=4,
+        context_px=16,
+        feather_px=4,
+        is_native=True,
+        dtype="float32",
+        weighted_by="CompelForSD",  # and no long ones: it has learned from short ones only
+        adapts="all",
     ),
     Family(
         "sd",
@@ -140,6 +161,7 @@ FAMILIES: tuple[Family, ...] = (
         {"ControlNetModel": _controlled("StableDiffusionControlNetImg2ImgPipeline", mask="")},
         texts=_texts("prompt_embeds"),
         guidance=7.5,
+        weighted_by="CompelForSD",
         **UNET,
     ),
     Family(
@@ -167,6 +189,7 @@ FAMILIES: tuple[Family, ...] = (
             ),
         },
         texts=_texts("prompt_embeds", "pooled_prompt_embeds"),
+        weighted_by="CompelForSDXL",
         **UNET,
     ),
     Family(
@@ -182,6 +205,7 @@ FAMILIES: tuple[Family, ...] = (
         texts=_texts("prompt_embeds", "pooled_prompt_embeds"),
         guidance=7.0,
         must_agree=("joint_attention_dim",),
+        most_tokens={"tokenizer_3": 256},
     ),
     Family(
         "flux",
@@ -195,6 +219,7 @@ FAMILIES: tuple[Family, ...] = (
         guidance=3.5,
         control_scale=0.7,
         must_agree=("joint_attention_dim",),
+        weighted_by="CompelForFlux",
     ),
     Family(
         "flux_fill",
@@ -205,6 +230,7 @@ FAMILIES: tuple[Family, ...] = (
         is_guided_by_negative=False,
         guidance=30.0,
         strength=1.0,
+        weighted_by="CompelForFlux",
     ),
     Family(
         "qwen_image",
@@ -284,14 +310,14 @@ def find_call(family: Family, controlnet: str | None, is_varied: bool) -> Call:
     if controlnet is None:
         if is_varied or family.inpaint is None:
             raise ConfigError(
-                f"{family.title} needs a ControlNet for this; give one in backend.controlnets"
+                f"{family.title} needs a ControlNet for this; give one in backend.model.controlnets"
             )
         return family.inpaint
     if controlnet in calls:
         return calls[controlnet]
     if is_varied and controlnet in family.controlled:
-        raise ConfigError(f"mode=vary: diffusers has no pipeline for it with {family.title}")
+        raise ConfigError(f"diffusers has no pipeline for it with {family.title}")
     takes = " or ".join(family.controlled) or "none"
     raise ConfigError(
-        f"backend.controlnets: {family.title} takes {takes} as ControlNet, not a {controlnet}"
+        f"backend.model.controlnets: {family.title} takes {takes} as ControlNet, not a {controlnet}"
     )

@@ -127,7 +127,7 @@ def _explain(name: str, key: str, revision: str | None, offline: bool, error: Ex
         return (
             f"{key}={name!r}: there is no such folder, and no model of that name{of} in the hub's "
             f"cache {hub_cache()}; download it once with `hf download {name}{option}`, or set "
-            "backend.offline=false"
+            "backend.model.offline=false"
         )
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (

@@ -7,17 +7,16 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from synthgen.backends.adapters import apply_adapter
 from synthgen.backends.families import Call, Family
 from synthgen.backends.selection import Model
+from synthgen.backends.settings import Hardware
 from synthgen.errors import ConfigError, ModelError
 
 __all__ = [
-    "Hardware",
     "best_precision",
     "denoisers",
     "load_pipeline",
@@ -27,39 +26,7 @@ __all__ = [
     "switch_pipeline",
 ]
 
-OFFLOADS = (None, "model", "sequential")
-DTYPES = ("float32", "float16", "bfloat16", "auto")
 COMPILERS = ("g++", "clang++", "c++")
-
-
-@dataclass(frozen=True, slots=True)
-class Hardware:
-    """How a model runs, as far as that is no part of what it paints.
-
-    ``dtype`` auto is float32 on a CPU, and on a GPU bfloat16, or float16 where it has none.
-    ``vae_slicing`` and ``vae_tiling`` trade speed of the VAE for memory. ``offload`` keeps parts in
-    main memory while they do not run: whole models, or (sequential, slow) layer by layer.
-    ``device_map`` spreads the parts over GPUs ("balanced"). ``safety_checker`` keeps that of the
-    checkpoint, which blacks out images of harmless surfaces. Raises ConfigError.
-    """
-
-    device: str = "auto"
-    dtype: str = "float32"
-    threads: int | None = None
-    compile: bool = False
-    vae_slicing: bool = False
-    vae_tiling: bool = False
-    offload: str | None = None
-    device_map: str | None = None
-    safety_checker: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"backend.dtype={self.dtype!r} must be one of {', '.join(DTYPES)}")
-        if self.offload not in OFFLOADS:
-            raise ConfigError(f"backend.offload={self.offload!r} must be null, model or sequential")
-        if self.offload and self.device_map:
-            raise ConfigError("backend.offload and backend.device_map exclude each other; set one")
 
 
 def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
@@ -73,7 +40,7 @@ def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     device = pick_device(hardware.device)
-    dtype = getattr(torch, pick_dtype(hardware.dtype, device))
+    dtype = getattr(torch, pick_dtype(hardware.dtype or model.family.dtype, device))
     folder = model.base.folder
     try:
         pipeline = _pipeline_class(model, call).from_pretrained(
@@ -109,7 +76,7 @@ def _load_options(model: Model, call: Call, hardware: Hardware, dtype: Any) -> d
         options["variant"] = model.base.variant
     if hardware.device_map:
         options["device_map"] = hardware.device_map
-    if (model.base.folder / "safety_checker").is_dir() and not hardware.safety_checker:
+    if (model.base.folder / "safety_checker").is_dir() and not model.keeps_safety_checker:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     by_folder: dict[Path, Any] = {}
     for part in model.controlnets.values():
@@ -135,7 +102,7 @@ def _add_loras(pipeline: Any, model: Model) -> None:
     if not model.loras:
         return
     if not hasattr(pipeline, "load_lora_weights"):
-        raise ConfigError(f"backend.loras: {model.family.title} takes none")
+        raise ConfigError(f"backend.model.loras: {model.family.title} takes none")
     for name, (path, _) in model.loras.items():
         pipeline.load_lora_weights(
             str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
@@ -169,8 +136,8 @@ def _place(pipeline: Any, device: str, hardware: Hardware) -> Any:
     elif hardware.offload == "sequential":
         if device == "cpu":  # accelerate 1.15 fails there, and nothing would be gained
             raise ConfigError(
-                "backend.offload=sequential needs a GPU: on a CPU all weights are in main memory "
-                "anyway; set it to null"
+                "backend.hardware.offload=sequential needs a GPU: on a CPU all weights are in main "
+                "memory anyway; set it to null"
             )
         pipeline.enable_sequential_cpu_offload(device=device)
     else:
@@ -184,11 +151,11 @@ def set_scheduler(pipeline: Any, name: str) -> None:
 
     scheduler_class = getattr(diffusers, name, None)
     if scheduler_class is None:
-        raise ConfigError(f"backend.scheduler={name!r} is no class of diffusers")
+        raise ConfigError(f"backend.painting.scheduler={name!r} is no class of diffusers")
     pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config)
 
 
-def pick_device(device: str, key: str = "backend.device") -> str:
+def pick_device(device: str, key: str = "backend.hardware.device") -> str:
     """Return the device that ``auto`` stands for; raises ConfigError where there is none such."""
     import torch
 
@@ -231,7 +198,9 @@ def _save_vae_memory(pipeline: Any, class_name: str, hardware: Hardware) -> None
         if not getattr(hardware, key):
             continue
         if not hasattr(pipeline, "vae"):
-            raise ConfigError(f"backend.{key}=true, but a {class_name} has no VAE; set it to false")
+            raise ConfigError(
+                f"backend.hardware.{key}=true, but a {class_name} has no VAE; set it to false"
+            )
         getattr(pipeline.vae, f"enable_{key.removeprefix('vae_')}")()
 
 
@@ -240,8 +209,8 @@ def _compile(parts: Sequence[Any]) -> None:
     own = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([own] if own else COMPILERS)):
         raise ConfigError(
-            "backend.compile=true needs a C++ compiler, and there is none "
-            f"({own or ', '.join(COMPILERS)}); install one or set backend.compile=false"
+            "backend.hardware.compile=true needs a C++ compiler, and there is none "
+            f"({own or ', '.join(COMPILERS)}); install one or set backend.hardware.compile=false"
         )
     for part in parts:
         part.compile(dynamic=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from synthgen.backends.crops import CropJob, take
 from synthgen.backends.families import Call
 from synthgen.backends.texts import Texts
 from synthgen.errors import ConfigError, ModelError
-from synthgen.seeds import stream, torch_seed_for
+from synthgen.seeds import seeded_torch, stream, torch_seed_for
 
 __all__ = ["Painter", "Settings"]
 
@@ -90,8 +91,8 @@ class Painter:
         except (RuntimeError, MemoryError) as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise ConfigError(
-                    f"backend.compile=true, but the model does not compile here "
-                    f"({str(error).splitlines()[0]}); set backend.compile=false"
+                    f"backend.hardware.compile=true, but the model does not compile here "
+                    f"({str(error).splitlines()[0]}); set backend.hardware.compile=false"
                 ) from error
             if not _is_out_of_memory(error):
                 raise
@@ -105,8 +106,9 @@ class Painter:
             sample_id = jobs[0].condition.spec.sample_id
             raise ModelError(
                 f"one crop of {height} x {width} px, of sample {sample_id!r}, "
-                "does not fit into the memory that is free; lower backend.most_crop_px (or "
-                "backend.resolution_px), run.batch_size, or set backend.dtype=bfloat16"
+                "does not fit into the memory that is free; lower backend.crops.max_px (or "
+                "backend.crops.resolution_px), run.batch_size, or set "
+                "backend.hardware.dtype=bfloat16"
             )
         self.fits[height, width] = len(jobs) // 2
 
@@ -116,9 +118,8 @@ class Painter:
         specs = [job.condition.spec for job in jobs]
         seeds = [_noise_seed(job) for job in jobs]
         is_guided = self.texts.is_guided(settings.guidance)
-        with torch.random.fork_rng(enabled=self.call.is_alone):
-            if self.call.is_alone:
-                torch.default_generator.manual_seed(seeds[0])
+        # some pipelines draw from torch's own generator: alone, so that its seed is the crop's
+        with seeded_torch(seeds[0], self.device) if self.call.is_alone else nullcontext():
             painted = self.pipeline(
                 **self._pictures(jobs, settings.init),
                 **self.texts([(s.prompt, s.negative_prompt) for s in specs], is_guided),
@@ -131,7 +132,7 @@ class Painter:
         if not torch.isfinite(painted).all():
             raise ModelError(
                 f"{type(self.pipeline).__name__} painted values that are not numbers for sample "
-                f"{specs[0].sample_id!r}; try backend.dtype=float32"
+                f"{specs[0].sample_id!r}; try backend.hardware.dtype=float32"
             )
         levels = (painted.float() * 255).round().to(torch.uint8)
         return list(levels.permute(0, 2, 3, 1).cpu().numpy())
@@ -210,7 +211,8 @@ def _to_signed(pictures: Any) -> Any:
 
 
 def _noise_seed(job: CropJob) -> int:
-    return int(stream(torch_seed_for(job.condition.spec), "crop", job.number).integers(2**63 - 1))
+    seed = torch_seed_for(job.condition.spec, job.condition.attempt)
+    return int(stream(seed, "crop", job.number).integers(2**63 - 1))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

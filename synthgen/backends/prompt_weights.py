@@ -10,52 +10,30 @@ import inspect
 from importlib.util import find_spec
 from typing import Any
 
+from synthgen.backends.families import Family
 from synthgen.errors import ConfigError
 
-__all__ = ["encode_weighted", "reads_long_prompts", "why_no_weights"]
+__all__ = ["encode_weighted", "why_no_weights"]
 
-# The beginning of a pipeline's class name -> compel's class; the first that fits.
-WRAPPERS: tuple[tuple[str, str], ...] = (
-    ("StableDiffusion3", ""),
-    ("StableDiffusionXL", "CompelForSDXL"),
-    ("StableDiffusion", "CompelForSD"),
-    ("PatchControlNetInpaint", "CompelForSD"),
-    ("Flux2", ""),
-    ("FluxKontext", ""),
-    ("Flux", "CompelForFlux"),
-)
 TOLD = "sequence-length-is-longer-than-the-specified-maximum"  # transformers' name of a warning
 
 
-def _wrapper_name(class_name: str) -> str:
-    return next((name for start, name in WRAPPERS if class_name.startswith(start)), "")
-
-
-def why_no_weights(class_name: str) -> str | None:
-    """Return why a pipeline of that class takes no weights, a sentence; None where it does."""
-    if not _wrapper_name(class_name):
+def why_no_weights(family: Family) -> str | None:
+    """Return why a family takes no weights, a sentence; None where it does."""
+    if not family.weighted_by:
         return (
-            f"backend.prompt_weights=true, but a {class_name} takes no weighted prompts: compel "
-            "knows Stable Diffusion 1.5, 2 and XL, and FLUX.1; set it to false"
+            f"backend.painting.prompt_weights=true, but {family.title} takes no weighted prompts: "
+            "compel knows Stable Diffusion 1.5, 2 and XL, and FLUX.1; set it to false"
         )
     if find_spec("compel") is None:
         return (
-            "backend.prompt_weights=true needs compel; install it with "
+            "backend.painting.prompt_weights=true needs compel; install it with "
             "pip install 'synthgen-inspection[prompts]'"
         )
     return None
 
 
-def reads_long_prompts(class_name: str) -> bool:
-    """Say whether a long prompt is of use with weights, since compel reads it in pieces.
-
-    The embedded model's would be read, too, but it has learned from short ones only.
-    """
-    is_read = _wrapper_name(class_name) in ("CompelForSD", "CompelForSDXL")
-    return is_read and class_name.startswith("StableDiffusion")
-
-
-def encode_weighted(pipeline: Any, prompt: str, negative: str) -> dict[str, Any]:
+def encode_weighted(pipeline: Any, family: Family, prompt: str, negative: str) -> dict[str, Any]:
     """Return text states by the names of the pipeline's arguments; what it has not is left out.
 
     ``prompt_embeds`` and ``negative_prompt_embeds`` are (1, tokens, width) and equally long: for a
@@ -64,20 +42,20 @@ def encode_weighted(pipeline: Any, prompt: str, negative: str) -> dict[str, Any]
     """
     import torch
 
-    class_name = type(pipeline).__name__
-    if reason := why_no_weights(class_name):
+    if reason := why_no_weights(family):
         raise ConfigError(reason)
     import compel
 
     device = pipeline._execution_device  # not .device: an offloaded model is elsewhere
-    name = _wrapper_name(class_name)
-    wrapper = getattr(compel, name)(pipeline, device=device)
+    wrapper = getattr(compel, family.weighted_by)(pipeline, device=device)
     _keep_quiet(pipeline)
     plain = [_plain_text(text) for text in (prompt, negative)]
     with torch.no_grad():
         states = wrapper(prompt, negative_prompt=negative)
         pooled = (states.pooled_embeds, states.negative_pooled_embeds)
-        if name == "CompelForSDXL":  # it pools the text with the weights written in it
+        if (
+            family.weighted_by == "CompelForSDXL"
+        ):  # it pools the text with the weights written in it
             pool = wrapper.compel_2.conditioning_provider.get_pooled_embeddings
             pooled = tuple(pool([text], device=device) for text in plain)
     found = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from synthgen.backends.selection import Reference
+from synthgen.backends.settings import Reference
 from synthgen.errors import ConfigError, ModelError
 from synthgen.images import grey_window, read_image, to_rgb8
 
@@ -23,7 +23,8 @@ def add_reference(
     not. Raises ConfigError, ModelError."""
     if not hasattr(pipeline, "load_ip_adapter"):
         raise ConfigError(
-            f"backend.reference: a {type(pipeline).__name__} takes no IP-Adapter; set it to null"
+            f"backend.model.reference: a {type(pipeline).__name__} takes no IP-Adapter; set it to "
+            "null"
         )
     pixels = read_image(Path(reference.image).expanduser())
     image = Image.fromarray(to_rgb8(pixels, grey_window(pixels)))
@@ -37,7 +38,7 @@ def add_reference(
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(
-            f"backend.reference: {weights} does not load into a {type(pipeline).__name__}: "
+            f"backend.model.reference: {weights} does not load into a {type(pipeline).__name__}: "
             f"{str(error).splitlines()[0]}"
         ) from error
     pipeline.set_ip_adapter_scale(reference.scale)

@@ -5,59 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import ConfigDict, Field
-from pydantic import dataclasses as checked
+from typing import Any
 
 from synthgen.backends.adapters import Adapter, find_adapter
 from synthgen.backends.checkpoints import Checkpoint, find_checkpoint, find_weights
 from synthgen.backends.digests import file_digest
 from synthgen.backends.families import Family, find_family
+from synthgen.backends.settings import ControlNet, Lora, ModelSettings
 from synthgen.backends.weights import read_json
 from synthgen.errors import ConfigError, ModelError
 
-__all__ = ["ControlNet", "Lora", "Model", "Reference", "select", "trained_px"]
-
-STRICT = ConfigDict(extra="forbid")
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@checked.dataclass(frozen=True, config=STRICT)
-class ControlNet:
-    """A ControlNet. ``scale`` None = backend.control_scale; ``start`` and ``end`` in shares of the
-    steps. ``mode``: which kind of image it is given, a number of a union ControlNet's card."""
-
-    checkpoint: str
-    scale: float | None = None
-    start: Share = 0.0
-    end: Share = 1.0
-    mode: int | None = None
-    revision: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.start >= self.end:
-            raise ValueError(f"start {self.start:g} must be less than end {self.end:g}")
-
-
-@checked.dataclass(frozen=True, config=STRICT)
-class Lora:
-    """Low-rank weights that are added to a checkpoint's: a .safetensors file, or its folder."""
-
-    checkpoint: str
-    weight: float = 1.0
-    revision: str | None = None
-
-
-@checked.dataclass(frozen=True, config=STRICT)
-class Reference:
-    """An IP-Adapter and the image whose look it passes on. ``checkpoint`` is its .safetensors
-    file; ``encoder`` the folder of its image encoder."""
-
-    checkpoint: str
-    encoder: str
-    image: str
-    scale: float = 0.6
+__all__ = ["Model", "select", "trained_px"]
+LATENT_PX, USUAL_PX = 8, 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +30,7 @@ class Model:
     loras: Mapping[str, tuple[Path, float]]  # file, weight
     reference: Path | None  # weights of the IP-Adapter
     adapter: Adapter | None = None  # what the base has learned of real defects
+    keeps_safety_checker: bool = False
 
     def describe(self) -> str:
         """Return names and digests of all that changes what is painted."""
@@ -82,49 +42,40 @@ class Model:
         return " + ".join([*named, *(f"{path.name}@{file_digest(path)[:16]}" for path in files)])
 
 
-LATENT_PX, USUAL_PX = 8, 1024
-
-
 def trained_px(base: Checkpoint, family: Family) -> int:
     """Return the side of the images that a checkpoint was trained on, as its config says."""
     latents = _read_denoiser(base, family).get("sample_size")
     return int(latents) * LATENT_PX if isinstance(latents, int) else USUAL_PX
 
 
-def select(
-    checkpoint: str,
-    revision: str | None,
-    offline: bool,
-    controlnets: Mapping[str, ControlNet],
-    loras: Mapping[str, Lora],
-    reference: Reference | None,
-    adapter: str | None = None,
-) -> Model:
+def select(asked: ModelSettings) -> Model:
     """Find every part of a model; raises ModelError, ConfigError where two do not fit."""
-    base = find_checkpoint(checkpoint, revision=revision, offline=offline)
+    offline, reference = asked.offline, asked.reference
+    base = find_checkpoint(asked.checkpoint, revision=asked.revision, offline=offline)
     family = find_family(base.class_name, base.folder)
     found = {
         name: find_checkpoint(
             node.checkpoint,
-            key=f"backend.controlnets.{name}.checkpoint",
+            key=f"backend.model.controlnets.{name}.checkpoint",
             revision=node.revision,
             offline=offline,
             is_pipeline=False,
         )
-        for name, node in controlnets.items()
+        for name, node in asked.controlnets.items()
     }
     for name, part in found.items():
         _check_fit(name, part, base, family)
-        _check_mode(name, controlnets[name], part, family)
+        _check_mode(name, asked.controlnets[name], part, family)
     own = _read_class(base.folder / "controlnet")
     classes = sorted({part.class_name for part in found.values()}) or ([own] if own else [])
     if classes and len(found) > (most := family.controlled[classes[0]].most_controlnets):
         raise ConfigError(
-            f"backend.controlnets names {len(found)}; diffusers runs {family.title} with {most}"
+            f"backend.model.controlnets names {len(found)}; diffusers runs {family.title} with "
+            f"{most}"
         )
     if len(classes) > 1:
         raise ConfigError(
-            f"backend.controlnets: {' and '.join(classes)} cannot work together; "
+            f"backend.model.controlnets: {' and '.join(classes)} cannot work together; "
             "give ControlNets of one kind"
         )
     return Model(
@@ -132,16 +83,20 @@ def select(
         family,
         classes[0] if classes else None,
         found,
-        {name: (_find_lora(name, node, offline), node.weight) for name, node in loras.items()},
-        find_weights(reference.checkpoint, "backend.reference.checkpoint", offline=offline)
+        {
+            name: (_find_lora(name, node, offline), node.weight)
+            for name, node in asked.loras.items()
+        },
+        find_weights(reference.checkpoint, "backend.model.reference.checkpoint", offline=offline)
         if reference
         else None,
-        find_adapter(adapter, base) if adapter else None,
+        find_adapter(asked.adapter, base) if asked.adapter else None,
+        asked.safety_checker,
     )
 
 
 def _find_lora(name: str, node: Lora, offline: bool) -> Path:
-    key = f"backend.loras.{name}.checkpoint"
+    key = f"backend.model.loras.{name}.checkpoint"
     return find_weights(node.checkpoint, key, revision=node.revision, offline=offline)
 
 
@@ -152,7 +107,7 @@ def _read_class(folder: Path) -> str | None:
 
 def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) -> None:
     """Check a ControlNet against the base, by their configs; raises ConfigError, ModelError."""
-    key = f"backend.controlnets.{name}"
+    key = f"backend.model.controlnets.{name}"
     if part.class_name not in family.controlled:
         takes = " or ".join(family.controlled) or "no ControlNet"
         raise ConfigError(
@@ -178,7 +133,7 @@ def _check_mode(name: str, node: ControlNet, part: Checkpoint, family: Family) -
     config = read_json(part.folder / "config.json")
     kinds = int(config.get("num_control_type") or config.get("num_mode") or 0)
     is_union = kinds > 0 and bool(family.controlled[part.class_name].mode)
-    key = f"backend.controlnets.{name}.mode"
+    key = f"backend.model.controlnets.{name}.mode"
     if is_union and (node.mode is None or not 0 <= node.mode < kinds):
         raise ConfigError(
             f"{key}={node.mode}: {part.folder} takes {kinds} kinds of image; say which one it is "

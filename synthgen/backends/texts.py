@@ -12,13 +12,13 @@ from synthgen.backends.families import Family
 __all__ = ["Texts"]
 
 KEPT = 256  # text states; 0.2 MB each for Stable Diffusion 1.5
-Encode = Callable[[Any, str, str], Mapping[str, Any]]
+Encode = Callable[[Any, Family, str, str], Mapping[str, Any]]
 
 
 class Texts:
     """Turns prompts into arguments of a pipeline of a family, and keeps what it encoded.
 
-    ``encode`` (pipeline, prompt, negative) replaces the pipeline's own way, for weighted prompts.
+    ``encode`` (pipeline, family, prompt, negative) takes the place of the pipeline's own way.
     """
 
     def __init__(self, pipeline: Any, family: Family, encode: Encode | None = None) -> None:
@@ -51,7 +51,7 @@ class Texts:
 
         with torch.no_grad():
             if self._own is not None:
-                states = self._own(self._pipeline, prompt, negative)
+                states = self._own(self._pipeline, self._family, prompt, negative)
                 return states if is_guided else _positive(states)
             returned = self._pipeline.encode_prompt(**self._arguments(prompt, negative, is_guided))
         named = zip(self._family.texts, returned, strict=False)

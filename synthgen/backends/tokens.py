@@ -9,13 +9,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from synthgen.backends.prompt_weights import reads_long_prompts
+from synthgen.backends.families import BY_BASE, Family
 from synthgen.errors import ModelError
 
 __all__ = ["Cut", "Reader", "explain_cuts", "find_cuts"]
 
 # max_sequence_length of diffusers' pipelines, where the tokenizer itself would take more.
-MOST_TOKENS, MOST_TOKENS_SD3 = 512, 256
+MOST_TOKENS = 512
 SHOWN = 60  # letters of what is lost
 CHAT_TOKENS = 16  # kept free for what a chat template puts around a prompt
 
@@ -65,16 +65,15 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def _most_tokens(folder: Path, name: str) -> int:
-    class_name = _class_name(folder)
-    is_long = class_name.startswith("StableDiffusion3") and name == "tokenizer_3"
-    return MOST_TOKENS_SD3 if is_long else MOST_TOKENS
+    family = _family_of(folder)
+    return family.most_tokens.get(name, MOST_TOKENS) if family else MOST_TOKENS
 
 
-def _class_name(folder: Path) -> str:
+def _family_of(folder: Path) -> Family | None:
     index = folder / "model_index.json"
     if not index.is_file():
-        return ""
-    return str(json.loads(index.read_text(encoding="utf-8")).get("_class_name", ""))
+        return None
+    return BY_BASE.get(str(json.loads(index.read_text(encoding="utf-8")).get("_class_name")))
 
 
 def _cut_all(tokenizer: Any, limit: int, prompts: Sequence[str]) -> dict[str, Cut]:
@@ -106,20 +105,23 @@ def _words_from(text: str, start: int) -> str:
 
 def explain_cuts(folder: Path, readers: Sequence[Reader], total: int) -> list[str]:
     """Return a sentence for each limit that some of ``total`` distinct prompts break."""
-    class_name = _class_name(folder)
+    family = _family_of(folder)
+    can_read_more = family is not None and family.reads_long_prompts
     sentences = []
     for limit in sorted({reader.limit for reader in readers if reader.cuts}):
         cutting = [r for r in readers if r.limit == limit and r.cuts]
         whole = [f"{r.name} reads {r.limit}" for r in readers if not r.cuts]
-        sentences.append(_explain(cutting, whole, total, class_name))
+        sentences.append(_explain(cutting, whole, total, can_read_more))
     return sentences
 
 
-def _explain(cutting: Sequence[Reader], whole: Sequence[str], total: int, class_name: str) -> str:
+def _explain(
+    cutting: Sequence[Reader], whole: Sequence[str], total: int, can_read_more: bool
+) -> str:
     cuts = {prompt: cut for reader in reversed(cutting) for prompt, cut in reader.cuts.items()}
     names = " and ".join(reader.name for reader in cutting)
     others = f" ({', '.join(whole)})" if whole else ""
-    remedy = ", or set backend.prompt_weights=true" if reads_long_prompts(class_name) else ""
+    remedy = ", or set backend.painting.prompt_weights=true" if can_read_more else ""
     are, them = ("is", "it") if len(cuts) == 1 else ("are", "them")
     lost = shorten(next(iter(cuts.values())).lost_words, SHOWN, placeholder=" ...")
     return (

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import pickle
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from synthgen.control.controls import Annotator, Control
 from synthgen.control.dense import DenseControl
 from synthgen.control.edges import EdgeControl
 from synthgen.errors import ConfigError, ModelError
+from synthgen.imaging.silence import silent_warnings
 
 __all__ = ["DETECTORS", "AuxAnnotator", "Detector", "Net", "aux_control"]
 
@@ -123,8 +123,7 @@ class AuxAnnotator:
         height, width = image.shape[:2]
         below, right = -height % STEP_PX, -width % STEP_PX
         padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of imports it does not use, and of even images
+        with ONE_AT_A_TIME, silent_warnings:  # of imports it does not use, and of even images
             if self._loaded is None:
                 self._loaded = self._load()
             drawn = np.asarray(self._loaded(padded, **self._settings(padded)), np.uint8)

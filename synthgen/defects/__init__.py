@@ -1,5 +1,9 @@
 """Defects: where each one is (mask) and how it changes the surface; one module per class."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
 from synthgen.defects.abrasion import Abrasion
 from synthgen.defects.burn import Burn
 from synthgen.defects.chip import Chip
@@ -15,19 +19,35 @@ from synthgen.defects.scratch import Scratch
 from synthgen.defects.spatter import Spatter
 from synthgen.defects.stain import Stain
 
-__all__ = ["DEFECTS", "DefectKind", "Drawing", "Scene", "lay_on", "zoom"]
+__all__ = [
+    "DEFECTS",
+    "Abrasion",
+    "Burn",
+    "Chip",
+    "Corrosion",
+    "Crack",
+    "DefectKind",
+    "Dent",
+    "Drawing",
+    "Fibre",
+    "Inclusion",
+    "Pit",
+    "Scene",
+    "Scratch",
+    "Spatter",
+    "Stain",
+    "lay_on",
+    "zoom",
+]
 
-DEFECTS: dict[str, type[DefectKind]] = {
-    "abrasion": Abrasion,
-    "burn": Burn,
-    "chip": Chip,
-    "corrosion": Corrosion,
-    "crack": Crack,
-    "dent": Dent,
-    "fibre": Fibre,
-    "inclusion": Inclusion,
-    "pit": Pit,
-    "scratch": Scratch,
-    "spatter": Spatter,
-    "stain": Stain,
-}
+
+def _find_kinds() -> dict[str, Any]:
+    """Return the class that draws each kind, by name: ``Dent`` of the module ``dent``."""
+    names = sorted(found.name for found in iter_modules(__path__))
+    kinds = {
+        name: getattr(import_module(f"{__name__}.{name}"), name.title(), None) for name in names
+    }
+    return {name: kind for name, kind in kinds.items() if hasattr(kind, "draw")}
+
+
+DEFECTS: dict[str, type[DefectKind]] = _find_kinds()

@@ -24,19 +24,27 @@ from synthgen.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Scratch"]
 
+SLENDER = 16.0  # least length over width: what is wider is no scratch but a rub
+LINE_KERNELS = 2.0  # of the photo's blur: the width of one line; wider grooves are of several
+MOST_LINES = 12  # in one groove
+FADED = 0.06  # of full pressure: less leaves no trace, and the line is broken there
+
 
 @dataclass(frozen=True, config=STRICT)
 class Scratch:
-    """A groove: straight or slightly bent, tapered, bare material in it, a burr beside it."""
+    """Parallel grooves: long, nearly straight, each of the fine lines that the grains of something
+    hard have drawn. Pressure changes along a line: it fades in and out, and where it skips, the
+    line is broken. A burr stands beside it.
+    """
 
-    length_fraction: Fraction = (0.12, 0.9)
+    length_fraction: Fraction = (0.45, 1.0)
     length_px: Positive | None = None
-    width_fraction: Fraction = (0.012, 0.14)
+    width_fraction: Fraction = (0.01, 0.1)
     width_px: Positive | None = None
-    curvature: Span = (-0.15, 0.15)
+    curvature: Span = (-0.06, 0.06)
     count: tuple[int, int] = (1, 4)
-    contrast: Contrast = (0.2, 0.85)
-    bright_share: Ratio = 0.7
+    contrast: Contrast = (0.35, 0.95)
+    bright_share: Ratio = 0.85
 
     def as_long(self, length_px: float) -> Scratch:
         """Return one of that length."""
@@ -49,53 +57,95 @@ class Scratch:
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
-        width = min(width, length / 4)
+        width = min(width, length / SLENDER)
+        least = max(LINE_KERNELS * scene.kernel_px, 1.0) * SCALE
         angle = scene.draw_heading(rng)
-        lines = max(1, int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 0.5))
-        cover = merge([self._line(rng, length, width, angle, n) for n in range(lines)])
+        bend = draw_range(rng, self.curvature)
+        grooves = max(1, int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 0.5))
+        cover = merge(
+            [
+                line
+                for number in range(grooves)
+                for line in self._groove(rng, length, width, least, angle, bend, number)
+            ]
+        )
         sign = 1 if rng.random() < self.bright_share else -1
-        # The tool skips and chatters along its way: grooves of its own within the groove.
-        marks = _along(rng, cover.shape, angle, max(width, 2.0))
-        floor = np.clip(0.7 + 0.3 * marks, 0.15, 1.3) * cover
         burr = cv2.GaussianBlur(cover, (0, 0), 0.35 * width + 1) - cover * 0.8
         return Drawing.of(
             rng,
             cover,
             draw_strength(self.contrast, severity),
             scene,
-            tone=sign * floor * rng.uniform(0.7, 1),
+            tone=sign * cover * rng.uniform(0.7, 1),
             height=burr * width / SCALE * rng.uniform(0.02, 0.25),
             gone=cover * rng.uniform(0.6, 1),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )
 
-    def _line(
-        self, rng: Rng, length: float, width: float, angle: float, number: int
-    ) -> tuple[Field, Points]:
-        """Return one groove; all but the first are shorter, thinner and beside it."""
-        beside = rng.normal(0, 2.5 * width + 2 * SCALE) if number else 0.0
-        length *= rng.uniform(0.3, 0.9) if number else 1.0
-        width *= rng.uniform(0.35, 0.9) if number else 1.0
-        t = np.linspace(-1, 1, max(12, int(length / 4)), dtype=np.float32)
-        turn = angle + (rng.normal(0, 0.03) if number else 0)
-        along = t * length / 2 + (rng.normal(0, length / 6) if number else 0)
-        across = draw_range(rng, self.curvature) * length / 2 * t * t + beside
-        x = along * np.cos(turn) - across * np.sin(turn)
-        y = along * np.sin(turn) + across * np.cos(turn)
-        taper = np.clip(np.minimum(1 - t, 1 + t) * rng.uniform(2, 8), 0.2, 1)
-        press = np.interp(np.linspace(0, 6, t.size), np.arange(7), rng.uniform(0.55, 1, 7))
-        points = np.stack([x, y], axis=1).astype(np.float32)
-        widths = np.clip(width * taper * press**0.5, 1, None).astype(np.float32)
-        return stroke(points, widths, (press * taper**0.3).astype(np.float32))
+    def _groove(
+        self,
+        rng: Rng,
+        length: float,
+        width: float,
+        least: float,
+        angle: float,
+        bend: float,
+        number: int,
+    ) -> list[tuple[Field, Points]]:
+        """Return the lines of one groove, each at least about ``least`` points wide; all but the
+        first groove are shorter and beside it."""
+        beside = along = 0.0
+        if number:
+            beside = rng.normal(0, 4 * width + 4 * SCALE)
+            along = rng.normal(0, length / 5)
+            length *= rng.uniform(0.2, 0.8)
+            width *= rng.uniform(0.3, 0.9)
+            angle += rng.normal(0, 0.015)
+        lines = int(np.clip(round(width / least * rng.uniform(0.5, 1.2)), 1, MOST_LINES))
+        return [
+            _line(
+                rng,
+                length * (rng.uniform(0.5, 1) if line else 1.0),
+                min(width, least) * rng.uniform(0.6, 1.4),
+                angle,
+                bend,
+                along + (rng.normal(0, length / 10) if line else 0.0),
+                beside + (rng.uniform(-0.5, 0.5) * width if lines > 1 else 0.0),
+            )
+            for line in range(lines)
+        ]
 
 
-def _along(rng: Rng, shape: tuple[int, ...], angle: float, width: float) -> Field:
-    """Return marks drawn out along a direction, of mean 0 and deviation 1."""
-    side = int(np.hypot(shape[0], shape[1])) + 2
-    coarse = rng.standard_normal((side, max(2, side // 40)), dtype=np.float32)
-    lanes = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    lanes = cv2.GaussianBlur(lanes, (0, 0), sigmaX=1, sigmaY=max(1.0, width / 10))
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), -np.rad2deg(angle), 1.0)
-    turn[:, 2] += (shape[1] / 2 - side / 2, shape[0] / 2 - side / 2)
-    lanes = cv2.warpAffine(lanes, turn, shape[::-1], borderMode=cv2.BORDER_REFLECT)
-    return np.asarray((lanes - lanes.mean()) / (lanes.std() + 1e-6), np.float32)
+def _line(
+    rng: Rng, length: float, width: float, angle: float, bend: float, along: float, beside: float
+) -> tuple[Field, Points]:
+    """Return one line, ``along`` and ``beside`` points from the middle; ``bend``: its sagitta over
+    half its length."""
+    t = np.linspace(-1, 1, max(16, int(length / 4)), dtype=np.float32)
+    reach = along + t * length / 2
+    across = beside + bend * length / 2 * t * t
+    across += _wander(rng, t.size, 5) * 0.1 * width  # no hand and no roller runs quite true
+    x = reach * np.cos(angle) - across * np.sin(angle)
+    y = reach * np.sin(angle) + across * np.cos(angle)
+    pressure = _pressure(rng, t)
+    points = np.stack([x, y], axis=1).astype(np.float32)
+    widths = np.clip(width * pressure**0.6, 1, None).astype(np.float32)
+    return stroke(points, widths, np.where(pressure < FADED, 0, pressure).astype(np.float32))
+
+
+def _pressure(rng: Rng, t: Points) -> Points:
+    """Return the pressure 0..1 along a line of places ``t`` from -1 to 1: it comes and goes over a
+    share of the length at either end, and unevenly between, the more so the lighter the touch."""
+    start, end = rng.uniform(0.08, 0.5, 2)
+    ends = np.clip((1 + t) / start, 0, 1) ** 0.6 * np.clip((1 - t) / end, 0, 1) ** 0.6
+    uneven = rng.uniform(0.2, 0.8)
+    slow = _wander(rng, t.size, max(3, t.size // 40))
+    quick = _wander(rng, t.size, max(4, t.size // 8))
+    pressure = ends * np.exp(uneven * (slow + 0.6 * quick))
+    return np.asarray(np.clip(pressure / np.quantile(pressure, 0.9), 0, 1), np.float32)
+
+
+def _wander(rng: Rng, size: int, knots: int) -> Points:
+    """Return a smooth random line of ``size`` places, of mean 0 and deviation about 1."""
+    places = np.linspace(0, knots - 1, size)
+    return np.interp(places, np.arange(knots), rng.standard_normal(knots)).astype(np.float32)

@@ -31,7 +31,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {  # feature: the packages that it nee
     "weights in prompts": ("compel",),
     "executor=processes": (),
     "executor=ray": ("ray",),
-    "run.folder=s3://...": ("s3fs",),
+    "run.folder=s3://...": (),  # by pyarrow, which is always there
     "synthgen evaluate fidelity": ("torchmetrics",),
     "DefectDataModule": ("lightning",),
     "croissant.json": ("mlcroissant",),
@@ -74,7 +74,7 @@ def _look_at_packages(name: str, needs: Sequence[str], installed: set[str]) -> F
 
 def _look_at_preset(name: str, installed: set[str], models: Sequence[FoundModel]) -> Feature:
     shown, preset = f"{PAINTS}{name}", _read_preset(name)
-    if "checkpoint" not in preset:
+    if "model" not in preset:
         return Feature(shown, True, "", "")
     ready = _look_at_packages(shown, REQUIRED, installed)
     if not ready.runs:
@@ -82,7 +82,7 @@ def _look_at_preset(name: str, installed: set[str], models: Sequence[FoundModel]
     if error := torch_error():
         mend = "pip install --force-reinstall torch"
         return Feature(shown, False, f"torch does not load: {error}", mend)
-    if preset["checkpoint"] == ASKED:
+    if preset["model"]["checkpoint"] == ASKED:
         return _look_for_any(shown, models)
     return next(_missing_models(shown, preset), Feature(shown, True, "", ""))
 
@@ -95,6 +95,8 @@ def _read_preset(name: str) -> dict[str, Any]:
     for base in own.pop("defaults", []):
         if isinstance(base, str) and base != "_self_":
             merged |= _read_preset(base)
+    if "model" in own and "model" in merged:
+        own["model"] = merged["model"] | own["model"]
     return merged | own
 
 
@@ -102,7 +104,7 @@ def _look_for_any(shown: str, models: Sequence[FoundModel]) -> Feature:
     """Return whether there is a checkpoint of one's own that a preset could run."""
     own = [m for m in models if m.is_pipeline and m.name != EMBEDDED and m.family and not m.error]
     if own:
-        return Feature(shown, True, f"with backend.checkpoint={own[0].name}", "")
+        return Feature(shown, True, f"with backend.model.checkpoint={own[0].name}", "")
     return Feature(
         shown,
         False,
@@ -112,8 +114,9 @@ def _look_for_any(shown: str, models: Sequence[FoundModel]) -> Feature:
 
 
 def _missing_models(shown: str, preset: Mapping[str, Any]) -> Iterator[Feature]:
-    wanted = [(str(preset["checkpoint"]), True)]
-    for node in (preset.get("controlnets") or {}).values():
+    model = preset["model"]
+    wanted = [(str(model["checkpoint"]), True)]
+    for node in (model.get("controlnets") or {}).values():
         wanted.append((str(node["checkpoint"]), False))
     for name, is_pipeline in wanted:
         if name == ASKED:
@@ -123,7 +126,7 @@ def _missing_models(shown: str, preset: Mapping[str, Any]) -> Iterator[Feature]:
         except ModelError as error:
             again = f"pip install --force-reinstall {PROGRAM}"
             mend = f"hf download {name}" if is_hub_id(name) else again
-            reason = str(error).partition(";")[0].removeprefix("backend.checkpoint=")
+            reason = str(error).partition(";")[0].removeprefix("backend.model.checkpoint=")
             yield Feature(shown, False, reason, mend)
 
 
@@ -140,7 +143,7 @@ def _others(installed: set[str]) -> Iterator[Feature]:
     own = os.environ.get("CXX")
     compiles = any(shutil.which(name) for name in ([own] if own else COMPILERS))
     yield Feature(
-        "backend.compile=true",
+        "backend.hardware.compile=true",
         compiles,
         "" if compiles else "there is no C++ compiler",
         "" if compiles else "apt install g++",

@@ -58,7 +58,7 @@ def _torch_devices() -> Facts:
         return {"GPU": f"not known, as torch does not load: {error}"}
     torch = importlib.import_module("torch")
     facts = {
-        "threads": f"{torch.get_num_threads()} of torch, unless backend.threads says otherwise",
+        "threads": f"{torch.get_num_threads()} of torch, unless backend.hardware.threads says so",
         "bf16 on the CPU": "in hardware" if _has_cpu_bf16() else "emulated, slow",
     }
     gpus = list(_gpus(torch))

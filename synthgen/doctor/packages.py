@@ -23,7 +23,6 @@ EXTRAS: Mapping[str, str] = {  # package: the extra of synthgen that brings it; 
     "lightning": "training",
     "mlcroissant": "formats",
     "c2pa-python": "sign",
-    "s3fs": "",
 }
 OPENCV = "opencv-python-headless"
 OPENCV_NEEDED = f"'{OPENCV}>=4.10,<5'"

@@ -35,9 +35,9 @@ from synthgen.generate import batched, compose
 from synthgen.images import crop_around
 from synthgen.plan import DefectClass, draw_plan
 from synthgen.prompts import describe
-from synthgen.quality.measures import fill_fraction, measure, view_change
+from synthgen.quality.changes import edge_agreement, fill_fraction
+from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import delta_e
-from synthgen.quality.varied import edge_agreement
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
@@ -175,7 +175,7 @@ def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
             subject.classes,
             subject.controls,
             subject.margin_px,
-            subject.backend.cell_px,
+            subject.backend.family.cell_px,
         )
         plan = subject.plan(catalogue, count, settings.seed)
         scenes += [_Scene(name, conditioner, spec) for spec in plan]
@@ -412,7 +412,7 @@ def _time(
     report: Report,
 ) -> dict[str, float]:
     """Return images a second, the median of three rounds, in batches, after one to warm up."""
-    variants = {f"{backend.init} {backend.steps}": backend} | {
+    variants = {f"{backend.painting.init} {backend.painting.steps}": backend} | {
         f"noise {steps}": backend.vary(init="noise", steps=steps) for steps in settings.steps
     }
     speeds = {}

@@ -360,7 +360,7 @@ def collect_fidelity_facts(
     backend: DiffusionBackend, settings: FidelitySettings, fidelity: Fidelity
 ) -> dict[str, Any]:
     """Return what the scores depend on, in words."""
-    device = backend.device_name()
+    device, painting = backend.device_name(), backend.painting
     return {
         "checkpoint": backend.checkpoint.replace(str(backend.folder), backend.folder.name),
         "seed": settings.seed,
@@ -368,8 +368,8 @@ def collect_fidelity_facts(
         "photographs": settings.photo_count if settings.photos else 0,
         "probes": int(fidelity.rows["answer_noise"].notna().sum()),
         "sets": ", ".join([DRAWN, *sorted(settings.photos)]),
-        "configured": f"init {backend.init}, strength {backend.strength:g}, {backend.steps} steps, "
-        f"guidance {backend.guidance:g}, {backend.dtype}",
+        "configured": f"init {painting.init}, strength {painting.strength:g}, "
+        f"{painting.steps} steps, guidance {painting.guidance:g}, {backend.dtype}",
         "machine": device
         if device != "cpu"
         else f"{processor_name()}, {torch.get_num_threads()} threads",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.geometry import grow_mask
-from synthgen.quality.measures import border_step
+from synthgen.quality.changes import border_step
 from synthgen.quality.realised import to_lab
 
 __all__ = ["border_ratio", "in_mask_difference", "texture_deviation"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.files import write_text
+from synthgen.imaging.silence import silent_warnings
 from synthgen.marking import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
+from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
 from synthgen.storage import StoredFile
 
@@ -44,26 +46,7 @@ ORIGINS = {
     ENHANCED: "a photograph, varied as a whole",
     "": "a photograph, as it was taken",
 }
-MEANINGS = {
-    "area_px": "pixels of the labels",
-    "fill_fraction": "share of the asked mask that visibly changed",
-    "leak_fraction": "share of the change more than 2 px outside the asked mask",
-    "mask_iou": "overlap of label and asked mask, of their union",
-    "change_delta_e": "mean CIELAB change of the labelled pixels",
-    "contrast_delta_e": "CIELAB distance from the texture around",
-    "clipped_fraction": "share of the label that became pure black or white",
-    "black_fraction": "share of the repainted region that became black, of its worst part",
-    "seam_delta_e": "CIELAB step across the border of the repainted region, over the surface's own",
-    "sharpness_ratio": "sharpness beside the label, over the surface's there",
-    "off_part_fraction": "share of the label that looks like background on the photo",
-    "edge_width_ratio": "width of the change's edges over what the photo's blur gives",
-    "grain_ratio": "grain inside the label over that of the surface around",
-    "range_fraction": "mean change over the room to the photo's black or white level",
-    "twin_bits": "bits, of 64, to the most similar earlier image of its source and class",
-    "real_bits": "bits, of 64, to the most similar real defect",
-    "donor_delta_e": "CIELAB distance from the real defect that lent its look, in the same place",
-    "own_px": "pixels of the class asked for, where defects of others came along with it",
-}
+MEANINGS = {one.name: one.in_words for one in MEASURES}
 SETTINGS = {
     "init": "denoising starts from",
     "strength": "strength",
@@ -182,10 +165,9 @@ def _pixels_of(file: StoredFile) -> str:
     if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
         depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
         return f"PNG, {depth} bit {PNG_COLOURS[colours]}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large, or with a bad tag: no reason to stop
-        with Image.open(io.BytesIO(file.read_bytes())) as opened:
-            return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
+    data = io.BytesIO(file.read_bytes())
+    with silent_warnings, Image.open(data) as opened:  # large, or with a bad tag: no reason to stop
+        return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
 
 
 def _describe_sources(labels: LabelledSet) -> dict[str, Any]:
@@ -210,7 +192,8 @@ def _name_of(path: str | None) -> str:
 def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     record = labels.record
     config, checkpoint = record.get("config", {}), str(record.get("checkpoint") or "")
-    backend = config.get("backend") or {}
+    backend = rename_config(config).get("backend") or {}
+    asked = {**(backend.get("painting") or {}), **(backend.get("hardware") or {})}
     name, _, digest = checkpoint.rpartition("@")
     prompts = sorted({str(i.facts.get("prompt") or "") for i in labels if i.defects} - {""})
     versions = record.get("versions") or {}
@@ -219,7 +202,7 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
         "checkpoint": f"{_name_of(name)}, digest {digest}" if checkpoint else "none",
         **(_licences(record, name, digest) if checkpoint else {}),
         "safety checker": SAFETY.get(str(record.get("safety_checker")), ""),
-        **{SETTINGS[key]: backend[key] for key in SETTINGS if backend.get(key) is not None},
+        **{SETTINGS[key]: asked[key] for key in SETTINGS if asked.get(key) is not None},
         "repainted beyond the mask": f"{config['mask']['margin_px']} px"
         if "mask" in config
         else "",

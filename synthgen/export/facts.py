@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.runs.reader import read_present
+from synthgen.runs.schema import columns_of, names_of
 
 __all__ = [
     "DEFECT_MEASURES",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 DEFECT_MEASURES = ("fill_fraction", "leak_fraction", "contrast_delta_e", "severity")
-RUN_PATHS = ("image", "mask", "requested", "control", "source_path", "photo")  # not of a dataset
+PATHS = names_of(column for column in columns_of("manifest") if column.is_path)  # of the run
 OWN = {
     "sample_id": "string",
     "split": "string",
@@ -45,7 +46,7 @@ def fact_types(labels: LabelledSet) -> dict[str, str]:
     types = dict(OWN)
     for image in labels:
         for name, value in image.facts.items():
-            if value is not None and name not in RUN_PATHS:
+            if value is not None and name not in PATHS:
                 types.setdefault(name, ALIASES[type(_plain(value))])
     return types
 
@@ -67,7 +68,7 @@ def image_facts(image: LabelledImage) -> dict[str, Any]:
     return own | {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in facts.items()
-        if name not in own and name not in RUN_PATHS
+        if name not in own and name not in PATHS
     }
 
 

@@ -22,8 +22,9 @@ from synthgen.export.reviewed import Review, read_review
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
 from synthgen.marking import ENHANCED, digital_source
-from synthgen.runs.manifest import PER_MASK, is_augmented, photo_of
+from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.schema import columns_of
 from synthgen.sample import BoxXYWH
 from synthgen.storage import StoredFile
 
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Include = Literal["accepted", "reviewed", "all"]
+NUMBERS = [column.name for column in columns_of("instances") if column.kind == "float64"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ def _included(run: RunTables, include: Include, review: Review) -> pd.Series:
 
 def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:
     box = BoxXYWH(*(int(row[key]) for key in ("box_x", "box_y", "box_w", "box_h")))
-    facts = {name: float(row[name]) for name in (*PER_MASK, "severity") if pd.notna(row[name])}
+    facts = {name: float(row[name]) for name in NUMBERS if pd.notna(row[name])}
     return DefectLabel(int(row["class_id"]), box, int(row["area_px"]), str(row["rle"]), facts)
 
 

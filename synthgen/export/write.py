@@ -15,6 +15,7 @@ from synthgen.export.datasheet import write_datasheet
 from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
+from synthgen.files import is_left, name_beside
 
 __all__ = ["Exported", "Format", "export"]
 
@@ -56,7 +57,7 @@ def export(
     if out.exists():
         raise RunError(f"{out} exists already; give a new out=<folder>, or delete that one")
     remove_leftovers(out)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    beside = name_beside(out)
     losses = {name: LabelLoss() for name in formats}
     try:
         beside.mkdir(parents=True)
@@ -77,7 +78,6 @@ def export(
 
 def remove_leftovers(out: Path) -> None:
     """Remove what an export to ``out`` left that was killed: its process is no more."""
-    for path in out.parent.glob(f".{out.name}.*.tmp"):
-        number = path.name.split(".")[-2]
-        if number.isdigit() and not Path(f"/proc/{number}").exists():
+    for path in out.parent.glob(f".{out.stem}.*.tmp{out.suffix}"):
+        if is_left(path):
             shutil.rmtree(path, ignore_errors=True)

@@ -7,40 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from synthgen.errors import ConfigError
+from synthgen.quality.measures import MEASURES
 from synthgen.sample import Measurement
 
-__all__ = ["MEASURED", "Bounds", "Limits", "read_limits", "reasons_to_reject"]
+__all__ = ["MEASURED", "Bounds", "Limits", "is_outside", "read_limits", "reasons_to_reject"]
 
 Bounds = tuple[float | None, float | None]  # least, most; None = open
 PER_CLASS = "classes"
-MEASURED = (
-    "area_px",
-    "black_fraction",
-    "mask_iou",
-    "change_delta_e",
-    "changed_outside_px",
-    "clipped_fraction",
-    "contrast_delta_e",
-    "edge_f1",
-    "fill_fraction",
-    "leak_fraction",
-    "off_object_fraction",
-    "own_px",
-    "real_bits",
-    "donor_delta_e",
-    "seam_delta_e",
-    "edge_width_ratio",
-    "grain_ratio",
-    "off_part_fraction",
-    "range_fraction",
-    "sharpness_ratio",
-    "size_ratio",
-    "twin_bits",
-    "varied_delta_e",
-)
+MEASURED = tuple(one.name for one in MEASURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +81,28 @@ def _check(nodes: Any, key: str) -> Mapping[str, Bounds]:
     return limits
 
 
+def is_outside(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
+    """Return which of some values break a limit; NaN, what does not apply, breaks none."""
+    least, most = bounds
+    below = np.zeros(values.shape, bool) if least is None else values < least
+    return below if most is None else below | (values > most)
+
+
 def reasons_to_reject(
     measurements: Sequence[Measurement], limits: Mapping[str, Bounds]
 ) -> tuple[str, ...]:
-    """Return one reason per broken limit; a measurement that is NaN breaks none but its area's."""
-    reasons = []
-    for measurement in measurements:
-        least, most = limits.get(measurement.name, (None, None))
-        if math.isnan(measurement.value):
-            continue
-        if least is not None and measurement.value < least:
-            reasons.append(f"{measurement.name} {measurement.value:.3g} is below {least:g}")
-        if most is not None and measurement.value > most:
-            reasons.append(f"{measurement.name} {measurement.value:.3g} is above {most:g}")
-    return tuple(reasons)
+    """Return a reason for each limit that is broken, in the order of the table of measures."""
+    values = {one.name: one.value for one in measurements}
+    return tuple(
+        _reason(name, values[name], limits[name])
+        for name in MEASURED
+        if name in limits and name in values
+        if is_outside(np.array(values[name]), limits[name])
+    )
+
+
+def _reason(name: str, value: float, bounds: Bounds) -> str:
+    least, most = bounds
+    if least is not None and value < least:
+        return f"{name} {value:.3g} is below {least:g}"
+    return f"{name} {value:.3g} is above {most:g}"

@@ -1,45 +1,47 @@
-"""Measures of a finished image. Each is a pure function; none of them decides."""
+"""The one table of measures: a row for each number that is told of a finished image.
+
+Limits, columns of a run's tables, report, datasheet and docs/quality.md derive from ``MEASURES``.
+A measure of one's own is one row, and where it is new a function beside those of ``changes`` and
+``belonging``. None of them decides: limits do.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.colour import ring_contrast, to_lab
-from synthgen.geometry import grow_mask, mask_window, overlap
+from synthgen.control.edges import canny_edges
+from synthgen.geometry import mask_window
+from synthgen.imaging.optics import Optics
 from synthgen.quality.belonging import edge_width_ratio, grain_ratio, range_fraction
+from synthgen.quality.changes import (
+    black_fraction,
+    change_strength,
+    changed_outside,
+    clipped_fraction,
+    edge_agreement,
+    fill_fraction,
+    leak_fraction,
+    mask_iou,
+    off_object_fraction,
+    seam_step,
+    sharpness_ratio,
+    size_ratio,
+)
 from synthgen.sample import Candidate, Measurement, Part
 from synthgen.sources.parts import off_part_fraction
 
-__all__ = [
-    "View",
-    "black_fraction",
-    "border_step",
-    "changed_outside",
-    "clipped_fraction",
-    "fill_fraction",
-    "leak_fraction",
-    "mask_iou",
-    "measure",
-    "measure_mask",
-    "off_object_fraction",
-    "ring_contrast",
-    "seam_step",
-    "sharpness_ratio",
-    "size_ratio",
-    "view_change",
-]
+__all__ = ["MEASURES", "Measure", "Scope", "View", "measure", "measure_label", "view_change"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Lab = NDArray[np.float32]
-
-LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
-LEAK_KERNELS = 2.0  # nor is one that the photo's own blur makes
-BLACK_LEVEL = 1  # and below: what a safety checker paints, after saving and scaling
+Scope = Literal["label", "defect", "painted", "varied", "bank", "classes", "run"]
 WINDOW_PX = 16
 
 
@@ -48,7 +50,7 @@ class View:
     """The part of a Candidate that its measures look at: the repaint mask and 16 px around.
 
     Images (h, w, 3) uint8 RGB and their CIELAB, masks (h, w) bool. ``allowed``: where a defect may
-    lie, None = everywhere.
+    lie, None = everywhere. ``others``: further defects of the image, None = none.
     """
 
     source: Image
@@ -60,11 +62,22 @@ class View:
     realised: Mask
     allowed: Mask | None
     window: tuple[slice, slice]  # rows and columns of the image
-    kernel_px: float = 0.0  # of the photo's blur
+    optics: Optics = field(default_factory=lambda: Optics(kernel_px=0.0))
+    others: Mask | None = None
+    candidate: Candidate | None = None  # the whole image; None = only a label is looked at
 
     def of(self, realised: Mask, asked: Mask) -> View:
         """Return the same view of one defect among several, its masks given (H, W)."""
-        return replace(self, realised=realised[self.window], asked=asked[self.window])
+        own = realised[self.window]
+        others = self.realised & ~own
+        return replace(self, realised=own, asked=asked[self.window], others=others)
+
+    @property
+    def beside(self) -> Mask | None:
+        """Where there is no bare surface of the part, so no ground that a defect stands out of."""
+        if self.allowed is None:
+            return self.others
+        return ~self.allowed if self.others is None else ~self.allowed | self.others
 
 
 def view_change(candidate: Candidate) -> View:
@@ -82,162 +95,272 @@ def view_change(candidate: Candidate) -> View:
         candidate.realised_mask[window],
         None if condition.allowed is None else condition.allowed[window],
         window,
-        condition.optics.kernel_px,
+        condition.optics,
+        candidate=candidate,
     )
 
 
-def fill_fraction(realised: Mask, asked: Mask) -> float:
-    """Return the share of the asked mask that really changed, 0..1; NaN where none was asked."""
-    return float(realised[asked].mean()) if asked.any() else float("nan")
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Measure:
+    """One number about a finished image, by whose name a limit is set, too.
 
-
-def leak_fraction(realised: Mask, asked: Mask, kernel_px: float = 0.0) -> float:
-    """Return the share of the change that lies more than 2 px outside the asked mask, 0..1.
-
-    On a photo that is softer than that, outside twice its kernel.
+    ``title``: a word or two for a chart. ``meaning``: what it is, on one line. ``scope``: of each
+    *label*, so of an image and of each of its defects; of an image with a *defect*; of any
+    *painted* image; of one *varied* as a whole; or measured where the *bank*, the *classes* of
+    further defects or the other samples of the *run* are known. ``function`` returns it for the
+    first four, NaN where it does not apply. ``needs_source``: without the clean image it cannot be
+    told. ``since``: the version that first measured it.
     """
-    if not realised.any():
-        return float("nan")
-    near = grow_mask(asked, max(LEAK_TOLERANCE_PX, round(LEAK_KERNELS * kernel_px)))
-    return float((realised & ~near).sum() / realised.sum())
+
+    name: str
+    title: str
+    unit: str
+    scope: Scope
+    meaning: str
+    function: Callable[[View], float] | None = None
+    needs_source: bool = False
+    since: str = "0.1.0"
+
+    @property
+    def in_words(self) -> str:
+        """The meaning, with the unit where it says more than how large a share or a count is."""
+        has_unit = self.unit in ("CIELAB", "bits of 64")
+        return f"{self.meaning} ({self.unit})" if has_unit else self.meaning
 
 
-def mask_iou(realised: Mask, asked: Mask) -> float:
-    """Return the label's and the asked mask's intersection over union; NaN where none was asked."""
-    return overlap(realised, asked) if asked.any() else float("nan")
+def _changed_outside(view: View) -> float:
+    assert view.candidate is not None
+    return float(changed_outside(view.candidate).sum())
 
 
-def size_ratio(realised: Mask, asked: Mask) -> float:
-    """Return the label's area over the asked one's; NaN where none was asked."""
-    return float(realised.sum() / asked.sum()) if asked.any() else float("nan")
+def _off_part(view: View) -> float:
+    assert view.candidate is not None
+    part = view.candidate.condition.part
+    return off_part_fraction(view.candidate.realised_mask, part or Part(finding="surface"))
 
 
-def off_object_fraction(realised: Mask, allowed: Mask | None) -> float:
-    """Return the share of the label that lies over 2 px off where a defect may, 0..1.
-
-    NaN without a rule or a label.
-    """
-    if allowed is None or not realised.any():
-        return float("nan")
-    return float((~grow_mask(allowed, LEAK_TOLERANCE_PX)[realised]).mean())
+def _edges_kept(view: View) -> float:
+    """Of Canny's edges, whatever guided the painting."""
+    edges = np.repeat(canny_edges(view.source)[..., None], 3, axis=2)
+    return edge_agreement(edges, view.source, view.finished, view.repaint)
 
 
-def seam_step(source_lab: Lab, finished_lab: Lab, repaint_mask: Mask) -> float:
-    """Return the mean CIELAB step across the repaint border, less the same step in the source."""
-    if not repaint_mask.any() or repaint_mask.all():
-        return float("nan")
-    return border_step(finished_lab, repaint_mask) - border_step(source_lab, repaint_mask)
+def _mean_change(view: View) -> float:
+    return float(np.linalg.norm(view.finished_lab - view.source_lab, axis=2).mean())
 
 
-def border_step(lab: Lab, mask: Mask) -> float:
-    """Return the mean CIELAB difference of neighbours on the two sides of the mask's border."""
-    down = mask[1:] != mask[:-1]
-    across = mask[:, 1:] != mask[:, :-1]
-    pairs = (lab[1:][down], lab[:-1][down]), (lab[:, 1:][across], lab[:, :-1][across])
-    steps = [np.linalg.norm(one - other, axis=1) for one, other in pairs]
-    return float(np.concatenate(steps).mean())
-
-
-def clipped_fraction(source: Image, finished: Image, realised: Mask) -> float:
-    """Return the share of the label that became pure black or white and was not, 0..1.
-
-    NaN where there is no label.
-    """
-    if not realised.any():
-        return float("nan")
-    now, before = finished[realised], source[realised]
-    ends = [np.all(pixels == level, axis=1) for pixels in (now, before) for level in (0, 255)]
-    return float(((ends[0] | ends[1]) & ~(ends[2] | ends[3])).mean())
-
-
-def black_fraction(source: Image, finished: Image, repaint_mask: Mask) -> float:
-    """Return the share of the repaint mask that became black (level 1 or less) and was not, 0..1.
-
-    That of its worst connected part, as each is painted by itself. NaN where there is none.
-    """
-    if not repaint_mask.any():
-        return float("nan")
-    is_black = (finished <= BLACK_LEVEL).all(axis=2) & ~(source <= BLACK_LEVEL).all(axis=2)
-    _, parts = cv2.connectedComponents(repaint_mask.astype(np.uint8), connectivity=8)
-    black, sizes = np.bincount(parts.ravel(), is_black.ravel()), np.bincount(parts.ravel())
-    return float((black[1:] / sizes[1:]).max())
-
-
-def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised: Mask) -> float:
-    """Return the Laplacian's deviation in the repaint band over that of the source there.
-
-    Below 1 = smoothed. The band keeps 2 px away from the label, whose edge is sharp by itself. NaN
-    under 16 px of band.
-    """
-    band = repaint_mask & ~grow_mask(realised, 2)
-    if band.sum() < 16:
-        return float("nan")
-    sides = [
-        cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[band].std()
-        for image in (finished, source)
-    ]
-    return float(sides[0] / max(float(sides[1]), 1e-3))
-
-
-def measure_mask(view: View) -> tuple[Measurement, ...]:
-    """Return what says how well one mask, of an image or of one defect, agrees with the image."""
-    realised, asked = view.realised, view.asked
-    off = None if view.allowed is None else ~view.allowed  # the table is no ring of surface
-    change = view.finished_lab[realised] - view.source_lab[realised]
-    strength = float(np.linalg.norm(change, axis=1).mean()) if realised.any() else 0.0
-    return (
-        Measurement("area_px", float(realised.sum())),
-        Measurement("fill_fraction", fill_fraction(realised, asked)),
-        Measurement("leak_fraction", leak_fraction(realised, asked, view.kernel_px)),
-        Measurement("mask_iou", mask_iou(realised, asked)),
-        Measurement("size_ratio", size_ratio(realised, asked)),
-        Measurement("off_object_fraction", off_object_fraction(realised, view.allowed)),
-        Measurement("change_delta_e", strength),
-        Measurement("contrast_delta_e", ring_contrast(view.finished_lab, realised, off)),
-        Measurement("clipped_fraction", clipped_fraction(view.source, view.finished, realised)),
-    )
-
-
-def changed_outside(candidate: Candidate) -> Mask:
-    """Return the pixels that differ from the clean image though they are outside the repaint mask.
-
-    A blur or a JPEG after painting carries a change on: up to ``spread_px`` it is no change there.
-    """
-    condition = candidate.condition
-    free = ~condition.repaint_mask
-    outside = np.any(candidate.image != condition.image, axis=2) & free
-    if condition.spread_px and outside.any():
-        away_px = cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, 5)
-        outside &= away_px > condition.spread_px
-    return np.asarray(outside, bool)
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        name="area_px",
+        title="area",
+        unit="px",
+        scope="label",
+        meaning="pixels of the label",
+        function=lambda v: float(v.realised.sum()),
+    ),
+    Measure(
+        name="fill_fraction",
+        title="fill",
+        unit="0..1",
+        scope="label",
+        meaning="share of the asked mask that visibly changed",
+        function=lambda v: fill_fraction(v.realised, v.asked),
+    ),
+    Measure(
+        name="leak_fraction",
+        title="leak",
+        unit="0..1",
+        scope="label",
+        meaning="share of the change over 2 px, or twice the blur, outside the asked mask",
+        function=lambda v: leak_fraction(v.realised, v.asked, v.optics.kernel_px),
+    ),
+    Measure(
+        name="mask_iou",
+        title="overlap",
+        unit="0..1",
+        scope="label",
+        meaning="overlap of label and asked mask, of their union",
+        function=lambda v: mask_iou(v.realised, v.asked),
+    ),
+    Measure(
+        name="size_ratio",
+        title="size ratio",
+        unit="ratio",
+        scope="label",
+        meaning="area of the label over the asked one",
+        function=lambda v: size_ratio(v.realised, v.asked),
+    ),
+    Measure(
+        name="off_object_fraction",
+        title="off the part",
+        unit="0..1",
+        scope="label",
+        meaning="share of the label over 2 px off where a defect may lie",
+        function=lambda v: off_object_fraction(v.realised, v.allowed),
+    ),
+    Measure(
+        name="change_delta_e",
+        title="change",
+        unit="CIELAB",
+        scope="label",
+        meaning="mean change of the labelled pixels against the source",
+        function=lambda v: change_strength(v.source_lab, v.finished_lab, v.realised),
+        needs_source=True,
+    ),
+    Measure(
+        name="contrast_delta_e",
+        title="contrast",
+        unit="CIELAB",
+        scope="label",
+        meaning="how far the label stands out of its ring's texture: 0 = lost in it",
+        function=lambda v: ring_contrast(v.finished_lab, v.realised, v.beside),
+    ),
+    Measure(
+        name="clipped_fraction",
+        title="clipped",
+        unit="0..1",
+        scope="label",
+        meaning="share of the label that became pure black or white and was not",
+        function=lambda v: clipped_fraction(v.source, v.finished, v.realised),
+        needs_source=True,
+    ),
+    Measure(
+        name="black_fraction",
+        title="black",
+        unit="0..1",
+        scope="painted",
+        meaning="share of the repaint mask, of its worst part, that came out black and was not",
+        function=lambda v: black_fraction(v.source, v.finished, v.repaint),
+    ),
+    Measure(
+        name="seam_delta_e",
+        title="seam",
+        unit="CIELAB",
+        scope="defect",
+        meaning="mean step across the repaint border, less the source's step there",
+        function=lambda v: seam_step(v.source_lab, v.finished_lab, v.repaint),
+    ),
+    Measure(
+        name="changed_outside_px",
+        title="changed outside",
+        unit="px",
+        scope="defect",
+        meaning="changed pixels outside the repaint mask, beyond any later blur's reach",
+        function=_changed_outside,
+    ),
+    Measure(
+        name="sharpness_ratio",
+        title="sharpness",
+        unit="ratio",
+        scope="defect",
+        meaning="fine detail beside the label over the source's: below 1 = smoothed",
+        function=lambda v: sharpness_ratio(v.source, v.finished, v.repaint, v.realised),
+    ),
+    Measure(
+        name="off_part_fraction",
+        title="on the background",
+        unit="0..1",
+        scope="defect",
+        meaning="share of the label that looks like background, whatever the part's mask says",
+        function=_off_part,
+        since="0.2.0",
+    ),
+    Measure(
+        name="edge_width_ratio",
+        title="edge width",
+        unit="ratio",
+        scope="defect",
+        meaning="width of its edges over what the photo's blur gives: below 1 = sharper",
+        function=lambda v: edge_width_ratio(v.source, v.finished, v.realised, v.optics.kernel_px),
+        since="0.2.0",
+    ),
+    Measure(
+        name="grain_ratio",
+        title="grain",
+        unit="ratio",
+        scope="defect",
+        meaning="grain inside the label over that of the surface around it",
+        function=lambda v: grain_ratio(v.source, v.finished, v.realised, v.allowed),
+        since="0.2.0",
+    ),
+    Measure(
+        name="range_fraction",
+        title="range",
+        unit="ratio",
+        scope="defect",
+        meaning="mean change over the room to the photo's black or white: above 1 = beyond it",
+        function=lambda v: range_fraction(v.source, v.finished, v.realised, v.optics),
+        since="0.2.0",
+    ),
+    Measure(
+        name="real_bits",
+        title="nearest real",
+        unit="bits of 64",
+        scope="bank",
+        meaning="from its look to the nearest real defect of the bank: a copy has few",
+    ),
+    Measure(
+        name="donor_delta_e",
+        title="off its donor",
+        unit="CIELAB",
+        scope="bank",
+        meaning="mean difference from its donor, laid in the same shape and place: 0 = pasted",
+    ),
+    Measure(
+        name="own_px",
+        title="own class",
+        unit="px",
+        scope="classes",
+        meaning="pixels of the class asked for, where others came along with it",
+    ),
+    Measure(
+        name="edge_f1",
+        title="edges kept",
+        unit="0..1",
+        scope="varied",
+        meaning="of a varied image: edges that agree with its source's, F1 within 2 px",
+        function=_edges_kept,
+    ),
+    Measure(
+        name="varied_delta_e",
+        title="varied",
+        unit="CIELAB",
+        scope="varied",
+        meaning="of a varied image: mean change against its source",
+        function=_mean_change,
+    ),
+    Measure(
+        name="twin_bits",
+        title="nearest twin",
+        unit="bits of 64",
+        scope="run",
+        meaning="from its look to the most alike earlier sample of its source and class",
+    ),
+)
+OF_SOURCE = frozenset(one.name for one in MEASURES if one.needs_source)
 
 
 def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
-    """Return every measurement of a finished image; none for a good one."""
-    condition = candidate.condition
-    if condition.spec.is_defect_free:
+    """Return every measurement of a finished image that it alone tells; none for a good one."""
+    if candidate.condition.is_whole:
+        return tuple(_take(view, "painted", "varied"))
+    if candidate.condition.spec.is_defect_free:
         return ()
-    return (
-        *measure_mask(view),
-        Measurement("seam_delta_e", seam_step(view.source_lab, view.finished_lab, view.repaint)),
-        Measurement("black_fraction", black_fraction(view.source, view.finished, view.repaint)),
-        Measurement("changed_outside_px", float(changed_outside(candidate).sum())),
-        Measurement(
-            "sharpness_ratio",
-            sharpness_ratio(view.source, view.finished, view.repaint, view.realised),
-        ),
-        *_measure_belonging(candidate, view),
+    return tuple(_take(view, "label", "defect", "painted"))
+
+
+def measure_label(view: View, has_source: bool = True) -> tuple[Measurement, ...]:
+    """Return what says how well one label, of an image or of one defect, agrees with the image.
+
+    ``has_source`` False: what only the clean image tells is NaN.
+    """
+    return tuple(
+        replace(one, value=float("nan")) if not has_source and one.name in OF_SOURCE else one
+        for one in _take(view, "label")
     )
 
 
-def _measure_belonging(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
-    """Return what says whether the defect lies on the part and looks as its photo does."""
-    condition = candidate.condition
-    pictures, optics = (view.source, view.finished, view.realised), condition.optics
-    part = Part(finding="surface") if condition.part is None else condition.part
-    return (
-        Measurement("off_part_fraction", off_part_fraction(candidate.realised_mask, part)),
-        Measurement("edge_width_ratio", edge_width_ratio(*pictures, optics.kernel_px)),
-        Measurement("grain_ratio", grain_ratio(*pictures, view.allowed)),
-        Measurement("range_fraction", range_fraction(*pictures, optics)),
-    )
+def _take(view: View, *scopes: Scope) -> Iterable[Measurement]:
+    for one in MEASURES:
+        if one.function is not None and one.scope in scopes:
+            yield Measurement(one.name, one.function(view))

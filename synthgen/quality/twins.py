@@ -9,7 +9,7 @@ from typing import ClassVar
 import cv2
 import imagehash
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -76,21 +76,21 @@ class Marks:
     colours: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, rows: pd.DataFrame) -> Marks:
+    def of(cls, rows: pa.Table) -> Marks:
         """Return the marks of rows of a manifest; each must have a ``look``."""
         looks = _from_hex(rows["look"]).view(">u8").astype(np.uint64)
         colours = _from_hex(rows["colours"])
-        boxes = rows[list(cls.COLUMNS[2:])].to_numpy(np.int64)
-        return cls(boxes, looks, colours.reshape(len(rows), 16, 3))
+        boxes = np.column_stack([rows[name].to_numpy() for name in cls.COLUMNS[2:]])
+        return cls(boxes.astype(np.int64), looks, colours.reshape(len(rows), 16, 3))
 
     def take(self, places: Places) -> Marks:
         """Return those of some rows."""
         return Marks(self.boxes[places], self.looks[places], self.colours[places])
 
 
-def _from_hex(texts: pd.Series) -> NDArray[np.uint8]:
+def _from_hex(texts: pa.ChunkedArray) -> NDArray[np.uint8]:
     """Return the bytes of texts one behind another; few texts are in memory at once."""
-    parts = (texts.iloc[at : at + 50_000] for at in range(0, len(texts), 50_000))
+    parts = (texts.slice(at, 50_000).to_pylist() for at in range(0, len(texts), 50_000))
     whole = b"".join(bytes.fromhex("".join(part)) for part in parts)
     return np.frombuffer(whole, np.uint8)
 

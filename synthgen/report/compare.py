@@ -23,7 +23,7 @@ from synthgen.report.facts import (
     format_seconds,
     name_run,
 )
-from synthgen.report.measured import Measure, measure_quality
+from synthgen.report.measured import MeasuredValues, measure_quality
 from synthgen.report.page import format_percent, render
 from synthgen.report.panels import draw_distributions
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
@@ -185,7 +185,7 @@ def _compare_measures(runs: Mapping[str, RunTables]) -> list[MeasureRow]:
     return [_compare_measure([found.get(name) for found in measured]) for name in names]
 
 
-def _compare_measure(found: Sequence[Measure | None]) -> MeasureRow:
+def _compare_measure(found: Sequence[MeasuredValues | None]) -> MeasureRow:
     there = [one for one in found if one is not None]
     values = np.concatenate([one.values for one in there])
     span = float(values.min()), float(values.max())

@@ -23,7 +23,10 @@ def open_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any:
     if found is not None and found.info["digest"] != run.record["digest"]:
         found.delete()
         found = None
-    return found if found is not None else _make_dataset(fiftyone, run, name)
+    if found is None:
+        return _make_dataset(fiftyone, run, name)
+    _add_fields(fiftyone, found)  # of columns that came since it was made
+    return found
 
 
 def find_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any | None:
@@ -62,24 +65,30 @@ def _make_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any:
     dataset.add_group_field(SLICE_FIELD, default=IMAGE)
     for one in SLICES:
         dataset.add_group_slice(one, "image")
-    kinds = {
-        "str": fiftyone.StringField,
-        "int64": fiftyone.IntField,
-        "float64": fiftyone.FloatField,
-    }
-    for field, kind in FIELDS.items():
-        dataset.add_sample_field(field, kinds[kind])
     for field in ("reasons", "broken"):
         dataset.add_sample_field(field, fiftyone.ListField, subfield=fiftyone.StringField)
     dataset.add_sample_field("editor", fiftyone.StringField)  # of labels not yet pulled
     dataset.add_sample_field("decisions", fiftyone.ListField, subfield=fiftyone.DictField)
     embedded = fiftyone.EmbeddedDocumentField
     dataset.add_sample_field(DEFECTS, embedded, embedded_doc_type=fiftyone.Detections)
-    for field, kind in LABEL_FIELDS.items():
-        dataset.add_sample_field(f"{DEFECTS}.detections.{field}", kinds[kind])
+    _add_fields(fiftyone, dataset)
     for field in ("realised", "asked"):
         dataset.add_sample_field(field, embedded, embedded_doc_type=fiftyone.Segmentation)
     dataset.create_index("synthgen_id")
     dataset.info = {"run": _location(run), "digest": run.record["digest"]}
     dataset.save()
     return dataset
+
+
+def _add_fields(fiftyone: Any, dataset: Any) -> None:
+    """Give a dataset the fields of the manifest and of the instances that it lacks."""
+    kinds = {
+        "str": fiftyone.StringField,
+        "int64": fiftyone.IntField,
+        "float64": fiftyone.FloatField,
+    }
+    known = dataset.get_field_schema(flat=True)
+    labels = {f"{DEFECTS}.detections.{name}": kind for name, kind in LABEL_FIELDS.items()}
+    for name, kind in (FIELDS | labels).items():
+        if name not in known:
+            dataset.add_sample_field(name, kinds[kind])

@@ -56,21 +56,19 @@ def fix_class(
         else _asked(dataset, ids)
     )
     for document in list(collection.find(asked, {DEFECTS: 1})):
-        detections = document[DEFECTS]["detections"]
         meant = [
-            one
-            for one in detections
+            one["_id"]
+            for one in document[DEFECTS]["detections"]
             if (not chosen or one["_id"] in chosen) and one["label"] != name
         ]
-        for detection in meant:
-            detection["label"] = name
+        values = {
+            f"{DEFECTS}.detections.$[one].label": name,  # what else is edited meanwhile stays
+            "editor": reviewer,
+            "last_modified_at": datetime.now(UTC),
+        }
         if meant:
-            values = {
-                f"{DEFECTS}.detections": detections,
-                "editor": reviewer,
-                "last_modified_at": datetime.now(UTC),
-            }
-            collection.update_one({"_id": document["_id"]}, {"$set": values})
+            which = [{"one._id": {"$in": meant}}]
+            collection.update_one({"_id": document["_id"]}, {"$set": values}, array_filters=which)
         changed += len(meant)
     return changed
 

@@ -18,8 +18,8 @@ from synthgen.geometry import mask_to_box, rle_to_mask
 from synthgen.review.database import new_id
 from synthgen.review.fields import CONTROL, DEFECTS, IMAGE, REAL, SOURCE
 from synthgen.review.media import ShownFiles
-from synthgen.runs.manifest import COLUMNS, PER_MASK
 from synthgen.runs.reader import RunTables
+from synthgen.runs.schema import Kind, columns_of
 from synthgen.runs.verdicts import Judgement
 from synthgen.storage import StoredFile, open_storage
 
@@ -29,37 +29,23 @@ __all__ = [
     "digest_labels",
     "document_real",
     "document_rows",
+    "has_edits",
+    "labels_of",
 ]
 
-HIDDEN = (  # columns of the manifest that are no fields as they are
-    *(
-        "sample_id",
-        "image",
-        "mask",
-        "requested",
-        "control",
-        "source_path",
-        "look",
-        "colours",
-        "part",
-    ),
-    *("width", "height", "box_x", "box_y", "box_w", "box_h", "reasons", "revision"),
-)
-FIELDS: dict[str, str] = {  # of the image slice, by the kinds of the manifest
+AS_LIST = "reasons"  # one text in the manifest, a list here
+FIELDS: dict[str, Kind] = {  # of the image slice
     "synthgen_id": "str",  # FiftyOne has ids of its own
-    "revision": "int64",
-    **{name: kind for name, kind in COLUMNS.items() if name not in HIDDEN},
+    **{one.name: one.kind for one in columns_of("manifest") if one.group and one.name != AS_LIST},
     "verdict": "str",
     "reason": "str",
     "reviewer": "str",
     "row_digest": "str",
     "label_digest": "str",
 }
-LABEL_FIELDS: dict[str, str] = {  # of a detection
+LABEL_FIELDS: dict[str, Kind] = {  # of a detection
     "defect_number": "int64",  # instance_id is a word of FiftyOne's own
-    "class_id": "int64",
-    "area_px": "int64",
-    **dict.fromkeys((*PER_MASK, "severity"), "float64"),
+    **{one.name: one.kind for one in columns_of("instances") if one.group and one.kind != "str"},
 }
 Document = dict[str, Any]
 
@@ -95,7 +81,6 @@ def _facts(row: Mapping[Any, Any], judgement: Judgement | None) -> Document:
     return {
         **{name: plain.get(name) for name in FIELDS},
         "synthgen_id": plain["sample_id"],
-        "revision": int(plain.get("revision") or 0),
         "reasons": reasons,
         "broken": [reason.split()[0] for reason in reasons],  # the measures
         "verdict": judgement.verdict if judgement else None,
@@ -171,6 +156,16 @@ def digest_labels(labels: Iterable[Mapping[str, Any]]) -> str:
         digest.update(bytes(label.get("mask") or b""))
         digest.update(str(label.get("mask_path") or "").encode("utf-8"))
     return digest.hexdigest()
+
+
+def labels_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the detections of an image's document."""
+    return list((document.get(DEFECTS) or {}).get("detections") or [])
+
+
+def has_edits(document: Mapping[str, Any]) -> bool:
+    """Say whether people changed its detections since they were shown or taken home."""
+    return digest_labels(labels_of(document)) != document.get("label_digest")
 
 
 def _document_defect(row: Mapping[Any, Any], size_hw: tuple[int, int]) -> Document:

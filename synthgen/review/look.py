@@ -8,8 +8,8 @@ from typing import Any
 from synthgen.review.fields import DEFECTS
 from synthgen.review.similar import embed
 from synthgen.review.views import save_views
-from synthgen.runs.manifest import PER_IMAGE, PER_MASK
 from synthgen.runs.reader import RunTables
+from synthgen.runs.schema import GROUPS, columns_of
 from synthgen.runs.verdicts import CONFLICT
 
 __all__ = ["WORKSPACE", "arrange"]
@@ -23,21 +23,14 @@ COLOURS = (  # told apart on grey metal, also by most who see colours otherwise
     *("#a86b3c", "#6fb1ff", "#ff8fa3", "#7fa650"),
 )
 ASKED, IGNORED = "#00c8ff", "#9e9e9e"
-SIDEBAR = {
-    "review": ("verdict", "reason", "reviewer", "edited_by"),
+ADDED = {  # fields that the review adds to those of the manifest, by their place in the sidebar
+    "review": ("verdict", "reason", "reviewer"),
+    "sample": ("synthgen_id", "broken"),
     "labels": (DEFECTS, "realised", "asked"),
-    "sample": (
-        *("synthgen_id", "defect_class", "class_id", "status", "reasons", "broken"),
-        *("split", "attempt", "revision", "instances", "area_px"),
-    ),
-    "measures": (*PER_MASK, *PER_IMAGE, "twin_id", "twin_bits"),
-    "how it was made": (
-        *("prompt", "severity", "seed", "backend", "checkpoint"),
-        *("source_id", "photo", "part_finding", "group", "donor", "donor_group"),
-    ),
     "metadata": ("id", "filepath", "metadata", "created_at", "last_modified_at", "slices"),
     "notes of the review": ("row_digest", "label_digest", "decisions", "editor"),
 }
+ORDER = ("review", "labels", *GROUPS[1:], "metadata", "notes of the review")
 OPEN = ("review", "labels", "sample")
 ACTIVE = (DEFECTS, "defect_class", "verdict")  # shown on the pictures of the grid
 
@@ -96,7 +89,9 @@ def _colours(fiftyone: Any, classes: dict[str, int], colour: dict[str, str]) -> 
 def _sidebar(fiftyone: Any, dataset: Any) -> Iterator[Any]:
     fields = dataset.get_field_schema()
     yield fiftyone.SidebarGroupDocument(name="tags", paths=[], expanded=True)
-    for name, paths in SIDEBAR.items():
+    for name in ORDER:
+        recorded = [one.name for one in columns_of("manifest") if one.group == name]
+        paths = (*ADDED.get(name, ()), *recorded)
         present = [path for path in paths if path in fields]
         yield fiftyone.SidebarGroupDocument(name=name, paths=present, expanded=name in OPEN)
 

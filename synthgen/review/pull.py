@@ -17,7 +17,7 @@ from synthgen.errors import RunError
 from synthgen.images import read_image
 from synthgen.review.database import load_fiftyone
 from synthgen.review.dataset import find_dataset
-from synthgen.review.documents import digest_labels
+from synthgen.review.documents import digest_labels, has_edits, labels_of
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.edits import Edit, EditedInstance, add_edits
@@ -76,16 +76,13 @@ def pull(root: Path | str, settings: ReviewSettings) -> Pulled:
     samples = dataset._sample_collection
     asked = {f"{SLICE_FIELD}.name": IMAGE, "tags": {"$ne": REAL}}
     verdicts = list(_verdicts(samples.find(asked, VERDICT_FIELDS), settings.overrules))
-    edited = [
-        document
-        for document in samples.find(asked, EDIT_FIELDS)
-        if digest_labels(_labels(document)) != document["label_digest"]
-    ]
+    edited = [document for document in samples.find(asked, EDIT_FIELDS) if has_edits(document)]
     new_verdicts = add_verdicts(root, verdicts)
     new_edits = _take_edits(root, [_edit(document, settings.who) for document in edited])
     for document in edited:
-        done = {"label_digest": digest_labels(_labels(document)), "editor": None}
-        samples.update_one({"_id": document["_id"]}, {"$set": done})
+        done = {"label_digest": digest_labels(labels_of(document)), "editor": None}
+        as_read = {name: document[name] for name in ("_id", "last_modified_at")}
+        samples.update_one(as_read, {"$set": done})  # one edited since comes home the next time
     revisions = known_revisions(run.storage, root)
     return Pulled(new_verdicts, new_edits, judge(read_verdicts(root), revisions))
 
@@ -113,10 +110,6 @@ def _verdicts(documents: Any, overrules: bool) -> Iterator[Verdict]:
             )
 
 
-def _labels(document: Document) -> list[dict[str, Any]]:
-    return list((document.get(DEFECTS) or {}).get("detections") or [])
-
-
 def _edit(document: Document, reviewer: str) -> Edit:
     size_hw = document["metadata"]["height"], document["metadata"]["width"]
     time = document["last_modified_at"].replace(tzinfo=UTC)
@@ -125,7 +118,7 @@ def _edit(document: Document, reviewer: str) -> Edit:
         document["revision"],
         document.get("editor") or reviewer,
         time.isoformat(timespec="milliseconds"),
-        tuple(_edited_instance(document, label, size_hw) for label in _labels(document)),
+        tuple(_edited_instance(document, label, size_hw) for label in labels_of(document)),
     )
 
 

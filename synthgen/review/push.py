@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,8 @@ from synthgen.bank.items import read_bank
 from synthgen.generate import batched
 from synthgen.review.database import load_fiftyone, new_id
 from synthgen.review.dataset import find_dataset, open_dataset
-from synthgen.review.documents import Document, document_real, document_rows
-from synthgen.review.fields import IMAGE, REAL, SLICE_FIELD
+from synthgen.review.documents import Document, document_real, document_rows, has_edits
+from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
 from synthgen.review.look import arrange
 from synthgen.review.media import ShownFiles
 from synthgen.review.pull import pull
@@ -26,6 +26,8 @@ from synthgen.runs.verdicts import judge, read_verdicts
 __all__ = ["Pushed", "push"]
 
 BATCH = 500  # samples written at once
+ROUNDS = 5  # of pulling and pushing, while people go on to decide
+Said = tuple[str, str, str]  # sample, reviewer, time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +43,47 @@ class Pushed:
 def push(root: Path | str, settings: ReviewSettings) -> Pushed:
     """Show a run, finished or not, in FiftyOne; return what was done.
 
-    What people decided there meanwhile is pulled first. Raises RunError, ConfigError.
+    What people decided there meanwhile is pulled first. A sample that they speak of while it is
+    pushed stays as it is shown, is pulled, and pushed again; after some rounds it stays until the
+    next push. Raises RunError, ConfigError.
     """
     fiftyone = load_fiftyone()
-    run = read_so_far(root)
-    found = find_dataset(fiftyone, run, settings.name)
-    if found is not None and found.info["digest"] == run.record["digest"]:
-        pull(root, settings)
-        run = read_so_far(root)
-    dataset = open_dataset(fiftyone, run, settings.name)
-    files = ShownFiles(Path(settings.cache).expanduser() / dataset.name)
-    new = _push_samples(dataset, run, files)
+    new = 0
+    for _ in range(ROUNDS):
+        run = _take_home(fiftyone, root, settings)
+        dataset = open_dataset(fiftyone, run, settings.name)
+        files = ShownFiles(Path(settings.cache).expanduser() / dataset.name)
+        written, left = _push_samples(dataset, run, files)
+        new += written
+        if not left:
+            break
     if _push_bank(dataset, run, files) or new:
         arrange(fiftyone, dataset, run)
     real = dataset.match_tags(REAL).count()
     return Pushed(dataset.name, new, real, dataset.count() - real)
 
 
-def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> int:
-    judged = judge(read_verdicts(run.root), run.revisions)
-    new = 0
-    for batch in batched(document_rows(run, judged, files, _known(dataset)), BATCH):
-        _write(dataset, batch)
-        new += len(batch)
-    return new
+def _take_home(fiftyone: Any, root: Path | str, settings: ReviewSettings) -> RunTables:
+    """Pull what people decided, where the run is shown already; return the run after that."""
+    run = read_so_far(root)
+    found = find_dataset(fiftyone, run, settings.name)
+    if found is None or found.info["digest"] != run.record["digest"]:
+        return run
+    pull(root, settings)
+    return read_so_far(root)
+
+
+def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> tuple[int, int]:
+    """Write what is new or changed; return how many samples are written, and how many are left as
+    they are shown, since people spoke of them after the pull."""
+    said = read_verdicts(run.root)
+    home = {(one.sample_id, one.reviewer, one.time) for one in said}
+    rows = document_rows(run, judge(said, run.revisions), files, _known(dataset))
+    written = left = 0
+    for batch in batched(rows, BATCH):
+        done = _write(dataset, batch, home)
+        written, left = written + done, left + len(batch) - done
+    return written, left
 
 
 def _known(dataset: Any) -> dict[str, str]:
@@ -87,21 +106,24 @@ def _push_bank(dataset: Any, run: RunTables, files: ShownFiles) -> int:
     return len(new)
 
 
-def _write(dataset: Any, samples: Sequence[Mapping[str, Document]]) -> None:
+def _write(
+    dataset: Any, samples: Sequence[Mapping[str, Document]], home: Set[Said] = frozenset()
+) -> int:
     """Write samples, each with all its slices, in one request: one by one takes ten times longer.
 
-    One that is shown already is replaced where it stands, with its ids.
+    One that is shown already is replaced where it stands, with its ids, but not if people spoke of
+    it and ``home``, the verdicts that the run has, lacks that. Return how many are written.
     """
     from pymongo import InsertOne, ReplaceOne
 
     now = datetime.now(UTC)
-    asked = {"synthgen_id": {"$in": [slices[IMAGE]["synthgen_id"] for slices in samples]}}
-    shown = {
-        (one["synthgen_id"], one[SLICE_FIELD]["name"]): one
-        for one in dataset._sample_collection.find(asked, {"synthgen_id": 1, SLICE_FIELD: 1})
-    }
-    writes = []
+    shown = _read_shown(dataset, [slices[IMAGE]["synthgen_id"] for slices in samples])
+    writes: list[Any] = []
+    left = replaced = 0
     for slices in samples:
+        if _is_ahead(shown.get((slices[IMAGE]["synthgen_id"], IMAGE)), home):
+            left += 1
+            continue
         group = {"_id": new_id(), "_cls": "Group"}
         for name, document in slices.items():
             before = shown.get((document["synthgen_id"], name))
@@ -115,5 +137,33 @@ def _write(dataset: Any, samples: Sequence[Mapping[str, Document]]) -> None:
                 **document,
             }
             whole["_rand"] = zlib.crc32(whole["_id"].binary) / 2**32  # FiftyOne shuffles by it
-            writes.append(ReplaceOne({"_id": whole["_id"]}, whole) if before else InsertOne(whole))
-    dataset._sample_collection.bulk_write(writes, ordered=True)
+            if before is None:
+                writes.append(InsertOne(whole))
+                continue
+            as_read = {"_id": before["_id"]}
+            if name == IMAGE:  # nobody spoke of it since
+                as_read["last_modified_at"] = before["last_modified_at"]
+            writes.append(ReplaceOne(as_read, whole))
+            replaced += 1
+    if writes:
+        done = dataset._sample_collection.bulk_write(writes, ordered=True)
+        left += replaced - int(done.matched_count)
+    return len(samples) - left
+
+
+def _read_shown(dataset: Any, names: Sequence[str]) -> dict[tuple[str, str], Document]:
+    """Return what is shown of samples, by sample and slice."""
+    fields = ("synthgen_id", SLICE_FIELD, "decisions", "last_modified_at", "label_digest", DEFECTS)
+    found = dataset._sample_collection.find(
+        {"synthgen_id": {"$in": list(names)}}, dict.fromkeys(fields, 1)
+    )
+    return {(one["synthgen_id"], one[SLICE_FIELD]["name"]): one for one in found}
+
+
+def _is_ahead(shown: Document | None, home: Set[Said]) -> bool:
+    """Say whether a sample has a verdict or an edit that the run has not."""
+    if shown is None:
+        return False
+    name, decisions = shown["synthgen_id"], shown.get("decisions") or []
+    said = {(name, made["reviewer"], made["time"]) for made in decisions}
+    return not said <= home or has_edits(shown)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic import dataclasses as checked
 
-from synthgen.errors import ConfigError, RunError, SynthgenError
+from synthgen.errors import ConfigError, RunError
 from synthgen.runs.executor import Batch, Lanes, Worker
-from synthgen.runs.processes import GIVEN_UP, Supply, settle
+from synthgen.runs.processes import settle
+from synthgen.runs.team import Answer, Failed, Gone, Message, load, run_team, work
 from synthgen.sample import Status
 
 __all__ = ["RayExecutor"]
@@ -33,110 +36,99 @@ class RayExecutor:
     lanes: Lanes = 2
 
     def run(
-        self, batches: Iterable[Batch], make_worker: Callable[[], Worker]
-    ) -> Iterator[list[Status]]:
-        crew = _Crew(_start(self.address), self, make_worker, Supply(batches))
-        try:
-            crew.hire_all()
-            while crew.under_way:
-                statuses = crew.collect()
-                if statuses is not None:
-                    yield statuses
-            if crew.supply.lost:
-                worker = make_worker()
-                yield from (worker.give_up(batch, GIVEN_UP) for batch in crew.supply.lost)
-        finally:
-            crew.dismiss()
+        self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
+    ) -> Generator[list[Status]]:
+        place = _Cluster(_start(self.address), self, make_worker)
+        yield from run_team(place, self.workers, self.lanes, batches, here)
 
 
-class _Crew:
-    """The actors of a run, and the batches that each has been given."""
+class _Cluster:
+    """A Ray cluster as a Workplace."""
 
-    def __init__(
-        self, ray: Any, settings: RayExecutor, make_worker: Callable[[], Worker], supply: Supply
-    ) -> None:
-        self._ray, self._settings, self._make_worker = ray, settings, make_worker
-        self.supply, self._actors = supply, list[Any]()
-        self.under_way: dict[Any, tuple[int, Batch]] = {}  # answer -> whose it is, what for
+    def __init__(self, ray: Any, settings: RayExecutor, make_worker: Callable[[], Worker]) -> None:
+        self._ray, self._settings = ray, settings
+        self._make_worker: Any = None
+        self._recipe = make_worker
+        self._answers: dict[Any, Any] = {}  # what is to come: of which actor
+        if settings.address is None:
+            self._check_size()
 
-    def hire_all(self) -> None:
-        """Hire every actor and give it something to do; raises RunError."""
-        while len(self._actors) < self._settings.workers:
-            self._actors.append(self._hire())
-        for number in range(self._settings.workers):
-            self._hand_out(number)
+    def _check_size(self) -> None:
+        """Raise ConfigError where this machine can never hold an actor: Ray would only wait."""
+        has = self._ray.cluster_resources()
+        for key, name in (("cpus", "CPU"), ("gpus", "GPU")):
+            asked, there = getattr(self._settings, key), has.get(name, 0)
+            if asked > there:
+                raise ConfigError(
+                    f"executor.{key}={asked:g}, but Ray on this machine has {there:g} {name}s; "
+                    f"give at most that many"
+                )
 
-    def collect(self) -> list[Status] | None:
-        """Wait for an answer and return it; None where the actor died over it, and was replaced."""
-        errors = self._ray.exceptions
-        [done], _ = self._ray.wait(list(self.under_way), num_returns=1)
-        number, _ = self.under_way[done]
-        try:
-            statuses: list[Status] = self._ray.get(done)
-        except errors.RayActorError:
-            self._replace(number)
-            return None
-        except errors.RayTaskError as error:
-            if isinstance(error.cause, SynthgenError):
-                raise error.cause from error
-            raise
-        del self.under_way[done]
-        self._hand_out(number)
-        return statuses
-
-    def dismiss(self) -> None:
-        for actor in self._actors:
-            self._ray.kill(actor)
-
-    def _replace(self, number: int) -> None:
-        mine = [answer for answer, (owner, _) in self.under_way.items() if owner == number]
-        self.supply.give_back([self.under_way.pop(answer)[1] for answer in mine])
-        self._actors[number] = self._hire()
-        self._hand_out(number)
-
-    def _hand_out(self, number: int) -> None:
-        """Give an actor one batch more than it has lanes, so that no lane waits for it."""
-        given = sum(owner == number for owner, _ in self.under_way.values())
-        for _ in range(self._settings.lanes + 1 - given):
-            numbered = self.supply.next()
-            if numbered is None:
-                return
-            answer = self._actors[number].work.remote(numbered[1])
-            self.under_way[answer] = (number, numbered[1])
-
-    def _hire(self) -> Any:
-        settings, errors = self._settings, self._ray.exceptions
+    def hire(self, number: int) -> Any:
+        if self._make_worker is None:  # stored once: an index of sources may be large
+            self._make_worker = self._ray.put(self._recipe)
+        settings = self._settings
         actor = (
             self._ray.remote(_Actor)
             .options(num_cpus=settings.cpus, num_gpus=settings.gpus, max_concurrency=settings.lanes)
-            .remote(self._make_worker, max(1, int(settings.cpus)))
+            .remote()
         )
-        try:
-            self._ray.get(actor.ready.remote())
-        except errors.RayActorError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise RunError(f"a Ray actor could not be made: {reason}") from error
+        loading = actor.load.remote(self._make_worker, max(1, int(settings.cpus)))
+        self._answers[loading] = actor
         return actor
+
+    def give(self, member: Any, number: int, batch: Batch) -> None:
+        self._answers[member.work.remote(number, batch)] = member
+
+    def listen(self, members: Sequence[Any]) -> list[tuple[Any, Message]]:
+        [answer], _ = self._ray.wait(list(self._answers), num_returns=1)
+        member, message = self._answers.pop(answer), self._get(answer)
+        if isinstance(message, Gone):
+            self._forget(member)
+        return [(member, message)]
+
+    def _get(self, answer: Any) -> Message:
+        errors = self._ray.exceptions
+        try:
+            message: Answer = self._ray.get(answer)
+            return message
+        except (errors.RayActorError, errors.OutOfMemoryError, errors.WorkerCrashedError) as error:
+            return Gone(str(error).strip().splitlines()[-1].strip())
+        except errors.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            return Failed(RunError(f"a Ray actor could not answer: {reason}"))
+
+    def dismiss(self, members: Sequence[Any], *, at_once: bool) -> None:
+        for actor in members:
+            self._forget(actor)
+            self._ray.kill(actor)
+
+    def _forget(self, member: Any) -> None:
+        for answer in [key for key, owner in self._answers.items() if owner is member]:
+            del self._answers[answer]
 
 
 class _Actor:
     """A worker on some node; its model is loaded once."""
 
-    def __init__(self, make_worker: Callable[[], Worker], threads: int) -> None:
-        settle(0, threads)  # Ray shows an actor only the GPUs that are its own
-        self._worker = make_worker()
+    def load(self, make_worker: Callable[[], Worker], threads: int) -> Answer:
+        def make() -> Worker:
+            settle(0, threads)  # Ray shows an actor only the GPUs that are its own
+            return make_worker()
 
-    def ready(self) -> bool:
-        return True
+        self._worker, answer = load(make)
+        return answer
 
-    def work(self, batch: Batch) -> list[Status]:
-        return self._worker(batch)
+    def work(self, number: int, batch: Batch) -> Answer:
+        assert self._worker is not None  # no batch is given before it is ready
+        return work(self._worker, number, batch)
 
 
 def _start(address: str | None) -> Any:
     """Return Ray, connected to the cluster or started here; raises ConfigError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    asked = signal.getsignal(signal.SIGTERM)
     try:
         import ray
     except ImportError as error:
@@ -151,4 +143,6 @@ def _start(address: str | None) -> Any:
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"executor.address={address!r} leads to no Ray: {reason}") from error
+        with suppress(ValueError):  # of a thread that is not the main one: Ray left it alone
+            signal.signal(signal.SIGTERM, asked)  # Ray would end at once; ours finishes the batch
     return ray

@@ -7,20 +7,24 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from synthgen.quality.limits import MEASURED, Bounds, Limits, reasons_to_reject
+from synthgen.quality.limits import MEASURED, Bounds, Limits, is_outside, reasons_to_reject
+from synthgen.quality.measures import MEASURES
 from synthgen.quality.twins import Marks, find_near
-from synthgen.quality.varied import VARIED
 from synthgen.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
 
 Rows = NDArray[np.int64]
+VARIED = tuple(one.name for one in MEASURES if one.scope in ("painted", "varied"))
 TWIN = "twin_bits"
+GROUPED_BY = ["source_id", "defect_class"]
 
 
-def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+def decide(manifest: pa.Table, limits: Limits) -> pa.Table:
     """Return the manifest with statuses and reasons by these limits.
 
     Good images stay good, but for varied ones that lost their part; a sample that came to no image,
@@ -28,38 +32,71 @@ def decide(manifest: pd.DataFrame, limits: Limits) -> pd.DataFrame:
     earlier accepted sample that is most alike, of those of one source and class at the same place
     and of the same colours; it counts last, since only a twin of what is kept is one too many.
     """
-    is_good = manifest["defect_class"] == ""
-    is_emptied = (manifest["edited_by"] != "") & (manifest["instances"] == 0) & ~is_good
-    is_judged = (manifest["image"] != "") & (~is_good | manifest["edge_f1"].notna()) & ~is_emptied
-    judged = np.flatnonzero(is_judged.to_numpy(bool))
+    is_good, is_judged = _find_judged(manifest)
+    judged = np.flatnonzero(is_judged)
     is_broken = _break_limits(manifest, judged, limits)
     bits, twins = np.full(len(manifest), np.nan), np.full(len(manifest), -1)
     for name, rows, marks in _groups(manifest, judged):
         most_alike = limits.of(name).get(TWIN, (None, None))
         _settle_twins(rows, marks, most_alike, is_broken, bits, twins)
-    decided = manifest.assign(
-        twin_bits=bits,
-        twin_id=_name_twins(manifest["sample_id"], twins),
-        status=manifest["status"]
-        .mask(is_judged, Status.ACCEPTED.value)
-        .mask(is_judged & is_good, Status.GOOD.value),
-        reasons=manifest["reasons"].mask(is_judged, ""),
+    status = _text(manifest, "status")
+    status[is_judged] = Status.ACCEPTED.value
+    status[is_judged & is_good] = Status.GOOD.value
+    status[is_broken] = Status.REJECTED.value
+    measured = _put(manifest, TWIN, pa.array(bits, mask=np.isnan(bits)))
+    reasons = _text(manifest, "reasons")
+    reasons[is_judged] = ""
+    reasons[is_broken] = list(_reasons(measured, np.flatnonzero(is_broken), limits))
+    names = _name_twins(_text(manifest, "sample_id"), twins)
+    decided = {"status": status, "reasons": reasons, "twin_id": names}
+    for column, values in decided.items():
+        measured = _put(measured, column, pa.array(values, pa.large_string()))
+    return measured
+
+
+def _text(manifest: pa.Table, name: str) -> NDArray[np.object_]:
+    return np.array(manifest[name].to_numpy(), object)
+
+
+def _put(manifest: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """Return the table with other values in one of its columns."""
+    place = manifest.schema.get_field_index(name)
+    field = manifest.schema.field(place)
+    return manifest.set_column(place, field, values.cast(field.type))
+
+
+def _find_judged(manifest: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows are good images, and of which the limits decide."""
+    has_class, has_image, is_edited = (
+        pc.not_equal(manifest[name], "").to_numpy()
+        for name in ("defect_class", "image", "edited_by")
     )
-    decided["status"] = decided["status"].mask(is_broken, Status.REJECTED.value)
-    sentences = list(_reasons(decided, np.flatnonzero(is_broken), limits))
-    decided.loc[is_broken, "reasons"] = sentences
-    return decided.astype(manifest.dtypes.to_dict())
+    is_varied = pc.is_valid(manifest["edge_f1"]).to_numpy()
+    is_emptied = is_edited & (manifest["instances"].to_numpy() == 0) & has_class
+    return ~has_class, has_image & (has_class | is_varied) & ~is_emptied
 
 
-def _break_limits(manifest: pd.DataFrame, judged: Rows, limits: Limits) -> NDArray[np.bool_]:
+def _break_limits(manifest: pa.Table, judged: Rows, limits: Limits) -> NDArray[np.bool_]:
     """Say which rows break a limit other than that on twins; NaN breaks none."""
     is_broken = np.zeros(len(manifest), bool)
-    for name, places in manifest["defect_class"].iloc[judged].groupby(manifest["defect_class"]):
-        rows = manifest.index.get_indexer(places.index)
-        for measured, bounds in _limits_of(str(name), limits).items():
+    codes, names = _number(manifest["defect_class"])
+    for number, name in enumerate(names):
+        rows = judged[codes[judged] == number]
+        for measured, bounds in _limits_of(name, limits).items():
             if measured != TWIN:
-                is_broken[rows] |= _is_outside(manifest[measured].to_numpy(float)[rows], bounds)
+                is_broken[rows] |= is_outside(_values(manifest, measured)[rows], bounds)
     return is_broken
+
+
+def _number(column: pa.ChunkedArray) -> tuple[Rows, list[str]]:
+    """Return a number for each text of a column, and the texts by number."""
+    numbered = pc.dictionary_encode(column.combine_chunks())
+    return numbered.indices.to_numpy().astype(np.int64), numbered.dictionary.to_pylist()
+
+
+def _values(manifest: pa.Table, name: str) -> NDArray[np.float64]:
+    """Return a column of numbers; NaN where there is none."""
+    return np.asarray(manifest[name].to_numpy(), float)
 
 
 def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
@@ -68,23 +105,18 @@ def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
     return own if name else {measured: own[measured] for measured in VARIED if measured in own}
 
 
-def _is_outside(values: NDArray[np.float64], bounds: Bounds) -> NDArray[np.bool_]:
-    least, most = bounds
-    below = values < least if least is not None else np.zeros(len(values), bool)
-    return below | (values > most) if most is not None else below
-
-
-def _groups(manifest: pd.DataFrame, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
+def _groups(manifest: pa.Table, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
     """Yield class, rows and marks of each source and class, in order; rows without a label are in
     none."""
-    rows = judged[(manifest["look"].iloc[judged] != "").to_numpy(bool)]
-    own = manifest[["source_id", "defect_class", *Marks.COLUMNS]].iloc[rows]
-    marks = Marks.of(own)
-    grouped = own.groupby(["source_id", "defect_class"], sort=False).ngroup().to_numpy()
+    has_look = pc.not_equal(manifest["look"], "").to_numpy()
+    rows = judged[has_look[judged]]
+    (sources, _), (classes, names) = map(_number, manifest.select(GROUPED_BY).columns)
+    grouped = (sources * len(names) + classes)[rows]
+    marks = Marks.of(manifest.select(Marks.COLUMNS).take(rows))
     order = np.argsort(grouped, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(grouped[order])) + 1):
         if len(places):
-            yield str(own["defect_class"].iloc[places[0]]), rows[places], marks.take(places)
+            yield names[classes[rows[places[0]]]], rows[places], marks.take(places)
 
 
 def _settle_twins(
@@ -103,19 +135,20 @@ def _settle_twins(
         place = int(apart[kept].argmin())
         row = rows[later]
         bits[row], twins[row] = apart[kept][place], rows[earlier[kept][place]]
-        is_broken[row] |= _is_outside(bits[row : row + 1], most_alike)[0]
+        is_broken[row] |= is_outside(bits[row : row + 1], most_alike)[0]
 
 
-def _name_twins(ids: pd.Series, twins: Rows) -> pd.Series:
-    names = pd.Series("", ids.index)
+def _name_twins(ids: NDArray[np.object_], twins: Rows) -> NDArray[np.object_]:
+    names = np.full(len(ids), "", object)
     has_twin = twins >= 0
-    names[has_twin] = ids.iloc[twins[has_twin]].to_numpy(object)
+    names[has_twin] = ids[twins[has_twin]]
     return names
 
 
-def _reasons(manifest: pd.DataFrame, broken: Rows, limits: Limits) -> Iterator[str]:
-    classes = manifest["defect_class"].to_numpy(object)[broken]
-    values = manifest[list(MEASURED)].iloc[broken].to_numpy(float)
+def _reasons(manifest: pa.Table, broken: Rows, limits: Limits) -> Iterator[str]:
+    rows = manifest.select(["defect_class", *MEASURED]).take(broken)
+    classes = rows["defect_class"].to_pylist()
+    values = np.column_stack([_values(rows, name) for name in MEASURED])
     bounds = {name: _limits_of(name, limits) for name in set(classes)}
     for name, numbers in zip(classes, values, strict=True):
         measured = map(Measurement, MEASURED, map(float, numbers))

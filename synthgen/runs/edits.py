@@ -17,7 +17,8 @@ from synthgen.geometry import mask_to_rle, rle_to_mask
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table, schema_of, to_arrow, write_table
 from synthgen.runs.reader import RunTables, read_run
-from synthgen.runs.relabel import CHANGED, EditedInstance, check_label, relabel
+from synthgen.runs.relabel import EditedInstance, check_label, relabel
+from synthgen.runs.schema import columns_of, names_of
 from synthgen.runs.sources import as_records
 from synthgen.runs.verdicts import check_subject, read_moment
 from synthgen.sample import Status
@@ -28,6 +29,7 @@ __all__ = ["Edit", "EditedInstance", "Overlay", "add_edits", "read_edits"]
 Row = Mapping[str, Any]
 TABLE = "edits"
 MANIFEST, INSTANCES = schema_of("manifest"), schema_of("instances")
+FROM_LABEL = names_of(column for column in columns_of("manifest") if column.from_label)
 SCHEMA = pa.schema(
     [
         ("sample_id", pa.large_string()),
@@ -36,7 +38,7 @@ SCHEMA = pa.schema(
         ("time", pa.large_string()),
         ("height", pa.int64()),
         ("width", pa.int64()),
-        ("changed", pa.struct([MANIFEST.field(name) for name in CHANGED])),
+        ("changed", pa.struct([MANIFEST.field(name) for name in FROM_LABEL])),
         ("instances", pa.list_(pa.struct(list(INSTANCES)))),
     ]
 )
@@ -185,7 +187,7 @@ class Overlay:
             return manifest
         is_edited = self._find(manifest)
         changed = [self._change(row) for row in manifest.filter(is_edited).to_pylist()]
-        for name in ("status", "reasons", *CHANGED):
+        for name in ("status", "reasons", *FROM_LABEL):
             field, column = MANIFEST.field(name), manifest[name].combine_chunks()
             values = pa.array([row[name] for row in changed], field.type)
             new = pc.replace_with_mask(column, is_edited, values)

@@ -7,9 +7,8 @@ call each; it writes what it made itself and returns what became of each sample.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic import dataclasses as checked
 
-from synthgen.backends.backend import Backend
+from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.sample import Condition, SampleSpec, Status
 
 __all__ = ["Executor", "Lanes", "LocalExecutor", "TakingTurns", "Worker", "run_in_lanes"]
@@ -42,12 +41,14 @@ class Executor(Protocol):
     """Runs batches through workers."""
 
     def run(
-        self, batches: Iterable[Batch], make_worker: Callable[[], Worker]
-    ) -> Iterator[list[Status]]:
+        self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
+    ) -> Generator[list[Status]]:
         """Yield the statuses of each batch as it is done, in any order.
 
-        ``make_worker`` can be pickled. Batches are taken as they are needed: whoever ends the
-        iterable early gets what is under way finished.
+        ``here`` is a worker of this process. ``make_worker``, which can be pickled, makes one in
+        another. Batches are taken as they are needed: whoever ends the iterable early gets what is
+        under way finished. The first error of any batch is raised and ends the run; an iterator
+        that is interrupted or closed ends its workers at once.
         """
         ...
 
@@ -57,11 +58,9 @@ class TakingTurns:
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self._lock = backend, threading.Lock()
-        self.name, self.checkpoint, self.cell_px = (
-            backend.name,
-            backend.checkpoint,
-            backend.cell_px,
-        )
+
+    def describe(self) -> BackendInfo:
+        return self._backend.describe()
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
         with self._lock:
@@ -75,18 +74,30 @@ class LocalExecutor:
     lanes: Lanes = 2
 
     def run(
-        self, batches: Iterable[Batch], make_worker: Callable[[], Worker]
-    ) -> Iterator[list[Status]]:
-        yield from run_in_lanes(make_worker(), batches, self.lanes)
+        self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
+    ) -> Generator[list[Status]]:
+        yield from run_in_lanes(here, batches, self.lanes)
 
 
-def run_in_lanes(worker: Worker, batches: Iterable[Batch], lanes: int) -> Iterator[list[Status]]:
-    """Yield the statuses of each batch, ``lanes`` of them under way at once, in order."""
-    waiting: deque[Future[list[Status]]] = deque()
-    with ThreadPoolExecutor(lanes) as pool:
+def run_in_lanes(worker: Worker, batches: Iterable[Batch], lanes: int) -> Generator[list[Status]]:
+    """Yield the statuses of each batch as it is done, ``lanes`` of them under way at once.
+
+    After the first error nothing new is begun, and it is raised when what is under way is done. A
+    lane cannot be ended from outside: where the iterator is interrupted or closed, it is left alone
+    with what it has in hand.
+    """
+    under_way: set[Future[list[Status]]] = set()
+    pool, waits = ThreadPoolExecutor(lanes), False
+    try:
         for batch in batches:
-            waiting.append(pool.submit(worker, batch))
-            if len(waiting) >= lanes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            under_way.add(pool.submit(worker, batch))
+            if len(under_way) >= lanes:
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                yield from (lane.result() for lane in done)
+        for lane in as_completed(under_way):
+            yield lane.result()
+    except Exception:
+        waits = True
+        raise
+    finally:
+        pool.shutdown(wait=waits, cancel_futures=True)

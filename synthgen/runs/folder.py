@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
+from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
 from synthgen.files import remove_leftovers
 from synthgen.images import IGNORED, encode_png
 from synthgen.marking import DRAWN, ENHANCED, digital_source
-from synthgen.plan import plan_digest, tabulate_plan
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
 from synthgen.runs.decide import decide
@@ -34,7 +33,9 @@ from synthgen.runs.manifest import (
     try_rows,
     write_table,
 )
+from synthgen.runs.planned import explain_difference, plan_digest, read_plan, tabulate_plan
 from synthgen.runs.reader import read_classes
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
@@ -44,14 +45,20 @@ __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
 
 Layout = Literal["files", "tar"]
 Row = Mapping[str, Any]
+DefaultOf = Callable[[str], Any]
 RECORD, QUALITY = "run.yaml", "quality.yaml"
 # What a run that was killed at its start leaves, and the lock of one that fills a bucket.
-BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock")
+BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock.*")
 FREE_TO_CHANGE = (
     *("run.folder", "run.batch_size", "run.storage"),
-    *("backend.device", "backend.threads", "backend.paint_batch", "backend.compile", "executor"),
-    *("backend.vae_slicing", "backend.offload", "backend.device_map", "backend.offline"),
+    *(f"backend.hardware.{key}" for key in ("device", "threads", "paint_batch", "compile")),
+    *(f"backend.hardware.{key}" for key in ("vae_slicing", "offload", "device_map")),
+    *("backend.model.offline", "executor"),
 )
+
+
+def no_default(key: str) -> Any:
+    """Return None: a key that is not given is not set."""
 
 
 class RunFolder:
@@ -102,7 +109,7 @@ class RunFolder:
             timings.append({"sample_id": row["sample_id"], **durations_s})
         if pack is not None and (tar := pack.finish()):
             self.storage.write(pack.path, tar)
-        tables = {
+        tables: dict[Table, Sequence[Row]] = {
             "manifest": rows,
             "instances": instances,
             "tries": [row for outcome in outcomes for row in try_rows(outcome)],
@@ -185,12 +192,12 @@ class RunFolder:
             if name != "files" or len(table):
                 write_table(self.storage, name, table)
             del table
-        manifest = to_pandas(overlay.lay_on_manifest(shards.table("manifest")))
+        manifest = overlay.lay_on_manifest(shards.table("manifest"))
         limits = limits or self.limits()
         if limits is not None:
             manifest = decide(manifest, limits)
-        write_table(self.storage, "manifest", pa.Table.from_pandas(manifest, preserve_index=False))
-        return manifest
+        write_table(self.storage, "manifest", manifest)
+        return to_pandas(manifest)
 
     def limits(self) -> Limits | None:
         """Return the limits in force; None where the run was made without a say on quality."""
@@ -228,19 +235,25 @@ def open_run(
     config: Mapping[str, Any],
     specs: Sequence[SampleSpec],
     facts: Mapping[str, Any],
+    default_of: DefaultOf = no_default,
 ) -> RunFolder:
     """Begin a run in a new or empty folder, or continue one of the same config and plan.
 
     ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``facts`` (versions,
-    checkpoint) are recorded. Raises RunError where it holds something else, or a run of another
-    config, with the key that changed.
+    checkpoint) are recorded. ``default_of``: the value that a key of the config has where it is not
+    given, for keys that came after the run was begun. Raises RunError where it holds something
+    else, or a run of another config, of other weights or of another plan, with the key, the file
+    or the sample that changed.
     """
-    plan = tabulate_plan(specs)
-    digest = plan_digest(plan)
+    digest = plan_digest(specs)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
     if run.storage.exists(RECORD):
-        _check_same(root, _read_yaml(run.storage, RECORD), config, digest)
+        before = _read_yaml(run.storage, RECORD)
+        _check_config(root, before["config"], config, default_of)
+        _check_weights(root, before.get("models") or {}, facts.get("models") or {})
+        if before["digest"] != digest:  # that of an older version is another one of the same plan
+            _check_plan(run, specs)
         run.remove_leftovers()
         return run
     if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
@@ -248,7 +261,7 @@ def open_run(
             f"run.folder={str(root)!r} exists and is no run of synthgen (it has no run.yaml); "
             "give a new or an empty folder"
         )
-    write_table(run.storage, "plan", pa.Table.from_pandas(plan, preserve_index=False))
+    write_table(run.storage, "plan", tabulate_plan(specs))
     record = {"config": dict(config), **facts, "digest": digest}
     run.storage.write(RECORD, yaml.safe_dump(record, sort_keys=True).encode("utf-8"))
     return run
@@ -261,21 +274,52 @@ def _control_files(first: str, controls: Mapping[str, NDArray[np.uint8]]) -> dic
     return dict(zip(names, map(encode_png, controls.values()), strict=True))
 
 
-def _check_same(
-    root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], digest: str
+def _check_config(
+    root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], default_of: DefaultOf
 ) -> None:
-    old, new = _flatten(before["config"]), _flatten(config)
+    """Raise RunError with the first key that is another one; a key that the run's version did not
+    know yet is the same where it has its default."""
+    old, new = _flatten(rename_config(before)), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
+            continue
+        if key not in old and default_of(key) == new[key]:
             continue
         raise RunError(
             f"{root} holds a run with {key}={_show(old.get(key))}, now it is "
             f"{_show(new.get(key))}; give another run.folder, or the same value to continue"
         )
-    if before["digest"] != digest:
+
+
+def _check_plan(run: RunFolder, specs: Sequence[SampleSpec]) -> None:
+    try:
+        before = read_plan(run.storage)
+    except FileNotFoundError as error:
         raise RunError(
-            f"{root} holds a run of the same config but of another plan: the source images changed "
-            "since; give another run.folder"
+            f"{run.root}/plan.parquet is missing; the run folder is damaged, give another "
+            "run.folder"
+        ) from error
+    if difference := explain_difference(before, specs):
+        raise RunError(
+            f"{run.root} holds a run of the same config but of another plan: {difference}; have "
+            "the source images changed? Give another run.folder"
+        )
+
+
+def _check_weights(
+    root: Path | str, before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise RunError where a model of the same name has other files than when the run began."""
+    for what in sorted(before.keys() & now.keys()):
+        known = before[what]  # what it does not say of itself is not compared
+        old, new = known.get("weights"), now[what].get("weights") or {}
+        changed = sorted({file for file, _ in new.items() ^ old.items()}) if old else []
+        if not changed and known.get("digest", now[what].get("digest")) == now[what].get("digest"):
+            continue
+        told = changed[0] if changed else "one of its settings files"
+        raise RunError(
+            f"{root} holds a run with other weights: {told} of {what}={now[what].get('name')} has "
+            "changed since; give another run.folder, or the weights of before to continue"
         )
 
 

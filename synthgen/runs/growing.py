@@ -14,6 +14,7 @@ from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import to_pandas
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards
 from synthgen.storage import Storage, open_storage
 
@@ -37,10 +38,10 @@ class GrowingTables(RunTables):
             )
         return self.storage
 
-    def _table(self, name: str) -> pd.DataFrame:
-        table = to_pandas(self._shards.table(name))
+    def _table(self, name: Table) -> pd.DataFrame:
+        table = self._shards.table(name)
         limits = RunFolder(self.root).limits() if name == "manifest" else None
-        return table if limits is None else decide(table, limits)
+        return to_pandas(table if limits is None else decide(table, limits))
 
 
 def read_so_far(root: Path | str) -> RunTables:

@@ -1,52 +1,134 @@
-"""One run, one holder: a lock beside the run folder, which says who holds it."""
+"""One run, one holder: a lease beside the run folder, which says who holds it.
+
+The file holds a token, which only its holder knows to be its own, and a stamp that the holder
+changes every few seconds. Whether a holder elsewhere still lives is judged by whether the stamp
+changes while somebody watches, so no two clocks are compared.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import psutil
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import dataclasses as checked
 
 from synthgen.errors import RunError
 from synthgen.storage import LocalFolder, Storage, open_storage
 
-__all__ = ["hold_run"]
+__all__ = ["Lease", "hold_run"]
 
-BEAT_S, STALE_S = 10.0, 60.0  # how often a holder shows that it lives; how long it may not
+BEAT_S = 10.0  # how often a holder changes its stamp
+STALE_S = 60.0  # how long a stamp may stay as it is before its holder counts as gone
+LOOK_S = 0.5  # how often somebody who watches a stamp looks
+DEEPEST = 3  # takers of a lease, of the right to take it, ...: each is there for an instant
+log = logging.getLogger(__name__)
+
+
+@checked.dataclass(frozen=True)
+class _Holder:
+    """What a lease says. ``machine`` tells hosts of one name apart, and containers of one host.
+
+    Leases of version 0.1.0 have no machine and no token, and ``seen``, a time, as their stamp.
+    """
+
+    host: str
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    begun: Annotated[float, Field(allow_inf_nan=False)]
+    machine: str = ""
+    token: str = ""
+    stamp: int = 0
+    seen: float = 0.0
+
+
+HOLDER = TypeAdapter(_Holder)
 
 
 @contextmanager
-def hold_run(location: str) -> Iterator[None]:
+def hold_run(location: str) -> Iterator[Lease]:
     """Hold a run folder (a path or an fsspec URL) while inside; raises RunError where it is held.
 
-    The lock is ``.<name>.lock`` beside the folder. It is taken over from a process of this machine
-    that is no more, or from another machine that has not shown itself for a minute.
+    The lease is ``.<name>.lock`` beside the folder; a link to a run is that run. It is taken over
+    at once from a process of this machine that is no more, and from a holder elsewhere that does
+    not change its stamp for a minute.
     """
-    storage, name = _beside(location)
-    own = _describe_self()
-    _take(storage, name, own, location)
-    over = threading.Event()
-    beat = threading.Thread(target=_beat, args=(storage, name, own, over), daemon=True)
-    beat.start()
+    lease = Lease(location)
+    lease.take()
     try:
-        yield
+        yield lease
     finally:
-        over.set()
-        beat.join()
+        lease.give_back()
+
+
+class Lease:
+    """The right to work on a run; ``check`` says whether it is still one's own."""
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._storage, self._name = _beside(location)
+        self._own = _describe_self()
+        self._taken_by: _Holder | None = None
+        self._over = threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+
+    def take(self) -> None:
+        """Take it and show signs of life from now on; raises RunError where it is held."""
+        _take(self._storage, self._name, self._own, self._location)
+        self._beats.start()
+
+    def check(self) -> None:
+        """Raise RunError where another process took the run over, as after a long sleep."""
+        if (other := self._taken_by) is not None:
+            raise RunError(
+                f"process {other.pid} on {other.host} took {self._location} over, as this one gave "
+                "no sign of life for a minute; what it made until then is kept"
+            )
+
+    def give_back(self) -> None:
+        """End it; what another process holds is left alone."""
+        self._over.set()
+        self._beats.join()
         with suppress(RunError):
-            storage.remove(name)
+            held = _read(self._storage, self._name)
+            if held is not None and _parse(held, self._name).token == self._own.token:
+                self._storage.remove(self._name)
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            with suppress(RunError):  # the next beat may be heard again
+                self._renew()
+            if self._taken_by is not None:
+                return
+
+    def _renew(self) -> None:
+        """Change the stamp of a lease that is one's own; write one that was deleted again."""
+        self._own = replace(self._own, stamp=self._own.stamp + 1)
+        data = _read(self._storage, self._name)
+        if data is None:
+            self._storage.create(self._name, _format(self._own))
+            return
+        held = _parse(data, self._name)
+        if held.token == self._own.token:
+            self._storage.write(self._name, _format(self._own))
+        else:
+            self._taken_by = held
 
 
 def _beside(location: str) -> tuple[Storage, str]:
-    """Return where the lock of a run lies, and its name there."""
+    """Return where the lease of a run lies, and its name there."""
+    location = location.removeprefix("file://")
     if "://" not in location:
-        folder = Path(location).expanduser().absolute()
+        folder = Path(location).expanduser().resolve()
         return LocalFolder(folder.parent), f".{folder.name}.lock"
     parent, _, name = location.rstrip("/").rpartition("/")
     if parent.endswith(":/"):  # a whole bucket has nothing beside it
@@ -54,57 +136,112 @@ def _beside(location: str) -> tuple[Storage, str]:
     return open_storage(parent), f".{name}.lock"
 
 
-def _describe_self() -> dict[str, Any]:
+def _describe_self() -> _Holder:
     process = psutil.Process()
-    return {
-        "host": socket.gethostname(),
-        "pid": process.pid,
-        "begun": process.create_time(),
-    }
+    return _Holder(
+        host=socket.gethostname(),
+        pid=process.pid,
+        begun=process.create_time(),
+        machine=_describe_machine(),
+        token=uuid.uuid4().hex,
+    )
 
 
-def _take(storage: Storage, name: str, own: Mapping[str, Any], location: str) -> None:
+def _describe_machine() -> str:
+    """Return what processes have in common that see each other's numbers: kernel, namespace."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # on systems that have none of them
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _take(storage: Storage, name: str, own: _Holder, location: str, depth: int = 0) -> None:
+    """Write a lease that nobody holds, or one whose holder is gone; raises RunError.
+
+    Of several who find a holder gone only one may replace it: the one that takes the lease of
+    that right, which is named by the token that is replaced.
+    """
     where = f"{storage.location}/{name}"
-    for _ in range(3):
-        if storage.create(name, _stamp(own)):
-            return
-        held = _read(storage, name)
-        if held is None:
-            time.sleep(0.5)  # it may be just being written
-            held = _read(storage, name)
-        if held is not None and not _is_stale(held):
+    while not storage.create(name, _format(own)):
+        data = _read(storage, name)
+        if data is None:
+            continue  # it went meanwhile
+        try:
+            held = _parse(data, where)
+        except RunError:
+            time.sleep(LOOK_S)  # a storage may show a file that is only half-written
+            if _read(storage, name) == data:
+                raise
+            continue
+        if depth >= DEEPEST or not _is_gone(storage, name, data, held):
             raise RunError(
-                f"{location} is held by process {held['pid']} on {held['host']}, which works on "
-                f"it; wait for it, or stop it and delete {where}"
+                f"{location} is held by process {held.pid} on {held.host}, which works on it; wait "
+                f"for it, or stop it and delete {where}"
             )
-        storage.remove(name)
-    raise RunError(f"{location} could not be locked: {where} comes back; is another run starting?")
+        right = f"{name}.{held.token or held.pid}"
+        _take(storage, right, own, location, depth + 1)
+        try:
+            if _read(storage, name) == data:
+                storage.write(name, _format(own))
+                _remove_rights(storage, name)
+                return
+        finally:
+            storage.remove(right)
 
 
-def _stamp(own: Mapping[str, Any]) -> bytes:
-    return json.dumps({**own, "seen": time.time()}).encode("utf-8")
+def _remove_rights(storage: Storage, name: str) -> None:
+    """Remove the rights to take a lease that is replaced; takers that died left them."""
+    for other in storage.names():
+        if other.startswith(f"{name}."):
+            storage.remove(other)
 
 
-def _read(storage: Storage, name: str) -> dict[str, Any] | None:
-    """Return who holds the lock; None where it is gone, or was left half-written."""
+def _format(holder: _Holder) -> bytes:
+    data: bytes = HOLDER.dump_json(holder)
+    return data
+
+
+def _read(storage: Storage, name: str) -> bytes | None:
     try:
-        held = json.loads(storage.read(name))
-        return held if {"host", "pid", "begun", "seen"} <= held.keys() else None
-    except (OSError, ValueError, AttributeError):
+        return storage.read(name)
+    except FileNotFoundError:
         return None
 
 
-def _is_stale(held: Mapping[str, Any]) -> bool:
-    if held["host"] != socket.gethostname():
-        return bool(time.time() - held["seen"] > STALE_S)
+def _parse(data: bytes, where: str) -> _Holder:
+    """Return who holds a lease; raises RunError for a file that says something else."""
     try:
-        begun = float(psutil.Process(held["pid"]).create_time())
-    except psutil.NoSuchProcess:
-        return True
-    return abs(begun - float(held["begun"])) > 1  # another process has its number now
+        return HOLDER.validate_json(data)
+    except ValidationError as error:
+        raise RunError(
+            f"{where} should say which process works on the run, but synthgen did not write it; "
+            "delete it if none does"
+        ) from error
 
 
-def _beat(storage: Storage, name: str, own: Mapping[str, Any], over: threading.Event) -> None:
-    while not over.wait(BEAT_S):
-        with suppress(RunError):  # the next beat may be heard again
-            storage.write(name, _stamp(own))  # whole: never read half-written
+def _is_gone(storage: Storage, name: str, data: bytes, held: _Holder) -> bool:
+    """Say whether a holder is no more; one that cannot be asked is watched for up to a minute."""
+    is_here = held.machine == _describe_machine() or (
+        not held.machine and held.host == socket.gethostname()
+    )
+    if is_here:
+        try:
+            process = psutil.Process(held.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            if abs(process.create_time() - held.begun) <= 1:
+                return False
+        except psutil.NoSuchProcess:
+            return True
+    log.warning(
+        "watching for up to %d s whether process %d on %s, which holds %s/%s, still lives",
+        *(STALE_S, held.pid, held.host, storage.location, name),
+    )
+    until = time.monotonic() + STALE_S
+    while time.monotonic() < until:
+        time.sleep(LOOK_S)
+        now = _read(storage, name)
+        if now != data:
+            return now is None
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,11 @@ from synthgen.files import write_whole
 from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
 from synthgen.runs.outlines import part_columns
+from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
 from synthgen.sample import (
     Annotation,
+    Attempt,
+    Boost,
     Failure,
     Measurement,
     Sample,
@@ -50,142 +54,39 @@ __all__ = [
     "write_table",
 ]
 
-PER_MASK = (
-    "fill_fraction",
-    "leak_fraction",
-    "mask_iou",
-    "size_ratio",
-    "off_object_fraction",
-    "change_delta_e",
-    "contrast_delta_e",
-    "clipped_fraction",
-)
-PER_IMAGE = (
-    "black_fraction",
-    "seam_delta_e",
-    "changed_outside_px",
-    "sharpness_ratio",
-    "off_part_fraction",
-    "edge_width_ratio",
-    "grain_ratio",
-    "range_fraction",
-    "real_bits",
-    "donor_delta_e",
-    "own_px",
-    "edge_f1",
-    "varied_delta_e",
-)
-COLUMNS: dict[str, str] = {
-    "sample_id": "str",
-    "status": "str",
-    "reasons": "str",
-    "attempt": "int64",
-    "revision": "int64",
-    "edited_by": "str",
-    "defect_class": "str",
-    "class_id": "int64",
-    "source_id": "str",
-    "source_path": "str",
-    "photo": "str",
-    "part_finding": "str",
-    "part": "str",
-    "group": "str",
-    "split": "str",
-    "donor": "str",
-    "donor_group": "str",
-    "seed": "int64",
-    "backend": "str",
-    "checkpoint": "str",
-    "prompt": "str",
-    "severity": "float64",
-    "image": "str",
-    "mask": "str",
-    "requested": "str",
-    "control": "str",
-    "width": "int64",
-    "height": "int64",
-    "instances": "int64",
-    "area_px": "int64",
-    "box_x": "int64",
-    "box_y": "int64",
-    "box_w": "int64",
-    "box_h": "int64",
-    **dict.fromkeys(PER_MASK, "float64"),
-    **dict.fromkeys(PER_IMAGE, "float64"),
-    "look": "str",
-    "colours": "str",
-    "twin_id": "str",
-    "twin_bits": "float64",
+TABLES: tuple[Table, ...] = ("manifest", "instances", "tries", "timings", "files")
+ARROW: Mapping[Kind, pa.DataType] = {
+    "str": pa.large_string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
 }
-INSTANCE_COLUMNS: dict[str, str] = {
-    "sample_id": "str",
-    "instance_id": "int64",
-    "defect_class": "str",
-    "class_id": "int64",
-    "area_px": "int64",
-    "box_x": "int64",
-    "box_y": "int64",
-    "box_w": "int64",
-    "box_h": "int64",
-    "rle": "str",
-    **dict.fromkeys(PER_MASK, "float64"),
-    "severity": "float64",
-}
-TRY_COLUMNS: dict[str, str] = {
-    "sample_id": "str",
-    "attempt": "int64",
-    "step": "str",
-    "status": "str",
-    "reasons": "str",
-    "area_px": "int64",
-    **dict.fromkeys((*PER_MASK, *PER_IMAGE), "float64"),
-}
-TIMING_COLUMNS = {
-    "sample_id": "str",
-    "condition": "float64",
-    "paint": "float64",
-    "inspect": "float64",
-    "write": "float64",
-}
-FILE_COLUMNS = {  # files that lie inside a tar, by their names in the manifest
-    "name": "str",
-    "tar": "str",
-    "offset": "int64",
-    "size": "int64",
-    "sample_id": "str",  # '' for a source, which many samples share
-}
-TABLES = {
-    "manifest": COLUMNS,
-    "instances": INSTANCE_COLUMNS,
-    "tries": TRY_COLUMNS,
-    "timings": TIMING_COLUMNS,
-    "files": FILE_COLUMNS,
-}
-ARROW = {"str": pa.large_string(), "int64": pa.int64(), "float64": pa.float64()}
+SPEC_FIELDS = {field.name for field in fields(SampleSpec)}
 SOURCES = "sources/"  # drawn and augmented pictures, in the run folder
 GROUP_ROWS = 100_000  # of Parquet, written at once
-FILLERS = {pa.large_string(): "", pa.int64(): 0}
 
 
-def _shared(spec: SampleSpec, backend: str, checkpoint: str) -> dict[str, Any]:
-    return {
-        "sample_id": spec.sample_id,
-        "attempt": spec.attempt,
-        "revision": spec.revision,
-        "edited_by": "",
-        "defect_class": spec.defect_class or "",
-        "class_id": spec.class_id,
-        "source_id": spec.source_id,
-        "group": spec.group,
-        "split": spec.split,
-        "donor": spec.donor,
-        "donor_group": spec.donor_group,
-        "seed": spec.seed,
-        "prompt": spec.prompt,
-        "severity": spec.severity,
-        "backend": backend,
-        "checkpoint": checkpoint,
+def _shared(
+    spec: SampleSpec, attempt: Attempt, boost: Boost | None, backend: str, checkpoint: str
+) -> dict[str, Any]:
+    """Return what every row says: the fields of spec and attempt that have a column, and these."""
+    planned = {
+        column.name: _text_or_number(getattr(spec, column.name), column.kind)
+        for column in columns_of("manifest")
+        if column.name in SPEC_FIELDS
     }
+    made = {"edited_by": "", "backend": backend, "checkpoint": checkpoint}
+    no_label = {"instances": 0}  # of those planned
+    return planned | _attempt_columns(attempt, boost) | made | no_label
+
+
+def _text_or_number(value: Any, kind: Kind) -> Any:
+    """Return a planned value as a table has it: '' for a text that is None."""
+    return FILLERS[kind] if value is None and kind == "str" else value
+
+
+def _attempt_columns(attempt: Attempt, boost: Boost | None) -> dict[str, Any]:
+    own = {name: getattr(attempt, name) for name in ("placement", "boost", "variant")}
+    return {"attempt": attempt.number, **own, **({} if boost is None else boost._asdict())}
 
 
 def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any]:
@@ -197,7 +98,7 @@ def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any
     if spec.is_defect_free and not condition.is_whole:  # nothing was painted
         backend = checkpoint = ""
     return (
-        _shared(spec, backend, checkpoint)
+        _shared(spec, sample.attempt, sample.boost, backend, checkpoint)
         | {column: f"{folder}/{stem}.png" for column, folder in names.items()}
         | {
             "status": sample.status.value,
@@ -269,7 +170,7 @@ def is_augmented(row: Mapping[str, Any]) -> bool:
 
 def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, Any]:
     """Return the row of a spec that came to no image: rejected, with the reason, without files."""
-    row = _shared(failure.spec, backend, checkpoint)
+    row = _shared(failure.spec, failure.attempt, None, backend, checkpoint)
     return row | {"status": failure.status.value, "reasons": failure.reason}
 
 
@@ -278,7 +179,7 @@ def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
     return [
         {
             "sample_id": outcome.spec.sample_id,
-            "attempt": one.attempt,
+            **_attempt_columns(one.attempt, one.boost),
             "step": one.step,
             "status": (Status.REJECTED if one.reasons else Status.ACCEPTED).value,
             "reasons": "; ".join(one.reasons),
@@ -318,7 +219,7 @@ def _numbers(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     return {m.name: None if math.isnan(m.value) else round(m.value, 6) for m in measurements}
 
 
-def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def to_arrow(name: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return rows as one of ``TABLES``; what a row lacks is null.
 
     Raises ValueError or TypeError for values of another kind.
@@ -326,12 +227,12 @@ def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=schema_of(name))
 
 
-def schema_of(name: str) -> pa.Schema:
+def schema_of(name: Table) -> pa.Schema:
     """Return the columns of one of ``TABLES``, as Arrow's types."""
-    return pa.schema([(column, ARROW[kind]) for column, kind in TABLES[name].items()])
+    return pa.schema([(column.name, ARROW[column.kind]) for column in columns_of(name)])
 
 
-def complete(name: str, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+def complete(name: Table, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
     """Return one of ``TABLES``, or some of its columns, with those that it lacks as null: those
     that came since it was written.
 
@@ -348,9 +249,10 @@ def complete(name: str, table: pa.Table, columns: Sequence[str] | None = None) -
 
 def fill(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column with '' for texts and 0 for whole numbers that are missing."""
-    if column.type not in FILLERS or not column.null_count:
+    kind = next(kind for kind, own in ARROW.items() if own == column.type)
+    if kind == "float64" or not column.null_count:  # a number that does not apply stays null
         return column
-    return column.fill_null(FILLERS[column.type])
+    return column.fill_null(FILLERS[kind])
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

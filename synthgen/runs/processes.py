@@ -6,11 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Annotated
@@ -18,62 +16,14 @@ from typing import Annotated
 from pydantic import Field
 from pydantic import dataclasses as checked
 
-from synthgen.errors import RunError, SynthgenError
+from synthgen.errors import RunError
 from synthgen.runs.executor import Batch, Lanes, Worker
+from synthgen.runs.team import Answer, Gone, Message, load, run_team, work
 from synthgen.sample import Status
 
-__all__ = ["GIVEN_UP", "ProcessExecutor", "Supply", "settle"]
+__all__ = ["ProcessExecutor", "settle"]
 
-GIVEN_UP = "the process that made it died twice, out of memory perhaps"
-MOST_DEATHS = 2  # of workers over one batch, or one sample, before it is given up
-
-
-class Supply:
-    """Numbered batches to hand out, those of dead workers first.
-
-    A batch that killed its worker twice is cut into single samples, and a sample that does so is
-    given up.
-    """
-
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        self._fresh, self._again = iter(batches), list[Batch]()
-        self._deaths: dict[str, int] = {}
-        self._number = 0
-        self.lost: list[Batch] = []
-        self.died_loading = 0
-
-    def next(self) -> tuple[int, Batch] | None:
-        """Return a number and a batch, None where there is none left."""
-        batch = self._again.pop() if self._again else next(self._fresh, None)
-        self._number += 1
-        return None if batch is None else (self._number, batch)
-
-    def take_back(self, batches: Iterable[Batch]) -> None:
-        """Take back what nobody has begun."""
-        self._again += batches
-
-    def give_back(self, batches: Iterable[Batch]) -> None:
-        """Take back what a worker had in hand that died over it."""
-        for batch in batches:
-            key = f"{batch[0].sample_id} {len(batch)}"
-            self._deaths[key] = self._deaths.get(key, 0) + 1
-            if self._deaths[key] < MOST_DEATHS:
-                self._again.append(batch)
-            elif len(batch) > 1:
-                self._again += [[spec] for spec in batch]
-            else:
-                self.lost.append(batch)
-
-
-@dataclass(slots=True, eq=False)
-class _Hand:
-    """A worker process, its pipe, and the batches that it has been given, by number."""
-
-    process: BaseProcess
-    pipe: Connection
-    given: dict[int, Batch] = field(default_factory=dict)
-    is_ready: bool = False
-    is_gone: bool = False  # its pipe is at its end
+PATIENCE_S = 10  # for a process that has nothing left to do
 
 
 @checked.dataclass(frozen=True)
@@ -89,119 +39,129 @@ class ProcessExecutor:
     lanes: Lanes = 2
 
     def run(
-        self, batches: Iterable[Batch], make_worker: Callable[[], Worker]
-    ) -> Iterator[list[Status]]:
-        supply, hands = Supply(batches), list[_Hand]()
-        try:
-            for number in range(self.workers):
-                hands.append(self._hire(number, make_worker))
-                self._hand_out(hands[-1], supply)
-            while any(hand.given for hand in hands):
-                for number, hand in enumerate(hands):
-                    if hand.given and hand.is_gone:
-                        self._mourn(hand, supply)
-                        hands[number] = self._hire(number, make_worker)
-                        self._hand_out(hands[number], supply)
-                yield from self._collect(hands, supply)
-            if supply.lost:
-                worker = make_worker()
-                yield from (worker.give_up(batch, GIVEN_UP) for batch in supply.lost)
-        finally:
-            for hand in hands:
-                _dismiss(hand)
+        self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
+    ) -> Generator[list[Status]]:
+        threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        place = _Machine(make_worker, threads, self.lanes)
+        yield from run_team(place, self.workers, self.lanes, batches, here)
 
-    def _mourn(self, hand: _Hand, supply: Supply) -> None:
-        """Take back what a dead worker had; raises RunError where none gets as far as loading."""
-        if hand.is_ready:
-            supply.give_back(hand.given.values())
-            return
-        supply.take_back(hand.given.values())
-        supply.died_loading += 1
-        if supply.died_loading >= MOST_DEATHS + self.workers:
-            raise RunError(
-                f"{supply.died_loading} worker processes ended while they were loading (exit code "
-                f"{hand.process.exitcode}), out of memory perhaps; give fewer executor.workers"
-            )
 
-    def _hire(self, number: int, make_worker: Callable[[], Worker]) -> _Hand:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hand:
+    """A worker process and its pipe."""
+
+    process: BaseProcess
+    pipe: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """This machine as a Workplace."""
+
+    make_worker: Callable[[], Worker]
+    threads: int
+    lanes: int
+
+    def hire(self, number: int) -> _Hand:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         process = context.Process(
-            target=_serve, args=(theirs, make_worker, number, threads, self.lanes), daemon=True
+            target=_serve,
+            args=(theirs, self.make_worker, number, self.threads, self.lanes),
+            daemon=True,
         )
-        process.start()
+        try:
+            with _without_interrupts():
+                process.start()
+        except OSError as error:
+            raise RunError(
+                f"worker process {number + 1} cannot be started: {error.strerror or error}; give "
+                "fewer executor.workers"
+            ) from error
         theirs.close()
         return _Hand(process, ours)
 
-    def _hand_out(self, hand: _Hand, supply: Supply) -> None:
-        while len(hand.given) < self.lanes + 1:  # one more, so that no lane waits for it
-            numbered = supply.next()
-            if numbered is None:
-                return
-            hand.given[numbered[0]] = numbered[1]
-            try:
-                hand.pipe.send(numbered)
-            except OSError:  # it died; the loop sees so
-                return
+    def give(self, member: _Hand, number: int, batch: Batch) -> None:
+        with suppress(OSError):  # it died; listen() hears so
+            member.pipe.send((number, batch))
 
-    def _collect(self, hands: Sequence[_Hand], supply: Supply) -> Iterator[list[Status]]:
-        """Yield what has come in; wait until something does, or a process ends."""
-        busy = [hand for hand in hands if hand.given]
-        ready = wait([hand.pipe for hand in busy])  # a pipe is ready when its process ends, too
-        for hand in busy:
-            if hand.pipe not in ready:
-                continue
-            try:
-                answer = hand.pipe.recv()
-            except (EOFError, OSError):
-                hand.is_gone = True
+    def listen(self, members: Sequence[_Hand]) -> list[tuple[_Hand, Message]]:
+        ready = wait([hand.pipe for hand in members])  # a pipe is ready when its process ends, too
+        return [(hand, _hear(hand)) for hand in members if hand.pipe in ready]
+
+    def dismiss(self, members: Sequence[_Hand], *, at_once: bool) -> None:
+        for hand in members:
+            if at_once:
+                hand.process.kill()
+            else:
+                with suppress(OSError):  # it may be gone
+                    hand.pipe.send(None)
+        for hand in members:
+            hand.process.join(PATIENCE_S)
+            if hand.process.is_alive():
+                hand.process.kill()
                 hand.process.join()
-                continue
-            if isinstance(answer, SynthgenError):
-                raise answer
-            if answer is None:
-                hand.is_ready = True
-                continue
-            number, statuses = answer
-            del hand.given[number]
-            self._hand_out(hand, supply)
-            yield statuses
+            hand.pipe.close()
+
+
+def _hear(hand: _Hand) -> Message:
+    try:
+        answer: Answer = hand.pipe.recv()
+        return answer
+    except (EOFError, OSError):
+        hand.process.join()
+        return Gone(f"exit code {hand.process.exitcode}")
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach, also while they are starting.
+
+    Ctrl-C is for whoever hands out the batches. A blocked signal stays blocked in a child.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(
     pipe: Connection, make_worker: Callable[[], Worker], number: int, threads: int, lanes: int
 ) -> None:
-    """Be a worker process: answer each numbered batch with its statuses, or send an error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever hands out the batches
+    """Be a worker process: say that it is ready, then answer each numbered batch."""
     taking, sending, is_over = threading.Lock(), threading.Lock(), threading.Event()
 
-    def send(answer: object) -> None:
+    def send(answer: Answer) -> None:
         with sending, suppress(OSError):  # whoever handed out the batches may be gone
             pipe.send(answer)
 
-    def work(worker: Worker) -> None:
-        while True:
-            with taking:
-                order = None if is_over.is_set() else pipe.recv()
-                if order is None:
-                    is_over.set()
-                    return
-            send((order[0], worker(order[1])))
+    def take() -> tuple[int, Batch] | None:
+        """Return the next batch; None where no more will come."""
+        with taking, suppress(EOFError, OSError):
+            order: tuple[int, Batch] | None = None if is_over.is_set() else pipe.recv()
+            if order is not None:
+                return order
+        is_over.set()
+        return None
 
-    try:
+    def serve(worker: Worker) -> None:
+        while (order := take()) is not None:
+            send(work(worker, *order))
+
+    def make() -> Worker:
         settle(number, threads)
-        worker = make_worker()
-        send(None)  # it is loaded
-        with ThreadPoolExecutor(lanes) as pool:
-            for lane in [pool.submit(work, worker) for _ in range(lanes)]:
-                lane.result()
-    except EOFError:
+        return make_worker()
+
+    worker, answer = load(make)
+    send(answer)
+    if worker is None:
         return
-    except SynthgenError as error:
-        send(error)
-    except Exception:
-        send(RunError(f"a worker process failed:\n{traceback.format_exc()}"))
+    pool = [threading.Thread(target=serve, args=(worker,)) for _ in range(lanes)]
+    for lane in pool:
+        lane.start()
+    for lane in pool:
+        lane.join()
 
 
 def settle(number: int, threads: int) -> None:
@@ -213,13 +173,3 @@ def settle(number: int, threads: int) -> None:
     cv2.setNumThreads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())
-
-
-def _dismiss(hand: _Hand) -> None:
-    with suppress(OSError):  # it may be gone
-        hand.pipe.send(None)
-    hand.process.join(timeout=10)
-    if hand.process.is_alive():
-        hand.process.kill()
-        hand.process.join()
-    hand.pipe.close()

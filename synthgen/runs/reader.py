@@ -13,13 +13,11 @@ import yaml
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import read_table, to_pandas
+from synthgen.runs.schema import Table, fill_values
 from synthgen.runs.tars import RunFiles
 from synthgen.storage import Storage, StoredFile, open_storage
 
 __all__ = ["RunTables", "read_classes", "read_present", "read_run"]
-
-# Columns of the manifest that older runs do not have.
-SINCE: dict[str, Any] = {"revision": 0, "edited_by": "", "part_finding": "", "part": ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +37,7 @@ class RunTables:
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
-        manifest = self._table("manifest")
-        lacks = {name: value for name, value in SINCE.items() if name not in manifest}
-        return manifest.assign(**lacks) if lacks else manifest
+        return self._complete("manifest")
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -51,15 +47,15 @@ class RunTables:
 
     @cached_property
     def instances(self) -> pd.DataFrame:
-        return self._table("instances")
+        return self._complete("instances")
 
     @cached_property
     def tries(self) -> pd.DataFrame:
-        return self._table("tries")
+        return self._complete("tries")
 
     @cached_property
     def timings(self) -> pd.DataFrame:
-        return self._table("timings")
+        return self._complete("timings")
 
     @property
     def classes(self) -> dict[str, int]:
@@ -87,7 +83,13 @@ class RunTables:
         """Return the bytes of a file that the manifest names; raises RunError where it is gone."""
         return read_present(self.stored(name))
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def _complete(self, name: Table) -> pd.DataFrame:
+        """Return a table, with values for the columns that came since it was written."""
+        table = self._table(name)
+        lacks = fill_values(name, table.columns)
+        return table.assign(**lacks) if lacks else table
+
+    def _table(self, name: Table) -> pd.DataFrame:
         return to_pandas(read_table(self.storage, name))
 
 

@@ -13,20 +13,14 @@ from numpy.typing import NDArray
 from synthgen.errors import RunError, ShapeError
 from synthgen.geometry import mask_to_box, mask_window, nearest_instance
 from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
-from synthgen.quality.measures import WINDOW_PX, View, measure_mask
+from synthgen.quality.measures import WINDOW_PX, View, measure_label
 from synthgen.quality.realised import to_lab
-from synthgen.runs.manifest import PER_MASK, file_stem, instance_row, label_columns
+from synthgen.runs.manifest import file_stem, instance_row, label_columns
 from synthgen.runs.reader import RunTables
-from synthgen.sample import Annotation, Measurement
+from synthgen.sample import Annotation
 
-__all__ = ["CHANGED", "EditedInstance", "Relabelled", "check_label", "relabel"]
+__all__ = ["EditedInstance", "Relabelled", "check_label", "relabel"]
 
-CHANGED = (  # the columns of the manifest that a label decides
-    *("defect_class", "class_id", "mask", "edited_by", "instances", "area_px"),
-    *("box_x", "box_y", "box_w", "box_h", "look", "colours"),
-    *PER_MASK,
-)
-OF_SOURCE = ("change_delta_e", "clipped_fraction")  # what only the clean image tells
 MOST_INSTANCES = 255
 
 Mask = NDArray[np.bool_]
@@ -42,7 +36,8 @@ class EditedInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relabelled:
-    """``row``: the columns ``CHANGED`` of the manifest. ``instances``: rows of that table.
+    """``row``: the columns of the manifest that are ``from_label``. ``instances``: rows of that
+    table.
 
     ``label``: the PNG of class ids, to lie where ``row["mask"]`` says.
     """
@@ -78,11 +73,11 @@ def relabel(
             one.mask,
             int(one.mask.sum()),
             mask_to_box(one.mask),
-            _measure(view.of(one.mask, asked & (nearest == number)), source is not None),
+            measure_label(view.of(one.mask, asked & (nearest == number)), source is not None),
         )
         for number, one in enumerate(instances, start=1)
     ]
-    measured = _measure(view, source is not None)
+    measured = measure_label(view, source is not None)
     name = _main_class(annotations) or str(row["defect_class"])
     changed = label_columns(annotations, measured, image, owners > 0) | {
         "defect_class": name,
@@ -151,13 +146,6 @@ def _view(
         realised=realised[window],
         allowed=None,
         window=window,
-    )
-
-
-def _measure(view: View, has_source: bool) -> tuple[Measurement, ...]:
-    return tuple(
-        Measurement(one.name, float("nan")) if one.name in OF_SOURCE and not has_source else one
-        for one in measure_mask(view)
     )
 
 

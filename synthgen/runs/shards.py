@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
+from synthgen.runs.schema import Table
 from synthgen.storage import Storage
 
 __all__ = ["Shards", "compact", "write_large", "write_shard"]
@@ -33,7 +34,7 @@ SHARD = "shard"  # a column while tables are merged: which file a row is from
 log = logging.getLogger(__name__)
 
 
-def write_shard(storage: Storage, key: str, tables: Mapping[str, Sequence[Any]]) -> None:
+def write_shard(storage: Storage, key: str, tables: Mapping[Table, Sequence[Any]]) -> None:
     """Write the rows of a batch; ``key``: the lowest index of its samples and its revision."""
     text = json.dumps({name: list(rows) for name, rows in tables.items()})
     storage.write(f"{FOLDER}/shard-{key}.json", text.encode("utf-8"))
@@ -58,7 +59,7 @@ def compact(storage: Storage, least: int = 200) -> None:
     pa.default_memory_pool().release_unused()  # a run goes on for long after this
 
 
-def write_large(storage: Storage, shards: Mapping[str, Mapping[str, pa.Table]]) -> None:
+def write_large(storage: Storage, shards: Mapping[str, Mapping[Table, pa.Table]]) -> None:
     """Write one large shard, each sample as it is now.
 
     Its name has a digest, so that none is ever written over another.
@@ -109,7 +110,7 @@ class Shards:
         parts = list(self._parts("manifest", OWNER_COLUMNS))
         return _find_owners(pa.concat_tables(parts)) if parts else {}
 
-    def table(self, name: str) -> pa.Table:
+    def table(self, name: Table) -> pa.Table:
         """Return one of the tables, sorted."""
         owners = self._owners
         parts = list(_join(self._parts(name)))
@@ -125,7 +126,7 @@ class Shards:
             pa.default_memory_pool().release_unused()
         return pa.table(columns)
 
-    def _parts(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def _parts(self, name: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the table of each shard, with a column of the shard's number."""
         for number, shard in enumerate(self._large):
             part = self._read_large(shard, name, columns)
@@ -134,7 +135,9 @@ class Shards:
         for number, tables in enumerate(self._small.values(), start=len(self._large)):
             yield _number(tables[name] if columns is None else tables[name].select(columns), number)
 
-    def _read_large(self, shard: str, name: str, columns: Sequence[str] | None) -> pa.Table | None:
+    def _read_large(
+        self, shard: str, name: Table, columns: Sequence[str] | None
+    ) -> pa.Table | None:
         try:
             data = _read(self._storage, shard)
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -149,7 +152,7 @@ class Shards:
             return None
 
 
-def _read_small(storage: Storage, name: str) -> dict[str, pa.Table] | None:
+def _read_small(storage: Storage, name: str) -> dict[Table, pa.Table] | None:
     """Return the tables of a small shard; None, and a word in the log, where it is damaged."""
     try:
         rows = json.loads(_read(storage, name))
@@ -196,7 +199,9 @@ def _join(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _number_all(
-    shards: Mapping[str, Mapping[str, pa.Table]], name: str, columns: Sequence[str] | None = None
+    shards: Mapping[str, Mapping[Table, pa.Table]],
+    name: Table,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield one table of some small shards, with a column of the shard's number."""
     for number, tables in enumerate(shards.values()):

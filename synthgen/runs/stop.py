@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TypeVar
 
-__all__ = ["Stop"]
+__all__ = ["Stop", "StoppedAtOnce"]
 
 Item = TypeVar("Item")
 
 
+class StoppedAtOnce(KeyboardInterrupt):
+    """Stopped without waiting for what is under way: threads may be in the middle of it."""
+
+
 class Stop:
-    """Within it, the first signal asks to stop, the second stops at once (KeyboardInterrupt)."""
+    """Within it, the first signal asks to stop, the second stops at once (StoppedAtOnce)."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -31,7 +35,7 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            raise StoppedAtOnce
         self.asked = True
         print("Finishing the batch in hand; once more stops at once.", file=sys.stderr)
 

@@ -1,6 +1,6 @@
 """Catalogues of good images: drawn ones, a folder of photos, another run's; where parts are."""
 
-from synthgen.sources.catalogue import SourceEntry, Sources
+from synthgen.sources.catalogue import SourceEntry, SourceIndex, Sources
 from synthgen.sources.folder import SUFFIXES, FolderSources, grouping, name_files
 from synthgen.sources.procedural import ProceduralSources
 
@@ -9,6 +9,7 @@ __all__ = [
     "FolderSources",
     "ProceduralSources",
     "SourceEntry",
+    "SourceIndex",
     "Sources",
     "grouping",
     "name_files",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from synthgen.sample import Part, SourceImage
 
-__all__ = ["SourceEntry", "Sources"]
+__all__ = ["SourceEntry", "SourceIndex", "Sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class SourceEntry:
 
 
 class Sources(Protocol):
-    """A catalogue of good images."""
+    """A catalogue of good images.
+
+    One that can be pickled is sent to workers as it is; of another one they build their own.
+    """
 
     entries: Sequence[SourceEntry]  # sorted by source_id
     skipped: Sequence[str]  # a sentence per file that is left out
@@ -34,3 +38,23 @@ class Sources(Protocol):
     def part(self, source: SourceImage) -> Part:
         """Return where the part is, and where on it defects may go."""
         ...
+
+
+class SourceIndex:
+    """What one process has found out about the good images, for others: no photo is opened twice.
+
+    ``sources`` is None where it came from another process and could not be pickled there.
+    """
+
+    def __init__(self, sources: Sources | None) -> None:
+        self.sources = sources
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            return _receive, (pickle.dumps(self.sources),)
+        except (pickle.PicklingError, TypeError, AttributeError):  # each says it in its own way
+            return _receive, (None,)
+
+
+def _receive(data: bytes | None) -> SourceIndex:
+    return SourceIndex(None if data is None else pickle.loads(data))

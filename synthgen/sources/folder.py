@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from PIL import Image
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.images import grey_window, read_image, read_mask, to_rgb8
+from synthgen.imaging.silence import silent_warnings
 from synthgen.sample import Part, SourceImage
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.parts import PartFinder
@@ -98,6 +98,10 @@ class FolderSources:
         photos = [partial(_read_photo, file) for file in self._files.values()]
         self._finder = PartFinder(photos) if foreground == "auto" else None
         self._parts: dict[str, Part] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is sent: all but the masks of photos read lately."""
+        return vars(self) | {"_parts": {}}
 
     def _read_groups(self, group_by: str) -> Callable[[Path, str], str]:
         if not group_by.lower().endswith(".csv"):
@@ -235,11 +239,10 @@ def _find_images(root: Path) -> list[Path]:
 def _why_unusable(file: Path) -> str:
     """Return a sentence why a file cannot be a source, or '' where it can."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about some of the files it then refuses
-            with Image.open(file) as opened:
-                width, height = opened.size
-                opened.verify()  # checks a PNG to its end; other formats by their header only
+        # Pillow warns about some of the files that it then refuses
+        with silent_warnings, Image.open(file) as opened:
+            width, height = opened.size
+            opened.verify()  # checks a PNG to its end; other formats by their header only
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"{file} cannot be read as an image: {error}"
     if min(width, height) < LEAST_SIDE_PX:

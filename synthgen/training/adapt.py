@@ -76,9 +76,9 @@ def adapt_backend(
     Raises ConfigError for families that cannot be adapted here, and what ``adapt`` does.
     """
     family, base = backend.family, backend.model.base
-    if family.name == "embedded":
+    if family.adapts == "all":
         return adapt(images, base, settings, folder, report)
-    if family.denoiser != "unet":
+    if not family.adapts:
         raise ConfigError(
             f"adapt cannot teach {family.title}; use backend=embedded, or a Stable Diffusion 1.5 "
             "or SDXL checkpoint"

@@ -187,7 +187,7 @@ def _describe(outcome: Outcome) -> str:
     warnings = "".join(f"\nWarning: {warning}.\n" for warning in outcome.warnings)
     return f"""# An adapter of {outcome.base.name}
 
-Made by `synthgen adapt`; used by `backend.adapter=<this folder>` on that checkpoint alone.
+Made by `synthgen adapt`; used by `backend.model.adapter=<this folder>` on that checkpoint alone.
 
 | | |
 |---|---|

@@ -69,9 +69,10 @@ def adapt_unet(
         )
     own = UnetLessons(backend, settings, taught, held, good)
     started = time.monotonic()
-    curve = Teacher(unet, settings, own.lose, own.judge).run(
-        folder, identify(images, base, settings), report
-    )
+    with own.attention:
+        curve = Teacher(unet, settings, own.lose, own.judge).run(
+            folder, identify(images, base, settings), report
+        )
     seconds = time.monotonic() - started
     outcome = Outcome(base, settings, nouns, {}, taught, held, curve, seconds)
     write_folder(folder, outcome, _low_ranks(unet), draw_sheet(held, _painter(backend)))
@@ -99,7 +100,7 @@ class UnetLessons:
 
         self.pipeline, self.texts = backend.load().pipeline, backend.load().texts
         self.unet, self.settings = self.pipeline.unet, settings
-        self.size_px = backend.resolution_px
+        self.size_px = backend.crops.resolution_px
         self.crops = RealCrops(taught, good, settings)
         self.nouns = sorted({lesson.noun for lesson in taught}, key=len, reverse=True)
         self.held = draw_judged(held, settings.seed)
@@ -203,7 +204,10 @@ class UnetLessons:
 
 
 class Attention:
-    """Reads how much each place looks at each word, in the upward half of a UNet."""
+    """Reads how much each place looks at each word, in the upward half of a UNet.
+
+    It does so within ``with``; behind it the UNet is as it was.
+    """
 
     def __init__(self, unet: torch.nn.Module) -> None:
         self.seen: dict[str, dict[str, torch.Tensor]] = {}
@@ -213,11 +217,18 @@ class Attention:
             if name.startswith("up_blocks") and name.endswith("attn2")
         }
         self.handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> None:
         for name, layer in self.layers.items():
             for part in ("to_q", "to_k"):
                 self.handles.append(
                     getattr(layer, part).register_forward_hook(self._keep(name, part))
                 )
+
+    def __exit__(self, *_: object) -> None:
+        while self.handles:
+            self.handles.pop().remove()
+        self.seen.clear()
 
     def _keep(self, name: str, part: str) -> Callable[..., None]:
         def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:

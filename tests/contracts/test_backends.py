@@ -10,8 +10,9 @@ import pytest
 
 from synthgen.backends.backend import Backend, SketchBackend
 from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
-from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ConfigError, ModelError
+from synthgen.sample import Attempt
+from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
 from tests.samples import draw_conditions
 
@@ -30,13 +31,15 @@ def backend(request, folders) -> Backend:
     if request.param == "sketch":
         return SketchBackend()
     if request.param == "embedded":
-        return DiffusionBackend("embedded", steps=4)
+        return make_diffusion("embedded", steps=4)
     size = 128 if request.param == "stable" else None
-    return DiffusionBackend(str(folders[request.param]), steps=4, resolution_px=size)
+    return make_diffusion(str(folders[request.param]), steps=4, resolution_px=size)
 
 
 def inputs(backend: Backend, count: int = 3, **options):
-    return draw_conditions("scratch", "stain", count=count, cell_px=backend.cell_px, **options)
+    return draw_conditions(
+        "scratch", "stain", count=count, cell_px=backend.describe().cell_px, **options
+    )
 
 
 def test_images_come_in_order_and_size(backend) -> None:
@@ -75,9 +78,9 @@ def test_a_defect_at_the_border_and_an_image_smaller_than_the_crop(backend) -> N
 def test_another_attempt_paints_another_image(folders, name) -> None:
     from dataclasses import replace
 
-    backend = DiffusionBackend(str(folders[name]), steps=4, resolution_px=128)
+    backend = make_diffusion(str(folders[name]), steps=4, resolution_px=128)
     condition = inputs(backend, count=1)[0]
-    again = replace(condition, spec=replace(condition.spec, attempt=1))
+    again = replace(condition, attempt=Attempt(1))
     assert not np.array_equal(backend.paint([condition])[0], backend.paint([again])[0])
 
 
@@ -85,7 +88,7 @@ def test_another_attempt_paints_another_image(folders, name) -> None:
 def test_the_control_image_and_the_prompt_count(folders, name) -> None:
     from dataclasses import replace
 
-    backend = DiffusionBackend(str(folders[name]), steps=4, resolution_px=128, init="noise")
+    backend = make_diffusion(str(folders[name]), steps=4, resolution_px=128, init="noise")
     condition = inputs(backend, count=1)[0]
     blank = replace(condition, controls={"canny": np.zeros_like(condition.control_image)})
     other = replace(condition, spec=replace(condition.spec, prompt="metal metal metal"))
@@ -97,7 +100,7 @@ def test_the_control_image_and_the_prompt_count(folders, name) -> None:
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "UniPCMultistepScheduler"])
 @pytest.mark.parametrize("name", ["patch", "stable"])
 def test_schedulers_by_name(folders, name, scheduler) -> None:
-    backend = DiffusionBackend(str(folders[name]), steps=4, resolution_px=128, scheduler=scheduler)
+    backend = make_diffusion(str(folders[name]), steps=4, resolution_px=128, scheduler=scheduler)
     conditions = inputs(backend, count=1)
     assert np.array_equal(backend.paint(conditions)[0], backend.paint(conditions)[0])
 
@@ -114,8 +117,8 @@ def test_schedulers_by_name(folders, name, scheduler) -> None:
     ],
 )
 def test_impossible_settings_name_the_key(folders, wrong, key) -> None:
-    with pytest.raises(ConfigError, match=rf"backend\.{key}"):
-        DiffusionBackend(str(folders["patch"]), **wrong).load()
+    with pytest.raises(ConfigError, match=rf"backend\.(painting|crops|hardware)\.{key}"):
+        make_diffusion(str(folders["patch"]), **wrong).load()
 
 
 def test_what_is_no_checkpoint(tmp_path, folders) -> None:
@@ -134,7 +137,7 @@ def test_what_is_no_checkpoint(tmp_path, folders) -> None:
     weights = cut / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="does not load"):
-        DiffusionBackend(str(cut)).load()
+        make_diffusion(str(cut)).load()
 
 
 def test_the_digest_follows_the_weights(tmp_path, folders) -> None:

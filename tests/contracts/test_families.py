@@ -14,7 +14,8 @@ from PIL import Image
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.families import FAMILIES
 from synthgen.errors import ConfigError, ModelError
-from synthgen.sample import Condition
+from synthgen.sample import Attempt, Condition
+from tests.backends import make_diffusion
 from tests.families import TINY, TinyModel
 from tests.families_adapters import save_tiny_ip_adapter, save_tiny_lora
 from tests.samples import draw_conditions
@@ -65,7 +66,7 @@ def make(tiny):
         model = tiny(name)
         nets = {"canny": first_net(model, name)} if control else None
         options = {"steps": 4, "resolution_px": model.side_px, "controlnets": nets} | options
-        backend = DiffusionBackend(str(model.base), **options)
+        backend = make_diffusion(str(model.base), **options)
         if is_kept:
             kept[case] = backend
         return backend
@@ -79,7 +80,7 @@ def first_net(model: TinyModel, name: str) -> dict[str, Any]:
 
 
 def inputs(backend: DiffusionBackend, count: int = 2) -> list[Condition]:
-    return draw_conditions("scratch", "stain", count=count, cell_px=backend.cell_px)
+    return draw_conditions("scratch", "stain", count=count, cell_px=backend.describe().cell_px)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:
@@ -105,7 +106,7 @@ def test_a_family_paints(make, case) -> None:
         assert changed[condition.defect_mask].mean() > 0.5
     for condition, image in zip(conditions, images, strict=True):  # alone as in a batch
         assert difference(backend.paint([condition])[0], image) <= 1
-    again = replace(conditions[0], spec=replace(conditions[0].spec, attempt=1))
+    again = replace(conditions[0], attempt=Attempt(1))
     assert difference(backend.paint([again])[0], images[0]) > 1
 
 
@@ -145,8 +146,8 @@ def test_white_in_the_mask_is_what_is_repainted(make, name) -> None:
     mask[:, :48] = True
     condition = replace(condition, repaint_mask=mask)
     job = replace(backend._alike([condition], False)[0][0], size_hw=(128, 128))
-    other = replace(job, condition=replace(condition, spec=replace(condition.spec, attempt=1)))
-    settings = backend._settings(0)
+    other = replace(job, condition=replace(condition, attempt=Attempt(1)))
+    settings = backend._settings(condition.boost)
     one, two = (backend.load().paint([j], settings)[0].astype(int) for j in (job, other))
     inside, outside = np.abs(one - two)[:, :32].mean(), np.abs(one - two)[:, -48:].mean()
     assert outside < 0.25 * inside
@@ -287,7 +288,7 @@ def test_from_a_hub_id_without_a_network(make, tiny, tmp_path, monkeypatch, name
     (place / "refs" / "main").write_text(commit, encoding="utf-8")
     (place / "snapshots").mkdir()
     (place / "snapshots" / commit).symlink_to(tiny(name).base)
-    model = DiffusionBackend(f"somebody/{name}")
+    model = make_diffusion(f"somebody/{name}")
     assert model.model.base.revision == commit
     assert model.checkpoint.startswith(f"somebody/{name}@")
 
@@ -303,7 +304,7 @@ def test_from_a_hub_id_without_a_network(make, tiny, tmp_path, monkeypatch, name
 def test_a_controlnet_of_another_base_is_refused(tiny, name, other, sentence) -> None:
     net = {"checkpoint": str(next(iter(tiny(other).controlnets.values())))}
     with pytest.raises((ConfigError, ModelError), match=sentence):
-        DiffusionBackend(str(tiny(name).base), controlnets={"canny": net})
+        make_diffusion(str(tiny(name).base), controlnets={"canny": net})
 
 
 def test_a_controlnet_made_from_an_inpainting_unet_is_refused(tiny, tmp_path) -> None:
@@ -313,19 +314,19 @@ def test_a_controlnet_made_from_an_inpainting_unet_is_refused(tiny, tmp_path) ->
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
     ControlNetModel.from_unet(unet).save_pretrained(tmp_path / "net")
     with pytest.raises(ModelError, match="9 channels, as if it were made from an inpainting UNet"):
-        DiffusionBackend(str(base), controlnets={"canny": {"checkpoint": str(tmp_path / "net")}})
+        make_diffusion(str(base), controlnets={"canny": {"checkpoint": str(tmp_path / "net")}})
 
 
 def test_sizes_that_a_family_cannot_paint(tiny) -> None:
     for name, step in (("sd15", 8), ("flux", 16), ("qwen_image", 16)):
         with pytest.raises(ConfigError, match=f"resolution_px=100 .* multiple of {step}"):
-            DiffusionBackend(str(tiny(name).base), resolution_px=100)
+            make_diffusion(str(tiny(name).base), resolution_px=100)
 
 
 def test_the_size_that_a_checkpoint_was_trained_at(make) -> None:
-    assert make("sd15", resolution_px="auto").resolution_px == 64
-    assert make("sd3", resolution_px="auto").resolution_px == 128
-    assert make("flux", resolution_px="auto").resolution_px == 1024  # its config does not say
+    assert make("sd15", resolution_px="auto").crops.resolution_px == 64
+    assert make("sd3", resolution_px="auto").crops.resolution_px == 128
+    assert make("flux", resolution_px="auto").crops.resolution_px == 1024  # its config does not say
 
 
 def test_a_class_that_no_family_has(tiny, tmp_path) -> None:
@@ -338,13 +339,15 @@ def test_a_class_that_no_family_has(tiny, tmp_path) -> None:
     index["_class_name"] = "KandinskyPipeline"
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ModelError, match="a KandinskyPipeline, which synthgen does not run"):
-        DiffusionBackend(str(folder))
+        make_diffusion(str(folder))
 
 
 def test_strength_where_a_pipeline_has_none(tiny) -> None:
     net = {"checkpoint": str(next(iter(tiny("sd3").controlnets.values())))}
-    with pytest.raises(ConfigError, match=r"backend\.strength=0\.5.* always starts from noise"):
-        DiffusionBackend(str(tiny("sd3").base), controlnets={"canny": net}, strength=0.5)
+    with pytest.raises(
+        ConfigError, match=r"backend\.painting\.strength=0\.5.* always starts from noise"
+    ):
+        make_diffusion(str(tiny("sd3").base), controlnets={"canny": net}, strength=0.5)
 
 
 def test_negative_prompts_count_where_guidance_is_on(make) -> None:
@@ -372,11 +375,11 @@ def test_weighted_prompts(make) -> None:
 
 def test_the_safety_checker_is_off_unless_asked_for(make) -> None:
     """The tiny one blacks out everything, so that its work is seen."""
-    assert make("sd15").safety_checker is False
-    assert make("sdxl").safety_checker is None
+    assert make("sd15").describe().safety_checker is False
+    assert make("sdxl").describe().safety_checker is None
     checked = make("sd15", safety_checker=True)
     condition = inputs(checked, 1)[0]
-    assert checked.safety_checker is True
+    assert checked.describe().safety_checker is True
     assert not checked.paint([condition])[0][condition.defect_mask].any()
     assert make("sd15").paint([condition])[0][condition.defect_mask].any()
     with pytest.raises(ConfigError, match=r"safety_checker=true, but .* holds none"):
@@ -385,7 +388,8 @@ def test_the_safety_checker_is_off_unless_asked_for(make) -> None:
 
 def test_a_backend_names_all_that_it_paints_with(make, tiny) -> None:
     backend = make("sdxl+control")
-    assert set(backend.models) == {"checkpoint", "controlnets.canny"}
-    assert Path(backend.models["controlnets.canny"].folder).name.startswith("controlnet-")
-    assert backend.checkpoint.count("@") == 2
-    assert backend.reads == ("canny",)
+    info = backend.describe()
+    assert set(info.models) == {"checkpoint", "controlnets.canny"}
+    assert Path(info.models["controlnets.canny"]["name"]).name.startswith("controlnet-")
+    assert info.checkpoint.count("@") == 2
+    assert info.reads == ("canny",)

@@ -13,6 +13,7 @@ from synthgen.backends.families import FAMILIES, find_call
 from synthgen.backends.painting import Painter, Settings
 from synthgen.backends.texts import Texts
 from synthgen.config import build, compose
+from tests.backends import make_diffusion
 from tests.families import TINY
 from tests.presets import PRESETS
 from tests.samples import draw_conditions
@@ -40,14 +41,18 @@ def test_every_preset_is_tried() -> None:
 @pytest.mark.parametrize("name", sorted(TRIED_WITH))
 def test_a_preset_paints_with_a_checkpoint_of_its_family(name, tmp_path) -> None:
     tiny = TINY[TRIED_WITH[name]](tmp_path)
-    changes = [f"backend={name}", f"backend.checkpoint={tiny.base}", "backend.steps=4"]
-    changes += [f"backend.resolution_px={tiny.side_px}", "backend.offload=null"]
+    changes = [
+        f"backend={name}",
+        f"backend.model.checkpoint={tiny.base}",
+        "backend.painting.steps=4",
+    ]
+    changes += [f"backend.crops.resolution_px={tiny.side_px}", "backend.hardware.offload=null"]
     config = compose("generate", changes)
-    for net in config.backend.controlnets.values():
+    for net in config.backend.model.controlnets.values():
         net.checkpoint = str(next(iter(tiny.controlnets.values())))
     backend = build(config.backend, "backend")
     assert isinstance(backend, DiffusionBackend)
-    conditions = draw_conditions("stain", count=1, cell_px=backend.cell_px)
+    conditions = draw_conditions("stain", count=1, cell_px=backend.describe().cell_px)
     changed = np.any(backend.paint(conditions)[0] != conditions[0].image, axis=2)
     assert changed[conditions[0].defect_mask].mean() > 0.5
     assert not (changed & ~conditions[0].repaint_mask).any()
@@ -63,7 +68,7 @@ def test_the_real_class_graph_and_widths_paint(name) -> None:
     pipeline.set_progress_bar_config(disable=True)
     painter = Painter(pipeline, call, Texts(pipeline, family), 1)
     condition = draw_conditions("stain", count=1, size=64, cell_px=family.cell_px)[0]
-    backend = DiffusionBackend("embedded", resolution_px=64)
+    backend = make_diffusion("embedded", resolution_px=64)
     job = backend._alike([condition], False)[0][0]
     scales = (family.control_scale,) if call.scale else ()
     settings = Settings(2, family.guidance, family.strength, "sketch", scales)

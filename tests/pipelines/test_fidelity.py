@@ -22,7 +22,7 @@ SMALL = [
     "evaluate.timed=1",
     "evaluate.sweeps=1",
     "evaluate.steps=[2]",
-    "backend.steps=2",
+    "backend.painting.steps=2",
     "source.size_hw=[96,96]",
 ]
 
@@ -55,7 +55,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
         *SMALL,
         photos,
         f"evaluate.folder={out}",
-        f"backend.checkpoint={model}",
+        f"backend.model.checkpoint={model}",
         "evaluate.card=true",
     )
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import yaml
 
 from synthgen.condition import KERNELS_AROUND
+from synthgen.config import build
 from synthgen.geometry import grow_mask
 from synthgen.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics
@@ -20,7 +23,7 @@ from synthgen.quality.realised import realise_mask
 from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("debug=smoke", "backend.threads=1")
+SMALL = ("debug=smoke", "backend.hardware.threads=1")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -127,7 +130,7 @@ def test_a_stopped_run_goes_on_and_ends_like_an_unbroken_one(tmp_path) -> None:
 def test_photos_of_any_kind(tmp_path, photos) -> None:
     out = tmp_path / "run"
     options = ("source=folder", f"source.path={photos}", "defect=[scratch,pit]", "run.count=6")
-    few = ("backend.steps=4", "backend.threads=1", f"run.folder={out}")
+    few = ("backend.painting.steps=4", "backend.hardware.threads=1", f"run.folder={out}")
     done = run_here("generate", *options, *few)
     assert done.returncode == 0, done.stderr
     assert "broken.png" in done.stderr
@@ -178,10 +181,10 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
         (("defect.scratch.shape.length_px=[90,10]",), "defect.scratch.shape.length_px"),
         (("+defect.scratch.shape.lenght_px=[9,10]",), "defect.scratch.shape.lenght_px"),
         (("+defect.scratch.wieght=1",), "defect.scratch.wieght"),
-        (("backend.strength=0",), "backend.strength"),
+        (("backend.painting.strength=0",), "backend.painting.strength"),
         (("+backend.stepps=3",), "stepps"),
-        (("backend.steps=few",), "backend.steps"),
-        (("backend.checkpoint=/nowhere",), "there is no such folder"),
+        (("backend.painting.steps=few",), "backend.painting.steps"),
+        (("backend.model.checkpoint=/nowhere",), "there is no such folder"),
         (("quality.fill_fraction=[1,0]",), "quality.fill_fraction"),
         (("+quality.beauty=[1,2]",), "quality.beauty"),
         (("source=folder",), "source.path must be given"),
@@ -234,3 +237,16 @@ def test_masks_of_another_size(tmp_path, photos) -> None:
     assert last.startswith("synthgen: the mask ")
     assert "20 x 30 px" in last
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_built_twice_in_one_process(tmp_path, monkeypatch) -> None:
+    built: Counter[str] = Counter()
+
+    def count(node: Any, key: str, **extra: Any) -> Any:
+        built[key] += 1
+        return build(node, key, **extra)
+
+    monkeypatch.setattr("synthgen.setup.build", count)
+    run_well("generate", *SMALL[:1], "backend=sketch", f"run.folder={tmp_path / 'run'}")
+    assert {"source", "backend", "control.canny", "defect.pit.shape"} <= set(built)
+    assert set(built.values()) == {1}

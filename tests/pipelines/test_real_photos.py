@@ -20,7 +20,7 @@ FOLDERS = [DATA / "magnetic_tile" / "images" / "good", DATA / "textures_skimage"
 def test_photos_are_painted_and_their_background_is_theirs(folder: Path, tmp_path: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"{folder.name} is not here")
-    command = ["generate", "source=folder", f"source.path={folder}", "backend.threads=1"]
+    command = ["generate", "source=folder", f"source.path={folder}", "backend.hardware.threads=1"]
     options = ["run.count=6", "run.batch_size=6", f"run.folder={tmp_path / 'run'}"]
     run_well(*command, *options)
     manifest = pd.read_parquet(tmp_path / "run" / "manifest.parquet")

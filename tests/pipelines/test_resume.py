@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from PIL import Image
 
-from synthgen.errors import RunError
 from synthgen.images import read_image
 from synthgen.review.startup import Progress
 from synthgen.runs.lock import hold_run
@@ -191,6 +192,68 @@ def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
     assert_same_dataset(folder, unbroken)
 
 
+@pytest.mark.parametrize("executor", ["local", "processes"])
+def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(tmp_path, executor) -> None:
+    folder, told = tmp_path / "run", tmp_path / "told"
+    slow = ["backend._target_=tests.slow_backend.SlowBackend", f"+backend.told={told}"]
+    with subprocess.Popen(
+        command(*RUN, *slow, f"run.folder={folder}", f"executor={executor}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as begun:
+        wait_until(begun, told.exists)
+        workers = psutil.Process(begun.pid).children(recursive=True)
+        begun.send_signal(signal.SIGINT)
+        assert begun.stderr is not None
+        while b"once more stops at once" not in begun.stderr.readline():
+            assert begun.poll() is None, "it ended too early"
+        begun.send_signal(signal.SIGINT)
+        assert b"The same command goes on from here" in begun.stderr.read()
+        assert begun.wait() == 130
+    psutil.wait_procs(workers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "told"]  # no lock is left
+
+
+def test_a_mask_of_the_wrong_size_ends_a_run_of_processes(tmp_path) -> None:
+    """Of 12 photos one has a mask of another size: one lane of one process finds it."""
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        size = (60, 96) if number == 7 else (96, 96)
+        for place, pixels in (
+            (photos, draw.integers(90, 120, (96, 96, 3), np.uint8)),
+            (masks, np.zeros(size, np.uint8)),
+        ):
+            place.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(place / f"part-{number:02d}.png")
+    # the mask is spoilt once the plan is drawn, which looks at 40 photos
+    whole = masks / "part-07.png"
+    spoilt = whole.read_bytes()
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(whole)
+    arguments = ["generate", "backend=sketch", "source=folder", f"source.path={photos}"]
+    arguments += [f"source.illegal={masks}", "run.count=24", "run.batch_size=2"]
+    arguments += [f"run.folder={tmp_path / 'run'}", "executor=processes"]
+    with subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as begun:
+        wait_until(begun, (tmp_path / "run" / "run.yaml").exists)
+        whole.write_bytes(spoilt)
+        errors = begun.stderr.read().decode() if begun.stderr else ""
+        assert begun.wait() == 2, errors
+    assert "part-07.png is 60 x 96 px (height, width) but its image is 96 x 96" in errors
+    assert "Traceback" not in errors
+
+
+def wait_until(begun: subprocess.Popen[bytes], is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        assert begun.poll() is None, "it ended too early"
+        time.sleep(0.01)
+
+
 def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
     folder = tmp_path / "run"
     with subprocess.Popen(
@@ -208,20 +271,6 @@ def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
     with hold_run(str(folder)):
         pass
     assert not (tmp_path / ".run.lock").exists()
-
-
-def test_a_lock_of_another_machine_goes_stale(tmp_path) -> None:
-    lock = tmp_path / ".run.lock"
-    other = {"host": "elsewhere", "pid": 1, "begun": 0.0}
-    lock.write_text(json.dumps(other | {"seen": time.time()}), encoding="utf-8")
-    with pytest.raises(RunError, match="process 1 on elsewhere"), hold_run(str(tmp_path / "run")):
-        pass
-    lock.write_text(json.dumps(other | {"seen": time.time() - 61}), encoding="utf-8")
-    with hold_run(str(tmp_path / "run")):
-        assert json.loads(lock.read_text(encoding="utf-8"))["pid"] == os.getpid()
-        with pytest.raises(RunError, match="is held by"), hold_run(str(tmp_path / "run")):
-            pass
-    assert not lock.exists()
 
 
 def test_reproduce_makes_any_image_again(unbroken, tmp_path) -> None:

@@ -9,18 +9,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synthgen.generate import compose
 from synthgen.images import read_image
 from synthgen.quality.limits import read_limits
-from synthgen.quality.varied import measure_varied
+from synthgen.quality.measures import measure, view_change
 from synthgen.runs.decide import decide
 from tests.cli import run_here
 from tests.families import TINY, TinyModel
 from tests.samples import draw_conditions
 
-SMALL = ["backend.steps=4", "backend.dtype=float32", "run.batch_size=2"]
+SMALL = ["backend.painting.steps=4", "backend.hardware.dtype=float32", "run.batch_size=2"]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 def vary(tiny: TinyModel, photos: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    nets = f"backend.controlnets={{canny:{{checkpoint:{tiny.controlnets['canny']}}}}}"
-    backend = ["backend=diffusion", f"backend.checkpoint={tiny.base}", nets, *SMALL]
+    nets = f"backend.model.controlnets={{canny:{{checkpoint:{tiny.controlnets['canny']}}}}}"
+    backend = ["backend=diffusion", f"backend.model.checkpoint={tiny.base}", nets, *SMALL]
     source = ["source=folder", f"source.path={photos}"]
     return run_here("generate", "mode=vary", *source, *backend, f"run.folder={out}", *more)
 
@@ -102,8 +103,9 @@ def test_images_that_lost_their_part_are_rejected(tiny, photos, tmp_path) -> Non
     assert (manifest["attempt"] == 1).all()
     assert run_here("inspect", f"run.folder={out}", "quality=off").returncode == 0
     assert list(pd.read_parquet(out / "manifest.parquet")["status"]) == ["good"] * 2
-    strict = decide(manifest, read_limits({"area_px": [6, None], "edge_f1": [0, None]}))
-    assert list(strict["status"]) == ["good"] * 2  # a label's limits are none of theirs
+    limits = read_limits({"area_px": [6, None], "edge_f1": [0, None]})
+    strict = decide(pa.Table.from_pandas(manifest), limits)
+    assert strict["status"].to_pylist() == ["good"] * 2  # a label's limits are none of theirs
 
 
 @pytest.mark.parametrize("backend", ["sketch", "embedded"])
@@ -132,7 +134,9 @@ def test_the_edge_measure_tells_the_same_part_from_another() -> None:
     )
 
     def edge_f1(painted: np.ndarray) -> float:
-        return measure_varied(compose(whole, painted))[0].value
+        candidate = compose(whole, painted)
+        measured = measure(candidate, view_change(candidate))
+        return next(one.value for one in measured if one.name == "edge_f1")
 
     assert edge_f1(image) == 1
     assert edge_f1((image * 0.8).astype(np.uint8)) == 1  # another light, the same part

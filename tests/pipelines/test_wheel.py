@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.unit.test_own_config import write_documented
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -41,3 +43,11 @@ def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None
     manifest = pd.read_parquet(tmp_path / "empty" / "out" / "manifest.parquet")
     assert (manifest["status"] == "accepted").any()
     assert set(manifest["backend"]) == {"embedded", ""}
+
+    # a class with a shape, and an experiment, of one's own, as docs/configuration.md shows them
+    write_documented(tmp_path / "empty")
+    environment["PYTHONPATH"] += os.pathsep + str(tmp_path / "empty")
+    command = ["experiment=line2", "backend=sketch", "run.folder=own"]
+    python("-P", "-c", "from synthgen.cli import main; main()", "generate", *command)
+    own = pd.read_parquet(tmp_path / "empty" / "own" / "manifest.parquet")
+    assert set(own["defect_class"]) - {""} == {"gouge", "scratch"}

@@ -14,7 +14,6 @@ import yaml
 
 from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
-from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.licences import read_licence
 from synthgen.backends.loading import best_precision, pick_device
 from synthgen.bank.real import RealImage, read_real
@@ -34,6 +33,7 @@ from synthgen.training.adapt_crops import (
 )
 from synthgen.training.adapt_loop import STATE, Teacher, identify
 from synthgen.training.learner import save_state
+from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model
 from tests.families import TINY
 from tests.samples import draw_conditions
@@ -106,7 +106,7 @@ def asked(table: Path, out: Path, base: Path) -> list[str]:
         f"out={out}",
         "real.format=table",
         f"real.path={table}",
-        f"backend.checkpoint={base}",
+        f"backend.model.checkpoint={base}",
         *(f"adapt.{key}={list(v) if isinstance(v, tuple) else v}" for key, v in SMALL.items()),
     ]
 
@@ -209,7 +209,7 @@ def test_nothing_shows_through_a_transplant_with_its_own_texture() -> None:
 @pytest.mark.parametrize("family", ["embedded", "sd15"])
 def test_what_is_scored_on_is_not_learned(family, real, base, tmp_path) -> None:
     model = base if family == "embedded" else TINY[family](tmp_path).base
-    backend, folder = DiffusionBackend(str(model), device="cpu"), tmp_path / "a"
+    backend, folder = make_diffusion(str(model), device="cpu"), tmp_path / "a"
     scored = [replace(image, split="test" if image.group == "g0" else "train") for image in real]
     with pytest.raises(SourceError, match=r"split test.*adapt\.donors=\[train,test\]"):
         adapt_backend(scored, backend, AdaptSettings(**SMALL), folder, lambda _: None)
@@ -312,8 +312,10 @@ def test_a_file_is_no_folder_for_an_adapter(place, table, base, tmp_path, capsys
 def test_an_unknown_device_is_told(device, table, base, tmp_path, capsys) -> None:
     told = refuse(capsys, *asked(table, tmp_path / "a", base), f"adapt.device='{device}'")
     assert f"adapt.device='{device}' is unknown; choose auto, cpu, cuda" in told
-    with pytest.raises(ConfigError, match=r"backend\.device=.* is unknown; choose auto, cpu"):
-        DiffusionBackend(str(base), device=device).load()
+    with pytest.raises(
+        ConfigError, match=r"backend\.hardware\.device=.* is unknown; choose auto, cpu"
+    ):
+        make_diffusion(str(base), device=device).load()
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch) -> None:
@@ -358,8 +360,8 @@ def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
         image.image_id for image in real if image.defects
     )
     [condition] = draw_conditions("pit", count=1)
-    plain = DiffusionBackend(str(base), steps=2)
-    mine = DiffusionBackend(str(base), steps=2, adapter=str(tmp_path / "a"))
+    plain = make_diffusion(str(base), steps=2)
+    mine = make_diffusion(str(base), steps=2, adapter=str(tmp_path / "a"))
     assert mine.checkpoint.startswith(f"{plain.checkpoint} + adapter.safetensors@")
     assert "adapter" in mine.models
     assert str(read_licence(tmp_path / "a")).endswith(f"the images listed in `{RECORD}`")
@@ -443,7 +445,7 @@ def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base
 @pytest.mark.parametrize("family", ["sd15", "sd15_inpaint", "sdxl"])
 def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     model = TINY[family](tmp_path)
-    backend = DiffusionBackend(str(model.base), steps=2, device="cpu")
+    backend = make_diffusion(str(model.base), steps=2, device="cpu")
     settings = AdaptSettings(
         learning_rate=5e-3, **SMALL | {"steps": 60, "check_every": 30, "crop_sizes_px": (64,)}
     )
@@ -452,9 +454,9 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     [condition] = draw_conditions("pit", count=1)
 
     def paint(**changes) -> np.ndarray:
-        return DiffusionBackend(str(model.base), steps=2, device="cpu", **changes).paint(
-            [condition]
-        )[0]
+        return make_diffusion(str(model.base), steps=2, device="cpu", **changes).paint([condition])[
+            0
+        ]
 
     folder = str(tmp_path / "a")
     plain, adapted = paint(), paint(adapter=folder)
@@ -467,9 +469,10 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
 def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
     from synthgen.training.adapt_lora import Attention
 
-    backend = DiffusionBackend(str(TINY["sd15"](tmp_path).base), device="cpu")
+    backend = make_diffusion(str(TINY["sd15"](tmp_path).base), device="cpu")
     unet = backend.load().pipeline.unet
     attention = Attention(unet)
+    attention.__enter__()
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn((1, 4, 8, 8), generator=generator)
     states = torch.randn((1, 5, unet.config.cross_attention_dim), generator=generator)
@@ -482,6 +485,9 @@ def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
         )
         mean = own.reshape(1, int(layer.heads), *own.shape[1:]).mean(dim=1)
         assert torch.allclose(attention._weights(name, int(layer.heads)), mean, atol=1e-6)
+    attention.__exit__()
+    assert not any(module._forward_hooks for module in unet.modules())
+    assert not attention.seen
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ from synthgen.generate import Stages, batched, generate
 from synthgen.images import read_image, write_png
 from synthgen.marking import ENHANCED, is_marked
 from synthgen.plan import draw_plan
+from synthgen.quality.changes import changed_outside
 from synthgen.quality.limits import Limits, read_limits
-from synthgen.quality.measures import changed_outside
 from synthgen.reproduce import reproduce
 from synthgen.runs.folder import open_run
 from synthgen.runs.manifest import is_augmented, photo_of

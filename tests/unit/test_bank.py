@@ -744,7 +744,7 @@ def test_a_donor_lies_near_its_own_place(bank: Path) -> None:
                 min(abs(spec.asked_y - y), abs(spec.asked_y - 1 + y)),
             )
             assert max(away) < 0.4
-    assert all(s.asked_x < 0 for s in plan_with(load(bank, own_place=False)))
+    assert all(s.asked_xy is None for s in plan_with(load(bank, own_place=False)))
 
 
 def test_a_condition_draws_the_donor(bank: Path) -> None:
@@ -949,14 +949,14 @@ def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
     (spec,) = draw_plan(sources, {"pore": classes["pore"]}, 1, 0, {"train": 1}, 0, donors=donors)
     lots = {item_id: donors.gather(item_id).classes for item_id in donors.items}
     near = next(one for one, names in lots.items() if names == ("pore", "crack", "crack"))
-    spec = replace(spec, donor=near, asked_x=-1.0, asked_y=-1.0)
+    spec = replace(spec, donor=near, asked_x=None, asked_y=None)
     whole = Conditioner(sources, classes, {}, donors=donors)(spec)
     assert [name for name, _ in whole.classes] == ["pore", "crack", "crack"]
     hidden = grow_mask(whole.instance_map == 1, 6)[..., None]
     without = replace(whole, sketch=np.where(hidden, whole.image, whole.sketch))
     limits = Limits({"own_px": (6, None)})
     for condition, kinds in ((whole, {"pore", "crack"}), (without, {"crack"})):
-        stages = Stages(lambda _, given=condition: given, SketchBackend(), limits, retries=())
+        stages = Stages(lambda _, __, given=condition: given, SketchBackend(), limits, retries=())
         (sample,) = generate([spec], stages)
         assert {one.defect_class for one in sample.annotations} == kinds
         assert sample.reasons == (() if condition is whole else ("own_px 0 is below 6",))
@@ -976,13 +976,11 @@ def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
 
 
 def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
-    from types import SimpleNamespace
-
     from synthgen.setup import find_unused_words
 
-    backend = SimpleNamespace(taught={"pore": "pore"})
-    [note] = find_unused_words(backend, draw_classes("crack"))  # type: ignore[arg-type]
+    taught = {"pore": "pore"}
+    [note] = find_unused_words(taught, draw_classes("crack"))
     assert note.startswith("the adapter has learned pore, which no class of this run is called")
     assert "defect.crack.noun='pore'" in note
     classes = add_donors(draw_classes("crack"), load(bank))
-    assert find_unused_words(backend, classes) == []  # type: ignore[arg-type]
+    assert find_unused_words(taught, classes) == []

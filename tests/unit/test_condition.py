@@ -14,7 +14,7 @@ from synthgen.gaps import near_place
 from synthgen.geometry import grow_mask
 from synthgen.placement import Room, place
 from synthgen.plan import draw_plan
-from synthgen.sample import Part
+from synthgen.sample import Attempt, Part
 from synthgen.sources import FolderSources
 from tests.samples import draw_classes, draw_conditions
 
@@ -37,7 +37,7 @@ def test_a_redraw_moves_the_defect_and_keeps_the_source() -> None:
     build = Conditioner(
         ProceduralSources(1, (128, 128), (), 3), classes, {"canny": canny_control()}
     )
-    again = build(replace(sources_seen.spec, redraw=1))
+    again = build(sources_seen.spec, Attempt(placement=1))
     assert np.array_equal(again.image, sources_seen.image)
     assert not np.array_equal(again.defect_mask, sources_seen.defect_mask)
 

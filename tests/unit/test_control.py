@@ -121,11 +121,11 @@ def test_what_is_no_control(nodes, text) -> None:
 
 def test_a_controlnet_without_its_control_image() -> None:
     controls = {"canny": canny_control(), "mask": MaskControl()}
-    check_controlnets({"controlnets": {"mask": {}}}, controls)
+    check_controlnets(["mask"], controls)
     with pytest.raises(
         ConfigError, match=r"controlnets\.depth .* makes canny, mask; .*mask,depth\]"
     ):
-        check_controlnets({"controlnets": {"canny": {}, "depth": {}}}, controls)
+        check_controlnets(["canny", "depth"], controls)
 
 
 @pytest.mark.parametrize(

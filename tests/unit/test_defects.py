@@ -176,15 +176,18 @@ def test_what_sticks_out_or_lies_off_the_part_is_cut_off() -> None:
 
 def test_sizes_are_fractions_of_the_part_or_pixels() -> None:
     def reach(scene: Scene, **sizes: object) -> float:
-        drawing = Scratch(count=(1, 1), **sizes).draw(np.random.default_rng(2), 0.5, scene)
-        rows, columns = np.nonzero(drawing.mask)
-        return float(np.hypot(np.ptp(rows), np.ptp(columns)))
+        reaches = []
+        for seed in range(15):  # how much of a scratch fades away differs
+            drawing = Scratch(count=(1, 1), **sizes).draw(np.random.default_rng(seed), 0.5, scene)
+            rows, columns = np.nonzero(drawing.mask)
+            reaches.append(np.hypot(np.ptp(rows), np.ptp(columns)))
+        return float(np.median(reaches))
 
     small, large = ((share, share) for share in (0.1, 0.8))
     assert 12 <= reach(Scene(short_side_px=200), length_fraction=small) <= 30
     assert 120 <= reach(Scene(short_side_px=200), length_fraction=large) <= 175
     assert 60 <= reach(Scene(short_side_px=100), length_fraction=large) <= 90
-    assert 35 <= reach(Scene(short_side_px=999), length_px=(40.0, 40.0)) <= 60
+    assert 30 <= reach(Scene(short_side_px=999), length_px=(40.0, 40.0)) <= 60
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))

@@ -81,6 +81,8 @@ def test_it_says_what_is_there_and_what_runs(well) -> None:
     assert runs["backend=embedded"]
     assert runs["backend=sketch"]
     assert runs["backend=diffusion"]  # there is a checkpoint for it
+    assert runs["run.folder=s3://..."]  # by pyarrow
+    assert "s3fs" not in said
     versions = {package["name"]: package["version"] for package in plain["packages"]}
     assert set(versions) >= {PROGRAM, *REQUIRED, *EXTRAS}
     models = {model["name"]: model for model in plain["models"]}
@@ -160,7 +162,9 @@ def test_a_checkpoint_in_the_hubs_cache_is_listed(crowded) -> None:
     code, said = crowded
     assert code == 0
     assert re.search(r"some/one\.more\s.*licence openrail", said)
-    assert re.search(r"backend=diffusion\s+yes, with backend\.checkpoint=some/one\.more", said)
+    assert re.search(
+        r"backend=diffusion\s+yes, with backend\.model\.checkpoint=some/one\.more", said
+    )
 
 
 def test_help_and_a_wrong_folder(tmp_path) -> None:

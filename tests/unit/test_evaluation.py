@@ -16,7 +16,7 @@ from synthgen.evaluation.scores import (
     texture_deviation,
 )
 from synthgen.images import crop_around
-from synthgen.quality.varied import edge_agreement
+from synthgen.quality.changes import edge_agreement
 
 
 def surface(seed: int = 0, size: int = 64, deviation: float = 3) -> np.ndarray:

@@ -86,7 +86,7 @@ def test_a_share_of_the_plan_asks_for_them_and_the_rest_stays() -> None:
     plain = draw_plan(sources, CLASSES, 60, 6, {"train": 1}, 4)
     gaps = [Gap("pit", x=0.1, y=0.1), Gap("stain", area_px=90)]
     asked = draw_plan(sources, CLASSES, 60, 6, {"train": 1}, 4, None, gaps, 0.25)
-    wishes = [spec for spec in asked if spec.asked_area_px or spec.asked_x >= 0]
+    wishes = [spec for spec in asked if spec.asked_area_px or spec.asked_xy]
     assert [spec.defect_class for spec in wishes].count("pit") == 8
     assert [spec.defect_class for spec in wishes].count("stain") == 7
     untouched = {spec.index for spec in asked} - {spec.index for spec in wishes}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synthgen.backends.backend import SketchBackend
@@ -22,7 +23,8 @@ from synthgen.images import read_image, write_png
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import MEASURED, Limits, read_limits
 from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
-from synthgen.runs.decide import decide, explain_shortfall
+from synthgen.runs.decide import decide as decide_table
+from synthgen.runs.decide import explain_shortfall
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
 from tests.factories import CONFIG, make_run, make_sample
@@ -109,6 +111,10 @@ def manifest(*rows: dict) -> pd.DataFrame:
     return pd.DataFrame([plain | {"sample_id": f"{n}"} | row for n, row in enumerate(rows)])
 
 
+def decide(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+    return decide_table(pa.Table.from_pandas(rows), limits).to_pandas()
+
+
 def test_a_manifest_is_decided_by_the_limits_it_is_given() -> None:
     lost = {"status": "rejected", "reasons": "no room here; make it smaller", "image": ""}
     good = {"status": "good", "defect_class": "", "look": ""}
@@ -187,7 +193,7 @@ def test_a_copy_of_a_real_defect_is_found_turned_and_mirrored(tmp_path) -> None:
     assert np.isnan(bank.nearest_bits(image, np.zeros_like(mask)))
     [given] = draw_conditions("pit", count=1, size=128)
     limits = Limits({"real_bits": (65, None)})
-    stages = Stages(lambda spec: replace(given, spec=spec), SketchBackend(), limits, bank=bank)
+    stages = Stages(lambda spec, _: replace(given, spec=spec), SketchBackend(), limits, bank=bank)
     [sample] = generate([given.spec], replace(stages, retries=()))
     assert sample.reasons[0].startswith("real_bits")
 

@@ -16,6 +16,7 @@ from synthgen.backends.crops import cut_jobs, paste
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ConfigError
 from synthgen.training.embedded import build_pipeline
+from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
 from tests.samples import draw_conditions
 
@@ -32,7 +33,7 @@ def folders(tmp_path_factory) -> dict[str, str]:
 
 
 def make_backend(folders, name: str, **options) -> DiffusionBackend:
-    return DiffusionBackend(folders[name], steps=4, resolution_px=128, **options)
+    return make_diffusion(folders[name], steps=4, resolution_px=128, **options)
 
 
 def count_rows(module: torch.nn.Module) -> list[int]:
@@ -166,7 +167,7 @@ def test_slices_and_tiles_of_the_vae(folders) -> None:
 
 @pytest.mark.parametrize("key", ["vae_slicing", "vae_tiling"])
 def test_a_family_without_a_vae_says_so(folders, key) -> None:
-    with pytest.raises(ConfigError, match=rf"backend\.{key}"):
+    with pytest.raises(ConfigError, match=rf"backend\.hardware\.{key}"):
         make_backend(folders, "patch", **{key: True}).load()
 
 
@@ -188,14 +189,16 @@ def test_bfloat16_paints_nearly_the_same(folders) -> None:
 
 
 def test_impossible_batches(folders) -> None:
-    with pytest.raises(ConfigError, match=r"backend\.paint_batch=0"):
+    with pytest.raises(ConfigError, match=r"backend\.hardware\.paint_batch=0"):
         make_backend(folders, "patch", paint_batch=0)
 
 
 def test_without_a_compiler_nothing_is_compiled(folders, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ConfigError, match=r"backend\.compile=true needs a C\+\+ compiler"):
+    with pytest.raises(
+        ConfigError, match=r"backend\.hardware\.compile=true needs a C\+\+ compiler"
+    ):
         make_backend(folders, "patch", compile=True).load()
 
 
@@ -204,8 +207,8 @@ def test_what_is_compiled_paints_the_same(tmp_path) -> None:
     build_pipeline(["metal"], widths=(16,), text_width=16).save_pretrained(tmp_path)
     options = {"steps": 1, "strength": 1, "guidance": 1, "control_scale": 0, "resolution_px": 64}
     conditions = draw_conditions("pit", count=2)  # one step of the UNet alone: compiling is slow
-    plain = DiffusionBackend(str(tmp_path), **options).paint(conditions)
-    backend = DiffusionBackend(str(tmp_path), compile=True, **options)
+    plain = make_diffusion(str(tmp_path), **options).paint(conditions)
+    backend = make_diffusion(str(tmp_path), compile=True, **options)
     assert differ(plain, backend.paint(conditions)) <= 1
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
@@ -214,8 +217,8 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.errors import ModelError
+from tests.backends import make_diffusion
 from tests.samples import draw_conditions
 
 def limit_memory(spare_mb):
@@ -227,7 +230,7 @@ def lift_limit():
 
 def backend(side_px):
     options = {"steps": 1, "strength": 1, "guidance": 2, "device": "cpu"}
-    made = DiffusionBackend(sys.argv[1], resolution_px=side_px, **options)
+    made = make_diffusion(sys.argv[1], resolution_px=side_px, **options)
     made.rows = []
     made.load().pipeline.unet.register_forward_hook(
         lambda _, arguments, __: made.rows.append(len(arguments[0]) // 2))
@@ -265,5 +268,5 @@ def test_where_memory_runs_out_half_the_crops_go_through_and_paint_the_same(
     limited, free = (np.load(tmp_path / f"{memory}.npy").astype(int) for memory in told)
     assert np.abs(limited - free).max() <= 1
     assert "one crop of 1024 x 1024 px, of sample 'pit-000000'" in sentence
-    for key in ("backend.most_crop_px", "run.batch_size", "backend.dtype"):
+    for key in ("backend.crops.max_px", "run.batch_size", "backend.hardware.dtype"):
         assert key in sentence

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from synthgen.defects import Scratch
 from synthgen.errors import ConfigError
-from synthgen.plan import DefectClass, draw_plan, plan_digest, split_groups, tabulate_plan
+from synthgen.plan import DefectClass, draw_plan, split_groups
+from synthgen.runs import planned
+from synthgen.runs.manifest import write_table
+from synthgen.runs.planned import (
+    explain_difference,
+    plan_digest,
+    read_plan,
+    read_spec,
+    tabulate_plan,
+)
 from synthgen.sources import ProceduralSources
+from synthgen.storage import open_storage
 from tests.samples import draw_classes
 
 SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -32,7 +43,7 @@ def test_weights_are_ratios() -> None:
 
 
 def test_same_seed_same_plan_other_seed_another() -> None:
-    digests = [plan_digest(tabulate_plan(plan(seed))) for seed in (1, 1, 2)]
+    digests = [plan_digest(plan(seed)) for seed in (1, 1, 2)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -84,3 +95,41 @@ def test_two_classes_with_one_id() -> None:
 def test_impossible_class(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         DefectClass(**({"class_id": 1, "noun": "x", "shape": Scratch()} | wrong))
+
+
+def test_a_field_that_nobody_uses_does_not_count_in_the_digest(monkeypatch) -> None:
+    specs = plan(count=4, good=1)
+    digest = plan_digest(specs)
+    monkeypatch.setitem(planned.FIELDS, "is_defect_free", True)  # as if it came since
+    assert plan_digest(specs) != digest  # some use it
+    good = [spec for spec in specs if spec.is_defect_free]
+    with_it = plan_digest(good)
+    monkeypatch.delitem(planned.FIELDS, "is_defect_free")
+    assert plan_digest(good) == with_it
+    assert plan_digest([replace(specs[0], donor="pit-1"), *specs[1:]]) != digest
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path) -> None:
+    specs = plan(count=4, good=1)
+    specs[1] = replace(specs[1], asked_area_px=9.5, asked_x=0.25, asked_y=0.5, donor="pit-1")
+    storage = open_storage(tmp_path)
+    write_table(storage, "plan", tabulate_plan(specs))
+    assert read_plan(storage) == specs
+    assert read_spec(storage, specs[1].sample_id) == specs[1]
+    assert explain_difference(specs, read_plan(storage)) == ""
+    other = [*specs[:4], replace(specs[4], split="elsewhere")]
+    assert f"split of {specs[4].sample_id} was" in explain_difference(specs, other)
+
+
+def test_a_plan_of_an_older_version_says_what_is_absent_in_its_own_way(tmp_path) -> None:
+    specs = plan(count=2, good=1)
+    table = (
+        tabulate_plan(specs)
+        .to_pandas()
+        .fillna(
+            {"asked_x": -1.0, "asked_y": -1.0, "asked_area_px": 0.0, "donor": "", "donor_group": ""}
+        )
+    )
+    table.assign(attempt=0, push=0).to_parquet(tmp_path / "plan.parquet")
+    assert read_plan(open_storage(tmp_path)) == specs
+    assert specs[0].asked_xy is None

@@ -147,7 +147,7 @@ def test_the_repaint_grid_of_a_backend_does_not_move_a_defect(tmp_path, surfaces
 
 def test_no_checkpoint_is_needed_and_the_run_follows_in_the_same_folder(tmp_path) -> None:
     source = ("source.size_hw=[96,96]", "seed=3")
-    preview(tmp_path, *source, "backend=diffusion", "backend.checkpoint=/nowhere")
+    preview(tmp_path, *source, "backend=diffusion", "backend.model.checkpoint=/nowhere")
     run_well("generate", *FEW[1:], *source, "backend=sketch", "run.folder=out", cwd=tmp_path)
     assert {"preview.html", "report.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
     preview(tmp_path, *source)  # and beside a finished run

@@ -10,7 +10,8 @@ import pytest
 import torch
 import yaml
 
-from synthgen.backends.prompt_weights import encode_weighted, reads_long_prompts, why_no_weights
+from synthgen.backends.families import FAMILIES
+from synthgen.backends.prompt_weights import encode_weighted, why_no_weights
 from synthgen.backends.tokens import explain_cuts, find_cuts
 from synthgen.config import check_value
 from synthgen.errors import ConfigError, ModelError
@@ -261,6 +262,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+FAMILY = {family.name: family for family in FAMILIES}
+
+
 def long_prompt(words: int, last: str) -> str:
     return "scratch metal " * (words // 2) + last
 
@@ -275,7 +279,7 @@ def test_lost_words_are_found_and_told(folders: dict[str, Path]) -> None:
     (said,) = explain_cuts(folders["sd"], readers, 3)
     assert said == (
         "1 of 3 prompts is longer than the 77 tokens that tokenizer reads; the first loses "
-        "'deep stain': shorten it, or set backend.prompt_weights=true"
+        "'deep stain': shorten it, or set backend.painting.prompt_weights=true"
     )
 
 
@@ -347,11 +351,11 @@ def plain_states(name: str, pipeline: Any) -> dict[str, torch.Tensor]:
 def test_weights_change_what_is_read_and_weight_1_does_not(pipelines: dict, name: str) -> None:
     expected = plain_states(name, pipelines[name])
     for text in ("a scratch on metal", "a (scratch)1.0 on metal"):
-        found = encode_weighted(pipelines[name], text, "stain")
+        found = encode_weighted(pipelines[name], FAMILY[name], text, "stain")
         for key, states in expected.items():
             assert torch.allclose(found[key], states, atol=1e-4), key
     for text in ("a (scratch)1.5 on metal", "a scratch++ on metal", "a (scratch)0.5 on metal"):
-        weighted = encode_weighted(pipelines[name], text, "stain")
+        weighted = encode_weighted(pipelines[name], FAMILY[name], text, "stain")
         assert not torch.allclose(weighted["prompt_embeds"], found["prompt_embeds"], atol=1e-2)
         if "pooled_prompt_embeds" in weighted:  # of the text without its weights
             assert torch.equal(weighted["pooled_prompt_embeds"], found["pooled_prompt_embeds"])
@@ -359,7 +363,10 @@ def test_weights_change_what_is_read_and_weight_1_does_not(pipelines: dict, name
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_a_long_prompt_is_read_to_its_end(pipelines: dict, name: str) -> None:
-    ends = [encode_weighted(pipelines[name], long_prompt(100, end), "") for end in ("a", "stain")]
+    ends = [
+        encode_weighted(pipelines[name], FAMILY[name], long_prompt(100, end), "")
+        for end in ("a", "stain")
+    ]
     assert ends[0]["prompt_embeds"].shape[1] == 2 * 77
     assert ends[0]["negative_prompt_embeds"].shape == ends[0]["prompt_embeds"].shape
     assert not torch.allclose(ends[0]["prompt_embeds"], ends[1]["prompt_embeds"], atol=1e-2)
@@ -367,7 +374,7 @@ def test_a_long_prompt_is_read_to_its_end(pipelines: dict, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_the_pipeline_paints_with_them(pipelines: dict, name: str) -> None:
-    states = encode_weighted(pipelines[name], long_prompt(100, "(stain)1.3"), "metal")
+    states = encode_weighted(pipelines[name], FAMILY[name], long_prompt(100, "(stain)1.3"), "metal")
     images = pipelines[name](
         **states, num_inference_steps=1, height=64, width=64, output_type="np"
     ).images
@@ -375,16 +382,14 @@ def test_the_pipeline_paints_with_them(pipelines: dict, name: str) -> None:
 
 
 def test_what_takes_no_weights_says_so(pipelines: dict) -> None:
-    for name in ("StableDiffusion3ControlNetPipeline", "QwenImagePipeline", "Flux2KleinPipeline"):
-        assert "takes no weighted prompts" in (why_no_weights(name) or "")
-        assert not reads_long_prompts(name)
-    assert why_no_weights("FluxControlNetInpaintPipeline") is None
-    assert not reads_long_prompts("FluxControlNetInpaintPipeline")
-    assert why_no_weights("PatchControlNetInpaintPipeline") is None
-    assert not reads_long_prompts("PatchControlNetInpaintPipeline")
+    for name in ("sd3", "qwen_image", "flux2_klein"):
+        assert "takes no weighted prompts" in (why_no_weights(FAMILY[name]) or "")
+    for name in ("flux", "flux_fill", "embedded", "sd", "sdxl"):
+        assert why_no_weights(FAMILY[name]) is None
+    assert {name for name, family in FAMILY.items() if family.reads_long_prompts} == {"sd", "sdxl"}
     for text in ('a "scratch".swap(pit) on metal', '("a pit", "rust").blend(1)'):
         with pytest.raises(ConfigError, match="the prompt"):
-            encode_weighted(pipelines["sd"], text, "")
+            encode_weighted(pipelines["sd"], FAMILY["sd"], text, "")
 
 
 def test_default_words_are_those_of_describe() -> None:

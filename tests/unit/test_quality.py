@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,24 +11,24 @@ import pytest
 from synthgen.annotate import annotate
 from synthgen.backends.backend import SketchBackend
 from synthgen.backends.crops import cut_jobs, paste
+from synthgen.colour import ring_contrast
 from synthgen.errors import ConfigError
-from synthgen.generate import Stages, generate
-from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
-from synthgen.quality.measures import (
+from synthgen.generate import Stages, compose, generate
+from synthgen.quality.changes import (
     black_fraction,
     clipped_fraction,
     fill_fraction,
     leak_fraction,
     mask_iou,
     off_object_fraction,
-    ring_contrast,
     seam_step,
     sharpness_ratio,
     size_ratio,
-    view_change,
 )
+from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
+from synthgen.quality.measures import MEASURES, View, measure, measure_label, view_change
 from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
-from synthgen.sample import Candidate, Measurement, SampleSpec
+from synthgen.sample import Attempt, Candidate, Measurement, SampleSpec
 from synthgen.seeds import rng_for, torch_seed_for
 from tests.samples import draw_conditions, flat_image
 
@@ -240,14 +241,12 @@ def test_each_instance_gets_its_own_pixels() -> None:
 class Blind:
     """A backend that paints nothing on the first tries of every sample."""
 
-    name, checkpoint, cell_px = "blind", "", 1
-
     def __init__(self, until: int) -> None:
         self.until, self.calls = until, 0
 
     def paint(self, conditions: list) -> list:
         self.calls += 1
-        return [c.image if c.spec.attempt < self.until else c.sketch for c in conditions]
+        return [c.image if c.attempt.number < self.until else c.sketch for c in conditions]
 
 
 @pytest.mark.parametrize(("until", "status"), [(0, "accepted"), (2, "accepted"), (9, "rejected")])
@@ -255,14 +254,14 @@ def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> N
     given = {c.spec.sample_id: c for c in draw_conditions("stain", count=3, severity=(1, 1))}
     backend = Blind(until)
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     limits = Limits({"area_px": (6, None)})
     stages = Stages(condition, backend, limits, batch_size=2, retries=("noise", "place"))
     samples = list(generate([c.spec for c in given.values()], stages))
     assert [s.status.value for s in samples] == [status] * 3
-    assert [s.spec.attempt for s in samples] == [min(until, 2)] * 3
+    assert [s.attempt.number for s in samples] == [min(until, 2)] * 3
     tries = samples[0].tries
     assert [one.step for one in tries] == ["first", "noise", "place"][: min(until, 2) + 1]
     assert [bool(one.reasons) for one in tries[:-1]] == [True] * (len(tries) - 1)
@@ -283,13 +282,11 @@ def test_black_counts_in_the_worst_part_and_only_where_it_was_not_black() -> Non
 class Censor:
     """A backend whose first paintings come back black, as a safety checker sends them."""
 
-    name, checkpoint, cell_px = "censor", "", 8
-
     def paint(self, conditions: list) -> list:
         return [self._paint(condition) for condition in conditions]
 
     def _paint(self, condition):
-        if condition.spec.attempt:
+        if condition.attempt.number:
             return condition.sketch
         image = condition.image
         for job in cut_jobs([condition], 32, 64, 512, 32, None):
@@ -305,8 +302,8 @@ def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
     plain = to_plain(compose("generate", [f"quality={quality}"]))["quality"]
     given = {c.spec.sample_id: c for c in draw_conditions("burn", "scratch", count=6, cell_px=8)}
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     stages = Stages(condition, Censor(), read_limits(plain), retries=("noise",))
     for sample in generate([c.spec for c in given.values()], stages):
@@ -316,40 +313,43 @@ def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
 
 
 def test_the_ladder_changes_what_it_says() -> None:
-    seen: list[SampleSpec] = []
+    seen: list[Attempt] = []
     given = draw_conditions("stain", count=1, severity=(1, 1))[0]
 
-    def condition(spec: SampleSpec):
-        seen.append(spec)
-        return replace(given, spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        seen.append(attempt)
+        return replace(given, spec=spec, attempt=attempt)
 
     steps = ("noise", "stronger", "place", "noise")
     stages = Stages(condition, Blind(9), Limits({"area_px": (6, None)}), retries=steps)
-    list(generate([given.spec], stages))
-    assert [(s.attempt, s.push, s.redraw) for s in seen] == [
+    sample = next(iter(generate([given.spec], stages)))
+    assert [(one.number, one.boost, one.placement) for one in seen] == [
         (0, 0, 0),
         (1, 0, 0),
         (2, 1, 0),
         (3, 0, 1),
         (4, 0, 1),
     ]
-    assert torch_seed_for(seen[0]) != torch_seed_for(seen[1])
-    places = [rng_for(spec, "defect 1").integers(2**40) for spec in seen]
+    assert [one.attempt for one in sample.tries] == seen
+    boosts = [(1.0, 0.0), (1.0, 0.0), (1.5, 0.1), (1.0, 0.0), (1.0, 0.0)]
+    assert [one.boost for one in sample.tries] == boosts
+    assert seen[2].boost_of(is_whole=True) == (1.0, -0.1)  # closer to the source
+    spec = given.spec
+    assert torch_seed_for(spec, seen[0]) != torch_seed_for(spec, seen[1])
+    places = [rng_for(spec, one, "defect 1").integers(2**40) for one in seen]
     assert places[0] == places[1] == places[2] != places[3] == places[4]
 
 
 class Uneven:
     """A backend whose third painting obeys; the others paint next to the mask, or not at all."""
 
-    name, checkpoint, cell_px = "uneven", "", 1
-
     def paint(self, conditions: list) -> list:
         images = []
         for condition in conditions:
             image = condition.image.copy()
-            if condition.spec.candidate == 1:
+            if condition.attempt.variant == 1:
                 image[condition.repaint_mask & ~condition.defect_mask] = 0
-            if condition.spec.candidate == 2:
+            if condition.attempt.variant == 2:
                 image = condition.sketch
             images.append(image)
         return images
@@ -359,21 +359,21 @@ def test_the_best_of_several_paintings_is_kept() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions("stain", count=2, severity=(1, 1))}
     specs = [c.spec for c in given.values()]
 
-    def condition(spec: SampleSpec):
-        return replace(given[spec.sample_id], spec=spec)
+    def condition(spec: SampleSpec, attempt: Attempt):
+        return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     limits = Limits({"area_px": (6, None)})
     one, best = (
         list(generate(specs, Stages(condition, Uneven(), limits, retries=(), candidates=count)))
         for count in (2, 4)
     )
-    assert [sample.spec.candidate for sample in one] == [1, 1]
-    assert [sample.spec.candidate for sample in best] == [2, 2]
+    assert [sample.attempt.variant for sample in one] == [1, 1]
+    assert [sample.attempt.variant for sample in best] == [2, 2]
 
 
 def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions(count=12)}
-    stages = Stages(lambda spec: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
+    stages = Stages(lambda spec, _: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
     for sample in generate([c.spec for c in given.values()], stages):
         condition = sample.candidate.condition
         outside = ~condition.repaint_mask
@@ -395,3 +395,63 @@ def test_defects_that_touch_are_two() -> None:
     found = annotate(candidate, view_change(candidate))
     assert [tuple(a.box) for a in found] == [(20, 20, 10, 10), (30, 20, 14, 10)]
     assert [a.area_px for a in found] == [100, 140]
+
+
+DEFAULT = Path(__file__).resolve().parents[2] / "conf" / "quality" / "default.yaml"
+
+
+def test_one_table_of_measures_says_what_each_is() -> None:
+    names = [one.name for one in MEASURES]
+    assert len(set(names)) == len(names)
+    told = {one.name for one in MEASURES if one.function is not None}
+    assert {one.scope for one in MEASURES if one.name not in told} == {"bank", "classes", "run"}
+    conditions = draw_conditions("pit")
+    candidate = compose(conditions[0], conditions[0].sketch)
+    measured = measure(candidate, view_change(candidate))
+    expected = [one.name for one in MEASURES if one.scope in ("label", "defect", "painted")]
+    assert [one.name for one in measured] == expected
+
+
+def test_the_comments_on_the_limits_are_the_meanings_of_the_table() -> None:
+    meanings = {one.name: one.in_words for one in MEASURES}
+    comments = re.findall(r"^(\w+): \[.*?\] # (.*)$", DEFAULT.read_text(encoding="utf-8"), re.M)
+    assert len(comments) >= 15
+    assert all(meanings[name] == comment for name, comment in comments)
+
+
+def test_without_the_clean_image_what_only_it_tells_is_not_told() -> None:
+    conditions = draw_conditions("pit")
+    candidate = compose(conditions[0], conditions[0].sketch)
+    view = view_change(candidate)
+    known = {one.name: one.value for one in measure_label(view, has_source=False)}
+    assert {name for name, value in known.items() if np.isnan(value)} >= {
+        "change_delta_e",
+        "clipped_fraction",
+    }
+    assert known["area_px"] == view.realised.sum()
+
+
+def test_a_neighbouring_defect_is_no_ground_that_a_defect_stands_out_of() -> None:
+    """A faint defect between two strong ones has the contrast that it has alone."""
+    source = flat_image()
+    faint, strong = boxed(20, 44, 30, 33), boxed(20, 44, 36, 44) | boxed(20, 44, 19, 27)
+    alone, beside = source.copy(), source.copy()
+    alone[faint] = beside[faint] = 110
+    beside[strong] = 20
+    contrasts = []
+    for image, realised in ((alone, faint), (beside, faint | strong)):
+        view = View(
+            source,
+            image,
+            to_lab(source),
+            to_lab(image),
+            realised,
+            realised,
+            realised,
+            None,
+            (slice(0, 64), slice(0, 64)),
+        )
+        measured = {one.name: one.value for one in measure_label(view.of(faint, faint))}
+        contrasts.append(measured["contrast_delta_e"])
+    assert contrasts[0] > 3
+    assert contrasts[1] == pytest.approx(contrasts[0], abs=0.1)

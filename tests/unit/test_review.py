@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from synthgen.runs.reader import read_run
 from synthgen.runs.verdicts import read_verdicts
 from tests.factories import CASES, make_run
 
+OLDER = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"
 needs_fiftyone = pytest.mark.skipif(
     importlib.util.find_spec("fiftyone") is None or not find_mongod(),
     reason="FiftyOne or its database server is not installed",
@@ -53,7 +55,9 @@ def found(root) -> dict[str, Any]:
     mask[10:20, 12:30] = True
     item = BankItem("pit", "p", "g", crop, crop, mask, 180, 12.0, 0.0, (0.5, 0.5), item_id="p-1")
     write_bank(root / "bank", [item])
-    folders = [str(root / name) for name in ("one/run", "two/run", "bank-run", "found.json")]
+    shutil.copytree(OLDER, root / "older")
+    names = ("one/run", "two/run", "bank-run", "older", "found.json")
+    folders = [str(root / name) for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "tests.review_session", *folders],
         env=os.environ | {"FIFTYONE_DATABASE_DIR": str(root / "database")},
@@ -127,9 +131,26 @@ def test_the_run_is_the_truth_and_the_database_a_view(found) -> None:
     assert {name: one for name, one in found["shown"].items() if one} == verdicts
     assert found["order"] == found["first"]["order"]  # what changed stays where it was
     assert found["after"] == 4  # two verdicts, two labels
-    kept = {"hole": "accept", "two_parts": "accept"}
+    kept = {"hole": "accept", "two_parts": "conflict"}
     assert {name: one for name, one in found["fresh"].items() if one} == kept
     assert found["progress"]["pit"] == {"accept": 1, "reject": 1, "unreviewed": 2}
+
+
+@needs_fiftyone
+def test_what_is_decided_while_a_push_goes_on_is_not_lost(found) -> None:
+    said = ["ann", "cleo", "dora", "eve"]
+    assert found["between"] == [*said, "conflict", ", ".join(said)]
+
+
+@needs_fiftyone
+def test_a_class_is_fixed_and_what_is_edited_meanwhile_stays(found) -> None:
+    assert found["moved"] == [1, "stain", [0.5, 0.5, 0.25, 0.25]]
+
+
+@needs_fiftyone
+def test_a_run_of_an_older_version_is_shown_and_comes_home(found) -> None:
+    verdicts = {"reject": 1, "accept": 2, "conflict": 1, "null": 6}
+    assert found["older"] == [10, 1, verdicts]
 
 
 @needs_fiftyone

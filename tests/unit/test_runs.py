@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from synthgen.backends.checkpoints import describe_models, find_checkpoint
 from synthgen.errors import RunError
 from synthgen.images import read_image
-from synthgen.runs.folder import open_run
+from synthgen.runs.folder import FREE_TO_CHANGE, open_run
 from synthgen.runs.reader import read_run
 from tests.factories import CASES, CONFIG, make_masks, make_run
+from tests.families import TINY
 from tests.samples import make_spec
 
 FACTS = {"versions": {}, "backend": "test", "checkpoint": ""}
@@ -51,6 +56,41 @@ def test_the_same_config_continues_and_another_does_not(tmp_path) -> None:
         open_run(tmp_path / "run", CONFIG, specs[:2], FACTS)
     moved = {**CONFIG, "run": {"folder": "elsewhere", "count": 6}}
     assert open_run(tmp_path / "run", moved, specs, FACTS).root == tmp_path / "run"
+
+
+def test_the_page_of_the_run_folder_names_the_keys_that_may_change() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text("utf-8")
+    told = re.search(r"These keys may\s+change: (.*?)\. ", page, re.DOTALL)
+    assert told
+    assert set(re.findall("`(.+?)`", told[1])) == set(FREE_TO_CHANGE)
+
+
+@pytest.mark.parametrize(
+    "changed", ["unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json"]
+)
+def test_other_weights_under_the_same_name_do_not_continue_a_run(tmp_path, changed) -> None:
+    models = tmp_path / "models"
+    folder = TINY["sd15"](models).base
+    specs = [make_spec()]
+
+    def begin() -> None:
+        found = {"checkpoint": find_checkpoint(str(folder))}
+        open_run(tmp_path / "run", CONFIG, specs, FACTS | {"models": describe_models(found)})
+
+    begin()
+    begin()  # the same weights continue
+    path = folder / changed
+    content = path.read_bytes()
+    is_weights = path.suffix == ".safetensors"
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if is_weights else content + b" ")
+    named = changed if is_weights else "one of its settings files"
+    with pytest.raises(RunError, match=f"holds a run with other weights: {named} of checkpoint="):
+        begin()
+
+
+def test_a_run_that_recorded_no_digests_is_continued(tmp_path) -> None:
+    for models in ({"checkpoint": {"name": "x"}}, {"checkpoint": {"name": "x", "digest": "1"}}):
+        open_run(tmp_path / "run", CONFIG, [make_spec()], FACTS | {"models": models})
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from synthgen.quality.limits import read_limits, reasons_to_reject
 from synthgen.quality.twins import bits_between, colour_distance
 from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder, inspect_run, open_run
-from synthgen.runs.manifest import COLUMNS, PER_IMAGE, PER_MASK
 from synthgen.runs.reader import read_run
+from synthgen.runs.schema import FILLERS, columns_of, measure_names
 from synthgen.sample import Failure, Measurement
 from tests.factories import CASES, CONFIG, make_sample
 from tests.samples import make_spec
@@ -243,11 +244,10 @@ def is_near(one: dict, other: dict) -> bool:
 
 def draw_manifest(count: int) -> pd.DataFrame:
     rng = np.random.default_rng(4)
-    table = {
-        name: {"str": [""] * count, "int64": np.zeros(count, int)}.get(kind, np.full(count, np.nan))
-        for name, kind in COLUMNS.items()
-    }
-    table |= {name: rng.random(count) for name in (*PER_MASK, *PER_IMAGE)}
+    kinds = {column.name: column.kind for column in columns_of("manifest")}
+    table = {name: np.full(count, FILLERS[kind]) for name, kind in kinds.items()}
+    measured = (*measure_names(of_mask=True), *measure_names(of_mask=False))
+    table |= {name: rng.random(count) for name in measured}
     table["mask_iou"][rng.random(count) < 0.2] = np.nan
     table |= {name: rng.integers(0, 40, count) for name in ("box_x", "box_y")}
     table |= {name: rng.integers(8, 40, count) for name in ("box_w", "box_h")}
@@ -269,7 +269,7 @@ def draw_manifest(count: int) -> pd.DataFrame:
     good = table["status"] == "good"
     table["defect_class"] = np.where(good, "", table["defect_class"])
     table["edge_f1"][:] = np.nan  # no image is one of mode=vary
-    return pd.DataFrame(table).astype(COLUMNS)
+    return pd.DataFrame(table).astype(kinds)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def draw_manifest(count: int) -> pd.DataFrame:
 def test_many_rows_are_decided_as_one_by_one(quality, monkeypatch) -> None:
     monkeypatch.setattr("synthgen.quality.twins.PAIRS", 1000)  # several blocks a group
     manifest, limits = draw_manifest(400), read_limits(quality)
-    decided = decide(manifest, limits)
+    decided = decide(pa.Table.from_pandas(manifest), limits).to_pandas()
     pd.testing.assert_frame_equal(decided, decide_one_by_one(manifest, limits))
     assert (decided["twin_id"] != "").sum() > 50
     if quality:

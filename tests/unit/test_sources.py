@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import pickle
+import threading
+
 import cv2
 import numpy as np
 import pytest
 
+from synthgen.config import compose, to_plain
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.sources import FolderSources, ProceduralSources
+from synthgen.setup import make_worker
+from synthgen.sources import FolderSources, ProceduralSources, SourceIndex
+from synthgen.sources.findings import describe_parts
 from synthgen.surfaces import SURFACES
 
 
@@ -220,3 +226,47 @@ def test_a_mask_of_another_size_names_both_files(tmp_path) -> None:
     sources = FolderSources(str(tmp_path / "photos"), legal=str(tmp_path / "masks"))
     with pytest.raises(ShapeError, match=r"masks/a\.png is 10 x 12 .*48 x 64.*photos/a\.png"):
         sources.part(sources.read("a"))
+
+
+def send(sources) -> SourceIndex:
+    return pickle.loads(pickle.dumps(SourceIndex(sources)))
+
+
+def test_a_worker_is_sent_what_was_found_and_opens_no_photo_for_it(tmp_path) -> None:
+    photos = tmp_path / "photos"
+    for number in range(8):
+        save(photos / f"{number}.png")
+    (photos / "broken.png").write_bytes(b"no image")
+    sources = FolderSources(str(photos))
+    describe_parts(sources)  # the photos are looked at
+    source = sources.read("3")
+    part = sources.part(source)
+    index = send(sources)
+    photos.rename(tmp_path / "elsewhere")  # nothing can be opened now
+    config = compose("generate", ["source=folder", f"source.path={photos}", "backend=sketch"])
+    worker = make_worker(to_plain(config), str(tmp_path / "run"), index)
+    got = worker.stages.condition.sources
+    assert got is index.sources
+    assert got.entries == sources.entries
+    assert got.skipped == sources.skipped
+    assert len(got.skipped) == 1
+    assert np.array_equal(got.part(source).mask, part.mask)
+    assert got.part(source).finding == part.finding
+
+
+def test_masks_of_photos_seen_lately_stay_at_home(tmp_path) -> None:
+    save(tmp_path / "a.png", (2000, 2000, 3))
+    sources = FolderSources(str(tmp_path), foreground="auto")
+    sources.part(sources.read("a"))
+    assert len(pickle.dumps(SourceIndex(sources))) < 20_000
+    assert len(sources._parts) == 1  # here they are still there
+
+
+def test_sources_that_cannot_be_sent_are_built_by_each_worker(tmp_path) -> None:
+    sources = ProceduralSources(2, (64, 64))
+    assert send(sources).sources.entries == sources.entries
+    sources.lock = threading.Lock()
+    assert send(sources).sources is None
+    config = compose("generate", ["backend=sketch", "source.count=3"])
+    worker = make_worker(to_plain(config), str(tmp_path / "run"), send(sources))
+    assert len(worker.stages.condition.sources.entries) == 3

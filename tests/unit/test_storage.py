@@ -156,3 +156,35 @@ def test_leftovers_of_a_killed_process_go_before_it_is_waited_for(tmp_path) -> N
         remove_leftovers(tmp_path)
         assert not left.exists()
         assert own.exists()
+
+
+def test_leftovers_of_another_host_go_after_a_day(tmp_path) -> None:
+    import os
+    import time
+
+    from synthgen.files import remove_leftovers
+
+    new, old = (tmp_path / f".{name}.01234567-999999999-1.tmp.png" for name in ("new", "old"))
+    new.touch()
+    old.touch()
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [new.name]
+
+
+def test_two_hosts_never_write_into_one_temporary_file(tmp_path, monkeypatch) -> None:
+    import socket
+
+    from synthgen.files import name_beside
+
+    here = name_beside(tmp_path / "a.png")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    assert name_beside(tmp_path / "a.png") != here
+
+
+def test_a_file_that_is_created_is_whole_or_absent_and_never_replaced(tmp_path) -> None:
+    storage = open_storage(tmp_path)
+    assert storage.create("lock", b"first")
+    assert not storage.create("lock", b"second")
+    assert storage.read("lock") == b"first"
+    assert storage.names() == ["lock"]

@@ -18,9 +18,9 @@ from synthgen.quality.limits import read_limits
 from synthgen.runs.decide import count_reasons
 from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
 from synthgen.runs.folder import RunFolder
-from synthgen.runs.manifest import PER_MASK
 from synthgen.runs.reader import read_run
 from synthgen.runs.revisions import find_work
+from synthgen.runs.schema import measure_names
 from synthgen.runs.verdicts import Judgement, Verdict, add_verdicts, judge, read_verdicts
 from synthgen.sample import SampleSpec
 from synthgen.seeds import revise
@@ -28,6 +28,7 @@ from synthgen.storage import open_storage
 from tests.factories import SIZE, make_masks, make_run
 from tests.samples import make_spec
 
+OF_MASK = measure_names(of_mask=True)
 NOON = "2026-01-31T12:00:00+00:00"
 
 
@@ -228,9 +229,9 @@ def test_a_good_image_with_a_defect_is_good_no_more(root) -> None:
 
 def test_without_the_source_the_rest_is_measured(tmp_path) -> None:
     root = make_run(tmp_path / "run").root
-    before = read_run(root).manifest.set_index("sample_id").loc["hole", list(PER_MASK)]
+    before = read_run(root).manifest.set_index("sample_id").loc["hole", list(OF_MASK)]
     (tmp_path / "run" / "sources" / "source-2.png").unlink()
-    after = apply(root, draw(("pit", make_masks("hole") > 0))).loc["hole", list(PER_MASK)]
+    after = apply(root, draw(("pit", make_masks("hole") > 0))).loc["hole", list(OF_MASK)]
     gone = ["change_delta_e", "clipped_fraction"]
     assert before[gone].notna().all()
     assert after[gone].isna().all()

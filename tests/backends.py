@@ -1,0 +1,20 @@
+"""Diffusion backends for tests, in one line: settings by name, whatever part has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.renamed import RENAMED
+
+__all__ = ["make_diffusion"]
+
+PART_OF = {new.partition(".")[2]: new.partition(".")[0] for new in RENAMED.values()}
+
+
+def make_diffusion(checkpoint: str, **settings: Any) -> DiffusionBackend:
+    """Return a backend, e.g. ``make_diffusion("embedded", steps=2, device="cpu")``."""
+    parts: dict[str, dict[str, Any]] = {"model": {"checkpoint": checkpoint}}
+    for key, value in settings.items():
+        parts.setdefault(PART_OF[key], {})[key] = value
+    return DiffusionBackend(**parts)  # type: ignore[arg-type]

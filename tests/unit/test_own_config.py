@@ -1,0 +1,177 @@
+"""Configuration of one's own: found beside what ships, refused where it is misspelt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from synthgen.config import compose, find_own_folders, to_plain
+from synthgen.errors import ConfigError
+from tests.cli import run_here, run_well
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("debug=smoke", "backend=sketch")
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def write_documented(folder: Path) -> None:
+    """Write the files that docs/configuration.md shows, under the names in their first lines."""
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", page, re.DOTALL)
+    assert [name for name, _ in blocks] == [
+        "conf/defect/gouge.yaml",
+        "line2.py",
+        "conf/experiment/line2.yaml",
+    ]
+    for name, text in blocks:
+        write(folder, name, text)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    """Return an empty folder to be in, without configuration in the home folder."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def test_what_the_page_shows_paints(own, monkeypatch) -> None:
+    import pandas as pd
+
+    write_documented(own)
+    monkeypatch.syspath_prepend(str(own))
+    run_well("generate", "experiment=line2", "backend=sketch", "run.folder=out", cwd=own)
+    manifest = pd.read_parquet(own / "out" / "manifest.parquet")
+    planned = manifest[manifest["defect_class"] != ""]
+    assert len(planned) == 4
+    assert set(planned["defect_class"]) == {"gouge", "scratch"}
+    assert (planned.loc[planned["defect_class"] == "gouge", "class_id"] == 30).all()
+    assert (planned["status"] == "accepted").any()
+
+
+def test_three_folders_in_order(own, tmp_path) -> None:
+    text = "defaults:\n  - sketch\nname: {}\n"
+    write(own / "conf", "executor/mine.yaml", "here: 1\n")
+    write(tmp_path / "home" / "synthgen", "executor/mine.yaml", "home: 1\n")
+    write(tmp_path / "home" / "synthgen", "executor/other.yaml", "home: 1\n")
+    write(tmp_path / "given", "executor/mine.yaml", text.format("given"))
+    assert find_own_folders() == [own / "conf", tmp_path / "home" / "synthgen"]
+    assert compose("generate", ["executor=mine"]).executor == {"here": 1}
+    assert compose("generate", ["executor=other"]).executor == {"home": 1}
+    given = find_own_folders(str(tmp_path / "given"))
+    assert given[0] == tmp_path / "given"
+    write(tmp_path / "given", "executor/mine.yaml", "given: 1\n")
+    assert compose("generate", ["executor=mine"], given).executor == {"given": 1}
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "my conf"], ["--config-dir=my conf"]])
+def test_config_dir_works_in_a_real_run_and_a_sweep(own, flag) -> None:
+    write(own / "my conf", "backend/mine.yaml", "defaults:\n  - sketch\n")
+    run_well("generate", *flag, "backend=mine", "debug=smoke", "run.folder=out", cwd=own)
+    assert (own / "out" / "manifest.parquet").is_file()
+    sweep = ("hydra.sweep.dir=sweep", "seed=1", "run.folder=swept")
+    run_well("generate", *flag, "-m", "backend=mine", "debug=smoke", *sweep, cwd=own)
+    assert (own / "swept" / "manifest.parquet").is_file()
+
+
+def test_a_config_dir_that_is_not_there(own) -> None:
+    done = run_here("generate", "--config-dir=nowhere", *SMALL, cwd=own)
+    assert done.returncode == 2
+    assert done.stderr == "synthgen: --config-dir=nowhere: there is no such folder\n"
+
+
+def test_a_folder_of_the_checkout_is_not_searched_twice(monkeypatch, own) -> None:
+    monkeypatch.chdir(ROOT)
+    assert find_own_folders() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [("defect/pit.yaml", []), ("backend/embedded.yaml", []), ("debug/smoke.yaml", ["debug=smoke"])],
+)
+def test_a_file_with_the_name_of_a_shipped_one_is_refused(own, name, overrides) -> None:
+    write(own / "conf", name, "x: 1\n")
+    with pytest.raises(ConfigError, match=f"{name} is not read, .*another name"):
+        compose("generate", overrides)
+
+
+def test_what_would_not_count_anyway_does_no_harm(own) -> None:
+    write(own / "conf", "backend/flux.yaml", "x: 1\n")  # not chosen
+    write(own / "conf", "format/coco.yaml", "x: 1\n")  # no group of generate
+    write(own / "conf", "generate.yaml", "x: 1\n")  # of another program
+    assert compose("generate", []).backend.name == "embedded"
+
+
+def test_an_experiment_of_former_keys_is_read(own, caplog) -> None:
+    text = "# @package _global_\nbackend:\n  steps: 9\n  most_crop_px: 256\n"
+    write(own / "conf", "experiment/old.yaml", text)
+    backend = compose("generate", ["experiment=old"]).backend
+    assert (backend.painting.steps, backend.crops.max_px) == (9, 256)
+    assert "backend.most_crop_px is now backend.crops.max_px" in caplog.text
+
+
+@pytest.mark.parametrize("source", ["procedural", "folder"])
+@pytest.mark.parametrize("choice", ["debug=smoke", "experiment=metal"])
+def test_recipes_go_with_every_source(own, choice, source) -> None:
+    where = ["source.path=/photos"] if source == "folder" else []
+    plain = to_plain(compose("generate", [choice, f"source={source}", *where]))
+    is_drawn = source == "procedural"
+    changed = {"debug=smoke": "size_hw", "experiment=metal": "kinds"}[choice]
+    assert (changed in plain["source"]) == is_drawn
+    assert plain["run"]["count"] == {"debug=smoke": 6, "experiment=metal": 400}[choice]
+
+
+def test_smoke_is_small_and_metal_is_metal() -> None:
+    source = compose("generate", ["experiment=metal", "debug=smoke"]).source
+    assert source.size_hw == [96, 96]
+    assert source.kinds == ["brushed", "cast", "ground", "rolled", "turned"]
+    assert compose("generate", ["debug=smoke", "source.size_hw=[64,80]"]).source.size_hw == [64, 80]
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("experiment=metl", "experiment=metl is unknown; did you mean metal? choose from metal, "),
+        ("debug=smok", "debug=smok is unknown; did you mean smoke?"),
+        ("run.cuont=3", "run.cuont is no key of generate; did you mean run.count?"),
+        ("defect.scrach.weight=2", "did you mean defect.scratch.weight?"),
+        ("backend.painting.stepz=3", "did you mean backend.painting.steps?"),
+        ("backend.stepz=3", "did you mean backend.painting.steps?"),
+        ("steps=3", "did you mean backend.painting.steps?"),
+        ("+rnu.count=3", "rnu is no key of generate; did you mean run?"),
+        ("+run.cuont=3", "run.cuont is unknown; did you mean count?"),
+        ("+backend.painting.stepz=3", "backend.painting.stepz is unknown; did you mean steps?"),
+        ("+defect.pit.shape.radius_fractoin=[1,2]", "did you mean radius_fraction?"),
+        ("+source.knds=[]", "source.knds is unknown or missing: did you mean kinds?"),
+    ],
+)
+def test_a_misspelt_name_is_refused_with_the_near_one(own, argument, text) -> None:
+    done = run_here("generate", argument, "run.folder=out", cwd=own)
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (own / "out").exists()
+
+
+def test_a_setting_of_a_controlnet_is_near_one() -> None:
+    from synthgen.backends.diffusion import DiffusionBackend
+    from synthgen.suggest import list_settings
+
+    path = ("model", "controlnets", "canny")
+    assert "scale" in list_settings(DiffusionBackend, path)
+
+
+def test_an_experiment_of_ones_own_is_misspelt_inside(own) -> None:
+    write(own / "conf", "experiment/mine.yaml", "# @package _global_\nrnu:\n  count: 3\n")
+    with pytest.raises(ConfigError, match="rnu is no key of generate; did you mean run"):
+        compose("generate", ["experiment=mine"])
+    with pytest.raises(ConfigError, match="experiment=min is unknown; did you mean mine"):
+        compose("generate", ["experiment=min"])
