@@ -363,7 +363,7 @@ def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
     plain = make_diffusion(str(base), steps=2)
     mine = make_diffusion(str(base), steps=2, adapter=str(tmp_path / "a"))
     assert mine.checkpoint.startswith(f"{plain.checkpoint} + adapter.safetensors@")
-    assert "adapter" in mine.models
+    assert "adapter" in mine.describe().models
     assert str(read_licence(tmp_path / "a")).endswith(f"the images listed in `{RECORD}`")
     assert not np.array_equal(plain.paint([condition])[0], mine.paint([condition])[0])
     assert mine.load().pipeline.tokenizer.tokenize("a hole")[-1] == "hole"
@@ -445,7 +445,8 @@ def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base
 @pytest.mark.parametrize("family", ["sd15", "sd15_inpaint", "sdxl"])
 def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     model = TINY[family](tmp_path)
-    backend = make_diffusion(str(model.base), steps=2, device="cpu")
+    native = {"steps": 2, "device": "cpu", "resolution_px": None, "context_px": 16, "feather_px": 0}
+    backend = make_diffusion(str(model.base), **native)
     settings = AdaptSettings(
         learning_rate=5e-3, **SMALL | {"steps": 60, "check_every": 30, "crop_sizes_px": (64,)}
     )
@@ -454,9 +455,7 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     [condition] = draw_conditions("pit", count=1)
 
     def paint(**changes) -> np.ndarray:
-        return make_diffusion(str(model.base), steps=2, device="cpu", **changes).paint([condition])[
-            0
-        ]
+        return make_diffusion(str(model.base), **native, **changes).paint([condition])[0]
 
     folder = str(tmp_path / "a")
     plain, adapted = paint(), paint(adapter=folder)
