@@ -1,10 +1,11 @@
-"""Files that are whole or absent, and where what ships with synthgen lies."""
+"""Files that are whole or absent, names that stay in their folder, and where what ships lies."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
+import stat
 import threading
 import time
 import zlib
@@ -17,8 +18,14 @@ import psutil
 from synthgen.errors import RunError
 
 __all__ = [
+    "DOTS",
+    "PART",
     "beside",
+    "check_kind",
+    "check_name",
+    "check_relative",
     "find_shipped",
+    "inside",
     "is_left",
     "name_beside",
     "remove_leftovers",
@@ -28,6 +35,8 @@ __all__ = [
 ]
 
 LEFTOVER = re.compile(r"\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)-\d+\.tmp")  # 0.1.0: no host
+PART = r"[^/\\\x00-\x1f\x7f]+"  # of a path: no separators of any system, nothing invisible
+DOTS = r"(?:^|/)\.{1,2}(?:/|$)"  # a part that leads elsewhere; searched for where the rest is PARTs
 OLD_S = 86_400  # two hosts' clocks do not differ by a day
 
 
@@ -116,3 +125,65 @@ def _is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return the path of what a file calls ``name`` in the folder ``root``, there or not.
+
+    Raises RunError for an absolute path, ``..``, a link that leads out of the folder, and for what
+    is neither a file nor a folder: a pipe would be waited for without end.
+    """
+    check_relative(name, str(root))
+    path, mode = root, 0
+    for part in name.split("/"):
+        path = path / part
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                _check_link(path, root)
+                mode = path.stat().st_mode
+        except OSError:  # it is not there; whoever opens it says so
+            return root / name
+    check_kind(path, mode)
+    return path
+
+
+def check_name(name: object, what: str) -> str:
+    """Return a text out of a file that can be a part of a path; raises RunError that says ``what``.
+
+    >>> check_name("pit-000001", "sample_id")
+    'pit-000001'
+    """
+    if isinstance(name, str) and re.fullmatch(PART, name) and not re.search(DOTS, name):
+        return name
+    raise RunError(
+        f"{what}={name!r} cannot be part of a file's name: it may hold no /, no \\, nothing "
+        "invisible, and not be empty, . or .."
+    )
+
+
+def check_relative(name: str, where: str) -> None:
+    """Raise RunError where ``name`` is not that of a file inside of ``where``."""
+    if not re.fullmatch(f"{PART}(/{PART})*", name) or re.search(DOTS, name):
+        raise RunError(
+            f"{where} is asked for {name!r}, which is not the name of a file inside of it; names "
+            "of a run's files are relative, without .. and \\"
+        )
+
+
+def _check_link(path: Path, root: Path) -> None:
+    try:
+        is_inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # it leads to itself
+        is_inside = False
+    if not is_inside:
+        raise RunError(
+            f"{path} is a link that leads out of {root}; copy what it leads to into its place if "
+            "you trust it"
+        )
+
+
+def check_kind(path: Path, mode: int) -> None:
+    """Raise RunError where a path is neither a file nor a folder."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise RunError(f"{path} is a device, a pipe or a socket; a regular file is expected there")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from synthgen.errors import RunError
-from synthgen.files import beside, write_bytes
+from synthgen.files import beside, check_kind, check_relative, inside, write_bytes
 
 __all__ = [
     "LocalFolder",
@@ -21,6 +21,7 @@ __all__ = [
     "Storage",
     "StoredFile",
     "find_files",
+    "inside",
     "open_storage",
 ]
 
@@ -30,7 +31,8 @@ TRIES = 5  # of one request, once the bucket has answered
 
 
 class Storage(Protocol):
-    """Named bytes. Names have ``/`` between their parts, as in ``images/pit-000001.png``.
+    """Named bytes. Names have ``/`` between their parts, as in ``images/pit-000001.png``, and stay
+    inside: see ``inside``.
 
     What refuses raises RunError; reading what is not there raises FileNotFoundError.
     """
@@ -71,31 +73,36 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """A folder on this machine."""
+    """A folder on this machine.
+
+    ``follows_links``: names are the user's own, no file gave them, so that links may lead anywhere.
+    """
 
     folder: Path
+    follows_links: bool = False
 
     @property
     def location(self) -> str:
         return str(self.folder)
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        path = self._place(name)
         try:
-            with (self.folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 file.seek(start)
                 return file.read() if size is None else file.read(size)
         except FileNotFoundError:
             raise
         except NotADirectoryError as error:
-            raise FileNotFoundError(*error.args, str(self.folder / name)) from error
+            raise FileNotFoundError(*error.args, str(path)) from error
         except OSError as error:
-            raise RunError(f"cannot read {self.folder / name}: {error.strerror}") from error
+            raise RunError(f"cannot read {path}: {error.strerror}") from error
 
     def write(self, name: str, data: bytes) -> None:
-        write_bytes(self.folder / name, data)
+        write_bytes(self._place(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
-        path = self.folder / name
+        path = self._place(name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with beside(path) as whole:
@@ -108,11 +115,11 @@ class LocalFolder:
         return True
 
     def exists(self, name: str) -> bool:
-        return (self.folder / name).is_file()
+        return self._place(name).is_file()
 
     def names(self, folder: str = "") -> list[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self.folder / folder))
+            return sorted(entry.name for entry in os.scandir(self._place(folder)))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -120,12 +127,22 @@ class LocalFolder:
 
     def remove(self, name: str) -> None:
         try:
-            (self.folder / name).unlink(missing_ok=True)
+            self._place(name).unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"cannot remove {self.folder / name}: {error.strerror}") from error
 
     def local(self, name: str) -> Path | None:
-        return self.folder / name
+        return self._place(name)
+
+    def _place(self, name: str) -> Path:
+        if not name:
+            return self.folder
+        if not self.follows_links:
+            return inside(self.folder, name)
+        path = self.folder / name
+        with suppress(OSError):  # whoever opens it says so
+            check_kind(path, path.stat().st_mode)
+        return path
 
 
 def _link(whole: Path, path: Path) -> None:
@@ -191,6 +208,8 @@ class ObjectStorage:
     @contextmanager
     def _asked(self, what: str, name: str) -> Iterator[tuple[Any, str]]:
         """Give the client and the path of a file; all that goes wrong becomes a RunError."""
+        if name:
+            check_relative(name, self.location)
         client, root = find_files(self.location)
         try:
             yield client, f"{root}/{name}" if name else root
@@ -210,8 +229,8 @@ class StoredFile:
 
     @classmethod
     def at(cls, path: Path) -> StoredFile:
-        """Return the file at a path on this machine."""
-        return cls(LocalFolder(path.parent), path.name)
+        """Return the file at a path on this machine, which may be a link."""
+        return cls(LocalFolder(path.parent, follows_links=True), path.name)
 
     def __str__(self) -> str:
         return f"{self.storage.location}/{self.path}"

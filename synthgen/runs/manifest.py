@@ -19,6 +19,7 @@ from synthgen.errors import RunError
 from synthgen.files import write_whole
 from synthgen.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
+from synthgen.runs.names import check_names
 from synthgen.runs.outlines import part_columns
 from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
 from synthgen.sample import (
@@ -273,14 +274,16 @@ def write_table(storage: Storage, name: str, table: pa.Table) -> None:
 
 
 def read_table(storage: Storage, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none."""
+    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none or holds
+    names that no run has (see ``check_names``)."""
     file = f"{name}.parquet"
     source = storage.local(file) or io.BytesIO(storage.read(file))
     try:
         table = parquet.ParquetFile(source, pre_buffer=False)  # a fifth less memory than read_table
-        return table.read(columns=None if columns is None else list(columns), use_threads=False)
+        read = table.read(columns=None if columns is None else list(columns), use_threads=False)
     except pa.ArrowInvalid as error:
         raise RunError(
             f"{storage.location}/{file} is damaged ({error}); delete it and run the same synthgen "
             "generate command again"
         ) from error
+    return check_names(read, f"{storage.location}/{file}")

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from synthgen.errors import RunError
+from synthgen.files import check_name
 from synthgen.runs.manifest import read_table, to_pandas
 from synthgen.runs.schema import Table, fill_values
 from synthgen.runs.tars import RunFiles
@@ -119,7 +120,11 @@ def read_run(root: Path | str) -> RunTables:
 
 
 def read_classes(record: Mapping[str, Any]) -> dict[str, int]:
-    """Return class ids by name of a run's record: those of the config, and those of its bank."""
+    """Return class ids by name of a run's record: those of the config, and those of its bank.
+
+    Raises RunError for a name that cannot be part of a file's.
+    """
     defects = record["config"].get("defect") or {}
     ids = {name: int(node["class_id"]) for name, node in defects.items()}
-    return dict(sorted((ids | (record.get("bank_classes") or {})).items()))
+    ids |= record.get("bank_classes") or {}
+    return {check_name(name, "a defect class of run.yaml"): ids[name] for name in sorted(ids)}

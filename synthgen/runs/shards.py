@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
+from synthgen.runs.names import check_names
 from synthgen.runs.schema import Table
 from synthgen.storage import Storage
 
@@ -144,12 +145,13 @@ class Shards:
                 if archive.testzip() is not None:
                     raise ValueError("a part of it has another checksum")
                 member = pa.BufferReader(archive.read(f"{name}.parquet"))
-            return complete(name, parquet.ParquetFile(member).read(columns), columns)
+            table = complete(name, parquet.ParquetFile(member).read(columns), columns)
         except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
             if shard not in self._damaged:
                 _tell(self._storage, shard, error)
             self._damaged.add(shard)
             return None
+        return check_names(table, _where(self._storage, shard))
 
 
 def _read_small(storage: Storage, name: str) -> dict[Table, pa.Table] | None:
@@ -159,10 +161,15 @@ def _read_small(storage: Storage, name: str) -> dict[Table, pa.Table] | None:
         tables = {table: to_arrow(table, rows.get(table, [])) for table in TABLES}
         if tables["manifest"]["sample_id"].null_count or not len(tables["manifest"]):
             raise ValueError("it holds no samples")
-        return tables
     except (ValueError, TypeError, AttributeError) as error:
         _tell(storage, name, error)
         return None
+    where = _where(storage, name)
+    return {table: check_names(rows, where) for table, rows in tables.items()}
+
+
+def _where(storage: Storage, name: str) -> str:
+    return f"{storage.location}/{FOLDER}/{name}"
 
 
 def _read(storage: Storage, name: str) -> bytes:

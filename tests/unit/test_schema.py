@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,10 +48,7 @@ NEWER = [one for one in columns_of("manifest") if one.since != "0.1.0" or one.na
 
 @pytest.mark.parametrize("column", NEWER, ids=lambda column: column.name)
 def test_a_run_that_lacks_a_column_is_read(column, tmp_path_factory, finished) -> None:
-    root = tmp_path_factory.mktemp("older")
-    for path in finished.iterdir():
-        (root / path.name).symlink_to(path)
-    (root / "manifest.parquet").unlink()
+    root = shutil.copytree(finished, tmp_path_factory.mktemp("older") / "run")
     table = pd.read_parquet(finished / "manifest.parquet").drop(columns=column.name)
     table.to_parquet(root / "manifest.parquet")
     values = read_run(root).manifest[column.name]

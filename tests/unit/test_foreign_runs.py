@@ -1,0 +1,147 @@
+"""A run from elsewhere is data: nothing in it writes or reads outside, and none of it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pyarrow as pa
+import pytest
+import yaml
+from pyarrow import parquet
+
+from tests.cli import run_here
+from tests.hard_set import make_hard_run
+
+ROOT = Path(__file__).parents[2]
+FORMATS = sorted(path.stem for path in (ROOT / "conf" / "format").glob("*.yaml"))
+HOSTILE = ("/tmp/{}/away", "../../away", "..", "a/../../away", "a\\..\\away", "a\0b", "a\nb")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return make_hard_run(tmp_path_factory.mktemp("hard") / "run")
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "inner" / "run"))
+
+
+def change(run: Path, table: str, column: str, to: str, row: int = 1) -> None:
+    """Write another text into one row of a table; in every row that has the sample, for its id."""
+    path = run / f"{table}.parquet"
+    read = parquet.read_table(path)
+    values = read[column].to_pylist()
+    before = values[row]
+    is_id = column == "sample_id"
+    changed = [
+        to if (value == before if is_id else place == row) else value
+        for place, value in enumerate(values)
+    ]
+    place = read.schema.get_field_index(column)
+    parquet.write_table(read.set_column(place, column, pa.array(changed, pa.large_string())), path)
+
+
+def assert_refused(done: CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stdout
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith("synthgen: "), done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in sentence
+
+
+def files_of(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_id_cannot_lead_an_export_out_of_its_folder(run, tmp_path, name, hostile) -> None:
+    hostile = hostile.replace("/tmp/{}", str(tmp_path))
+    change(run, "manifest", "sample_id", hostile)
+    change(run, "instances", "sample_id", hostile)
+    before = files_of(tmp_path)
+    done = run_here("export", f"run.folder={run}", f"out={run.parent}/out", f"format=[{name}]")
+    assert_refused(done, "sample_id", "manifest.parquet")
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_split_cannot_either(run, tmp_path, name) -> None:
+    change(run, "manifest", "split", "../../../away")
+    before = files_of(tmp_path)
+    done = run_here("export", f"run.folder={run}", f"out={run.parent}/out", f"format=[{name}]")
+    assert_refused(done, "split='../../../away'")
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", ["config", "bank_classes"])
+def test_a_class_cannot_either(run, tmp_path, where) -> None:
+    record = yaml.safe_load((run / "run.yaml").read_text(encoding="utf-8"))
+    if where == "config":
+        record["config"]["defect"]["../../../away"] = record["config"]["defect"].pop("pit")
+    else:
+        record["bank_classes"] = {"../../../away": 9}
+    (run / "run.yaml").write_text(yaml.safe_dump(record), encoding="utf-8")
+    before = files_of(tmp_path)
+    done = run_here("export", f"run.folder={run}", f"out={run.parent}/out", "format=[mvtec]")
+    assert_refused(done, "class", "'../../../away'")
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("column", ["image", "mask"])
+@pytest.mark.parametrize("place", ["absolute", "../../secret.png", "images/../../../secret.png"])
+def test_a_file_outside_of_the_run_is_not_exported(run, tmp_path, column, place) -> None:
+    shutil.copy(run / "images" / "hole.png", tmp_path / "secret.png")
+    change(run, "manifest", column, str(tmp_path / "secret.png") if place == "absolute" else place)
+    done = run_here("export", f"run.folder={run}", f"out={tmp_path}/out", "format=[coco]")
+    assert_refused(done, f"{column}=", "secret.png")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_link_out_of_the_run_is_not_followed(run, tmp_path, what) -> None:
+    inner = run / "images" if what == "folder" else run / "images" / "hole.png"
+    outer = tmp_path / inner.name
+    shutil.move(inner, outer)
+    inner.symlink_to(outer)
+    done = run_here("export", f"run.folder={run}", f"out={tmp_path}/out", "format=[coco]")
+    assert_refused(done, str(inner), "link that leads out of")
+
+
+def test_a_link_inside_of_the_run_and_one_to_it_are_followed(run, tmp_path) -> None:
+    shutil.move(run / "images" / "hole.png", run / "hole.png")
+    (run / "images" / "hole.png").symlink_to("../hole.png")
+    (tmp_path / "linked").symlink_to(run)
+    linked = tmp_path / "linked"
+    done = run_here("export", f"run.folder={linked}", f"out={tmp_path}/out", "format=[coco]")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["run.yaml", "manifest.parquet", "images/hole.png"])
+def test_a_pipe_is_not_waited_for(run, tmp_path, name) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    done = run_here("export", f"run.folder={run}", f"out={tmp_path}/out", "format=[coco]")
+    assert_refused(done, name, "a pipe")
+
+
+def test_a_device_as_the_photo_of_a_sample_is_not_read(run) -> None:
+    change(run, "manifest", "source_path", "/dev/zero")
+    done = run_here("report", f"run.folder={run}")
+    assert_refused(done, "/dev/zero", "a regular file is expected")
+
+
+def test_shards_are_checked_too(run) -> None:
+    for path in run.glob("shards/*.json"):
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows["manifest"][0]["sample_id"] = "../../away"
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    before = (run / "manifest.parquet").read_bytes()
+    assert_refused(run_here("inspect", f"run.folder={run}"), "sample_id='../../away'", "shards/")
+    assert (run / "manifest.parquet").read_bytes() == before
