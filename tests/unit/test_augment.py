@@ -466,7 +466,7 @@ def make_run(folder: Path, photos: Path, *options: str, backwards: bool = False)
     config = config_of(folder, photos, *options)
     job = set_up(config)
     run = open_run(str(folder), to_plain(config), job.specs, {"versions": {}})
-    worker = RunWorker(config, str(folder))
+    worker = RunWorker(config, str(folder), job.parts)
     batches = list(batched(job.specs, job.batch_size))
     for batch in reversed(batches) if backwards else batches:
         worker(batch)
@@ -581,7 +581,7 @@ def test_drawn_surfaces_have_no_photo(tmp_path) -> None:
     config = compose("generate", [*small, *options])
     job = set_up(config)
     run = open_run(str(tmp_path / "run"), to_plain(config), job.specs, {})
-    RunWorker(config, str(tmp_path / "run"))(job.specs)
+    RunWorker(config, str(tmp_path / "run"), job.parts)(job.specs)
     for row in run.merge().to_dict("records"):
         assert (row["photo"], photo_of(row), is_augmented(row)) == ("", "", False)
         assert row["source_path"] == f"sources/{row['sample_id']}.png"
