@@ -15,6 +15,7 @@ from synthgen.backends.settings import ModelSettings
 from synthgen.config import build, compose, to_plain
 from synthgen.errors import ConfigError
 from synthgen.runs.folder import open_run
+from tests.backends import make_diffusion
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,13 @@ def test_what_a_backend_says_of_itself() -> None:
 def test_the_lowest_strength_runs_one_step(steps: int) -> None:
     assert int(steps * least_strength(steps)) == 1
     assert least_strength(steps) == pytest.approx(1 / steps)
+
+
+@pytest.mark.parametrize("steps", [4, 49, 98, 103])
+def test_a_whole_image_that_is_tried_again_runs_a_step(steps: int) -> None:
+    backend = make_diffusion("embedded", steps=steps, strength=1)
+    settings = backend._whole_settings(push=9)
+    assert int(settings.steps * settings.strength) == 1
 
 
 def test_rounding_alone_would_lose_the_step() -> None:
