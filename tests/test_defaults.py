@@ -192,12 +192,3 @@ def test_docs_say_what_a_family_is_painted_with() -> None:
             f"{'its own' if family.is_native else 'trained'} | {family.dtype} |"
         )
         assert row in page, row
-
-
-def test_docs_say_what_may_change_while_a_run_is_under_way() -> None:
-    from synthgen.runs.folder import FREE_TO_CHANGE
-
-    page = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
-    sentence = re.search(r"that names the key;\s+only (.*?) may change", page, re.DOTALL)
-    assert sentence
-    assert set(re.findall(r"`([\w.]+)`", sentence[1])) == set(FREE_TO_CHANGE)

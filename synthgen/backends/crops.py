@@ -118,7 +118,8 @@ def paste(
 ) -> NDArray[np.uint8]:
     """Return the image with the painted crop laid in, inside the job's mask only.
 
-    ``feather_px`` softens the border inward, so that nothing outside the mask changes.
+    ``feather_px`` softens the border inward, so that nothing outside the mask changes. Where the
+    picture ends there is no border: a defect that it cuts off reaches its last pixel.
     """
     x, y, wide, high = job.box
     if painted.shape[0] < high or painted.shape[1] < wide:
@@ -132,7 +133,9 @@ def paste(
     mask = job.mask[view]
     weight = mask.astype(np.float32)
     if feather_px > 0:
-        inside = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
+        inside = cv2.distanceTransform(
+            np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5
+        )
         weight = np.clip(inside[1:-1, 1:-1] / (feather_px + 1), 0, 1) * mask
     result = image.copy()
     mixed = image[view] + weight[..., None] * (own.astype(np.float32) - image[view])

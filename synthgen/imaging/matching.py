@@ -43,7 +43,8 @@ def match_optics(
     if not blur_px >= AS_SOFT * optics.kernel_px:  # NaN, too: nothing says that it is soft
         sharp = 0.5 * optics.kernel_px if np.isnan(blur_px) else blur_px
         change = _soften(change, where, float(np.sqrt(optics.kernel_px**2 - sharp**2)))
-    within = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    within = cv2.distanceTransform(np.pad(inside, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)
+    within = within[1:-1, 1:-1]  # where the picture ends, the defect goes on
     weight = (np.clip(within / (BORDER_PX + 1), 0, 1) * inside)[..., None]
     low, high = np.minimum(before, optics.gloom_level), np.maximum(before, optics.glint_level)
     after = np.clip(before + weight * change, low, high)

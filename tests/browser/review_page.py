@@ -68,10 +68,18 @@ class Review:
             with suppress(subprocess.TimeoutExpired):
                 self.said += self.process.communicate(timeout=1)[0]
             assert not progress.is_over() or self.process.poll() is not None, self.said
-        while alive := psutil.wait_procs(started, timeout=1)[1]:
+        while alive := [one for one in psutil.wait_procs(started, timeout=1)[1] if _runs(one)]:
             assert not progress.is_over(), f"still running: {alive}"
         assert self.process.returncode == 0, self.said
         return self.said
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process runs: one that nobody has asked for its end, a zombie, does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
