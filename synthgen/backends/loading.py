@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import shutil
@@ -150,8 +151,10 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     import diffusers
 
     scheduler_class = getattr(diffusers, name, None)
-    if scheduler_class is None:
-        raise ConfigError(f"backend.painting.scheduler={name!r} is no class of diffusers")
+    if not inspect.isclass(scheduler_class) or not issubclass(
+        scheduler_class, diffusers.SchedulerMixin
+    ):
+        raise ConfigError(f"backend.painting.scheduler={name!r} is no scheduler of diffusers")
     pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config)
 
 
