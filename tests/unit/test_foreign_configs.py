@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from synthgen.errors import RunError
+from synthgen.backends.loading import set_scheduler
+from synthgen.errors import ConfigError, RunError
 from synthgen.runs.foreign import check_buildable, list_shipped
 from tests.cli import run_here, run_well
 
@@ -174,3 +175,9 @@ def test_a_run_that_would_download_stays_offline(run) -> None:
     node["model"] |= {"checkpoint": "nobody/nothing", "offline": False}
     put(run, "backend", node)
     assert_not_run(run, "no model of that name", "in the hub's cache")
+
+
+@pytest.mark.parametrize("name", ["DiffusionPipeline", "logging", "nothing", "__name__"])
+def test_a_scheduler_is_one_of_diffusers(name) -> None:
+    with pytest.raises(ConfigError, match="no scheduler of diffusers"):
+        set_scheduler(None, name)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
 from pyarrow import parquet
 
+from synthgen.bank.items import read_bank
+from synthgen.errors import RunError
+from synthgen.export.labels import read_labels
+from synthgen.export.media import Media
+from synthgen.export.mvtec import Mvtec
+from synthgen.export.write import export
 from tests.cli import run_here
 from tests.hard_set import make_hard_run
 
@@ -145,3 +153,35 @@ def test_shards_are_checked_too(run) -> None:
     before = (run / "manifest.parquet").read_bytes()
     assert_refused(run_here("inspect", f"run.folder={run}"), "sample_id='../../away'", "shards/")
     assert (run / "manifest.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("column", ["crops", "masks", "item_id", "defect_class"])
+def test_a_bank_reads_nothing_outside_of_it(tmp_path, column) -> None:
+    kinds = {name: f"{name}/a.png" for name in ("crops", "clean", "masks")}
+    row = {"item_id": "a", "defect_class": "pit", **kinds, column: "../../away"}
+    pd.DataFrame([row]).to_parquet(tmp_path / "bank.parquet")
+    with pytest.raises(RunError, match=r"\.\./\.\./away"):
+        read_bank(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../../away", "/away", "a/b"])
+def test_a_class_of_real_images_cannot_lead_out_of_a_tree(made, tmp_path, name) -> None:
+    labels = read_labels(made)
+    renamed = {name if kind == "pit" else kind: number for kind, number in labels.classes.items()}
+    with pytest.raises(RunError, match="class"):
+        export(replace(labels, classes=renamed), {"m": Mvtec()}, tmp_path / "in" / "out", Media())
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_set_with_an_id_that_leads_elsewhere_cannot_be_made(made) -> None:
+    labels = read_labels(made)
+    for change in ({"sample_id": "../away"}, {"split": "../away"}):
+        with pytest.raises(RunError, match=r"='\.\./away'"):
+            replace(labels, images=[replace(labels.images[0], **change)])
+
+
+@pytest.mark.parametrize("override", ["splits={'../away': 1}", "+defect.a/b={class_id: 40}"])
+def test_a_run_of_ones_own_gets_no_such_name(tmp_path, override) -> None:
+    done = run_here("generate", "backend=sketch", f"run.folder={tmp_path}/run", override)
+    assert done.returncode == 2
+    assert not (tmp_path / "run").exists()
