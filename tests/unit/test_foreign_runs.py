@@ -145,6 +145,16 @@ def test_a_device_as_the_photo_of_a_sample_is_not_read(run) -> None:
     assert_refused(done, "/dev/zero", "a regular file is expected")
 
 
+@pytest.mark.parametrize("column", ["tar", "name"])
+def test_a_tar_outside_of_the_run_is_not_read(run, tmp_path, column) -> None:
+    (run / "images" / "hole.png").rename(tmp_path / "batch.tar")
+    place = {"name": "images/hole.png", "tar": "batch.tar", column: "../../batch.tar"}
+    rows = [{**place, "offset": 0, "size": 10_000, "sample_id": "hole"}]
+    parquet.write_table(pa.Table.from_pylist(rows), run / "files.parquet")
+    done = run_here("export", f"run.folder={run}", f"out={tmp_path}/out", "format=[coco]")
+    assert_refused(done, f"{column}='../../batch.tar'", "files.parquet")
+
+
 def test_shards_are_checked_too(run) -> None:
     for path in run.glob("shards/*.json"):
         rows = json.loads(path.read_text(encoding="utf-8"))
