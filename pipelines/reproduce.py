@@ -2,6 +2,7 @@
 
 synthgen reproduce run.folder=out sample_id=scratch-000003
 synthgen reproduce run.folder=out sample_id=scratch-000003 out=compare.png
+synthgen reproduce run.folder=out sample_id=gouge-000001 'allow=[line2.Gouge]'
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ def main(config: DictConfig) -> None:
     import numpy as np
     from rich import print as show
 
+    from synthgen.config import check_value, to_plain
     from synthgen.images import write_png
     from synthgen.reproduce import reproduce
 
-    made = reproduce(str(config.run.folder), str(config.sample_id))
+    allow = check_value(list[str], to_plain(config)["allow"], "allow")
+    made = reproduce(str(config.run.folder), str(config.sample_id), allow)
     if config.out is not None:
         difference = np.abs(made.now.astype(np.int16) - made.before).astype(np.uint8)
         write_png(Path(config.out), np.hstack([made.before, made.now, difference]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from synthgen.backends.renamed import rename_config
 from synthgen.errors import RunError
 from synthgen.generate import generate
 from synthgen.images import IGNORED, read_image, to_rgb8
+from synthgen.runs.foreign import check_buildable
 from synthgen.runs.manifest import file_stem
 from synthgen.runs.planned import read_spec
 from synthgen.runs.reader import read_run
@@ -41,11 +44,13 @@ class Reproduced:
         return self.worst_levels <= 1 and self.other_label_px == 0
 
 
-def reproduce(run_folder: str, sample_id: str) -> Reproduced:
+def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> Reproduced:
     """Make the sample again by the run's own config, with all its tries.
 
-    Raises RunError where there is no such sample, it came to no image, or the checkpoint is another
-    one than the run's.
+    The run may be anybody's: nothing is built but what ships with synthgen and what ``allow`` names
+    (``module.Class``, ``module:function``), and nothing is downloaded. Raises RunError where the
+    config names other code, there is no such sample, it came to no image, or the checkpoint is
+    another one than the run's.
     """
     run = read_run(run_folder)
     rows = run.manifest[run.manifest["sample_id"] == sample_id]
@@ -57,7 +62,9 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
     row = rows.iloc[0]
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image: {row['reasons']}")
-    parts = build_parts(OmegaConf.create(rename_config(run.record["config"])))
+    check_buildable(run.record.get("config"), allow, str(run.root))
+    config = _stay_offline(rename_config(run.record["config"]))
+    parts = build_parts(OmegaConf.create(config))
     if row["checkpoint"] and parts.info.checkpoint != row["checkpoint"]:
         raise RunError(
             f"{sample_id} was painted by {row['checkpoint']}, here is {parts.info.checkpoint}"
@@ -79,3 +86,14 @@ def reproduce(run_folder: str, sample_id: str) -> Reproduced:
         to_rgb8(before, window),
         outcome.candidate.image,
     )
+
+
+def _stay_offline(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config that takes its checkpoint from this disk alone."""
+    backend = config.get("backend")
+    model = backend.get("model") if isinstance(backend, Mapping) else None
+    if not isinstance(backend, Mapping) or not isinstance(model, Mapping):
+        return dict(config)
+    if "offline" not in model:
+        return dict(config)
+    return {**config, "backend": {**backend, "model": {**model, "offline": True}}}

@@ -24,6 +24,7 @@ from synthgen.control.controls import Control
 from synthgen.defects import DEFECTS
 from synthgen.defects.lines import Line
 from synthgen.errors import ConfigError
+from synthgen.files import check_name
 from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
 from synthgen.plan import DefectClass, Splits, draw_plan
@@ -126,6 +127,8 @@ def set_up(config: DictConfig) -> Job:
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
     asked = SPLITS if plain["splits"] is None else plain["splits"]  # a dict would be merged
     splits = check_value(dict[str, float], asked, "splits")
+    for name in splits:
+        check_name(name, "split")
     run, is_varied = parts.settings, read_mode(plain) == "vary"
     specs = draw_plan(
         parts.sources,
@@ -282,6 +285,7 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     """Build the defect classes of a config by name; raises ConfigError that names the key."""
     classes = {}
     for name, node in (nodes or {}).items():
+        check_name(name, "a defect class")
         shape = build(node["shape"], f"defect.{name}.shape")
         classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
     return classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import shutil
@@ -149,10 +150,10 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     """Give a pipeline another scheduler, a class of diffusers; raises ConfigError."""
     import diffusers
 
-    scheduler_class = getattr(diffusers, name, None)
-    if scheduler_class is None:
-        raise ConfigError(f"backend.painting.scheduler={name!r} is no class of diffusers")
-    pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config)
+    kind: Any = getattr(diffusers, name, None)
+    if not inspect.isclass(kind) or not issubclass(kind, diffusers.SchedulerMixin):
+        raise ConfigError(f"backend.painting.scheduler={name!r} is no scheduler of diffusers")
+    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
 
 
 def pick_device(device: str, key: str = "backend.hardware.device") -> str:

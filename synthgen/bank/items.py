@@ -22,7 +22,7 @@ from synthgen.bank.skeleton import axis_deg, line_length, thin
 from synthgen.colour import ring_contrast, to_lab
 from synthgen.defects.drawing import SIDES, Side
 from synthgen.errors import ShapeError, SourceError
-from synthgen.files import write_bytes
+from synthgen.files import check_name, inside, write_bytes
 from synthgen.geometry import mask_window
 from synthgen.images import CROP_PX, read_image, write_png
 
@@ -271,7 +271,10 @@ def _find_old(folder: Path, table: pd.DataFrame) -> list[Path]:
 
 
 def read_bank(folder: Path | str) -> list[BankItem]:
-    """Read what ``write_bank`` wrote; raises SourceError that names what is missing."""
+    """Read what ``write_bank`` wrote.
+
+    Raises SourceError that names what is missing, RunError for names that lead out of the bank.
+    """
     root = Path(folder).expanduser()
     if not (root / TABLE).is_file():
         raise SourceError(
@@ -285,7 +288,10 @@ def read_bank(folder: Path | str) -> list[BankItem]:
 
 
 def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
-    crop, clean, levels = (read_image(root / row[name]) for name in PICTURES)
+    for name in ("item_id", "defect_class"):  # parts of the names of files that are made of it
+        check_name(row[name], f"{name} in {root / TABLE}")
+    paths = [inside(root, str(row[name])) for name in PICTURES]
+    crop, clean, levels = map(read_image, paths)
     if levels.shape != crop.shape[:2] or clean.shape != crop.shape:
         raise SourceError(f"the pictures of {row['item_id']} in {root} differ in size")
     others = levels == OTHER

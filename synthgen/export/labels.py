@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from synthgen.bank.formats import GOOD, Scanned
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.reviewed import Review, read_review
+from synthgen.files import check_name
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
 from synthgen.marking import ENHANCED, digital_source
@@ -121,6 +122,7 @@ def _read_ids(file: StoredFile) -> NDArray[np.uint8]:
 class LabelledSet:
     """Images in the order of their ids, and the classes that they may hold, by name.
 
+    Raises RunError for ids that are there twice, and for ids and splits that cannot name files.
     ``record``: what the run says of itself (config, versions, checkpoint), for the datasheet.
     """
 
@@ -134,7 +136,9 @@ class LabelledSet:
         object.__setattr__(
             self, "classes", dict(sorted(self.classes.items(), key=lambda item: item[1]))
         )
-        ids = [image.sample_id for image in self.images]
+        for split in self.splits:
+            check_name(split, "split")
+        ids = [check_name(image.sample_id, "sample_id") for image in self.images]
         if len(set(ids)) < len(ids):
             raise RunError("two images of the dataset have one sample_id; ids must differ")
 

@@ -13,6 +13,7 @@ from synthgen.bank.formats import scan_mvtec
 from synthgen.export.labels import LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
+from synthgen.files import check_name
 from synthgen.images import write_png
 
 __all__ = ["Mvtec", "read_mvtec"]
@@ -66,7 +67,7 @@ class Mvtec:
 
 def _folder_of(labels: LabelledSet, image: LabelledImage) -> str:
     kinds = labels.kinds(image)
-    return kinds[0] if len(kinds) == 1 else "combined"
+    return check_name(kinds[0], "a defect class") if len(kinds) == 1 else "combined"
 
 
 def read_mvtec(root: Path) -> LabelledSet:

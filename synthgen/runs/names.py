@@ -12,7 +12,7 @@ from synthgen.runs.schema import COLUMNS, names_of
 __all__ = ["check_names"]
 
 PHOTOS = ("source_path", "photo")  # of this machine, or of the run
-IDS = ("sample_id", "source_id", "split", "defect_class")
+IDS = ("sample_id", "split", "defect_class")
 FILES = (*(n for n in names_of(c for c in COLUMNS if c.is_path) if n not in PHOTOS), "name", "tar")
 FILE = f"{PART}(?:/{PART})*"
 ELSEWHERE = r"(?:/|[A-Za-z]:[/\\]|\\\\)[^\x00-\x1f\x7f]*"  # also of a run that Windows wrote

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
 from pyarrow import parquet
 
+from synthgen.bank.items import read_bank
+from synthgen.errors import RunError
+from synthgen.export.labels import read_labels
+from synthgen.export.media import Media
+from synthgen.export.mvtec import Mvtec
+from synthgen.export.write import export
 from tests.cli import run_here
 from tests.hard_set import make_hard_run
 
@@ -137,6 +145,16 @@ def test_a_device_as_the_photo_of_a_sample_is_not_read(run) -> None:
     assert_refused(done, "/dev/zero", "a regular file is expected")
 
 
+@pytest.mark.parametrize("column", ["tar", "name"])
+def test_a_tar_outside_of_the_run_is_not_read(run, tmp_path, column) -> None:
+    (run / "images" / "hole.png").rename(tmp_path / "batch.tar")
+    place = {"name": "images/hole.png", "tar": "batch.tar", column: "../../batch.tar"}
+    rows = [{**place, "offset": 0, "size": 10_000, "sample_id": "hole"}]
+    parquet.write_table(pa.Table.from_pylist(rows), run / "files.parquet")
+    done = run_here("export", f"run.folder={run}", f"out={tmp_path}/out", "format=[coco]")
+    assert_refused(done, f"{column}='../../batch.tar'", "files.parquet")
+
+
 def test_shards_are_checked_too(run) -> None:
     for path in run.glob("shards/*.json"):
         rows = json.loads(path.read_text(encoding="utf-8"))
@@ -145,3 +163,35 @@ def test_shards_are_checked_too(run) -> None:
     before = (run / "manifest.parquet").read_bytes()
     assert_refused(run_here("inspect", f"run.folder={run}"), "sample_id='../../away'", "shards/")
     assert (run / "manifest.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("column", ["crops", "masks", "item_id", "defect_class"])
+def test_a_bank_reads_nothing_outside_of_it(tmp_path, column) -> None:
+    kinds = {name: f"{name}/a.png" for name in ("crops", "clean", "masks")}
+    row = {"item_id": "a", "defect_class": "pit", **kinds, column: "../../away"}
+    pd.DataFrame([row]).to_parquet(tmp_path / "bank.parquet")
+    with pytest.raises(RunError, match=r"\.\./\.\./away"):
+        read_bank(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../../away", "/away", "a/b"])
+def test_a_class_of_real_images_cannot_lead_out_of_a_tree(made, tmp_path, name) -> None:
+    labels = read_labels(made)
+    renamed = {name if kind == "pit" else kind: number for kind, number in labels.classes.items()}
+    with pytest.raises(RunError, match="class"):
+        export(replace(labels, classes=renamed), {"m": Mvtec()}, tmp_path / "in" / "out", Media())
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_a_set_with_an_id_that_leads_elsewhere_cannot_be_made(made) -> None:
+    labels = read_labels(made)
+    for change in ({"sample_id": "../away"}, {"split": "../away"}):
+        with pytest.raises(RunError, match=r"='\.\./away'"):
+            replace(labels, images=[replace(labels.images[0], **change)])
+
+
+@pytest.mark.parametrize("override", ["splits={'../away': 1}", "+defect.a/b={class_id: 40}"])
+def test_a_run_of_ones_own_gets_no_such_name(tmp_path, override) -> None:
+    done = run_here("generate", "backend=sketch", f"run.folder={tmp_path}/run", override)
+    assert done.returncode == 2
+    assert not (tmp_path / "run").exists()
