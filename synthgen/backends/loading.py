@@ -151,7 +151,8 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     import diffusers
 
     kind: Any = getattr(diffusers, name, None)
-    if not inspect.isclass(kind) or not issubclass(kind, diffusers.SchedulerMixin):
+    is_scheduler = inspect.isclass(kind) and issubclass(kind, diffusers.SchedulerMixin)
+    if not is_scheduler:
         raise ConfigError(f"backend.painting.scheduler={name!r} is no scheduler of diffusers")
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
 

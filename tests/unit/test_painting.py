@@ -156,6 +156,22 @@ def test_a_line_is_painted_in_a_long_crop(most_px, resolution_px, box, size_hw) 
     assert (paste(image, painted, job, 0)[..., 0] == 200 * mask).all()
 
 
+def test_what_the_picture_cuts_off_is_whole_at_its_border() -> None:
+    """A feather softens the border of the mask, and the end of the picture is none."""
+    (condition,) = draw_conditions("scratch", count=1)
+    mask = np.zeros((128, 128), bool)
+    mask[90:, 40:80] = True
+    image = np.zeros((128, 128, 3), np.uint8)
+    own = {"image": image, "sketch": image, "repaint_mask": mask, "defect_mask": mask}
+    cut = replace(condition, **own, instance_map=mask.astype(np.uint8), controls={})
+    (job,) = cut_jobs([cut], 16, 64, 512, 32, None)
+    painted = np.full((*job.size_hw, 3), 200, np.uint8)
+    pasted = paste(image, painted, job, 4)[..., 0]
+    assert pasted[127, 60] == 200
+    assert 0 < pasted[90, 60] < 200
+    assert (pasted[~mask] == 0).all()
+
+
 def test_slices_and_tiles_of_the_vae(folders) -> None:
     conditions = draw_conditions("pit", count=2)
     plain = make_backend(folders, "stable").paint(conditions)
