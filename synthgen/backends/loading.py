@@ -150,10 +150,11 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     """Give a pipeline another scheduler, a class of diffusers; raises ConfigError."""
     import diffusers
 
-    kind: Any = getattr(diffusers, name, None)
+    kind = getattr(diffusers, name, None)
     if not inspect.isclass(kind) or not issubclass(kind, diffusers.SchedulerMixin):
         raise ConfigError(f"backend.painting.scheduler={name!r} is no scheduler of diffusers")
-    pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+    made: Any = kind  # of which mypy knows no more than that it is a class
+    pipeline.scheduler = made.from_config(pipeline.scheduler.config)
 
 
 def pick_device(device: str, key: str = "backend.hardware.device") -> str:
