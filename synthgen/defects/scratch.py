@@ -70,14 +70,15 @@ class Scratch:
             ]
         )
         sign = 1 if rng.random() < self.bright_share else -1
-        burr = cv2.GaussianBlur(cover, (0, 0), 0.35 * width + 1) - cover * 0.8
+        fine = min(width, least)
+        burr = cv2.GaussianBlur(cover, (0, 0), 0.35 * fine + 1) - cover * 0.8
         return Drawing.of(
             rng,
             cover,
             draw_strength(self.contrast, severity),
             scene,
             tone=sign * cover * rng.uniform(0.7, 1),
-            height=burr * width / SCALE * rng.uniform(0.02, 0.25),
+            height=burr * fine / SCALE * rng.uniform(0.02, 0.25),
             gone=cover * rng.uniform(0.6, 1),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )
