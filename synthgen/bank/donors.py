@@ -34,7 +34,7 @@ LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
 LINE_FADE = (0.1, 2.0)  # of its contrast
 LONGEST_LINE = 0.7  # of the image's short side, of drawn ones: longer ones find no room
 MOST_LINES = 8  # an image, of drawn ones
-LINE_TRIES = 16  # until a drawn line is as dark or bright as the bank's
+LINE_TRIES = 64  # until a drawn line is as dark or bright as the bank's
 ONE_SIDED = 0.5  # of a change's strength: its mean, where it is dark or bright as a whole
 LINE_SHARE = (0.1, 0.9)  # of what is drawn, at least and at most
 
