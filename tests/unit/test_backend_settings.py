@@ -15,6 +15,7 @@ from synthgen.backends.settings import ModelSettings
 from synthgen.config import build, compose, to_plain
 from synthgen.errors import ConfigError
 from synthgen.runs.folder import open_run
+from synthgen.sample import Attempt
 from tests.backends import make_diffusion
 from tests.cli import run_here
 
@@ -59,7 +60,7 @@ def test_the_lowest_strength_runs_one_step(steps: int) -> None:
 @pytest.mark.parametrize("steps", [4, 49, 98, 103])
 def test_a_whole_image_that_is_tried_again_runs_a_step(steps: int) -> None:
     backend = make_diffusion("embedded", steps=steps, strength=1)
-    settings = backend._whole_settings(push=9)
+    settings = backend._whole_settings(Attempt(boost=9).boost_of(is_whole=True))
     assert int(settings.steps * settings.strength) == 1
 
 
