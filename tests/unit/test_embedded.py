@@ -112,7 +112,9 @@ def test_crops_are_lessons() -> None:
         assert not (crop.defect_mask & ~crop.repaint_mask).any()
         assert np.any(crop.source != crop.defective)
         far = np.abs(crop.source.astype(int) - crop.defective)[~crop.repaint_mask]
-        assert np.percentile(far, 90) <= 12  # what the model may not paint is nearly nothing
+        # What the model may not paint is nearly nothing; a large defect leaves nothing of that.
+        assert not far.size or np.percentile(far, 90) <= 12
+    assert sum(not crop.repaint_mask.all() for crop in crops) >= 8
     assert not np.array_equal(crops[0].source, draw_crops(0, 4, 12, 64)[0].source)
 
 

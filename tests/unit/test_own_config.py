@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,11 @@ def test_config_dir_works_in_a_real_run_and_a_sweep(own, flag) -> None:
     run_well("generate", *flag, "backend=mine", "debug=smoke", "run.folder=out", cwd=own)
     assert (own / "out" / "manifest.parquet").is_file()
     sweep = ("hydra.sweep.dir=sweep", "seed=1", "run.folder=swept")
-    run_well("generate", *flag, "-m", "backend=mine", "debug=smoke", *sweep, cwd=own)
+    arguments = ("generate", *flag, "-m", "backend=mine", "debug=smoke", *sweep)
+    # In a process of its own: Hydra's sweeps set up logging for all of a process.
+    command = [sys.executable, "-m", "synthgen", *arguments]
+    done = subprocess.run(command, cwd=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert (own / "swept" / "manifest.parquet").is_file()
 
 
