@@ -64,10 +64,12 @@ class Review:
         started = self.children()
         progress = Progress(psutil.Process(self.process.pid), *started)
         self.process.send_signal(signal.SIGINT)
-        while self.process.returncode is None:
-            with suppress(subprocess.TimeoutExpired):
+        while True:
+            try:
                 self.said += self.process.communicate(timeout=1)[0]
-            assert not progress.is_over() or self.process.poll() is not None, self.said
+                break
+            except subprocess.TimeoutExpired:
+                assert not progress.is_over() or self.process.poll() is not None, self.said
         while alive := [one for one in psutil.wait_procs(started, timeout=1)[1] if _runs(one)]:
             assert not progress.is_over(), f"still running: {alive}"
         assert self.process.returncode == 0, self.said
