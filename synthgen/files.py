@@ -20,6 +20,7 @@ from synthgen.errors import RunError
 __all__ = [
     "DOTS",
     "PART",
+    "RELATIVE",
     "beside",
     "check_kind",
     "check_name",
@@ -36,6 +37,7 @@ __all__ = [
 
 LEFTOVER = re.compile(r"\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)-\d+\.tmp")  # 0.1.0: no host
 PART = r"[^/\\\x00-\x1f\x7f]+"  # of a path: no separators of any system, nothing invisible
+RELATIVE = f"{PART}(?:/{PART})*"  # of a file inside of a folder
 DOTS = r"(?:^|/)\.{1,2}(?:/|$)"  # a part that leads elsewhere; searched for where the rest is PARTs
 OLD_S = 86_400  # two hosts' clocks do not differ by a day
 
@@ -164,7 +166,7 @@ def check_name(name: object, what: str) -> str:
 
 def check_relative(name: str, where: str) -> None:
     """Raise RunError where ``name`` is not that of a file inside of ``where``."""
-    if not re.fullmatch(f"{PART}(/{PART})*", name) or re.search(DOTS, name):
+    if not re.fullmatch(RELATIVE, name) or re.search(DOTS, name):
         raise RunError(
             f"{where} is asked for {name!r}, which is not the name of a file inside of it; names "
             "of a run's files are relative, without .. and \\"

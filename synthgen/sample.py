@@ -105,7 +105,7 @@ class Attempt:
     """One try at a spec: all that a retry changes. The first one is ``Attempt()``."""
 
     number: int = 0  # every try has its own noise
-    placement: int = 0  # how often shape and place were drawn anew
+    placement: int = 0  # how often shape and place were drawn again
     boost: int = 0  # how often it was boosted since then
     variant: int = 0  # which of several paintings of this try
 

@@ -33,7 +33,7 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
 
 
 def rng_for(spec: SampleSpec, attempt: Attempt, purpose: str) -> np.random.Generator:
-    """Return the generator for one purpose of one sample; another placement starts it anew."""
+    """Return the generator for one purpose of one sample; another placement starts it again."""
     return stream(spec.seed, attempt.placement, purpose)
 
 

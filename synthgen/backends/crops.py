@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.imaging.outline import depth_inside
 from synthgen.sample import BoxXYWH, Condition
 
 __all__ = ["CropJob", "cut_jobs", "cut_whole", "paste", "take"]
@@ -133,10 +134,7 @@ def paste(
     mask = job.mask[view]
     weight = mask.astype(np.float32)
     if feather_px > 0:
-        inside = cv2.distanceTransform(
-            np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5
-        )
-        weight = np.clip(inside[1:-1, 1:-1] / (feather_px + 1), 0, 1) * mask
+        weight = np.clip(depth_inside(mask) / (feather_px + 1), 0, 1) * mask
     result = image.copy()
     mixed = image[view] + weight[..., None] * (own.astype(np.float32) - image[view])
     result[view] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.optics import Optics, draw_grain
-from synthgen.imaging.outline import IMMERKAER, disc, measure_blur
+from synthgen.imaging.outline import IMMERKAER, depth_inside, disc, measure_blur
 
 __all__ = ["match_optics"]
 
@@ -43,8 +43,7 @@ def match_optics(
     if not blur_px >= AS_SOFT * optics.kernel_px:  # NaN, too: nothing says that it is soft
         sharp = 0.5 * optics.kernel_px if np.isnan(blur_px) else blur_px
         change = _soften(change, where, float(np.sqrt(optics.kernel_px**2 - sharp**2)))
-    within = cv2.distanceTransform(np.pad(inside, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)
-    within = within[1:-1, 1:-1]  # where the picture ends, the defect goes on
+    within = depth_inside(inside, cv2.DIST_MASK_3)
     weight = (np.clip(within / (BORDER_PX + 1), 0, 1) * inside)[..., None]
     low, high = np.minimum(before, optics.gloom_level), np.maximum(before, optics.glint_level)
     after = np.clip(before + weight * change, low, high)

@@ -17,7 +17,7 @@ from synthgen.imaging.edges import (
     slope_profiles,
 )
 
-__all__ = ["IMMERKAER", "disc", "measure_blur", "measure_flank"]
+__all__ = ["IMMERKAER", "depth_inside", "disc", "measure_blur", "measure_flank"]
 
 Field = NDArray[np.float32]  # (H, W) grey levels of change
 Mask = NDArray[np.bool_]
@@ -122,6 +122,17 @@ def _noise(change: Field, label: Mask) -> float:
     response = np.abs(cv2.filter2D(change, cv2.CV_32F, IMMERKAER))[around]
     # The 30th percentile of |x| of a normal x of deviation 1 is 0.385; the mask answers with 6.
     return float(np.percentile(response, 30)) / 0.385 / 6 if response.size else 0.0
+
+
+def depth_inside(mask: Mask, precision: int = cv2.DIST_MASK_5) -> Field:
+    """Return how far each pixel of a mask (H, W) lies from its border, in pixels; 0 outside.
+
+    Where the picture ends there is no border: the mask goes on beyond. ``precision``: one of
+    OpenCV's DIST_MASK.
+    """
+    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, precision)
+    return np.asarray(depth[1:-1, 1:-1], np.float32)
 
 
 def disc(radius_px: int) -> NDArray[np.uint8]:

@@ -301,10 +301,10 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         name="donor_delta_e",
-        title="off its donor",
+        title="off its reference",
         unit="CIELAB",
         scope="bank",
-        meaning="mean difference from its donor, laid in the same shape and place: 0 = pasted",
+        meaning="mean difference from the real defect it follows, in the same place: 0 = pasted",
     ),
     Measure(
         name="own_px",
@@ -331,7 +331,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         name="twin_bits",
-        title="nearest twin",
+        title="near duplicate",
         unit="bits of 64",
         scope="run",
         meaning="from its look to the most alike earlier sample of its source and class",

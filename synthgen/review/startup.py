@@ -11,7 +11,7 @@ import psutil
 
 from synthgen.errors import RunError
 
-__all__ = ["Progress", "family_of", "wait_for_port"]
+__all__ = ["Progress", "family_of", "is_alive", "wait_for_port"]
 
 STILL_S = 60.0  # without progress for so long: nothing more will come
 WORK_S = 2.0  # of CPU time within STILL_S are progress; an idle database uses less
@@ -33,8 +33,8 @@ class Progress:
             self._looked_at = time.monotonic()
             if self._work_s() - self._before_s >= WORK_S:
                 self._begin()
-            is_alive = any(_is_alive(one) for one in self._roots)
-            self._is_over = not is_alive or time.monotonic() - self._begun > STILL_S
+            is_any_alive = any(is_alive(one) for one in self._roots)
+            self._is_over = not is_any_alive or time.monotonic() - self._begun > STILL_S
         return self._is_over
 
     def _begin(self) -> None:
@@ -62,7 +62,8 @@ def family_of(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that ended and was not waited for, a zombie, does not."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
@@ -83,7 +84,7 @@ def wait_for_port(service: Any, port: int | None = None) -> int:
                     if one.status == psutil.CONN_LISTEN and port in (None, one.laddr.port):
                         return int(one.laddr.port)
         if progress.is_over():
-            did = "does nothing" if _is_alive(service.child) else "ended"
+            did = "does nothing" if is_alive(service.child) else "ended"
             raise RunError(
                 f"FiftyOne's {service.service_name} {did} and does not listen; free memory or disk "
                 "space may be short, or its log may say why (log/mongo.log in its database folder)"

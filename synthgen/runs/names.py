@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthgen.errors import RunError
-from synthgen.files import DOTS, PART
+from synthgen.files import DOTS, PART, RELATIVE
 from synthgen.runs.schema import COLUMNS, names_of
 
 __all__ = ["check_names"]
@@ -14,13 +14,17 @@ __all__ = ["check_names"]
 PHOTOS = ("source_path", "photo")  # of this machine, or of the run
 IDS = ("sample_id", "split", "defect_class")
 FILES = (*(n for n in names_of(c for c in COLUMNS if c.is_path) if n not in PHOTOS), "name", "tar")
-FILE = f"{PART}(?:/{PART})*"
 ELSEWHERE = r"(?:/|[A-Za-z]:[/\\]|\\\\)[^\x00-\x1f\x7f]*"  # also of a run that Windows wrote
 DOTS_THERE = r"(?:^|[/\\])\.\.(?:[/\\]|$)"
 RULES = (  # columns, what they match, what is not in them, in words
     (IDS, PART, DOTS, "may hold no /, no \\ and nothing invisible, and not be . or .."),
-    (FILES, FILE, DOTS, "must be the name of a file inside the run, without .. and \\"),
-    (PHOTOS, f"{ELSEWHERE}|{FILE}", DOTS_THERE, "must be a file inside the run, or a whole path"),
+    (FILES, RELATIVE, DOTS, "must be the name of a file inside the run, without .. and \\"),
+    (
+        PHOTOS,
+        f"{ELSEWHERE}|{RELATIVE}",
+        DOTS_THERE,
+        "must be a file inside the run, or a whole path",
+    ),
 )
 
 

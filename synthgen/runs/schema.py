@@ -47,7 +47,7 @@ class Column:
     ``group``: under what the review shows it; "" = not as a field of its own. ``since``: the
     version that first wrote it; a reader gives older runs the value of ``FILLERS`` for its kind.
     ``is_path``: a file of the run or of this machine, which means nothing in a dataset.
-    ``from_label``: decided anew when a person draws the label. ``meaning``: one sentence for
+    ``from_label``: decided again when a person draws the label. ``meaning``: one sentence for
     docs/run-folder.md. A column of a field of SampleSpec or Attempt is written by its name alone.
     """
 
@@ -85,7 +85,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("reasons", "str", TRIES, "the broken limits, joined by `; `", SAMPLE),
     Column("attempt", "int64", TRIES, "number of the try, from 0", SAMPLE),
     Column("step", "str", ("tries",), "what was changed for it: first, noise, stronger, place"),
-    Column("revision", "int64", MANIFEST, "how often people had it made anew", SAMPLE),
+    Column("revision", "int64", MANIFEST, "how often people had it made again", SAMPLE),
     Column(
         "edited_by", "str", MANIFEST, "who drew its label; '' = measured", "review", from_label=True
     ),
@@ -131,7 +131,9 @@ COLUMNS: tuple[Column, ...] = (
         "of the sample; with placement, attempt and variant it fixes all draws",
         MADE,
     ),
-    Column("placement", "int64", TRIES, "how often shape and place were drawn anew", MADE, "0.2.0"),
+    Column(
+        "placement", "int64", TRIES, "how often shape and place were drawn again", MADE, "0.2.0"
+    ),
     Column("boost", "int64", TRIES, "how often the painting was boosted since then", MADE, "0.2.0"),
     Column(
         "variant", "int64", TRIES, "which of several paintings of the try, from 0", MADE, "0.2.0"

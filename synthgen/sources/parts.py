@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError, SynthgenError
 from synthgen.geometry import grow_mask, mask_window, overlap
+from synthgen.imaging.outline import depth_inside
 from synthgen.sample import Part
 from synthgen.sources.background import (
     CERTAIN,
@@ -154,20 +155,13 @@ def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> 
 def _keep_inside(mask: Mask) -> Mask:
     """Return a mask less a rim of 2 px in 512: there shadow and blur mix with the part. Thin parts
     lose less, so that most of each is left."""
-    depth = _depth(mask)
+    depth = depth_inside(mask, cv2.DIST_MASK_PRECISE)
     reach = RIM_PX * max(mask.shape) / OUTLINE_PX
     for part in (1.0, 0.5):
         inner = np.asarray(mask & (depth > part * reach), bool)
         if inner.sum() >= 0.6 * mask.sum():
             return inner
     return mask
-
-
-def _depth(mask: Mask) -> Field:
-    """Return how far each pixel of a part is from its outline; it goes on beyond the picture."""
-    padded = np.pad(mask, 1, mode="edge").astype(np.uint8)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(depth[1:-1, 1:-1], np.float32)
 
 
 def short_side_px(mask: Mask | None, size_hw: tuple[int, int]) -> float:
@@ -186,7 +180,7 @@ def edge_band(mask: Mask, width_px: float) -> Mask:
     >>> edge_band(np.array([[1, 1, 1, 1, 0]], dtype=bool), 2).astype(int).tolist()
     [[0, 0, 1, 1, 0]]
     """
-    depth = _depth(mask)
+    depth = depth_inside(mask, cv2.DIST_MASK_PRECISE)
     return mask & (depth <= width_px) if not mask.all() else np.zeros_like(mask)
 
 

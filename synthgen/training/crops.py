@@ -13,6 +13,7 @@ from synthgen.defects import DEFECTS, Drawing, Scene, lay_on, zoom
 from synthgen.geometry import grow_mask, grow_to_cells
 from synthgen.images import to_levels
 from synthgen.imaging.optics import Optics
+from synthgen.imaging.outline import depth_inside
 from synthgen.prompts import SYNONYMS, describe
 from synthgen.seeds import stream
 from synthgen.surfaces import draw_surface
@@ -188,8 +189,7 @@ def fade(mask: Mask) -> NDArray[np.float32]:
 
     What is learned ends before the border does, so that none is seen.
     """
-    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.clip(inside[1:-1, 1:-1, None] / 3, 0, 1), np.float32)
+    return np.asarray(np.clip(depth_inside(mask)[..., None] / 3, 0, 1), np.float32)
 
 
 def _add(image: Image, change: NDArray[np.float32]) -> Image:

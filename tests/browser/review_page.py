@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from synthgen.review.startup import Progress
+from synthgen.review.startup import Progress, is_alive
 
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900
@@ -70,18 +70,10 @@ class Review:
                 break
             except subprocess.TimeoutExpired:
                 assert not progress.is_over() or self.process.poll() is not None, self.said
-        while alive := [one for one in psutil.wait_procs(started, timeout=1)[1] if _runs(one)]:
+        while alive := [one for one in psutil.wait_procs(started, timeout=1)[1] if is_alive(one)]:
             assert not progress.is_over(), f"still running: {alive}"
         assert self.process.returncode == 0, self.said
         return self.said
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether a process runs: one that nobody has asked for its end, a zombie, does not."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextmanager
