@@ -189,6 +189,63 @@ def test_a_soft_edge_ends_at_half_its_height() -> None:
     assert (delta_e(flat_image(), finished)[border] >= 2.5).all()
 
 
+def painted(height: np.ndarray, blur_px: float = 0.7) -> np.ndarray:
+    """The flat image, changed by as many grey levels, as softly as a photo shows it."""
+    change = cv2.GaussianBlur(height.astype(np.float32), (0, 0), blur_px)
+    return np.clip(np.rint(120 + change), 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+
+def test_both_flanks_of_a_groove_are_label() -> None:
+    groove, burr = boxed(30, 32, 5, 60), boxed(32, 34, 5, 60)
+    finished = painted(-90.0 * groove + 42 * burr)
+    found = realise_mask(flat_image(), finished, EVERYWHERE, groove | burr)
+    assert found[groove].all()
+    assert found[33, 7:58].all()  # the burr, less strong by half than the groove beside it
+    plain = painted(-90.0 * groove + 60 * burr)
+    asked_without = realise_mask(flat_image(), plain, EVERYWHERE, groove)
+    assert asked_without[33, 7:58].all()  # nobody leaves a change of 14 Delta E out
+
+
+def test_the_weaker_half_of_a_droplet_is_no_soft_edge() -> None:
+    strong, weak = boxed(20, 28, 20, 44), boxed(28, 30, 20, 44)
+    finished = painted(-100.0 * strong - 24 * weak, 0.5)
+    found = realise_mask(flat_image(), finished, EVERYWHERE, strong | weak)
+    assert found[29, 21:43].all()
+    elsewhere = realise_mask(flat_image(), finished, EVERYWHERE, boxed(40, 48, 20, 44))
+    assert not elsewhere[29, 21:43].any()  # there an edge is all that can be told
+
+
+def test_a_pit_goes_on_where_it_crosses_a_dark_band() -> None:
+    source = flat_image()
+    source[boxed(0, 64, 28, 36)] = 34
+    pit = boxed(20, 44, 10, 54)
+    finished = source.copy()
+    finished[pit] = finished[pit] // 3
+    assert 5 < delta_e(source, finished)[30, 30] < 0.45 * delta_e(source, finished)[30, 20]
+    assert np.array_equal(realise_mask(source, finished, EVERYWHERE, pit), pit)
+
+
+def test_what_the_surface_hides_of_a_line_is_bridged() -> None:
+    source = flat_image()
+    source[boxed(0, 64, 30, 32)] = 2  # black: nothing darker is seen on it
+    line = boxed(30, 33, 4, 60)
+    finished = source.copy()
+    finished[line] = finished[line] // 4
+    found = realise_mask(source, finished, EVERYWHERE, line, 2)
+    assert parts(found) == 1
+    assert not (found & ~line).any()
+
+
+@pytest.mark.parametrize("close_px", [2, 6, 15])
+def test_hardly_any_of_a_label_is_invisible(close_px: int) -> None:
+    comb = boxed(20, 44, 8, 56) & (np.arange(64) // 4 % 2 == 0)[None]
+    finished = flat_image()
+    finished[comb] = 40
+    found = realise_mask(flat_image(), finished, EVERYWHERE, comb, close_px)
+    assert found[comb].all()
+    assert (delta_e(flat_image(), finished)[found] < 2.3).mean() <= 0.05
+
+
 def test_a_shift_of_the_whole_band_is_seen_and_grain_is_not() -> None:
     rng = np.random.default_rng(0)
     source = np.clip(rng.normal(120, 10, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, 2)
