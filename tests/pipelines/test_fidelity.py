@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from tests.checkpoints import save_tiny_patch_model
 from tests.cli import run_here
 
-SMALL = [
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
+SMALL = [  # after what the page says
     "evaluate.count=24",
     "evaluate.photo_count=6",
     "evaluate.probes=12",
@@ -51,10 +53,16 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     defects = f"defects: {{path: {root / 'defects'}, masks: {root / 'masks'}}}"
     photos = f"+evaluate.photos.tile={{path: {root / 'good'}, surface: tile, {defects}}}"
     out = root / "out"
+    command = re.search(
+        r"^synthgen evaluate fidelity (evaluate\.folder)=\w+$",
+        PAGE.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert command is not None
     done = run(
         *SMALL,
         photos,
-        f"evaluate.folder={out}",
+        f"{command[1]}={out}",
         f"backend.model.checkpoint={model}",
         "evaluate.card=true",
     )
