@@ -13,7 +13,7 @@ import pytest
 
 from synthgen.errors import ConfigError, RunError, SourceError
 from synthgen.export.coco import Coco
-from synthgen.export.gather import ExportSettings, RealSettings, gather
+from synthgen.export.gather import ExportSettings, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
@@ -133,7 +133,7 @@ def test_a_synthetic_image_of_a_real_test_part_is_left_out(run, tmp_path) -> Non
     for row, path in photos.items():
         manifest.loc[row, "source_path"] = str(path)
     manifest.to_parquet(copy / "manifest.parquet")
-    settings = ExportSettings(out="x", real=RealSettings(str(root)))
+    settings = ExportSettings(out="x", real=MixSettings(path=str(root)))
     gathered = gather(copy, settings)
     ids = {image.sample_id for image in gathered.labels}
     assert manifest.loc[0, "sample_id"] not in ids
@@ -151,7 +151,7 @@ def test_real_folders_that_are_none(run, tmp_path) -> None:
     next((root / "ground_truth").rglob("*.png")).unlink()
     with pytest.raises(SourceError, match="has no mask"):
         read_real(root)
-    settings = ExportSettings(out="x", split={"train": 1.0}, real=RealSettings("y"))
+    settings = ExportSettings(out="x", split={"train": 1.0}, real=MixSettings(path="y"))
     with pytest.raises(ConfigError, match="exclude each other"):
         gather(run, settings)
 

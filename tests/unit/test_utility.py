@@ -14,7 +14,6 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision
 
-from synthgen.bank.real import read_real
 from synthgen.config import check_value
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
@@ -40,6 +39,7 @@ from synthgen.evaluation.utility.scores import (
     to_levels,
     top_mean,
 )
+from synthgen.realdata.read import read_real
 from tests.cli import run_here
 
 FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")
