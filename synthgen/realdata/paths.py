@@ -34,8 +34,8 @@ def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Pa
     near = _find_near(path)
     told = f" ({show_path(near)} is there: names must be equal)" if near else ""
     raise SourceError(
-        f"{named_by} names {shown}, which is missing in {show_path(root)}{told}; put it there, or "
-        f"take it out of {named_by}{hint}"
+        f"{show_path(path)} is named by {named_by} but missing{told}; put it there, or take its "
+        f"entry out{hint}"
     )
 
 

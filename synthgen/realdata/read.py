@@ -77,9 +77,7 @@ def load_entries(
         raise ConfigError("real.path must be given: where the real images lie")
     root = Path(asked.path).expanduser()
     if not root.exists():
-        raise SourceError(
-            f"real.path={asked.path!r} does not exist: it is no folder, JSON or table"
-        )
+        raise SourceError(f"real.path={asked.path!r} does not exist; it is no folder and no file")
     notes: list[str] = []
     layout = _find_format(root, asked) if asked.format == "auto" else asked.format
     scanned = _scan(layout, asked, root, notes)
