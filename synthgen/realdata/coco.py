@@ -230,12 +230,11 @@ def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:
     own = read_size(path)
     if own == size_hw:
         return
-    is_turned = own == size_hw[::-1]
-    why = "its labels are for the image turned by 90 degrees" if is_turned else "it was resized"
+    turned = ", turned by 90 degrees since, by its EXIF orientation or as a whole"
     raise SourceError(
         f"{file} says that {path} is {size_hw[0]} x {size_hw[1]} px (height, width), but it is "
-        f"{own[0]} x {own[1]}{', by its EXIF orientation' if is_turned else ''}: {why}; label the "
-        "image as it is, or put back the one that was labelled"
+        f"{own[0]} x {own[1]}{turned if own == size_hw[::-1] else ''}: label the image as it is, "
+        "or put back the one that was labelled"
     )
 
 

@@ -110,12 +110,19 @@ def _list_splits(root: Path, data: Mapping[str, Any], notes: list[str]) -> list[
                 splits[place] = _Split(name=name, place=place, texts=_pair(root, place, notes))
     found = [(path.name, path) for path in root.glob("images/*")]
     found += [(path.parent.name, path) for path in root.glob("*/images")]
+    listed = {image for one in splits.values() for image in one.texts}
     for name, place in sorted(found):
-        is_named = any(one == place or place in one.parents for one in splits)
-        is_named = is_named or any(one in place.parents for one in splits)
-        if place.is_dir() and not is_named and not is_hidden(name):
+        if not place.is_dir() or is_hidden(name) or any(place.is_relative_to(p) for p in splits):
+            continue
+        lying = set(list_images(place).files)
+        if not lying & listed:
             texts = _pair(root, place, notes)
             splits[place] = _Split(name=name_split(name), place=place, texts=texts)
+        elif rest := sorted(lying - listed):
+            notes.append(
+                f"{len(rest)} images in {place} are not used, as data.yaml does not name them (the "
+                f"first: {rest[0]})"
+            )
     return sorted(splits.values(), key=lambda one: (one.name, one.place))
 
 
