@@ -21,7 +21,6 @@ from synthgen.sources.pairing import pair_masks
 
 SIZE = (40, 60)
 SPOT, OTHER = (10, 5, 20, 10), (40, 25, 10, 8)  # x, y, width, height
-SQUARES = {"spot": 200, "other": 80}
 
 
 def draw_mask(*spots: tuple[int, int, int, int]) -> np.ndarray:
