@@ -15,7 +15,13 @@ from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
 from synthgen.images import read_size
-from synthgen.realdata.names import clean_class, name_split
+from synthgen.realdata.names import (
+    clean_class,
+    find_split,
+    name_split,
+    names_no_split,
+    tell_no_split,
+)
 from synthgen.realdata.paths import find_file, read_text, stay_inside
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.realdata.settings import RealSettings
@@ -42,6 +48,7 @@ def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scann
         )
     for file, _, _ in found if root.is_dir() else ():
         stay_inside(root, file.relative_to(root).as_posix(), root)
+    notes += [tell_no_split(file, otherwise) for file, _, split in found if names_no_split(split)]
     scans = [scan_coco(file, places, name_split(split, otherwise)) for file, places, split in found]
     classes = {name: number for scan in scans for name, number in scan.classes.items()}
 
@@ -82,8 +89,8 @@ def find_annotations(root: Path) -> list[tuple[Path, list[Path], str]]:
     others = [path for path in files if not path.name.startswith(WITHOUT_MASKS)]
     found = []
     for path in instances or others:
-        split = path.stem.rpartition("_")[2]
-        names = list(dict.fromkeys([split, name_split(split, split)]))
+        split = find_split(path.stem)
+        names = list(dict.fromkeys([split, name_split(split)]))
         places = [place / name for name in names for place in (root, root / "images")]
         found.append((path, [*places, root / "images", root], split))
     for path in sorted(root.glob("*/_annotations.coco.json")):

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from synthgen.errors import SourceError
 from synthgen.realdata.records import GOOD
 
-__all__ = ["check_classes", "class_key", "clean_class", "is_good", "name_split"]
+__all__ = [
+    "check_classes",
+    "class_key",
+    "clean_class",
+    "find_split",
+    "is_good",
+    "name_split",
+    "names_no_split",
+    "tell_no_split",
+]
 
 SAFE_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{0,79}")  # in any file system
 RESERVED = (GOOD, "background")  # what exports call images and pixels without a defect
@@ -22,16 +31,37 @@ SPLITS = {  # other words for the three that synthgen knows
 NO_SPLIT = {"default", "all", "annotations", "coco", "instances", "labels", "result", "export"}
 
 
-def name_split(text: str, otherwise: str = "train") -> str:
-    """Return a split as synthgen names it; ``otherwise`` for words that are those of tools.
+def name_split(text: str, otherwise: str | None = None) -> str:
+    """Return a split as synthgen names it; ``otherwise`` for file names that tools give.
 
-    >>> name_split("valid"), name_split("TRAIN "), name_split("fold1"), name_split("default")
-    ('val', 'train', 'fold1', 'train')
+    >>> name_split("valid"), name_split("TRAIN "), name_split("fold1"), name_split("all", "test")
+    ('val', 'train', 'fold1', 'test')
     """
     word = text.strip()
-    if word.lower() in NO_SPLIT:
+    if otherwise is not None and names_no_split(word):
         return otherwise
     return SPLITS.get(word.lower(), word)
+
+
+def names_no_split(text: str) -> bool:
+    """Say whether a file's name is one that tools give, whatever is in it."""
+    return text.strip().lower() in NO_SPLIT
+
+
+def tell_no_split(what: object, split: str) -> str:
+    """Return the sentence on files that name no split."""
+    return f"{what} names no split: all count as {split}; real.split=... says what they are"
+
+
+def find_split(stem: str) -> str:
+    """Return the word of a file's name that says which split it is of: the last that says any.
+
+    >>> find_split("instances_val2017"), find_split("val_annotations"), find_split("instances")
+    ('val2017', 'val', 'instances')
+    """
+    words = re.split(r"[_.-]+", stem)
+    known = [word for word in words if word.lower() in SPLITS]
+    return known[-1] if known and words[-1].lower() in NO_SPLIT else words[-1]
 
 
 def clean_class(name: object, where: str) -> str:

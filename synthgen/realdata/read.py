@@ -121,7 +121,9 @@ def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> 
         return scan_table(asked, root, notes)
     if layout == "coco":
         return scan_coco_folder(asked, root, notes)
-    return scan_mvtec(root, notes) if layout == "mvtec" else scan_yolo(root, notes)
+    if layout == "mvtec":
+        return scan_mvtec(root, notes)
+    return scan_yolo(root, notes, name_split(asked.split or "train"))
 
 
 def _find_format(root: Path, asked: RealSettings) -> Format:

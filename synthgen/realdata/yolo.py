@@ -13,7 +13,7 @@ import yaml
 from synthgen.errors import SourceError
 from synthgen.geometry import outline_to_mask
 from synthgen.images import read_image
-from synthgen.realdata.names import clean_class, name_split
+from synthgen.realdata.names import clean_class, name_split, names_no_split, tell_no_split
 from synthgen.realdata.paths import find_file, list_images, read_text, stay_inside
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.sources.listing import is_hidden
@@ -45,17 +45,18 @@ class _TextLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def scan_yolo(root: Path, notes: list[str] | None = None) -> Scanned:
+def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "train") -> Scanned:
     """Read outlines: ``data.yaml`` and ``images/<split>`` with ``labels/<split>``.
 
     Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too, and what data.yaml
-    names as train, val and test: folders of images, or text files that list them. An image without
-    a text file is good; a note counts those. Raises SourceError that names what is wrong.
+    names as train, val and test: folders of images, or text files that list them. ``otherwise``: the
+    split of a folder that tools name, as ``default``. An image without a text file is good; a note
+    counts those. Raises SourceError that names what is wrong.
     """
     told: list[str] = [] if notes is None else notes
     data = _read_data(root / "data.yaml")
     names = _read_names(data, root / "data.yaml")
-    splits = _list_splits(root, data, told)
+    splits = _list_splits(root, data, told, otherwise)
     bare = [image for split in splits for image, text in split.texts.items() if text is None]
     if bare:
         told.append(f"{len(bare)} images without a text file count as good (the first: {bare[0]})")
@@ -96,7 +97,9 @@ def _read_names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     return {number: clean_class(name, str(path)) for number, name in names.items()}
 
 
-def _list_splits(root: Path, data: Mapping[str, Any], notes: list[str]) -> list[_Split]:
+def _list_splits(
+    root: Path, data: Mapping[str, Any], notes: list[str], otherwise: str
+) -> list[_Split]:
     """Return the splits that data.yaml names, and those that lie beside them."""
     splits: dict[Path, _Split] = {}  # by folder of images, or list of them
     for name in SPLIT_KEYS:
@@ -105,7 +108,7 @@ def _list_splits(root: Path, data: Mapping[str, Any], notes: list[str]) -> list[
             place = _find_place(root, entry, notes)
             if place is None:
                 continue
-            is_own = place.is_dir() and name_split(place.name, "") == name  # not borrowed by it
+            is_own = place.is_dir() and name_split(place.name) == name  # not borrowed by it
             if place not in splits or is_own:
                 splits[place] = _Split(name=name, place=place, texts=_pair(root, place, notes))
     found = [(path.name, path) for path in root.glob("images/*")]
@@ -117,7 +120,8 @@ def _list_splits(root: Path, data: Mapping[str, Any], notes: list[str]) -> list[
         lying = set(list_images(place).files)
         if not lying & listed:
             texts = _pair(root, place, notes)
-            splits[place] = _Split(name=name_split(name), place=place, texts=texts)
+            notes += [tell_no_split(place, otherwise)] if names_no_split(name) else []
+            splits[place] = _Split(name=name_split(name, otherwise), place=place, texts=texts)
         elif rest := sorted(lying - listed):
             notes.append(
                 f"{len(rest)} images in {place} are not used, as data.yaml does not name them (the "

@@ -600,3 +600,15 @@ def test_a_format_that_is_not_clear_is_asked_for(tmp_path) -> None:
     assert len(read(tmp_path, format="mvtec")) == 2
     with pytest.raises(ConfigError, match=r"real\.path must be given"):
         read_real({})
+
+
+def test_a_split_is_found_in_the_name_of_a_json(tmp_path) -> None:
+    for split in ("train", "val"):
+        save(tmp_path / split / f"{split}.png")
+        path = write_coco(tmp_path, [entry(1, f"{split}.png")], [note(1, 1)])
+        path.rename(path.with_name(f"{split}_annotations.json"))
+    found = {image.image_id: image.split for image in read_real({"path": str(tmp_path)})}
+    assert found == {"train_train": "train", "val_val": "val"}
+    write_tree(tmp_path / "tree", draw_mask(SPOT))
+    save(tmp_path / "tree" / "labels" / "x" / "a.png")  # no split, though tools call files so
+    assert len(read(tmp_path / "tree")) == 2
