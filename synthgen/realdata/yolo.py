@@ -49,9 +49,9 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
     """Read outlines: ``data.yaml`` and ``images/<split>`` with ``labels/<split>``.
 
     Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too, and what data.yaml
-    names as train, val and test: folders of images, or text files that list them. ``otherwise``: the
-    split of a folder that tools name, as ``default``. An image without a text file is good; a note
-    counts those. Raises SourceError that names what is wrong.
+    names as train, val and test: folders of images, or text files that list them. ``otherwise`` is
+    the split of a folder named ``default`` and the like. An image without a text file is good; a
+    note counts those. Raises SourceError that names what is wrong.
     """
     told: list[str] = [] if notes is None else notes
     data = _read_data(root / "data.yaml")
