@@ -284,6 +284,6 @@ def find_empty_train(specs: Sequence[SampleSpec], splits: Splits) -> list[str]:
     parts = len({spec.group for spec in specs})
     used = ", ".join(sorted({spec.split for spec in specs}))
     return [
-        f"nothing is in the split train: {parts} parts are all in {used}; give more photos of other "
+        f"nothing is in the split train: {parts} parts are all in {used}; give photos of more "
         "parts, or another splits="
     ]

@@ -77,7 +77,7 @@ def _relative(root: Path, name: str, named_by: Path | str, hint: str) -> str:
     if not isinstance(name, str) or not name.strip() or "\x00" in name:
         raise SourceError(f"{named_by} names a file {name!r}; a name is expected there")
     path = PurePosixPath(name.replace("\\", "/"))
-    for base in (root.absolute(), root.resolve()):
+    for base in (root.absolute(), root.resolve()) if path.is_absolute() else ():
         if path.is_absolute() and path.is_relative_to(base):
             path = path.relative_to(base)
     if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,12 +79,14 @@ def load_entries(
     root = Path(asked.path).expanduser()
     if not root.exists():
         raise SourceError(f"real.path={asked.path!r} does not exist; it is no folder and no file")
+    if asked.images is not None and not Path(asked.images).expanduser().is_dir():
+        raise SourceError(f"real.images={asked.images!r} is no folder; names start from a folder")
     notes: list[str] = []
     layout = _find_format(root, asked) if asked.format == "auto" else asked.format
     scanned = _scan(layout, asked, root, notes)
     kept: list[tuple[Marked, Taken]] = []
     known: set[str] = set()
-    places: dict[Path, Marked] = {}
+    places: dict[str, Marked] = {}
     faulty: set[Path] = set()
     for one in scanned.images:
         plain = replace(one, defects=())  # masks are large
@@ -154,8 +157,8 @@ def _has_good(split: Path) -> bool:
     return any(is_good(path.name) for path in split.glob("*") if path.is_dir())
 
 
-def _check_once(one: Marked, places: dict[Path, Marked], root: Path) -> None:
-    other = places.setdefault(one.path.resolve(), one)
+def _check_once(one: Marked, places: dict[str, Marked], root: Path) -> None:
+    other = places.setdefault(os.path.realpath(one.path), one)
     if other is not one:
         splits = " and ".join(dict.fromkeys([other.split, one.split]))
         raise SourceError(

@@ -105,7 +105,7 @@ def _read_row(number: int, cells: Mapping[str, str], place: Path, root: Path) ->
         number=number,
         path=find_file(place, cells["image"], where, HINT),
         mask=find_file(place, mask, where, HINT) if mask else None,
-        defect_class=GOOD if is_good(name) else clean_class(name, where),
+        defect_class=GOOD if name and is_good(name) else clean_class(name, where),
         split=name_split(split) if split else "",
         group=cells.get("group", ""),
     )
@@ -143,9 +143,9 @@ def _read_photo(path: Path, rows: Sequence[_Row], asked: RealSettings) -> Marked
     read: dict[Path | None, set[str]] = {}
     for row in rows:
         own: tuple[RealDefect, ...] = ()
-        if row.mask is not None and (asked.classes or not row.is_good):
-            own = read_defects(row.mask, size_hw, asked, row.defect_class)
-            _check_values(row.mask, own, row.defect_class, asked)
+        if row.mask is not None:
+            own = read_defects(row.mask, size_hw, asked, row.defect_class or GOOD)
+            _check_values(row, own, asked)
         if not own and not row.is_good and not (asked.classes and row.mask):
             return None
         is_known = row.mask in read  # with classes a mask names all of its defects itself
@@ -155,14 +155,17 @@ def _read_photo(path: Path, rows: Sequence[_Row], asked: RealSettings) -> Marked
     return Marked(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
 
 
-def _check_values(
-    mask: Path, defects: Sequence[RealDefect], defect_class: str, asked: RealSettings
-) -> None:
-    """Raise SourceError where a row names a class that its mask does not hold: swapped ids."""
+def _check_values(row: _Row, defects: Sequence[RealDefect], asked: RealSettings) -> None:
+    """Raise SourceError where a mask holds what its row does not name, or not what it names."""
     found = {defect.defect_class for defect in defects}
-    for name in defect_class.split("+"):
+    if found and (row.defect_class == GOOD or not (row.defect_class or asked.classes)):
+        raise SourceError(
+            f"line {row.number} of {asked.path} gives {row.path} no class of defects, but its mask "
+            f"{row.mask} shows one; name the class, or leave the mask away"
+        )
+    for name in row.defect_class.split("+"):
         if name in (asked.classes or {}) and name not in found:
             raise SourceError(
-                f"{asked.path} says that {mask} shows {defect_class}, real.classes make "
+                f"{asked.path} says that {row.mask} shows {row.defect_class}, real.classes make "
                 f"{'+'.join(sorted(found)) or 'nothing'} of its values: one of them is wrong"
             )

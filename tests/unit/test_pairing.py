@@ -419,6 +419,8 @@ def test_rows_of_one_photo_are_its_defects(tmp_path, rows, found) -> None:
         (["part.png,one.png,dent,a,train", "part.png,two.png,dent,b,train"], "the groups 'a' and"),
         (["part.png,one.png,dent,a,train", "one.png,two.png,dent,b,"], "line 3 .* has no split"),
         (["part.png,one.png,dent,a"], "line 2 of .* has 4 cells, its first line 5"),
+        (["part.png,one.png,Good,a,train"], "line 2 .* no class of defects, but its mask .* shows"),
+        (["part.png,one.png,,a,train"], "line 2 .* no class of defects, but its mask .* shows one"),
         (["part.png,gone.png,dent,a,train"], "gone.png is named by line 2 of .* but missing"),
         (["../part.png,one.png,dent,a,train"], r"line 2 .* names \.\./part\.png, which leads out"),
         (["/etc/hosts.png,one.png,dent,a,train"], "leads out of .* real.images="),
@@ -432,6 +434,7 @@ def test_absolute_names_are_read_below_real_images(tmp_path) -> None:
     table = write_table(tmp_path / "set", f"{tmp_path}/set/part.png,set/one.png,scratch")
     refuse("set/set/one.png is named", table)
     assert read(table, images=str(tmp_path)) == {"set_part": {"scratch": 200}}
+    refuse("real.images='none' is no folder", table, images="none")
 
 
 def test_a_table_that_is_none_is_told(tmp_path) -> None:
