@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -18,6 +19,7 @@ from synthgen.realdata.read import load_real, read_real
 from synthgen.realdata.records import RealImage
 from synthgen.sources import FolderSources
 from synthgen.sources.pairing import pair_masks
+from tests.cli import run_here
 
 SIZE = (40, 60)
 SPOT, OTHER = (10, 5, 20, 10), (40, 25, 10, 8)  # x, y, width, height
@@ -615,3 +617,17 @@ def test_a_split_is_found_in_the_name_of_a_json(tmp_path) -> None:
     write_tree(tmp_path / "tree", draw_mask(SPOT))
     save(tmp_path / "tree" / "labels" / "x" / "a.png")  # no split, though tools call files so
     assert len(read(tmp_path / "tree")) == 2
+
+
+def test_an_odd_name_costs_no_other_photo_its_samples(tmp_path) -> None:
+    for name in ("a", "b", "c"):
+        pixels = np.random.default_rng(ord(name)).integers(80, 120, (128, 128), np.uint8)
+        save(tmp_path / "photos" / f"{name}.png", pixels)
+    (tmp_path / "photos" / "c.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/photos/\xfc.png"))
+    settings = ["debug=smoke", "backend=sketch", "source=folder", "source.path=photos"]
+    done = run_here("generate", *settings, "run.count=4", "run.folder=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "has a name that is not UTF-8" in " ".join(done.stdout.split() + done.stderr.split())
+    manifest = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
+    assert set(manifest["source_id"]) == {"a", "b"}
+    assert len(manifest) >= 4
