@@ -68,6 +68,7 @@ def _pair(root: Path, photos: dict[str, list[tuple[Path, Path, str]]]) -> dict[P
     place = root / MASKS
     lying = list_images(place).files if place.is_dir() else []
     relatives = [path.relative_to(place) for path in lying]
+    relatives = [path for path in relatives if not is_good(path.parts[0])]  # empty ones, for tools
     known = [Path(kind) / relative for kind, own in photos.items() for _, relative, _ in own]
     for path in (path for path, count in Counter(known).items() if count > 1):
         raise SourceError(

@@ -276,6 +276,7 @@ def test_a_tree_is_read_deep_and_in_any_case_of_letters(tmp_path) -> None:
     save(tmp_path / "test" / "scratch" / "lot2" / "000.PNG")
     save(tmp_path / "ground_truth" / "scratch" / "lot2" / "000.PNG", draw_mask(OTHER))
     save(tmp_path / "test" / "Good" / "001.bmp")
+    save(tmp_path / "ground_truth" / "good" / "001_mask.png", draw_mask())
     assert read(tmp_path) == {
         "train_good_000": {},
         "test_Good_001": {},
