@@ -21,8 +21,8 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.backends.diffusion import need_diffusion
-    from synthgen.bank.real import load_real
     from synthgen.config import build, check_value, to_plain
+    from synthgen.realdata.read import load_real
     from synthgen.training.adapt import AdaptProgress, AdaptSettings, adapt_backend
 
     plain = to_plain(config)

@@ -19,9 +19,9 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.bank.items import BuildSettings, build_bank, write_bank
-    from synthgen.bank.real import load_real
     from synthgen.config import check_value, to_plain
     from synthgen.quality.bank import measure_visible
+    from synthgen.realdata.read import load_real
     from synthgen.report.bank import tabulate_classes, write_bank_page
 
     plain = to_plain(config)

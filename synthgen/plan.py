@@ -22,7 +22,7 @@ from synthgen.sample import SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import SourceEntry, Sources
 
-__all__ = ["DefectClass", "Splits", "draw_plan", "split_groups"]
+__all__ = ["DefectClass", "Splits", "draw_plan", "find_empty_train", "split_groups"]
 
 CHECKED = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 Splits = Mapping[str, float]
@@ -275,3 +275,15 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
     middle = (np.arange(len(unique)) + 0.5) / len(unique)
     chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
     return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
+
+
+def find_empty_train(specs: Sequence[SampleSpec], splits: Splits) -> list[str]:
+    """Return a sentence where a run leaves nothing to train on, though it is asked to."""
+    if splits.get("train", 0) <= 0 or any(spec.split == "train" for spec in specs):
+        return []
+    parts = len({spec.group for spec in specs})
+    used = ", ".join(sorted({spec.split for spec in specs}))
+    return [
+        f"nothing is in the split train: {parts} parts are all in {used}; give photos of more "
+        "parts, or another splits="
+    ]

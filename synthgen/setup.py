@@ -27,7 +27,7 @@ from synthgen.errors import ConfigError
 from synthgen.files import check_name
 from synthgen.gaps import Gap, GapSettings, read_gaps
 from synthgen.generate import Retry, Stages, generate
-from synthgen.plan import DefectClass, Splits, draw_plan
+from synthgen.plan import DefectClass, Splits, draw_plan, find_empty_train
 from synthgen.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
@@ -143,6 +143,7 @@ def set_up(config: DictConfig) -> Job:
     )
     notes = [] if is_varied else describe_parts(parts.sources)
     info = parts.info
+    notes += find_empty_train(specs, splits)
     notes += [*find_long_prompts(info, specs), *find_unused_words(info.taught, parts.classes)]
     notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
     notes += find_other_names(parts.donors, parts.sources, splits)

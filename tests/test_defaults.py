@@ -30,8 +30,8 @@ CONF = ROOT / "conf"
 SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("adapt", "adapt"): "synthgen.training.adapt_loop.AdaptSettings",
     ("bank", "bank"): "synthgen.bank.items.BuildSettings",
-    ("bank", "real"): "synthgen.bank.real.RealSettings",
-    ("adapt", "real"): "synthgen.bank.real.RealSettings",
+    ("bank", "real"): "synthgen.realdata.settings.RealSettings",
+    ("adapt", "real"): "synthgen.realdata.settings.RealSettings",
     ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.FidelitySettings",
     ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
@@ -109,6 +109,9 @@ def test_settings_are_what_the_config_shows(part) -> None:
     node = yaml.safe_load((CONF / f"{pipeline}.yaml").read_text())
     if (pipeline, section) == ("review", "review"):
         node = {"review": yaml.safe_load((CONF / "review" / "default.yaml").read_text())}
+    shared = yaml.safe_load((CONF / "real" / "default.yaml").read_text())
+    if "real" in node:
+        node["real"] = shared | node["real"]
     for name in filter(None, section.split(".")):
         node = node[name]
     assert compare(node, hydra.utils.get_object(SECTIONS[part])) == []

@@ -18,6 +18,7 @@ LAYERS = [
     {
         "sources",
         "surfaces",
+        "realdata",
         "defects",
         "bank",
         "placement",

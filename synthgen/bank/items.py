@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.bank.real import RealImage
 from synthgen.bank.removal import GOOD_PHOTOS, near_weights, remove_defects
 from synthgen.bank.skeleton import axis_deg, line_length, thin
 from synthgen.colour import ring_contrast, to_lab
@@ -25,6 +24,7 @@ from synthgen.errors import ShapeError, SourceError
 from synthgen.files import check_name, inside, write_bytes
 from synthgen.geometry import mask_window
 from synthgen.images import CROP_PX, read_image, write_png
+from synthgen.realdata.records import RealImage
 
 __all__ = [
     "TABLE",

@@ -22,10 +22,9 @@ from pydantic.dataclasses import dataclass as checked
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.condition import Conditioner
 from synthgen.control.controls import Control
-from synthgen.errors import ConfigError
+from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.classifier import Classifier, train_classifier
 from synthgen.evaluation.distance import check_extractor
-from synthgen.evaluation.real_photos import RealDefects, read_defects
 from synthgen.evaluation.scores import (
     border_ratio,
     in_mask_difference,
@@ -38,6 +37,8 @@ from synthgen.prompts import describe
 from synthgen.quality.changes import edge_agreement, fill_fraction
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import delta_e
+from synthgen.realdata.read import read_real
+from synthgen.realdata.settings import RealSettings
 from synthgen.sample import Candidate, Condition, SampleSpec
 from synthgen.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
@@ -56,7 +57,7 @@ class PhotoSet:
 
     path: Annotated[str, Field(min_length=1)]
     surface: Annotated[str, Field(min_length=1)]
-    defects: RealDefects | None = None
+    defects: RealSettings | None = None  # docs/bank.md
 
 
 @checked(frozen=True, config=STRICT)
@@ -375,8 +376,17 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
     yield DRAWN, crops
     for name, photos in sorted(settings.photos.items()):
         if photos.defects is not None:
-            real = read_defects(photos.defects)
-            yield name, [crop_around(image, mask) for image, mask in real]
+            yield name, list(_cut_defects(photos.defects, name))
+
+
+def _cut_defects(real: RealSettings, name: str) -> Iterator[Image]:
+    """Yield the crop around the defects of each photo that has some."""
+    marked = [image for image in read_real(real) if image.defects]
+    if not marked:
+        raise SourceError(f"evaluate.photos.{name}.defects names no photo of a defect")
+    for image in marked:
+        mask = np.any([defect.mask for defect in image.defects], axis=0)
+        yield crop_around(image.read_rgb(), mask)
 
 
 def _sweep_severity(

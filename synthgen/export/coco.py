@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.bank.formats import draw_polygons, scan_coco
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media, refer_to
 from synthgen.geometry import mask_to_outline
+from synthgen.realdata.coco import draw_polygons, scan_coco
 
 __all__ = ["Coco", "read_coco"]
 
@@ -130,5 +130,4 @@ def _annotation_entry(
 
 def read_coco(annotations: Path, images: Path, split: str) -> LabelledSet:
     """Read COCO instances of one split as ``scan_coco``; each image is a group of its own."""
-    scanned = scan_coco(annotations, images, split)
-    return LabelledSet(scanned.classes, label_images(scanned))
+    return label_images(scan_coco(annotations, [images], split))

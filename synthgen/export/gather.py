@@ -10,24 +10,24 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.bank.formats import GOOD
 from synthgen.errors import ConfigError
 from synthgen.export.labels import Include, LabelledSet, read_labels
 from synthgen.export.media import Media, MediaMode
 from synthgen.export.mix import mix, read_real
 from synthgen.export.signing import make_signer
 from synthgen.export.splits import split_anew
+from synthgen.realdata.records import GOOD
+from synthgen.realdata.settings import RealSettings
 
-__all__ = ["ExportSettings", "Gathered", "gather", "make_media"]
+__all__ = ["ExportSettings", "Gathered", "MixSettings", "gather", "make_media"]
 
 STRICT = ConfigDict(extra="forbid")
 
 
 @checked(frozen=True, config=STRICT)
-class RealSettings:
-    """The ``real`` part of the config."""
+class MixSettings(RealSettings):
+    """The ``real`` part of the config: what is mixed in, and how much is added to it."""
 
-    path: str | None = None
     synthetic_per_real: Annotated[float, Field(ge=0)] | None = None
 
 
@@ -49,7 +49,7 @@ class ExportSettings:
     media: MediaMode = "copy"
     split: Mapping[str, float] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    real: RealSettings = RealSettings()
+    real: MixSettings = MixSettings()
     sign: SignSettings | None = None
     licence: str | None = None
 
@@ -72,12 +72,18 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
             raise ConfigError(
                 "split and real.path exclude each other: real splits stay as they are"
             )
-        real = read_real(Path(settings.real.path).expanduser())
+        told: list[str] = []
+        real = read_real(settings.real, told)
         mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
         labels = mixed.labels
-        notes += mixed.notes
+        notes += [*mixed.notes, *told]
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
+        notes += [
+            f"split {name} is empty: there are too few parts for {share:g} of them"
+            for name, share in settings.split.items()
+            if share > 0 and name not in labels.splits
+        ]
     if settings.licence is not None:
         labels = replace(labels, record={**labels.record, "licence": settings.licence})
     return Gathered(labels, [*notes, *_gaps(labels)])

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.bank.formats import GOOD, Scanned
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.reviewed import Review, read_review
 from synthgen.files import check_name
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
 from synthgen.marking import ENHANCED, digital_source
+from synthgen.realdata.records import GOOD, Scanned
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.schema import columns_of
@@ -183,9 +183,9 @@ class LabelledSet:
         return replace(self, images=images)
 
 
-def label_images(scanned: Scanned) -> list[LabelledImage]:
+def label_images(scanned: Scanned) -> LabelledSet:
     """Return what a dataset's files say as labels; each image is a group of its own."""
-    return [
+    images = [
         LabelledImage(
             sample_id=one.name,
             path=StoredFile.at(one.path),
@@ -199,6 +199,7 @@ def label_images(scanned: Scanned) -> list[LabelledImage]:
         )
         for one in scanned.images
     ]
+    return LabelledSet(scanned.classes, images)
 
 
 def read_labels(run_folder: Path | str, include: Include = "accepted") -> LabelledSet:

@@ -46,7 +46,8 @@ class Media:
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are."""
-        data = mark_png(read_present(image.path), image.digital_source)
+        owner = "" if image.facts else "the real data"
+        data = mark_png(read_present(image.path, owner), image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from synthgen.bank.formats import find_coco
 from synthgen.errors import SourceError
-from synthgen.export.coco import read_coco
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.mvtec import read_mvtec
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
 from synthgen.images import read_image
+from synthgen.realdata.names import class_key
+from synthgen.realdata.read import load_entries
+from synthgen.realdata.records import Marked
+from synthgen.realdata.settings import RealSettings
 from synthgen.runs.manifest import photo_of
 from synthgen.seeds import stream
 from synthgen.storage import StoredFile
@@ -23,32 +24,44 @@ TRAIN = "train"
 PREFIX = "real-"
 
 
-def read_real(root: Path) -> LabelledSet:
-    """Read real images: COCO (``annotations/*_<split>.json``) or one category of MVTec AD's tree.
+def read_real(asked: Path | RealSettings, notes: list[str] | None = None) -> LabelledSet:
+    """Read real images in any format of docs/bank.md; ids of classes are by name.
 
-    Raises SourceError where the folder is neither, or is broken.
+    ``notes`` gets sentences on what was guessed or left out. Raises SourceError, ShapeError,
+    ConfigError where they are none, or broken.
     """
-    if not root.is_dir():
-        raise SourceError(f"real.path={str(root)!r} is no folder; give a COCO or MVTec AD folder")
-    if (root / "annotations").is_dir():
-        return _read_coco_splits(root)
-    if (root / "train").is_dir() or (root / "test").is_dir():
-        found = read_mvtec(root)
-        if found.images:
-            return found
-    raise SourceError(
-        f"real.path={str(root)!r} is neither COCO (annotations/instances_<split>.json and "
-        "<split>/*.png) nor one category of MVTec AD (train/good, test/<class>, ground_truth)"
-    )
+    settings = asked if isinstance(asked, RealSettings) else RealSettings(path=str(asked))
+    found = load_entries(settings, _label)
+    classes = {name: number for number, name in enumerate(found.classes, start=1)}
+    images = [
+        LabelledImage(
+            sample_id=one.image_id,
+            path=StoredFile.at(one.path),
+            split=one.split,
+            group=one.group,
+            size_hw=one.taken.size_hw,
+            defects=tuple(replace(d, class_id=classes[name]) for name, d in one.taken.defects),
+            digital_source=one.taken.digital_source,
+        )
+        for one in found.images
+    ]
+    if notes is not None:
+        notes += found.notes
+    return LabelledSet(classes, images)
 
 
-def _read_coco_splits(root: Path) -> LabelledSet:
-    sets = [read_coco(*place) for place in find_coco(root)]
-    names = sorted({name for one in sets for name in one.classes})
-    classes = dict(sets[0].classes)
-    for name in names:
-        classes.setdefault(name, max(classes.values(), default=0) + 1)
-    return LabelledSet(classes, [image for one in sets for image in renumber(one, classes).images])
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is kept of a real image: run lengths by class, its size and where it is from."""
+
+    defects: Sequence[tuple[str, DefectLabel]]
+    size_hw: tuple[int, int]
+    digital_source: str
+
+
+def _label(one: Marked) -> _Taken:
+    defects = [(d.defect_class, label_defect(0, d.mask)) for d in one.defects]
+    return _Taken(defects, one.size_hw, one.digital_source)
 
 
 def renumber(labels: LabelledSet, classes: dict[str, int]) -> LabelledSet:
@@ -79,19 +92,20 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     """
     notes = []
     classes = dict(synthetic.classes)
+    _check_names(synthetic.classes, real.classes)
     for name in sorted(set(real.classes) - set(classes)):
         classes[name] = max(classes.values(), default=0) + 1
     own = [
         replace(image, sample_id=PREFIX + image.sample_id, group=PREFIX + image.group)
         for image in renumber(real, classes)
     ]
-    held_out = {_digest(image.path) for image in own if image.split != TRAIN}
+    held_out = {_digest(image.path, image.sample_id) for image in own if image.split != TRAIN}
     known: dict[str, str] = {}
     free = []
     for image in synthetic:
         photo = photo_of(image.facts)
         if photo and photo not in known:  # many images have one source
-            known[photo] = _digest(StoredFile.at(Path(photo)))
+            known[photo] = _digest(StoredFile.at(Path(photo)), image.sample_id)
         if known.get(photo) not in held_out:
             free.append(replace(image, split=TRAIN))
     if leaked := len(synthetic) - len(free):
@@ -99,8 +113,18 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
             f"{leaked} synthetic images are left out: their sources are real images that are not "
             "in train"
         )
+    splits = ", ".join(LabelledSet(classes, own).splits)
+    to_learn = sum(image.split == TRAIN for image in own)
+    if own and not to_learn:
+        notes.append(f"no real image is in train: the real splits are {splits}")
     if per_real is not None:
-        wanted = round(per_real * sum(image.split == TRAIN for image in own))
+        if own and not to_learn and per_real > 0:
+            raise SourceError(
+                f"real.synthetic_per_real={per_real:g} counts from the real images in train, and "
+                f"there are none: their splits are {splits}; leave it out to take all, or give "
+                "real.split=train where the files name no split"
+            )
+        wanted = round(per_real * to_learn)
         if wanted > len(free):
             notes.append(f"{wanted} synthetic images were asked for, {len(free)} are there")
         free = _pick(synthetic, free, wanted, seed)
@@ -123,9 +147,24 @@ def _pick(
     return picked
 
 
-def _digest(file: StoredFile) -> str:
+def _check_names(ours: Iterable[str], theirs: Iterable[str]) -> None:
+    """Raise SourceError where a class of the real data is one of the run's, but for its writing."""
+    known = {class_key(name): name for name in ours}
+    for name in theirs:
+        own = known.get(class_key(name), name)
+        if own != name:
+            raise SourceError(
+                f"the real data has a class {name!r}, which the run calls {own!r}: they would be "
+                "two classes; rename one of them"
+            )
+
+
+def _digest(file: StoredFile, sample_id: str) -> str:
     """Return a digest of the pixels, which a copy in another format shares."""
     if not file.is_file():
-        raise SourceError(f"{file} is named by the data but missing")
+        raise SourceError(
+            f"{file} is missing: it is the photo of {sample_id}, needed to tell whether it is a "
+            "real image outside of train; put it back there"
+        )
     pixels = read_image(file)
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()

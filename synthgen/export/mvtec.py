@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.bank.formats import scan_mvtec
 from synthgen.export.labels import LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.files import check_name
 from synthgen.images import write_png
+from synthgen.realdata.mvtec import scan_mvtec
 
 __all__ = ["Mvtec", "read_mvtec"]
 
@@ -72,5 +72,4 @@ def _folder_of(labels: LabelledSet, image: LabelledImage) -> str:
 
 def read_mvtec(root: Path) -> LabelledSet:
     """Read one category of the tree as ``scan_mvtec``; each image is a group of its own."""
-    scanned = scan_mvtec(root)
-    return LabelledSet(scanned.classes, label_images(scanned))
+    return label_images(scan_mvtec(root))

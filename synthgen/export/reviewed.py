@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from synthgen.bank.formats import GOOD
+from synthgen.realdata.records import GOOD
 from synthgen.runs.reader import RunTables
 from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, count_by_reviewer, judge, read_verdicts
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.bank.formats import scan_yolo
 from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.geometry import Mask, mask_to_outline, outline_to_mask
+from synthgen.realdata.yolo import scan_yolo
 
 __all__ = ["Yolo", "read_yolo"]
 
@@ -127,8 +127,7 @@ def read_yolo(root: Path) -> LabelledSet:
 
     Class ids are one higher than in the files, as 0 is good. Raises SourceError.
     """
-    scanned = scan_yolo(root)
-    images = label_images(scanned)
-    if not images:
+    labels = label_images(scan_yolo(root))
+    if not labels.images:
         raise SourceError(f"{root} holds no images; YOLO's lie in images/<split>")
-    return LabelledSet(scanned.classes, images)
+    return labels

@@ -94,11 +94,14 @@ class RunTables:
         return to_pandas(read_table(self.storage, name))
 
 
-def read_present(file: StoredFile) -> bytes:
-    """Return the bytes of a file of a run; raises RunError where it is gone."""
+def read_present(file: StoredFile, owner: str = "") -> bytes:
+    """Return the bytes of a file of a run, or of another ``owner``; raises RunError where it is
+    gone."""
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
+        if owner:
+            raise RunError(f"{file} is missing now, though {owner} had it before") from error
         raise RunError(
             f"{file} is named in the manifest but missing; the run folder is damaged"
         ) from error

@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,10 +21,11 @@ from synthgen.images import grey_window, read_image, read_mask, to_rgb8
 from synthgen.imaging.silence import silent_warnings
 from synthgen.sample import Part, SourceImage
 from synthgen.sources.catalogue import SourceEntry
+from synthgen.sources.listing import Listing, list_files
+from synthgen.sources.pairing import pair_masks
 from synthgen.sources.parts import PartFinder
 
 __all__ = [
-    "SUFFIXES",
     "FolderSources",
     "Foreground",
     "check_foreground",
@@ -32,10 +33,8 @@ __all__ = [
     "name_files",
 ]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 LEAST_SIDE_PX = 32
 KEPT = 64  # photos whose parts are remembered
-MASK_NAMES = ("{}", "{}_mask", "{}-mask", "{}.mask", "mask_{}", "{}_gt", "{}_label", "{}_seg")
 Foreground = Literal["auto", "all"]
 
 
@@ -71,17 +70,20 @@ class FolderSources:
             for folder, is_legal in ((legal, True), (illegal, False))
             if folder is not None
         ]
-        files = _find_images(self.root)
-        reasons = {file: _why_unusable(file) for file in files}
-        self.skipped: Sequence[str] = [reason for reason in reasons.values() if reason]
-        if self.skipped and on_broken == "fail":
-            raise SourceError(f"{self.skipped[0]}; source.on_broken=skip leaves such files out")
+        listing = _list_photos(self.root, [folder.root for folder in self._masks])
+        reasons = {file: _why_unusable(file) for file in listing.files}
+        broken = [*listing.faults, *(reason for reason in reasons.values() if reason)]
+        if broken and on_broken == "fail":
+            raise SourceError(f"{broken[0]}; source.on_broken=skip leaves such files out")
         usable = [file for file, reason in reasons.items() if not reason]
         if not usable:
             raise SourceError(
-                f"none of the {len(files)} image files in {self.root} can be used; "
-                f"the first: {self.skipped[0]}"
+                f"none of the {len(broken)} image files in {self.root} can be used; "
+                f"the first: {broken[0]}"
             )
+        relatives = [file.relative_to(self.root) for file in listing.files]
+        lone = [note for folder in self._masks for note in folder.pair(relatives)]
+        self.skipped: Sequence[str] = [*broken, *listing.notes, *lone]
         ids = name_files([file.relative_to(self.root) for file in usable])
         group_of = self._read_groups(group_by)
         self._files = dict(sorted(zip(ids, usable, strict=True)))
@@ -178,8 +180,15 @@ class _GroupTable:
         files = [(path.parent / image).resolve() for image in images]
         names = Counter(file.name for file in files)
         pairs = [(file, group) for file, group in zip(files, groups, strict=True) if group]
+        known: dict[Path, str] = {}
+        for file, group in pairs:
+            if (other := known.setdefault(file, group)) != group:
+                raise ConfigError(
+                    f"source.group_by={str(path)!r} names two groups for {file}, {other!r} and "
+                    f"{group!r}; a photo shows one part"
+                )
         by_name = {file.name: group for file, group in pairs if names[file.name] == 1}
-        return cls(path, dict(pairs), by_name)
+        return cls(path, known, by_name)
 
     def find(self, file: Path) -> str:
         """Return the part that a photo shows; copies and links are known by their names."""
@@ -197,43 +206,46 @@ class _GroupTable:
 class _MaskFolder:
     root: Path
     is_legal: bool
+    mask_of: dict[Path, Path] = field(default_factory=dict)  # by the photo's relative path
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
             key = "source.legal" if self.is_legal else "source.illegal"
             raise SourceError(f"{key}={str(self.root)!r} is not a folder; give a folder of masks")
 
-    @cached_property
-    def _files(self) -> Mapping[str, Path]:
-        """The mask files by relative path, in lower case, without their suffix."""
-        files = [f for f in sorted(self.root.rglob("*")) if f.suffix.lower() in SUFFIXES]
-        return {_key(f.relative_to(self.root).with_suffix("")): f for f in files}
+    def pair(self, photos: Sequence[Path]) -> list[str]:
+        """Find the mask of each photo (relative paths); return sentences on what has no photo."""
+        listing = list_files(self.root)
+        masks = [path.relative_to(self.root) for path in listing.files]
+        pairs = pair_masks(photos, masks)
+        self.mask_of.update(pairs.masks)
+        lone = [
+            f"the mask {self.root / path} has no photo at its relative place" for path in pairs.lone
+        ]
+        return [*listing.faults, *listing.notes, *lone]
 
     def find(self, relative: Path, size_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Return the mask (H, W) of a photo; None where there is none."""
-        for name in (relative.stem, relative.name):
-            for pattern in MASK_NAMES:
-                path = self._files.get(_key(relative.with_name(pattern.format(name))))
-                if path is not None:
-                    return read_mask(path, size_hw)
-        return None
+        mask = self.mask_of.get(relative)
+        return None if mask is None else read_mask(self.root / mask, size_hw)
 
 
-def _key(path: Path) -> str:
-    return path.as_posix().lower()
-
-
-def _find_images(root: Path) -> list[Path]:
+def _list_photos(root: Path, masks: Sequence[Path]) -> Listing:
+    """List the images of a folder, without those in folders of masks that lie in it."""
     if not root.exists():
         raise SourceError(f"source.path={str(root)!r} does not exist; give a folder of photos")
     if not root.is_dir():
         raise SourceError(f"source.path={str(root)!r} is a file; give the folder that it is in")
-    files = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-    if not files:
+    listing = list_files(root)
+    inner = [folder for folder in masks if folder.resolve() != root.resolve()]
+    files = [path for path in listing.files if not any(map(path.is_relative_to, inner))]
+    if not files and not listing.faults:
+        hint = f" ({listing.notes[0]})" if listing.notes else ""
         raise SourceError(
             f"source.path={str(root)!r} holds no images; put PNG, JPEG, BMP or TIFF files there"
+            f"{hint}"
         )
-    return files
+    return replace(listing, files=files)
 
 
 def _why_unusable(file: Path) -> str:

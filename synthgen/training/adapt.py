@@ -26,9 +26,9 @@ from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.backends.loading import best_precision, pick_device
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.bank.items import check_donors
-from synthgen.bank.real import RealImage
 from synthgen.errors import ConfigError
 from synthgen.prompts import SYNONYMS
+from synthgen.realdata.records import RealImage
 from synthgen.seeds import stream
 from synthgen.training.adapt_crops import (
     Augmentation,

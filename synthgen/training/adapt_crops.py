@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.bank.real import RealImage
 from synthgen.bank.removal import (
     GOOD_PHOTOS,
     near_weights,
@@ -27,6 +26,7 @@ from synthgen.errors import SourceError
 from synthgen.geometry import grow_mask
 from synthgen.images import to_levels
 from synthgen.prompts import describe
+from synthgen.realdata.records import RealImage
 from synthgen.seeds import stream
 from synthgen.training.adapt_loop import AdaptSettings
 from synthgen.training.crops import Crop, fade, loosen

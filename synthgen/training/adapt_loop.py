@@ -19,8 +19,8 @@ from torch import nn
 from synthgen.backends.checkpoints import Checkpoint
 from synthgen.backends.digests import file_digest
 from synthgen.bank.items import DonorSplits
-from synthgen.bank.real import RealImage
 from synthgen.errors import RunError
+from synthgen.realdata.records import RealImage
 from synthgen.training.learner import make_average, save_state
 
 __all__ = ["STATE", "AdaptProgress", "AdaptSettings", "Teacher", "identify"]

@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from synthgen.backends.diffusion import DiffusionBackend
 from synthgen.bank.items import check_donors
-from synthgen.bank.real import RealImage
+from synthgen.realdata.records import RealImage
 from synthgen.sample import Condition, SampleSpec, SourceImage
 from synthgen.seeds import stream
 from synthgen.training.adapt_crops import (

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.bank.real import RealSettings, read_real
 from synthgen.defects import Drawing, lay_on
 from synthgen.defects.drawing import SCALE
 from synthgen.images import LUMA, to_levels
 from synthgen.imaging.optics import Optics, estimate_optics
+from synthgen.realdata.read import read_real
+from synthgen.realdata.settings import RealSettings
 from synthgen.surfaces.noise import fractal_noise
 from synthgen.training.adapt_crops import (
     Augmentation,

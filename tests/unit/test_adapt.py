@@ -16,11 +16,12 @@ from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.licences import read_licence
 from synthgen.backends.loading import best_precision, pick_device
-from synthgen.bank.real import RealImage, read_real
 from synthgen.bank.removal import remove_defects
 from synthgen.cli import main
 from synthgen.config import check_value
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
+from synthgen.realdata.read import read_real
+from synthgen.realdata.records import RealImage
 from synthgen.seeds import stream
 from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
 from synthgen.training.adapt_crops import (

@@ -24,7 +24,7 @@ from synthgen.control.edges import canny_control
 from synthgen.errors import ConfigError, SourceError
 from synthgen.export.coco import Coco
 from synthgen.export.datasheet import write_datasheet
-from synthgen.export.gather import ExportSettings, RealSettings, gather
+from synthgen.export.gather import ExportSettings, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
 from synthgen.export.write import export
@@ -542,7 +542,7 @@ def test_a_varied_copy_of_a_real_test_photo_stays_out_of_training(
     manifest = read_run(camera_run).manifest
     of_test = set(manifest.loc[manifest["photo"] == str(photos / "1.png"), "sample_id"])
     settings = ExportSettings(
-        out="x", include="all", real=RealSettings(str(tmp_path / "real/coco"))
+        out="x", include="all", real=MixSettings(path=str(tmp_path / "real/coco"))
     )
     ids = {image.sample_id for image in gather(camera_run, settings).labels}
     assert of_test

@@ -24,7 +24,6 @@ from synthgen.bank.items import (
     read_bank,
     write_bank,
 )
-from synthgen.bank.real import RealImage, RealSettings, read_real
 from synthgen.bank.removal import to_shares
 from synthgen.bank.skeleton import line_length, thin
 from synthgen.bank.together import find_neighbours, join
@@ -43,6 +42,9 @@ from synthgen.placement import Room, place
 from synthgen.plan import draw_plan
 from synthgen.quality.bank import away_from_donor, measure_visible
 from synthgen.quality.limits import Limits
+from synthgen.realdata.read import read_real
+from synthgen.realdata.records import RealImage
+from synthgen.realdata.settings import RealSettings
 from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.setup import (
     add_donors,

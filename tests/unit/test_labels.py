@@ -13,7 +13,6 @@ import pytest
 
 from synthgen.backends.backend import SketchBackend
 from synthgen.bank.items import build_bank
-from synthgen.bank.real import RealDefect, RealImage
 from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.known_truth import KINDS, draw_case
 from synthgen.evaluation.labels import LabelSettings, measure_labels, score_labels
@@ -23,6 +22,7 @@ from synthgen.images import read_image, write_png
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import MEASURED, Limits, read_limits
 from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
+from synthgen.realdata.records import RealDefect, RealImage
 from synthgen.runs.decide import decide as decide_table
 from synthgen.runs.decide import explain_shortfall
 from synthgen.runs.folder import inspect_run

@@ -13,7 +13,7 @@ import pytest
 
 from synthgen.errors import ConfigError, RunError, SourceError
 from synthgen.export.coco import Coco
-from synthgen.export.gather import ExportSettings, RealSettings, gather
+from synthgen.export.gather import ExportSettings, Gathered, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
@@ -24,6 +24,16 @@ from synthgen.images import write_png
 from synthgen.runs.verdicts import Verdict, add_verdicts
 from synthgen.storage import StoredFile
 from tests.hard_set import CASES, make_hard_run
+from tests.unit.test_pairing import (
+    OTHER,
+    SPOT,
+    draw_mask,
+    entry,
+    note,
+    save,
+    write_coco,
+    write_tree,
+)
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
@@ -133,7 +143,7 @@ def test_a_synthetic_image_of_a_real_test_part_is_left_out(run, tmp_path) -> Non
     for row, path in photos.items():
         manifest.loc[row, "source_path"] = str(path)
     manifest.to_parquet(copy / "manifest.parquet")
-    settings = ExportSettings(out="x", real=RealSettings(str(root)))
+    settings = ExportSettings(out="x", real=MixSettings(path=str(root)))
     gathered = gather(copy, settings)
     ids = {image.sample_id for image in gathered.labels}
     assert manifest.loc[0, "sample_id"] not in ids
@@ -151,7 +161,7 @@ def test_real_folders_that_are_none(run, tmp_path) -> None:
     next((root / "ground_truth").rglob("*.png")).unlink()
     with pytest.raises(SourceError, match="has no mask"):
         read_real(root)
-    settings = ExportSettings(out="x", split={"train": 1.0}, real=RealSettings("y"))
+    settings = ExportSettings(out="x", split={"train": 1.0}, real=MixSettings(path="y"))
     with pytest.raises(ConfigError, match="exclude each other"):
         gather(run, settings)
 
@@ -225,3 +235,90 @@ def test_samples_after_one_donor_stay_in_one_split() -> None:
 def test_donors_that_tie_all_parts_are_told() -> None:
     with pytest.raises(ConfigError, match="shared donors of the bank tie the parts into 1"):
         split_anew(with_donors(60, 1), SHARES, 0)
+
+
+def gather_with(run: Path, real: Path, **keys) -> Gathered:
+    return gather(run, ExportSettings(out="x", real=MixSettings(path=str(real), **keys)))
+
+
+def real_ids(gathered: Gathered) -> set[str]:
+    return {image.sample_id for image in gathered.labels if not image.is_synthetic}
+
+
+def test_one_name_in_two_real_splits_is_exported_under_two(run, tmp_path) -> None:
+    for split, spot in (("train", SPOT), ("val", OTHER)):
+        save(tmp_path / split / "0001.png")
+        write_coco(tmp_path, [entry(1, "0001.png")], [note(1, 1, spot)], split=split)
+    gathered = gather_with(run, tmp_path)
+    assert real_ids(gathered) == {"real-train_0001", "real-val_0001"}
+    areas = {i.sample_id: [d.area_px for d in i.defects] for i in gathered.labels}
+    assert (areas["real-train_0001"], areas["real-val_0001"]) == ([200], [80])
+
+
+def test_any_format_is_mixed_in_with_its_own_defects(run, tmp_path) -> None:
+    save(tmp_path / "photos" / "a.png")
+    save(tmp_path / "masks" / "a_mask.png", draw_mask(SPOT))
+    keys = {"masks": str(tmp_path / "masks"), "defect_class": "stain", "split": "test"}
+    gathered = gather_with(run, tmp_path / "photos", **keys)
+    (real,) = (image for image in gathered.labels if not image.is_synthetic)
+    assert (real.split, gathered.labels.kinds(real)) == ("test", ["stain"])
+    assert "no real image is in train: the real splits are test" in gathered.notes
+    two = [note(1, 1), note(2, 1, OTHER)]  # two of one class stay two
+    save(tmp_path / "coco" / "train" / "a.png")
+    path = write_coco(tmp_path / "coco", [entry(1, "a.png")], two)
+    gathered = gather_with(run, path, images=str(tmp_path / "coco" / "train"))
+    (real,) = (image for image in gathered.labels if not image.is_synthetic)
+    assert [defect.area_px for defect in real.defects] == [200, 80]
+
+
+def test_a_count_per_real_image_needs_real_images_in_train(run, tmp_path) -> None:
+    save(tmp_path / "images" / "default" / "a.png")  # as CVAT lays it out
+    write_coco(tmp_path, [entry(1, "a.png")], [note(1, 1)], split="default")
+    gathered = gather_with(run, tmp_path, synthetic_per_real=2)
+    assert sum(image.is_synthetic for image in gathered.labels) == 2
+    with pytest.raises(SourceError, match=r"synthetic_per_real=2 counts from .*splits are val"):
+        gather_with(run, tmp_path, synthetic_per_real=2, split="val")
+
+
+def test_what_is_wrong_with_real_data_is_not_laid_on_the_run(run, tmp_path) -> None:
+    write_tree(tmp_path / "tree", draw_mask())
+    with pytest.raises(SourceError, match=r"000_mask\.png is empty"):
+        gather_with(run, tmp_path / "tree")
+    write_coco(tmp_path, [entry(1, "b.png")])
+    with pytest.raises(SourceError, match=r"b\.png is named by .*instances_train\.json but missi"):
+        gather_with(run, tmp_path)
+    save(tmp_path / "train" / "b.png")
+    write_coco(tmp_path, [entry(1, "b.png", width=120, height=80)])
+    with pytest.raises(SourceError, match=r"is 80 x 120 px \(height, width\), but it is 40 x 60"):
+        gather_with(run, tmp_path)
+    write_coco(tmp_path, [entry(1, "b.png")])
+    gathered = gather_with(run, tmp_path)
+    (tmp_path / "train" / "b.png").unlink()
+    with pytest.raises(RunError, match=r"b\.png is missing now, though the real data had it"):
+        export(gathered.labels, {"coco": Coco()}, tmp_path / "out", Media())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_of_another_writing_is_asked_about(run, tmp_path) -> None:
+    save(tmp_path / "train" / "a.png")
+    write_coco(tmp_path, [entry(1, "a.png")], [note(1, 1)], ["Scratch"])
+    with pytest.raises(SourceError, match="a class 'Scratch', which the run calls 'scratch'"):
+        gather_with(run, tmp_path)
+
+
+def test_a_photo_of_the_run_that_is_gone_is_named_as_that(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    manifest.loc[0, "source_path"] = "/nowhere/p.png"
+    manifest.to_parquet(copy / "manifest.parquet")
+    save(tmp_path / "train" / "a.png")
+    write_coco(tmp_path, [entry(1, "a.png")], [note(1, 1)])
+    sentence = f"/nowhere/p.png is missing: it is the photo of {manifest.loc[0, 'sample_id']}"
+    with pytest.raises(SourceError, match=sentence):
+        gather_with(copy, tmp_path)
+
+
+def test_a_split_that_stays_empty_is_told(run) -> None:
+    few = {"train": 0.5} | {f"s{n}": 0.5 / len(CASES) for n in range(len(CASES))}
+    notes = gather(run, ExportSettings(out="x", split=few)).notes
+    assert any("is empty: there are too few parts" in note for note in notes)

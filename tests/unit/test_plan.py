@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from synthgen.defects import Scratch
 from synthgen.errors import ConfigError
-from synthgen.plan import DefectClass, draw_plan, split_groups
+from synthgen.plan import DefectClass, draw_plan, find_empty_train, split_groups
 from synthgen.runs import planned
 from synthgen.runs.manifest import write_table
 from synthgen.runs.planned import (
@@ -133,3 +133,14 @@ def test_a_plan_of_an_older_version_says_what_is_absent_in_its_own_way(tmp_path)
     table.assign(attempt=0, push=0).to_parquet(tmp_path / "plan.parquet")
     assert read_plan(open_storage(tmp_path)) == specs
     assert specs[0].asked_xy is None
+
+
+def test_a_plan_that_leaves_nothing_in_train_says_so() -> None:
+    sources = ProceduralSources(1, (64, 64), (), 0)
+    for shares, is_told in (({"train": 0.2, "val": 0.8}, True), ({"val": 1.0}, False)):
+        specs = draw_plan(sources, draw_classes("pit"), 4, 0, shares, 0)
+        assert {spec.split for spec in specs} == {"val"}
+        notes = find_empty_train(specs, shares)
+        assert [("nothing is in the split train: 1 parts" in note) for note in notes] == (
+            [True] if is_told else []
+        )

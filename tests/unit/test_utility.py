@@ -14,7 +14,6 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision
 
-from synthgen.bank.real import read_real
 from synthgen.config import check_value
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
@@ -40,6 +39,7 @@ from synthgen.evaluation.utility.scores import (
     to_levels,
     top_mean,
 )
+from synthgen.realdata.read import read_real
 from tests.cli import run_here
 
 FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")
@@ -525,7 +525,11 @@ def test_surface_is_cut_out_where_there_are_no_good_images(real, tmp_path) -> No
     for column in ("image", "mask"):
         table[column] = [str(real / name) for name in table[column]]
     table.to_csv(tmp_path / "real.csv", index=False)
-    done = run(tmp_path, tmp_path, "evaluate.draw_only=true")
+    outside = run(tmp_path, tmp_path, "evaluate.draw_only=true")
+    assert outside.returncode == 2
+    assert "leads out of" in outside.stderr
+    everywhere = "evaluate.real.images=/"  # said by the user, not by the table
+    done = run(tmp_path, tmp_path, "evaluate.draw_only=true", everywhere)
     assert done.returncode == 0, done.stderr
     draw = tmp_path / "draws" / "2-1"
     images = read_real({"format": "table", "path": str(draw / "real.csv")})
@@ -535,7 +539,7 @@ def test_surface_is_cut_out_where_there_are_no_good_images(real, tmp_path) -> No
     assert len(good) >= 6
 
     only = [f"evaluate.arms.{name}=null" for name in ("real", "paste", "poisson", "nsa", "sketch")]
-    done = run(tmp_path, tmp_path, *only, "evaluate.seeds=[0]")
+    done = run(tmp_path, tmp_path, *only, "evaluate.seeds=[0]", everywhere)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "utility.csv")
     assert rows["pixel_ap"].between(0, 1).all()
@@ -543,6 +547,6 @@ def test_surface_is_cut_out_where_there_are_no_good_images(real, tmp_path) -> No
 
     table = table[["train" in split for split in table["split"]]]
     table.to_csv(tmp_path / "real.csv", index=False)
-    none = run(tmp_path, tmp_path / "none")
+    none = run(tmp_path, tmp_path / "none", everywhere)
     assert none.returncode == 2
     assert "the split 'val' of evaluate.real needs images with defects" in none.stderr

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from synthgen.bank.real import read_real
 from synthgen.errors import ConfigError
 from synthgen.evaluation.utility import scores
 from synthgen.evaluation.utility.arms import Draw, Synthesis, make_synthesis
@@ -31,6 +30,7 @@ from synthgen.evaluation.utility.pictures import (
 )
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
 from synthgen.quality.twins import bits_between, look_of
+from synthgen.realdata.read import read_real
 from synthgen.seeds import stream
 
 __all__ = ["Bench"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +16,17 @@ from synthgen.evaluation.utility.arms import Draw
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Picture
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
-from synthgen.files import write_text
+from synthgen.files import write_text, write_whole
 from synthgen.images import write_png
 
 __all__ = ["write_draws"]
 
 
 def write_draws(settings: UtilitySettings) -> list[Path]:
-    """Write ``draws/<budget>-<seed>/``: ``real.csv``, ``masks/`` and ``real.yaml``; return these.
+    """Write ``draws/<budget>-<seed>/``: ``real.csv``, ``photos/``, ``masks/`` and ``real.yaml``;
+    return the last ones.
 
+    Photos are hard links where the disk can, else copies, so that the table names files beside it.
     Without good images also ``good/``: surface cut out of the images that may be learned from.
 
     ``real.yaml`` is a ``real:`` setting that reads the table: the budget's defects and the good
@@ -46,12 +51,15 @@ def _write_draw(folder: Path, draw: Draw, class_ids: Mapping[str, int]) -> Path:
 
 
 def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[str, str]:
-    """Return a picture's row; the mask of a defective one is written, class ids as values, and
-    good surface that was cut out."""
-    mask, image = "", str(picture.path and picture.path.resolve())
-    if picture.path is None:
+    """Return a picture's row; its photo is laid there, the mask of a defective one is written,
+    class ids as values, and good surface that was cut out."""
+    mask, photo = "", picture.path
+    if photo is None:
         image = f"good/{picture.name}.png"
         write_png(folder / image, picture.pixels)
+    else:
+        image = f"photos/{picture.name}{photo.suffix.lower()}"
+        write_whole(folder / image, partial(_link_or_copy, photo.resolve()))
     if picture.masks:
         values = np.zeros(picture.mask.shape, np.uint8)
         for name, own in picture.masks.items():
@@ -65,3 +73,10 @@ def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[s
         "split": "train",
         "group": picture.group,
     }
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(file, target)

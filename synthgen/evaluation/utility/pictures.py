@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.bank.real import RealImage
 from synthgen.errors import SourceError
 from synthgen.images import holds_grey
+from synthgen.realdata.records import RealImage
 from synthgen.seeds import stream
 
 __all__ = [

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from synthgen.bank.real import RealImage, load_real, read_real
 from synthgen.config import compose, open_keys
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.geometry import mask_to_rle
+from synthgen.realdata.read import load_real, read_real
+from synthgen.realdata.records import RealImage
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZE = (40, 60)
@@ -218,8 +219,9 @@ def test_class_ids_that_contradict_the_table_are_refused(tmp_path: Path) -> None
 
 def test_a_defect_without_a_mask_is_left_out_not_taken_for_good(tmp_path: Path) -> None:
     settings = write_table(tmp_path)
+    save(tmp_path / "c.png", draw_image(2))
     with (tmp_path / "list.csv").open("a") as file:
-        file.write("b.png,,fray,train,p3\n")
+        file.write("c.png,,fray,train,p3\n")
     found = load_real(settings)
     assert len(found.images) == 2
     assert "have no mask" in found.notes[0]

@@ -1,0 +1,280 @@
+"""COCO instances: run lengths and polygons."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from synthgen.errors import SourceError
+from synthgen.images import read_size
+from synthgen.realdata.names import (
+    clean_class,
+    find_split,
+    name_split,
+    names_no_split,
+    tell_no_split,
+)
+from synthgen.realdata.paths import find_file, read_text, stay_inside
+from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.settings import RealSettings
+from synthgen.sources.listing import SUFFIXES, is_hidden, show_path
+
+__all__ = ["draw_polygons", "find_annotations", "scan_coco", "scan_coco_folder"]
+
+WITHOUT_MASKS = ("captions_", "image_info_", "panoptic_", "person_keypoints_", "stuff_")
+HINT = "; real.path=<the JSON> real.images=<a folder> says where its names start from"
+
+
+def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+    """Read a folder of COCO datasets, or a single JSON with its images in ``real.images``."""
+    otherwise = name_split(asked.split or "train")
+    if root.is_file():
+        images = Path(asked.images).expanduser() if asked.images else root.parent
+        found = [(root, [images], otherwise)]
+    else:
+        found = find_annotations(root)
+    if not found:
+        raise SourceError(
+            f"{root / 'annotations'} holds no JSON; COCO instances are expected there, or give the "
+            "JSON itself as real.path"
+        )
+    for file, _, _ in found if root.is_dir() else ():
+        stay_inside(root, file.relative_to(root).as_posix(), root)
+    notes += [tell_no_split(file, otherwise) for file, _, split in found if names_no_split(split)]
+    scans = [scan_coco(file, places, name_split(split, otherwise)) for file, places, split in found]
+    classes = {name: number for scan in scans for name, number in scan.classes.items()}
+
+    def read() -> Iterator[Marked]:
+        used: dict[Path, set[Path]] = {}
+        for scan in scans:
+            for one in scan.images:
+                used.setdefault(one.path.parent, set()).add(one.path)
+                yield one
+        notes.extend(_tell_unnamed(used))
+
+    return Scanned(classes, read())
+
+
+def _tell_unnamed(used: Mapping[Path, set[Path]]) -> Iterator[str]:
+    """Say which images lie beside those that are named."""
+    for folder, named in used.items():
+        lying = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+        lone = [path for path in lying if path not in named and not is_hidden(path.name)]
+        if lone:
+            yield (
+                f"{len(lone)} images in {folder} are not used, as no annotations name them (the "
+                f"first: {show_path(lone[0])})"
+            )
+
+
+def find_annotations(root: Path) -> list[tuple[Path, list[Path], str]]:
+    """Return (JSON, folders that its images may lie in, the split's own name) of a COCO folder.
+
+    Roboflow's order, ``<split>/_annotations.coco.json`` beside the images, is read too.
+    """
+    files = [
+        path
+        for path in sorted((root / "annotations").glob("*"))
+        if path.suffix.lower() == ".json" and not is_hidden(path.name)
+    ]
+    instances = [path for path in files if path.name.startswith("instances_")]
+    others = [path for path in files if not path.name.startswith(WITHOUT_MASKS)]
+    found = []
+    for path in instances or others:
+        split = find_split(path.stem)
+        names = list(dict.fromkeys([split, name_split(split)]))
+        places = [place / name for name in names for place in (root, root / "images")]
+        found.append((path, [*places, root / "images", root], split))
+    for path in sorted(root.glob("*/_annotations.coco.json")):
+        if not is_hidden(path.parent.name):
+            found.append((path, [path.parent], path.parent.name))
+    return found
+
+
+def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> Scanned:
+    """Read COCO instances of one split: run lengths, polygons; boxes alone are not enough.
+
+    Images lie in the first of ``places`` that has what the JSON names first. Raises SourceError
+    that names what is wrong.
+    """
+    text = read_text(annotations)
+    with _readable(annotations):
+        data = json.loads(text)
+        names = _read_categories(data["categories"], annotations)
+        entries = _read_entries(data["images"], annotations)
+        by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in entries}
+        seen: set[int] = set()
+        for one in data["annotations"]:
+            _check_annotation(one, by_image, names, seen, annotations)
+            by_image[_number(one["image_id"])].append(one)
+        images = _pick_place(places, [str(entry["file_name"]) for entry in entries.values()])
+
+    def read() -> Iterator[Marked]:
+        for number, entry in entries.items():
+            with _readable(annotations):
+                marked = _read_image(entry, by_image[number], names, annotations, images, split)
+            yield marked
+
+    return Scanned({name: number for number, name in names.items()}, read())
+
+
+def _pick_place(places: Sequence[Path], names: Sequence[str]) -> Path:
+    there = [place for place in places if place.is_dir()]
+    holding = [place for place in there if names and (place / names[0]).is_file()]
+    return next(iter([*holding, *there]), places[-1])
+
+
+def _read_categories(found: Sequence[Mapping[str, Any]], path: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for one in found:
+        number, name = _number(one["id"]), clean_class(one["name"], str(path))
+        if (other := names.setdefault(number, name)) != name:
+            raise SourceError(
+                f"{path} has two categories of the id {number}, {other!r} and {name!r}; give each "
+                "an id of its own, in the annotations, too"
+            )
+    return names
+
+
+def _read_entries(found: Sequence[dict[str, Any]], path: Path) -> dict[int, dict[str, Any]]:
+    entries: dict[int, dict[str, Any]] = {}
+    for one in found:
+        number = _number(one["id"])
+        if number in entries:
+            raise SourceError(
+                f"{path} has two images of the id {number}, {entries[number]['file_name']} and "
+                f"{one['file_name']}: whose its annotations are cannot be told; give each an id of "
+                "its own"
+            )
+        entries[number] = one
+    files = Counter(str(one["file_name"]) for one in found)
+    for name, count in files.items():
+        if count > 1:
+            raise SourceError(
+                f"{path} has {count} images of the file name {name}; merge them into one, with all "
+                "annotations"
+            )
+    return entries
+
+
+def _check_annotation(
+    entry: Mapping[str, Any],
+    images: Mapping[int, Any],
+    categories: Mapping[int, str],
+    seen: set[int],
+    path: Path,
+) -> None:
+    for key, known in (("image_id", images), ("category_id", categories)):
+        if _number(entry[key]) not in known:
+            raise SourceError(
+                f"annotation {entry.get('id')} of {path} has the {key} {entry[key]}, which is not "
+                "in the file"
+            )
+    if entry.get("id") is None:
+        return
+    number = _number(entry["id"])
+    if number in seen:
+        raise SourceError(
+            f"{path} has two annotations of the id {number}; give each an id of its own, or take "
+            "the second one away"
+        )
+    seen.add(number)
+
+
+def _number(value: Any) -> int:
+    """Return an id; raises ValueError for what is none: 1.5 and 1 must not become one."""
+    number = int(value)
+    if isinstance(value, bool) or number != float(value):
+        raise ValueError(f"{value!r} is no id: a whole number is")
+    return number
+
+
+@contextmanager
+def _readable(what: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        *(AttributeError, KeyError, OSError, OverflowError, RecursionError),
+        *(TypeError, ValueError),
+    ) as error:
+        raise SourceError(f"{what} cannot be read as COCO instances: {error!r}") from error
+
+
+def _read_image(
+    entry: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    file: Path,
+    images: Path,
+    split: str,
+) -> Marked:
+    path = find_file(images, entry["file_name"], file, HINT)
+    size_hw = int(entry["height"]), int(entry["width"])
+    _check_size(path, size_hw, file)
+    defects = []
+    for one in annotations:
+        with _readable(f"annotation {one.get('id')} of {file}"):
+            mask = _read_mask(one, size_hw, file)
+        if not mask.any():
+            raise SourceError(
+                f"annotation {one.get('id')} of {file} covers no pixel of its image; leave it out"
+            )
+        defects.append(RealDefect(names[_number(one["category_id"])], mask))
+    source = str(entry.get("digital_source", ""))
+    return Marked(path, path.stem, split, size_hw, tuple(defects), digital_source=source)
+
+
+def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:
+    """Raise SourceError where the JSON was made for an image of another size."""
+    own = read_size(path)
+    if own == size_hw:
+        return
+    turned = ", turned by 90 degrees since, by its EXIF orientation or as a whole"
+    raise SourceError(
+        f"{file} says that {path} is {size_hw[0]} x {size_hw[1]} px (height, width), but it is "
+        f"{own[0]} x {own[1]}{turned if own == size_hw[::-1] else ''}: label the image as it is, "
+        "or put back the one that was labelled"
+    )
+
+
+def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -> NDArray[np.bool_]:
+    shape = entry.get("segmentation")
+    if not shape:
+        raise SourceError(
+            f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
+        )
+    if isinstance(shape, list):
+        if not all(_is_polygon(points, size_hw) for points in shape):
+            raise SourceError(
+                f"annotation {entry.get('id')} of {path} has a polygon that is not 3 or more "
+                "points x y x y x y ... of its image; mend it or leave it out"
+            )
+        return draw_polygons(shape, size_hw)
+    counts = shape["counts"]
+    if list(shape["size"]) != list(size_hw):
+        raise SourceError(
+            f"annotation {entry.get('id')} of {path} has a mask of {list(shape['size'])} (height, "
+            f"width) on an image of {list(size_hw)}"
+        )
+    rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
+    return np.asarray(coco_mask.decode(rle), bool)
+
+
+def _is_polygon(points: Any, size_hw: tuple[int, int]) -> bool:
+    places = np.array(points, float)  # far away ones would take the rasteriser's memory
+    is_list = places.ndim == 1 and places.size >= 6 and places.size % 2 == 0
+    return is_list and bool((np.abs(places) <= 2 * max(size_hw)).all())
+
+
+def draw_polygons(polygons: list[list[float]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return what COCO's own rasteriser fills of polygons x y x y ..., (H, W) bool."""
+    rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
+    return np.asarray(coco_mask.decode(rle), bool)

@@ -1,0 +1,104 @@
+"""A folder of photos with a folder of masks, and what a mask's values say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from synthgen.errors import ConfigError, SourceError
+from synthgen.images import read_mask, read_mask_values, read_size
+from synthgen.realdata.names import name_split
+from synthgen.realdata.paths import list_images
+from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.settings import RealSettings
+from synthgen.sources.pairing import pair_masks
+
+__all__ = ["read_defects", "scan_folder"]
+
+FEW_VALUES = 16  # more grey levels than this in a mask are soft edges, no classes
+
+
+def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+    """Read photos, and masks under the photos' own relative names; a photo without one is good.
+
+    Raises ConfigError, SourceError.
+    """
+    if asked.masks is None:
+        raise ConfigError("real.masks must be given with real.format=folder: a folder of masks")
+    masks = Path(asked.masks).expanduser()
+    if not masks.is_dir():
+        raise SourceError(f"real.masks={asked.masks!r} is no folder; give a folder of masks")
+    if not root.is_dir():
+        raise SourceError(f"real.path={asked.path!r} is no folder; give the folder of the photos")
+    if masks.resolve() == root.resolve():
+        raise SourceError(
+            f"real.path and real.masks are one folder, {root}: photos and masks must lie in two"
+        )
+    photos = list_images(root)
+    files = [path for path in photos.files if not path.is_relative_to(masks)]
+    lying = list_images(masks)
+    if lying.others:
+        raise SourceError(
+            f"the mask {lying.others[0]} is of a kind that is not read, so that its photo would "
+            "pass for good; save masks as PNG"
+        )
+    notes += photos.notes
+    pairs = pair_masks(
+        [path.relative_to(root) for path in files],
+        [path.relative_to(masks) for path in lying.files],
+    )
+    if pairs.lone:
+        raise SourceError(_tell_lone(masks / pairs.lone[0], files, root))
+    bare = [path for path in files if path.relative_to(root) not in pairs.masks]
+    if 0 < len(bare) < len(files):
+        notes.append(f"{len(bare)} photos without a mask count as good (the first: {bare[0]})")
+
+    split = name_split(asked.split or "train")
+
+    def read() -> Iterator[Marked]:
+        empty: list[Path] = []
+        for path in files:
+            size_hw, mask = read_size(path), pairs.masks.get(path.relative_to(root))
+            defects: tuple[RealDefect, ...] = ()
+            if mask is not None:
+                defects = read_defects(masks / mask, size_hw, asked, asked.defect_class)
+                empty += [] if defects else [path]
+            yield Marked(path, path.stem, split, size_hw, defects)
+        if empty:
+            notes.append(
+                f"{len(empty)} photos whose mask shows no defect count as good (the first: "
+                f"{empty[0]})"
+            )
+
+    return Scanned(asked.classes or {}, read())
+
+
+def _tell_lone(mask: Path, photos: list[Path], root: Path) -> str:
+    stem = mask.stem.removesuffix("_mask")
+    alike = [path.relative_to(root).as_posix() for path in photos if path.stem == stem]
+    told = f" ({', '.join(alike[:2])} lies elsewhere)" if alike else ""
+    return (
+        f"the mask {mask} has no image of its name in {root}{told}; lay masks under the photos' "
+        "own relative names"
+    )
+
+
+def read_defects(
+    path: Path, size_hw: tuple[int, int], asked: RealSettings, defect_class: str
+) -> tuple[RealDefect, ...]:
+    """Return what a mask shows, one defect per class; raises SourceError, ShapeError."""
+    values = read_mask_values(path, size_hw)
+    used = np.unique(values[values > 0])
+    if asked.classes:
+        named = ((name, values == value) for name, value in sorted(asked.classes.items()))
+        return tuple(RealDefect(name, mask) for name, mask in named if mask.any())
+    if 1 < len(used) <= FEW_VALUES and path.suffix.lower() not in (".jpg", ".jpeg"):
+        listed = ", ".join(str(value) for value in used)
+        raise SourceError(
+            f"the mask {path} holds the values {listed}; say what they are, e.g. "
+            f"real.classes={{{defect_class}: {used[0]}}}"
+        )
+    mask = values > 0 if len(used) == 1 else read_mask(path, size_hw)
+    return (RealDefect(defect_class, mask),) if mask.any() else ()

@@ -1,0 +1,111 @@
+"""Paths that come out of a dataset's files: they stay in its folder, and lead to regular files."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from synthgen.errors import RunError, SourceError
+from synthgen.files import inside
+from synthgen.sources.listing import SUFFIXES, Listing, list_files, show_path
+from synthgen.sources.pairing import name_key
+
+__all__ = ["find_file", "list_images", "read_text", "stay_inside"]
+
+
+def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Path:
+    """Return the regular file that ``named_by`` calls ``name`` in the folder ``root``.
+
+    ``/`` and ``\\`` part folders. An absolute name is one of ``root`` or is refused. Raises
+    SourceError where it leads out of ``root``, or to what is not there or not a regular file;
+    ``hint`` says what else to do.
+    """
+    relative = _relative(root, name, named_by, hint)
+    path = stay_inside(root, relative, named_by)
+    if not path.exists() and not relative.isascii():
+        path = stay_inside(root, _find_same_name(root, relative), named_by)
+    if path.is_file():
+        return path
+    shown = show_path(name)
+    if path.exists():
+        raise SourceError(f"{named_by} names {shown}, which is a folder; a file is expected there")
+    near = _find_near(path)
+    told = f" ({show_path(near)} is there: names must be equal)" if near else ""
+    raise SourceError(
+        f"{show_path(path)} is named by {named_by} but missing{told}; put it there, or take its "
+        f"entry out{hint}"
+    )
+
+
+def stay_inside(root: Path, relative: str, named_by: Path | str) -> Path:
+    """Return a path in ``root``; raises SourceError for a link out of it, a device or a pipe."""
+    try:
+        return inside(root, relative) if relative else root
+    except RunError as error:
+        raise SourceError(f"{named_by}: {error}") from error
+
+
+def list_images(root: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
+    """List a dataset's images, as ``list_files``; each stays in ``root``.
+
+    Raises SourceError for a file that cannot be read, since a photo that is left out changes what
+    is measured, and for links that lead out.
+    """
+    listing = list_files(root, suffixes)
+    if listing.faults:
+        raise SourceError(listing.faults[0])
+    for path in [*listing.files, *listing.links]:
+        stay_inside(root, path.relative_to(root).as_posix(), root)
+    return listing
+
+
+def read_text(path: Path) -> str:
+    """Return a text file, UTF-8 with or without a byte order mark; raises SourceError."""
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path} is not a regular file")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def _relative(root: Path, name: str, named_by: Path | str, hint: str) -> str:
+    if not isinstance(name, str) or not name.strip() or "\x00" in name:
+        raise SourceError(f"{named_by} names a file {name!r}; a name is expected there")
+    path = PurePosixPath(name.replace("\\", "/"))
+    for base in (root.absolute(), root.resolve()) if path.is_absolute() else ():
+        if path.is_absolute() and path.is_relative_to(base):
+            path = path.relative_to(base)
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
+        raise SourceError(
+            f"{named_by} names {show_path(name)}, which leads out of {show_path(root)}; names are "
+            f"relative to it, without ..{hint}"
+        )
+    return path.as_posix()
+
+
+def _find_same_name(root: Path, relative: str) -> str:
+    """Return the name with its umlauts encoded as on the disk: a Mac does so in another way."""
+    found: list[str] = []
+    for part in relative.split("/"):
+        place = root.joinpath(*found)
+        same = [part] if (place / part).exists() else _list_same(place, part)
+        found.append(same[0] if len(same) == 1 else part)
+    return "/".join(found)
+
+
+def _list_same(place: Path, part: str) -> list[str]:
+    wanted = unicodedata.normalize("NFC", part)
+    names = os.listdir(place) if place.is_dir() else []
+    return [name for name in names if unicodedata.normalize("NFC", name) == wanted]
+
+
+def _find_near(path: Path) -> str:
+    """Return the one name beside a missing file that differs by the case of letters alone."""
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    near = [name for name in names if name_key(name) == name_key(path.name)]
+    return near[0] if len(near) == 1 else ""

@@ -1,0 +1,79 @@
+"""What a dataset's files say: images, and the mask of every defect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.images import Pixels, grey_window, read_image, to_rgb8
+
+__all__ = ["GOOD", "Marked", "RealDefect", "RealImage", "RealSet", "Scanned"]
+
+GOOD = "good"
+
+
+@dataclass(frozen=True, eq=False)
+class RealDefect:
+    """What is wrong in one image: the pixels of one class, (H, W) bool."""
+
+    defect_class: str
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """An image and its defects as the files give them, one defect per entry of the format.
+
+    ``group`` is '' where the files do not say which images are of one part.
+    """
+
+    path: Path
+    name: str
+    split: str
+    size_hw: tuple[int, int]
+    defects: tuple[RealDefect, ...]
+    group: str = ""
+    digital_source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """The classes that a dataset declares, with their ids, and its images, read one by one.
+
+    What a folder or a table calls its defects is only known once all images are read.
+    """
+
+    classes: Mapping[str, int]
+    images: Iterator[Marked]
+
+
+@dataclass(frozen=True, eq=False)
+class RealImage:
+    """A photo of a real part. ``defects``: one per class, none for a good part."""
+
+    image_id: str
+    path: Path
+    group: str  # the physical part; never in two splits
+    split: str
+    defects: tuple[RealDefect, ...]
+
+    def read(self) -> Pixels:
+        """Return its pixels, (H, W) or (H, W, 3) RGB, 8 or 16 bit; raises SourceError."""
+        return read_image(self.path)
+
+    def read_rgb(self) -> NDArray[np.uint8]:
+        """Return its pixels as models see them, (H, W, 3) uint8 RGB."""
+        pixels = self.read()
+        return to_rgb8(pixels, grey_window(pixels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealSet:
+    """Real images in the order of their ids, and sentences on what was guessed or left out."""
+
+    images: Sequence[RealImage]
+    notes: Sequence[str]

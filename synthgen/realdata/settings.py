@@ -1,0 +1,55 @@
+"""What a user says of real images: where they lie and how they are labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from synthgen.errors import ConfigError
+
+__all__ = ["Format", "RealSettings", "check_settings"]
+
+Format = Literal["coco", "mvtec", "yolo", "folder", "table"]
+
+
+def _as_text(value: Any) -> Any:
+    """Return a number as the text that it was in YAML; a truth value was ``no``, ``on``, ..."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads no, off, yes and on as truth values; quote the class's name")
+    return str(value) if isinstance(value, int) else value
+
+
+ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"))
+class RealSettings:
+    """Where real images and their masks lie; docs/bank.md describes each format.
+
+    ``auto`` tells the format from what lies there. ``classes`` names the values of masks (folder,
+    table), ``only`` the classes that are wanted.
+    """
+
+    format: Literal["auto", "coco", "mvtec", "yolo", "folder", "table"] = "auto"
+    path: Annotated[str, Field(min_length=1)] | None = None
+    images: str | None = None  # coco: of a single JSON; table: what its paths start from
+    masks: str | None = None  # folder: masks under the images' own relative names
+    classes: dict[ClassName, Annotated[int, Field(ge=1)]] | None = None
+    defect_class: ClassName = "defect"  # folder: without classes
+    only: list[ClassName] | None = None
+    group_by: str | None = None  # file | folder | a regex; None = as the files say
+    split: str | None = None  # None = all; of files that name no split: what they all are
+
+
+def check_settings(settings: Mapping[str, Any]) -> RealSettings:
+    """Return a plain mapping as settings; raises ConfigError that names the key."""
+    try:
+        return RealSettings(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        text = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"real.{key} is not possible: {text}") from error

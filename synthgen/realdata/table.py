@@ -1,0 +1,171 @@
+"""A CSV table: image, mask, class and, if wanted, split and group; a row per image or defect."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthgen.errors import SourceError
+from synthgen.images import read_size
+from synthgen.realdata.folder import read_defects
+from synthgen.realdata.names import clean_class, is_good, name_split
+from synthgen.realdata.paths import find_file, read_text
+from synthgen.realdata.records import GOOD, Marked, RealDefect, Scanned
+from synthgen.realdata.settings import RealSettings
+
+__all__ = ["scan_table"]
+
+HINT = "; real.images=<a folder> says where its names start from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A row of the table; ``mask``, ``split`` and ``group`` may be ''."""
+
+    number: int  # of its line
+    path: Path
+    mask: Path | None
+    defect_class: str
+    split: str
+    group: str
+
+    @property
+    def is_good(self) -> bool:
+        return is_good(self.defect_class)
+
+
+def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+    """Read a table; several rows of one photo are its defects. Raises SourceError.
+
+    A photo with a defect that has no mask is left out, since it would pass for good; a note counts
+    those.
+    """
+    rows = _read_rows(asked, root)
+    photos: dict[Path, list[_Row]] = {}
+    for row in rows:
+        photos.setdefault(row.path, []).append(row)
+    for own in photos.values():
+        _check_alike(own, root)
+    _check_splits(rows, root)
+
+    def read() -> Iterator[Marked]:
+        unmasked = 0
+        for path, own in photos.items():
+            marked = _read_photo(path, own, asked)
+            if marked is None:
+                unmasked += 1
+            else:
+                yield marked
+        if unmasked:
+            notes.append(f"{unmasked} images of {root} are left out: their defects have no mask")
+
+    return Scanned(asked.classes or {}, read())
+
+
+def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
+    lines = csv.reader(io.StringIO(read_text(root), newline=""), skipinitialspace=True)
+    try:
+        header, *body = [
+            (lines.line_num, [cell.strip() for cell in line]) for line in lines if line
+        ]
+    except csv.Error as error:
+        raise SourceError(f"{root} cannot be read as a CSV table: {error}") from error
+    except ValueError as error:
+        raise SourceError(f"{root} is empty; a table has image, mask, ...") from error
+    names = header[1]
+    needed = {"image", "mask"} | (set() if asked.classes else {"class"})
+    if missing := sorted(needed - set(names)):
+        raise SourceError(
+            f"{root} has no column {', '.join(missing)}; a table has image, mask, ... in its first "
+            "line, parted by commas"
+        )
+    if len(set(names)) < len(names):
+        raise SourceError(f"{root} has a column twice: {', '.join(sorted(names))}")
+    place = Path(asked.images).expanduser() if asked.images else root.parent
+    rows = []
+    for number, cells in body:
+        if len(cells) != len(names):
+            raise SourceError(
+                f"line {number} of {root} has {len(cells)} cells, its first line {len(names)}; "
+                "quote texts with commas"
+            )
+        rows.append(_read_row(number, dict(zip(names, cells, strict=True)), place, root))
+    return rows
+
+
+def _read_row(number: int, cells: Mapping[str, str], place: Path, root: Path) -> _Row:
+    where = f"line {number} of {root}"
+    mask = cells["mask"]
+    name = cells.get("class", "")
+    split = cells.get("split", "")
+    return _Row(
+        number=number,
+        path=find_file(place, cells["image"], where, HINT),
+        mask=find_file(place, mask, where, HINT) if mask else None,
+        defect_class=GOOD if name and is_good(name) else clean_class(name, where),
+        split=name_split(split) if split else "",
+        group=cells.get("group", ""),
+    )
+
+
+def _check_alike(rows: Sequence[_Row], root: Path) -> None:
+    """Raise SourceError where rows of one photo contradict each other."""
+    first = rows[0]
+    for row in rows[1:]:
+        pairs = (
+            ("the splits", first.split, row.split),
+            ("the groups", first.group, row.group),
+        )
+        told = [f"{what} {one!r} and {other!r}" for what, one, other in pairs if one != other]
+        if row.is_good != first.is_good and not (first.mask and row.mask):
+            told.append(f"{first.defect_class or GOOD} and {row.defect_class or GOOD} at once")
+        if told:
+            raise SourceError(
+                f"lines {first.number} and {row.number} of {root} give {row.path} {told[0]}; one "
+                "of them is wrong"
+            )
+
+
+def _check_splits(rows: Sequence[_Row], root: Path) -> None:
+    """Raise SourceError where only some rows have a split: the others might be of any."""
+    bare = [row for row in rows if not row.split]
+    if bare and len(bare) < len(rows):
+        raise SourceError(f"line {bare[0].number} of {root} has no split, though others have one")
+
+
+def _read_photo(path: Path, rows: Sequence[_Row], asked: RealSettings) -> Marked | None:
+    """Return a photo with the defects of all its rows, None where one of them has no mask."""
+    size_hw = read_size(path)
+    defects: list[RealDefect] = []
+    read: dict[Path | None, set[str]] = {}
+    for row in rows:
+        own: tuple[RealDefect, ...] = ()
+        if row.mask is not None:
+            own = read_defects(row.mask, size_hw, asked, row.defect_class or GOOD)
+            _check_values(row, own, asked)
+        if not own and not row.is_good and not (asked.classes and row.mask):
+            return None
+        is_known = row.mask in read  # with classes a mask names all of its defects itself
+        defects += [] if is_known and (asked.classes or row.defect_class in read[row.mask]) else own
+        read.setdefault(row.mask, set()).add(row.defect_class)
+    split = rows[0].split or name_split(asked.split or "train")
+    return Marked(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
+
+
+def _check_values(row: _Row, defects: Sequence[RealDefect], asked: RealSettings) -> None:
+    """Raise SourceError where a mask holds what its row does not name, or not what it names."""
+    found = {defect.defect_class for defect in defects}
+    if found and (row.defect_class == GOOD or not (row.defect_class or asked.classes)):
+        raise SourceError(
+            f"line {row.number} of {asked.path} gives {row.path} no class of defects, but its mask "
+            f"{row.mask} shows one; name the class, or leave the mask away"
+        )
+    for name in row.defect_class.split("+"):
+        if name in (asked.classes or {}) and name not in found:
+            raise SourceError(
+                f"{asked.path} says that {row.mask} shows {row.defect_class}, real.classes make "
+                f"{'+'.join(sorted(found)) or 'nothing'} of its values: one of them is wrong"
+            )
