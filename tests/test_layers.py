@@ -16,6 +16,7 @@ LAYERS = [
     {"errors", "imaging", "sample", "seeds"},
     {"files", "storage", "marking", "images", "geometry", "colour"},
     {
+        "realdata",
         "sources",
         "surfaces",
         "defects",

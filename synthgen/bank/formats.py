@@ -17,7 +17,8 @@ from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
 from synthgen.geometry import outline_to_mask
-from synthgen.images import read_image, read_mask
+from synthgen.images import read_image
+from synthgen.realdata.masks import read_mask
 from synthgen.sources import SUFFIXES
 
 __all__ = [
@@ -194,25 +195,25 @@ def draw_polygons(polygons: list[list[float]], size_hw: tuple[int, int]) -> NDAr
     return np.asarray(coco_mask.decode(rle), bool)
 
 
-def scan_mvtec(root: Path) -> Scanned:
+def scan_mvtec(root: Path, min_mask_level: int | None = None) -> Scanned:
     """Read one category of MVTec AD's tree: ``root`` holds train/, test/ and ground_truth/.
 
-    Every piece of a mask (8 neighbours) is a defect of the folder's class. Raises SourceError
-    where a mask is missing or broken.
+    Every piece of a mask (8 neighbours) is a defect of the folder's class. ``min_mask_level``: as
+    ``read_mask``. Raises SourceError where a mask is missing or broken.
     """
     files = sorted(p for p in root.glob("t*/*/*") if p.suffix.lower() in SUFFIXES)
     files = [path for path in files if path.parts[-3] in ("train", "test")]
     kinds = sorted({path.parts[-2] for path in files} - {GOOD})
     classes = {kind: number for number, kind in enumerate(kinds, start=1)}
-    return Scanned(classes, (_read_mvtec_image(root, path) for path in files))
+    return Scanned(classes, (_read_mvtec_image(root, path, min_mask_level) for path in files))
 
 
-def _read_mvtec_image(root: Path, path: Path) -> Marked:
+def _read_mvtec_image(root: Path, path: Path, min_mask_level: int | None) -> Marked:
     split, kind = path.parts[-3:-1]
     height, width = read_image(path).shape[:2]
     defects: tuple[RealDefect, ...] = ()
     if kind != GOOD:
-        mask = read_mask(_mask_of(root, kind, path), (height, width))
+        mask = read_mask(_mask_of(root, kind, path), (height, width), min_level=min_mask_level)
         count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         defects = tuple(RealDefect(kind, pieces == number) for number in range(1, count))
     return Marked(path, f"{split}-{kind}-{path.stem}", split, (height, width), defects)

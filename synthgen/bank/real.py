@@ -24,22 +24,15 @@ from synthgen.bank.formats import (
     scan_yolo,
 )
 from synthgen.errors import ConfigError, SourceError
-from synthgen.images import (
-    Pixels,
-    grey_window,
-    read_image,
-    read_mask,
-    read_mask_values,
-    read_size,
-    to_rgb8,
-)
+from synthgen.images import Pixels, grey_window, read_image, to_rgb8
+from synthgen.imaging.decoding import read_size
+from synthgen.realdata.masks import ClassValue, MaskReader
 from synthgen.sources import SUFFIXES, grouping, name_files
 
 __all__ = ["RealDefect", "RealImage", "RealSet", "RealSettings", "load_real", "read_real"]
 
 SAFE_NAME = re.compile(r"\w[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{0,79}")  # in any file system
 RESERVED = (GOOD, "background")  # what exports call images and pixels without a defect
-FEW_VALUES = 16  # more grey levels than this in a mask are soft edges, no classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +59,16 @@ class RealImage:
 class RealSettings:
     """Where real images and their masks lie; docs/bank.md describes each format.
 
-    ``classes`` names the values of masks (folder, table), ``only`` the classes that are wanted.
+    ``classes`` names the values or colours of masks (folder, table), ``only`` the classes that are
+    wanted. ``min_mask_level`` makes one class of all values from it up (folder, table, mvtec).
     """
 
     format: Literal["coco", "mvtec", "yolo", "folder", "table"]
     path: Annotated[str, Field(min_length=1)]
     images: str | None = None  # coco: of a single JSON; table: what its paths start from
     masks: str | None = None  # folder: masks under the images' own relative names
-    classes: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    classes: dict[str, ClassValue] | None = None
+    min_mask_level: Annotated[int, Field(ge=1, le=65535)] | None = None
     defect_class: Annotated[str, Field(min_length=1)] = "defect"  # folder: without classes
     only: list[str] | None = None
     group_by: str | None = None  # file | folder | a regex; None = as the files say
@@ -134,7 +129,7 @@ def _scan_coco(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[Ma
 
 
 def _scan_mvtec(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[Marked]:
-    yield from scan_mvtec(root).images
+    yield from scan_mvtec(root, asked.min_mask_level).images
 
 
 def _scan_yolo(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[Marked]:
@@ -158,10 +153,14 @@ def _scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[
         notes.append(f"{len(bare)} photos without a mask count as good (the first: {bare[0]})")
     for lone in (one for several in found.values() for one in several if one not in used):
         raise SourceError(f"the mask {lone} has no image of its stem in {root}")
+    reader = MaskReader(asked.classes, asked.min_mask_level)
     for path, mask in pairs.items():
         size_hw = read_size(path)
-        defects = () if mask is None else _read_defects(mask, size_hw, asked, asked.defect_class)
+        defects: tuple[RealDefect, ...] = ()
+        if mask is not None:
+            defects = _read_defects(reader, mask, path, size_hw, asked.defect_class)
         yield Marked(path, path.stem, asked.split or "train", size_hw, defects)
+    notes += reader.finish()
 
 
 def _by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -195,17 +194,22 @@ def _scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Iterator[M
         )
     place = Path(asked.images).expanduser() if asked.images else root.parent
     unmasked = 0
+    reader = MaskReader(asked.classes, asked.min_mask_level)
     for row in table.to_dict("records"):
-        marked = _read_row({str(key): str(value) for key, value in row.items()}, place, asked)
+        cells = {str(key): str(value) for key, value in row.items()}
+        marked = _read_row(cells, place, asked, reader)
         if marked is None:
             unmasked += 1
         else:
             yield marked
+    notes += reader.finish()
     if unmasked:
         notes.append(f"{unmasked} images of {root} are left out: their defects have no mask")
 
 
-def _read_row(row: Mapping[str, str], place: Path, asked: RealSettings) -> Marked | None:
+def _read_row(
+    row: Mapping[str, str], place: Path, asked: RealSettings, reader: MaskReader
+) -> Marked | None:
     """Return a row's image, None where it has a defect but no mask (it would pass for good)."""
     path = place / row["image"]
     if not path.is_file():
@@ -218,7 +222,7 @@ def _read_row(row: Mapping[str, str], place: Path, asked: RealSettings) -> Marke
         mask = place / row["mask"]
         if not mask.is_file():
             raise SourceError(f"the mask {mask} is named by {asked.path} but missing")
-        defects = _read_defects(mask, size_hw, asked, defect_class)
+        defects = _read_defects(reader, mask, path, size_hw, defect_class)
         _check_ids(mask, defects, defect_class, asked)
     if not defects and not is_good and not (asked.classes and row["mask"]):
         return None
@@ -240,21 +244,10 @@ def _check_ids(
 
 
 def _read_defects(
-    path: Path, size_hw: tuple[int, int], asked: RealSettings, defect_class: str
+    reader: MaskReader, mask: Path, photo: Path, size_hw: tuple[int, int], defect_class: str
 ) -> tuple[RealDefect, ...]:
-    values = read_mask_values(path, size_hw)
-    used = np.unique(values[values > 0])
-    if asked.classes:
-        named = ((name, values == value) for name, value in sorted(asked.classes.items()))
-        return tuple(RealDefect(name, mask) for name, mask in named if mask.any())
-    if 1 < len(used) <= FEW_VALUES and path.suffix.lower() not in (".jpg", ".jpeg"):
-        listed = ", ".join(str(value) for value in used)
-        raise SourceError(
-            f"the mask {path} holds the values {listed}; say what they are, e.g. "
-            f"real.classes={{{defect_class}: {used[0]}}}"
-        )
-    mask = values > 0 if len(used) == 1 else read_mask(path, size_hw)
-    return (RealDefect(defect_class, mask),) if mask.any() else ()
+    found = reader.read(mask, size_hw, defect_class, photo)
+    return tuple(RealDefect(name, pixels) for name, pixels in found.items())
 
 
 _SCANS = {

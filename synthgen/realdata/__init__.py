@@ -1,0 +1,1 @@
+"""Real photos with masks: every way to encode a mask."""
