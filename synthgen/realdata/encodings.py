@@ -133,8 +133,8 @@ def _from_alpha(rgba: NDArray[np.uint8], name: str) -> Encoded | None:
         if (picture == picture[0, 0]).all():  # one colour, nothing of it shown: no defect
             return Encoded(levels)
         return Encoded(levels, unclear="a picture that is transparent all over", is_alpha=True)
-    shown = picture[alpha > 0]
-    if (picture == picture[0, 0]).all() or (shown == shown[0]).all():
+    shown, hidden = picture[alpha > 0], picture[alpha == 0]
+    if (shown == shown[0]).all() and (hidden == hidden[:1]).all():  # a part, and what is around it
         return Encoded(levels)
     is_painted = np.asarray(picture.any(axis=2))
     if is_painted[alpha > 0].all() or not is_painted[alpha == 0].any():

@@ -22,7 +22,7 @@ __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
 
 Mask = NDArray[np.bool_]
 ClassValue = int | str  # a value of the file, 1.., or a colour as '#800000'
-RIM_PX = 2  # reach of a soft edge that has few levels
+RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
 SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
 PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
 FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
@@ -72,23 +72,24 @@ def _is_soft(encoded: Encoded, values: list[int]) -> bool:
     if values[0] > 0 and not encoded.is_lossy:
         return False  # no background
     if len(values) <= FEW + 1 and not encoded.is_lossy:
-        return top >= SOFT_LEVEL and not _far_from(levels == top, levels).any()
-    return top >= SOFT_LEVEL and _plateau_level(levels, top) is None
+        reach_px = min(RIM_PX, len(values) - 1)
+        return top >= SOFT_LEVEL and not _far_from(levels == top, levels, reach_px).any()
+    return top >= SOFT_LEVEL and not _find_plateaus(levels, top)
 
 
-def _far_from(core: Mask, levels: NDArray[np.uint16]) -> Mask:
-    """Return the marked pixels that lie further from ``core`` than a soft edge reaches."""
-    kernel = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
+    """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
+    kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
     near = cv2.dilate(core.astype(np.uint8), kernel) > 0
     return np.asarray((levels > 0) & ~near)
 
 
-def _plateau_level(levels: NDArray[np.uint16], top: int) -> int | None:
-    """Return the lowest level between background and top that fills a square; None = no such."""
+def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
+    """Return the levels between background and top that fill a square, rising."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
     is_flat = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
-    return int(levels[is_flat].min()) if is_flat.any() else None
+    return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
 
 
 def _say_values(levels: NDArray[np.uint16]) -> str:
@@ -250,9 +251,11 @@ class MaskReader:
         if encoded.is_alpha:
             return SAVE_ANEW
         if encoded.is_lossy or len(values) > FEW + 1:
-            half = (_plateau_level(encoded.levels, values[-1]) or values[-1]) // 2
+            plateaus = _find_plateaus(encoded.levels, values[-1])
+            is_slope = not plateaus or plateaus[-1] - plateaus[0] > values[-1] // 4
+            half = max((values[-1] if is_slope else plateaus[0]) // 2, 1)
             return (
-                f"real.min_mask_level={max(half, 1)} makes one class of all from there up; to keep "
+                f"real.min_mask_level={half} makes one class of all from there up; to keep "
                 "classes apart, save it as PNG from the tool that drew it"
             )
         named = f"name what is a defect, as in {_example(encoded, defect_class)}"
@@ -348,7 +351,7 @@ def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: se
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
     own = np.where(levels == value, levels, 0).astype(np.uint16)
-    return not _far_from(levels == top, own).any()
+    return not _far_from(levels == top, own, RIM_PX).any()
 
 
 def _by_nearest(
@@ -363,7 +366,7 @@ def _by_nearest(
     close = [name for name, value in wanted.items() if abs(value - top) <= LOW * top]
     if top < SOFT_LEVEL and is_lossy and top <= max(0, min(wanted.values()) // 4):
         return {}
-    if len(close) == 1 and len(wanted) == 1 and _plateau_level(levels, top) is None:
+    if len(close) == 1 and len(wanted) == 1 and not _find_plateaus(levels, top):
         return {close[0]: np.asarray(levels > top // 2)}
     raise SourceError(
         f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "
