@@ -6,6 +6,8 @@ A pixel on a level that the camera never gives tells a detector where something 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Levels", "find_levels"]
 
+SPARSE = 8  # every so many rows and columns show a step of 1, if there is one
 DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras
 LEAST_LEVELS = 16  # fewer are a drawing, or a flat picture: they do not show a camera's step
 
@@ -48,25 +51,40 @@ def find_levels(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Levels:
     """
     most = int(np.iinfo(pixels.dtype).max)
     flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
-    counts = cv2.calcHist([flat], [0], None, [most + 1], [0, most + 1])
-    used = np.flatnonzero(counts)
-    step = int(np.gcd.reduce(np.diff(used))) if len(used) >= LEAST_LEVELS else 1
-    first = int(used[0]) % step
-    if step == 1 and most > 255 and len(used) >= LEAST_LEVELS:
-        for table in _spread_levels():
-            if np.isin(used, table).all():
-                return Levels(1, 0, most, table)
-    bits = next(bits for bits in DEPTHS if used[-1] // step < 2**bits)
+    step, first, table = _find_step(flat[::SPARSE, ::SPARSE], most)
+    if step != 1 or table is not None:  # what some pixels show, all have to
+        step, first, table = _find_step(flat, most)
+    if table is not None:
+        return Levels(1, 0, most, table)
+    step = max(step, 1)
+    bits = next(bits for bits in DEPTHS if int(flat.max()) // step < 2**bits)
     steps = min(2**bits - 1, (most - first) // step)
     return Levels(step, first, first + steps * step)
 
 
-def _spread_levels() -> list[NDArray[np.uint16]]:
-    """Return the levels of 8 to 14 bits spread over 16: bits repeated, or scaled and rounded."""
+def _find_step(flat: NDArray[Any], most: int) -> tuple[int, int, NDArray[np.uint16] | None]:
+    """Return step, first level and table of levels (H, W); (0, 0, None) for too few of them."""
+    counts = cv2.calcHist([np.ascontiguousarray(flat)], [0], None, [most + 1], [0, most + 1])
+    used = np.flatnonzero(counts)
+    if len(used) < LEAST_LEVELS:
+        return 0, 0, None
+    step = int(np.gcd.reduce(np.diff(used)))
+    if step == 1 and most > 255:
+        for table, is_level in _spread_levels():
+            if is_level[used].all():
+                return 1, 0, table
+    return step, int(used[0]) % step, None
+
+
+@lru_cache(maxsize=1)
+def _spread_levels() -> list[tuple[NDArray[np.uint16], NDArray[np.bool_]]]:
+    """Return the levels of 8 to 14 bits spread over 16, by repeated bits or scaled and rounded;
+    and which of all 65536 levels they are."""
     tables = []
     for bits in DEPTHS[:-1]:
         codes = np.arange(2**bits)
         repeated = codes << (16 - bits) | codes >> (2 * bits - 16)
         scaled = codes * 65535 / (2**bits - 1)
         tables += [repeated, np.rint(scaled), np.floor(scaled)]
-    return [table.astype(np.uint16) for table in tables]
+    rising = [table.astype(np.uint16) for table in tables]
+    return [(table, np.bincount(table, minlength=65536) > 0) for table in rising]
