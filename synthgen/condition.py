@@ -89,6 +89,8 @@ class Conditioner:
         defect_mask = instance_map > 0
         margin_px = self.margin_px + round(max(0.0, KERNELS_AROUND * optics.kernel_px - 1))
         repaint_mask = grow_to_cells(grow_mask(defect_mask, margin_px), self.cell_px)
+        if source.opaque is not None:
+            repaint_mask &= source.opaque
         controls = {  # of a whole image: the part's own, everywhere
             name: control.draw(image, sketch, defect_mask, repaint_mask)
             for name, control in self.controls.items()

@@ -1,20 +1,19 @@
-"""Read, write and composite images; the only place that knows BGR, 16 bit, grey and EXIF."""
+"""Read, write and composite images; ``imaging.decoding`` knows the formats of files."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthgen.errors import RunError, ShapeError, SourceError
 from synthgen.files import write_bytes
-from synthgen.imaging.silence import silent_opencv, silent_warnings
+from synthgen.imaging.decoding import ACCEPTED, Pixels, decode_image
+from synthgen.imaging.levels import find_levels
 from synthgen.marking import mark_png
 from synthgen.storage import StoredFile
 
@@ -31,27 +30,21 @@ __all__ = [
     "grey_window",
     "holds_grey",
     "read_image",
-    "read_mask",
-    "read_mask_values",
-    "read_size",
     "tile",
     "to_levels",
     "to_rgb8",
     "write_png",
 ]
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
 IGNORED = 255  # in label images: neither good nor a defect
 CROP_PX = 96  # of the square crops in which defects are looked at
-ACCEPTED = "save it as PNG, JPEG, BMP or TIFF with 8 or 16 bit integers"
 
 
 def read_image(file: Path | StoredFile) -> Pixels:
-    """Read PNG, JPEG, BMP or TIFF: (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
+    """Read PNG, JPEG, BMP or TIFF as ``decode_image``: (H, W) or (H, W, 3) RGB, 8 or 16 bit.
 
-    EXIF orientation is applied, alpha is dropped, palettes become RGB. Raises SourceError.
+    Raises SourceError.
     """
     try:
         data = file.read_bytes()
@@ -59,61 +52,6 @@ def read_image(file: Path | StoredFile) -> Pixels:
         reason = error.strerror or error
         raise SourceError(f"{file} cannot be read as an image ({reason}); {ACCEPTED}") from error
     return decode_image(data, str(file))
-
-
-def decode_image(data: bytes, name: str) -> Pixels:
-    """Decode the bytes of an image file, as ``read_image``; ``name`` is for messages."""
-    try:
-        # a bad tag beside good pixels is no reason to refuse
-        with silent_warnings, Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            mode, deep = opened.mode, _deep_kind(data, opened)
-            if mode == "F":
-                raise SourceError(f"{name} holds floating point pixels; {ACCEPTED}")
-            if deep is None:
-                return _to_eight_bit(upright)
-    except UnidentifiedImageError as error:  # its own words name an object in memory
-        raise SourceError(f"{name} cannot be read as an image of any kind; {ACCEPTED}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).strip()
-        raise SourceError(f"{name} cannot be read as an image ({reason}); {ACCEPTED}") from error
-    return _decode_deep(data, name, is_grey=deep == "grey")
-
-
-def _deep_kind(data: bytes, opened: Image.Image) -> Literal["grey", "colour"] | None:
-    """Say what 16 bit levels a file has, None for 8; Pillow would cut 16 bit colour to 8."""
-    if opened.format == "PNG":
-        depth, colour_type = data[24:26]  # of the IHDR chunk; 0 and 4 are grey
-        is_deep, is_grey = depth == 16, colour_type in (0, 4)
-    else:
-        tags = getattr(opened, "tag_v2", {})  # TIFF BitsPerSample, PhotometricInterpretation
-        is_deep = opened.mode in SIXTEEN_BIT_MODES or max(tags.get(258, (8,))) == 16
-        is_grey = tags.get(262, 2) in (0, 1)
-    if not is_deep:
-        return None
-    return "grey" if is_grey else "colour"
-
-
-def _to_eight_bit(upright: Image.Image) -> NDArray[np.uint8]:
-    if upright.mode in ("1", "L", "LA"):
-        return np.asarray(upright.convert("L"), np.uint8)
-    return np.asarray(upright.convert("RGB"), np.uint8)
-
-
-def _decode_deep(data: bytes, name: str, is_grey: bool) -> NDArray[np.uint16]:
-    """Decode 16 bit levels; imdecode, as imread fails on a TIFF that is turned by 90 degrees."""
-    try:
-        encoded = np.frombuffer(data, np.uint8)
-        with silent_opencv:
-            raw = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    except cv2.error as error:
-        raise SourceError(f"{name} cannot be decoded ({error}); {ACCEPTED}") from error
-    if raw is None or raw.dtype != np.uint16:
-        raise SourceError(f"{name} cannot be read with 16 bit levels; {ACCEPTED}")
-    if raw.ndim == 3 and is_grey:  # grey with alpha comes as three equal channels
-        raw = raw[..., 0]
-    return np.ascontiguousarray(raw if raw.ndim == 2 else raw[..., 2::-1])
 
 
 def holds_grey(pixels: Pixels) -> bool:
@@ -153,7 +91,8 @@ def composite(
 
     ``image`` is ``to_rgb8(pixels, window)``; ``painted`` (H, W, 3) uint8. Outside the mask the
     pixels are the source's, bit for bit. A grey photo stays grey, also in a file of three
-    channels: colour would tell a detector where the defects are. Raises ShapeError.
+    channels, and 12 bits keep their step: colour, or a level that the camera never gives, would
+    tell a detector where the defects are. Raises ShapeError.
     """
     if painted.shape != image.shape:
         raise ShapeError(f"the painted image is {painted.shape} but the source is {image.shape}")
@@ -168,8 +107,7 @@ def composite(
         change = luma if pixels.ndim == 2 else luma[:, None]
     scale = (window[1] - window[0]) / 255 if pixels.dtype == np.uint16 else 1.0
     result = pixels.copy()
-    limit = np.iinfo(pixels.dtype).max
-    result[mask] = np.clip(np.rint(pixels[mask] + change * scale), 0, limit).astype(pixels.dtype)
+    result[mask] = find_levels(pixels).snap(pixels[mask] + change * scale).astype(pixels.dtype)
     return result
 
 
@@ -235,45 +173,3 @@ def encode_png(pixels: Pixels, digital_source: str = "") -> bytes:
 def write_png(path: Path, pixels: Pixels, digital_source: str = "") -> None:
     """Write a PNG, whole or not at all; raises RunError where the disk refuses."""
     write_bytes(path, encode_png(pixels, digital_source))
-
-
-def read_mask(path: Path | StoredFile, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask: True over half of its own highest level, be that 1 or 255. Raises ShapeError."""
-    pixels = read_image(path)
-    grey = pixels if pixels.ndim == 2 else pixels.max(axis=2)
-    _check_size(path, grey.shape, size_hw)
-    return np.asarray(grey > int(grey.max()) // 2)
-
-
-def read_mask_values(path: Path, size_hw: tuple[int, int]) -> NDArray[np.uint16]:
-    """Read a mask of class values, (H, W): grey levels, or the numbers of a palette.
-
-    Raises SourceError, and ShapeError for another size than the image's.
-    """
-    try:
-        with Image.open(path) as opened:
-            values = np.asarray(opened) if opened.mode == "P" else read_image(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{path} cannot be read as a mask ({error}); save it as PNG") from error
-    grey = values if values.ndim == 2 else values.max(axis=2)
-    _check_size(path, grey.shape, size_hw)
-    return grey.astype(np.uint16)
-
-
-def _check_size(path: Path | StoredFile, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:
-    if shape != size_hw:
-        raise ShapeError(
-            f"the mask {path} is {shape[0]} x {shape[1]} px (height, width) but its "
-            f"image is {size_hw[0]} x {size_hw[1]}; resize masks with nearest-neighbour only"
-        )
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of an image as ``read_image`` gives it, from the file's header."""
-    try:
-        with silent_warnings, Image.open(path) as opened:
-            width, height = opened.size
-            is_turned = opened.getexif().get(0x0112, 1) >= 5  # EXIF orientation
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{path} cannot be read as an image ({error}); {ACCEPTED}") from error
-    return (width, height) if is_turned else (height, width)

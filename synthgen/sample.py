@@ -122,7 +122,7 @@ class SourceImage:
 
     ``window`` is the (low, high) grey level that 8-bit 0 and 255 stand for: (0, 255) for 8-bit
     images, the image's own range for 16-bit ones. ``path`` is that of the photo, None where it was
-    generated.
+    generated. ``opaque`` (H, W): the pixels that it shows, None = all; no other is ever painted.
     """
 
     source_id: str
@@ -132,6 +132,7 @@ class SourceImage:
     path: str | None
     surface: str  # what the prompt calls the material, e.g. "brushed metal"
     is_augmented: bool = False  # varied for one sample: no longer what lies at ``path``
+    opaque: NDArray[np.bool_] | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -34,7 +34,9 @@ def vary_source(
     """
     masks = [] if region is None else [region]
     (pixels,), moved = augment(stream(seed, "augment source"), [source.pixels], masks)
-    return replace(source, pixels=pixels, is_augmented=True), next(iter(moved), None)
+    allowed = next(iter(moved), None)
+    opaque = None if source.opaque is None else allowed  # which is opaque, wherever it has moved
+    return replace(source, pixels=pixels, is_augmented=True, opaque=opaque), allowed
 
 
 def finish_candidate(

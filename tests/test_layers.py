@@ -16,9 +16,9 @@ LAYERS = [
     {"errors", "imaging", "sample", "seeds"},
     {"files", "storage", "marking", "images", "geometry", "colour"},
     {
+        "realdata",
         "sources",
         "surfaces",
-        "realdata",
         "defects",
         "bank",
         "placement",

@@ -23,6 +23,7 @@ EXTRAS: Mapping[str, str] = {  # package: the extra of synthgen that brings it; 
     "lightning": "training",
     "mlcroissant": "formats",
     "c2pa-python": "sign",
+    "imagecodecs": "tiff",
 }
 OPENCV = "opencv-python-headless"
 OPENCV_NEEDED = f"'{OPENCV}>=4.10,<5'"

@@ -76,7 +76,7 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
         real = read_real(settings.real, told)
         mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
         labels = mixed.labels
-        notes += [*mixed.notes, *told]
+        notes += [*mixed.notes, *told, *_tell_turned(real, settings.media)]
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
         notes += [
@@ -87,6 +87,19 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
     if settings.licence is not None:
         labels = replace(labels, record={**labels.record, "licence": settings.licence})
     return Gathered(labels, [*notes, *_gaps(labels)])
+
+
+def _tell_turned(real: LabelledSet, mode: MediaMode) -> list[str]:
+    """Say what becomes of real images that EXIF turns; their labels are upright."""
+    count = sum(image.is_turned for image in real)
+    if not count:
+        return []
+    if mode == "refer":
+        return [
+            f"{count} real images are turned by EXIF: readers that ignore it see them lie "
+            "across their labels; media=copy writes them upright"
+        ]
+    return [f"{count} real images that EXIF turns are written upright, as PNG"]
 
 
 def make_media(settings: ExportSettings) -> Media:

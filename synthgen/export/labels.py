@@ -21,6 +21,7 @@ from synthgen.export.reviewed import Review, read_review
 from synthgen.files import check_name
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.images import read_image
+from synthgen.imaging.decoding import read_orientation
 from synthgen.marking import ENHANCED, digital_source
 from synthgen.realdata.records import GOOD, Scanned
 from synthgen.runs.manifest import is_augmented, photo_of
@@ -72,7 +73,8 @@ class LabelledImage:
 
     ``digital_source``: the IPTC's word for how it came to be, '' for a photograph.
     ``label_path``: a PNG of its class ids where there is one, 255 = neither good nor a defect.
-    ``facts``: what else is known (prompt, seed, fill_fraction, ...); plain values.
+    ``facts``: what else is known (prompt, seed, fill_fraction, ...); plain values. ``is_turned``:
+    EXIF turns its file; sizes and masks are those of the upright image.
     """
 
     sample_id: str
@@ -84,6 +86,7 @@ class LabelledImage:
     digital_source: str = ""
     label_path: StoredFile | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    is_turned: bool = False
 
     @property
     def is_synthetic(self) -> bool:
@@ -92,8 +95,13 @@ class LabelledImage:
 
     @property
     def file_name(self) -> str:
-        """Its name in a dataset: the sample id and the suffix of its file."""
-        return f"{self.sample_id}{self.path.suffix.lower()}"
+        """Its name in a dataset: the sample id and the suffix of its file there."""
+        return f"{self.sample_id}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What its file in a dataset ends with; one that EXIF turns becomes an upright PNG."""
+        return ".png" if self.is_turned else self.path.suffix.lower()
 
     def class_map(self) -> NDArray[np.uint8]:
         """Return the class id of each pixel, (H, W) uint8; 0 = good, later defects on top."""
@@ -196,6 +204,7 @@ def label_images(scanned: Scanned) -> LabelledSet:
                 label_defect(scanned.classes[d.defect_class], d.mask) for d in one.defects
             ),
             digital_source=one.digital_source,
+            is_turned=one.path.is_file() and read_orientation(one.path) != 1,
         )
         for one in scanned.images
     ]

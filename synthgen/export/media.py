@@ -10,6 +10,7 @@ from typing import Literal
 
 from synthgen.errors import ConfigError
 from synthgen.export.labels import LabelledImage
+from synthgen.images import decode_image, encode_png
 from synthgen.marking import is_marked, mark_png
 from synthgen.runs.reader import read_present
 
@@ -35,7 +36,8 @@ class Media:
 
     def place(self, image: LabelledImage, target: Path) -> None:
         """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
-        path = image.path.local if self.mode == "link" and self.sign is None else None
+        is_linked = self.mode == "link" and self.sign is None and not image.is_turned
+        path = image.path.local if is_linked else None
         if path is not None and _needs_no_mark(image):
             try:
                 os.link(path, target)
@@ -45,9 +47,16 @@ class Media:
         target.write_bytes(self.read(image))
 
     def read(self, image: LabelledImage) -> bytes:
-        """Return the bytes of the image's file, marked if it is synthetic; pixels as they are."""
+        """Return the bytes of the image's file, marked if it is synthetic; pixels as they are.
+
+        One that EXIF turns is a PNG, upright: readers that ignore EXIF would see it turned against
+        its labels.
+        """
         owner = "" if image.facts else "the real data"
-        data = mark_png(read_present(image.path, owner), image.digital_source)
+        data = read_present(image.path, owner)
+        if image.is_turned:
+            data = encode_png(decode_image(data, str(image.path)))
+        data = mark_png(data, image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
 from synthgen.images import read_image
+from synthgen.imaging.decoding import read_orientation
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries
 from synthgen.realdata.records import Marked
@@ -42,6 +43,7 @@ def read_real(asked: Path | RealSettings, notes: list[str] | None = None) -> Lab
             size_hw=one.taken.size_hw,
             defects=tuple(replace(d, class_id=classes[name]) for name, d in one.taken.defects),
             digital_source=one.taken.digital_source,
+            is_turned=one.taken.is_turned,
         )
         for one in found.images
     ]
@@ -52,16 +54,18 @@ def read_real(asked: Path | RealSettings, notes: list[str] | None = None) -> Lab
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What is kept of a real image: run lengths by class, its size and where it is from."""
+    """What is kept of a real image: run lengths by class, its size, where it is from, and whether
+    EXIF turns it."""
 
     defects: Sequence[tuple[str, DefectLabel]]
     size_hw: tuple[int, int]
     digital_source: str
+    is_turned: bool
 
 
 def _label(one: Marked) -> _Taken:
     defects = [(d.defect_class, label_defect(0, d.mask)) for d in one.defects]
-    return _Taken(defects, one.size_hw, one.digital_source)
+    return _Taken(defects, one.size_hw, one.digital_source, read_orientation(one.path) != 1)
 
 
 def renumber(labels: LabelledSet, classes: dict[str, int]) -> LabelledSet:

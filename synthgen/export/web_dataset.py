@@ -51,7 +51,7 @@ class WebDataset:
                 shard = images[start : start + self.samples_per_shard]
                 path = folder / split / f"{split}-{number:06}.tar"
                 _write_shard(path, labels, shard, media, list(types))
-        suffixes = sorted({image.path.suffix.lower()[1:] for image in labels})
+        suffixes = sorted({image.suffix[1:] for image in labels})
         if len(suffixes) > 1:
             loss.note(
                 f'the shards hold {" and ".join(suffixes)} files; ask for "{";".join(suffixes)}"'
@@ -87,4 +87,4 @@ def _write_shard(
             text = json.dumps(label, ensure_ascii=False)
             add_member(tar, f"{key}.json", text.encode("utf-8"))
             add_member(tar, f"{key}.mask.png", class_png(image))
-            add_member(tar, f"{key}{image.path.suffix.lower()}", media.read(image))
+            add_member(tar, f"{key}{image.suffix}", media.read(image))

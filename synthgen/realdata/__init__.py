@@ -1,1 +1,1 @@
-"""Real photos with masks: a reader for each dataset format, and one way to ask for them."""
+"""Real photos with masks: a reader for each dataset format, every way to encode a mask."""

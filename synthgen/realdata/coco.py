@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
-from synthgen.images import read_size
+from synthgen.imaging.decoding import read_size
 from synthgen.realdata.names import (
     clean_class,
     find_split,

@@ -1,14 +1,13 @@
-"""A folder of photos with a folder of masks, and what a mask's values say."""
+"""A folder of photos with a folder of masks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from synthgen.errors import ConfigError, SourceError
-from synthgen.images import read_mask, read_mask_values, read_size
+from synthgen.imaging.decoding import read_size
+from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import name_split
 from synthgen.realdata.paths import list_images
 from synthgen.realdata.records import Marked, RealDefect, Scanned
@@ -16,8 +15,6 @@ from synthgen.realdata.settings import RealSettings
 from synthgen.sources.pairing import pair_masks
 
 __all__ = ["read_defects", "scan_folder"]
-
-FEW_VALUES = 16  # more grey levels than this in a mask are soft edges, no classes
 
 
 def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
@@ -59,20 +56,22 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
 
     def read() -> Iterator[Marked]:
         empty: list[Path] = []
+        reader = MaskReader(asked.classes, asked.min_mask_level)
         for path in files:
             size_hw, mask = read_size(path), pairs.masks.get(path.relative_to(root))
             defects: tuple[RealDefect, ...] = ()
             if mask is not None:
-                defects = read_defects(masks / mask, size_hw, asked, asked.defect_class)
+                defects = read_defects(reader, masks / mask, path, size_hw, asked.defect_class)
                 empty += [] if defects else [path]
             yield Marked(path, path.stem, split, size_hw, defects)
+        notes.extend(reader.finish())
         if empty:
             notes.append(
                 f"{len(empty)} photos whose mask shows no defect count as good (the first: "
                 f"{empty[0]})"
             )
 
-    return Scanned(asked.classes or {}, read())
+    return Scanned({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
 
 
 def _tell_lone(mask: Path, photos: list[Path], root: Path) -> str:
@@ -86,19 +85,8 @@ def _tell_lone(mask: Path, photos: list[Path], root: Path) -> str:
 
 
 def read_defects(
-    path: Path, size_hw: tuple[int, int], asked: RealSettings, defect_class: str
+    reader: MaskReader, mask: Path, photo: Path, size_hw: tuple[int, int], defect_class: str
 ) -> tuple[RealDefect, ...]:
     """Return what a mask shows, one defect per class; raises SourceError, ShapeError."""
-    values = read_mask_values(path, size_hw)
-    used = np.unique(values[values > 0])
-    if asked.classes:
-        named = ((name, values == value) for name, value in sorted(asked.classes.items()))
-        return tuple(RealDefect(name, mask) for name, mask in named if mask.any())
-    if 1 < len(used) <= FEW_VALUES and path.suffix.lower() not in (".jpg", ".jpeg"):
-        listed = ", ".join(str(value) for value in used)
-        raise SourceError(
-            f"the mask {path} holds the values {listed}; say what they are, e.g. "
-            f"real.classes={{{defect_class}: {used[0]}}}"
-        )
-    mask = values > 0 if len(used) == 1 else read_mask(path, size_hw)
-    return (RealDefect(defect_class, mask),) if mask.any() else ()
+    found = reader.read(mask, size_hw, defect_class, photo)
+    return tuple(RealDefect(name, pixels) for name, pixels in found.items())

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from synthgen.errors import SourceError
-from synthgen.images import read_image, read_mask
+from synthgen.images import read_image
+from synthgen.realdata.masks import read_mask
 from synthgen.realdata.names import clean_class, is_good, name_split
 from synthgen.realdata.paths import list_images
 from synthgen.realdata.records import Marked, RealDefect, Scanned
@@ -29,11 +30,13 @@ def list_splits(root: Path) -> list[tuple[Path, str]]:
     return [(path, split) for path, split in named if split in ("train", "val", "test")]
 
 
-def scan_mvtec(root: Path, notes: list[str] | None = None) -> Scanned:
+def scan_mvtec(
+    root: Path, notes: list[str] | None = None, min_mask_level: int | None = None
+) -> Scanned:
     """Read one category of MVTec AD's tree: ``root`` holds train/, test/ and ground_truth/.
 
-    Every piece of a mask (8 neighbours) is a defect of the folder's class. Raises SourceError
-    where a mask is missing, empty, broken or without a photo.
+    Every piece of a mask (8 neighbours) is a defect of the folder's class. ``min_mask_level`` as
+    ``read_mask``. Raises SourceError where a mask is missing, empty, broken or without a photo.
     """
     told: list[str] = [] if notes is None else notes
     photos: dict[str, list[tuple[Path, Path, str]]] = {}  # by class: split's folder, place, split
@@ -57,7 +60,8 @@ def scan_mvtec(root: Path, notes: list[str] | None = None) -> Scanned:
         for kind, places in photos.items():
             for folder, relative, split in places:
                 path = folder / kind / relative
-                yield _read_image(path, kind, f"{split}-{kind}-{path.stem}", split, masks)
+                name = f"{split}-{kind}-{path.stem}"
+                yield _read_image(path, kind, name, split, masks, min_mask_level)
 
     return Scanned(classes, read())
 
@@ -91,11 +95,18 @@ def _pair(root: Path, photos: dict[str, list[tuple[Path, Path, str]]]) -> dict[P
     return found
 
 
-def _read_image(path: Path, kind: str, name: str, split: str, masks: dict[Path, Path]) -> Marked:
+def _read_image(
+    path: Path,
+    kind: str,
+    name: str,
+    split: str,
+    masks: dict[Path, Path],
+    min_mask_level: int | None,
+) -> Marked:
     height, width = read_image(path).shape[:2]
     if is_good(kind):
         return Marked(path, name, split, (height, width), ())
-    mask = read_mask(masks[path], (height, width))
+    mask = read_mask(masks[path], (height, width), min_level=min_mask_level)
     if not mask.any():
         raise SourceError(
             f"the mask {masks[path]} is empty, but {path} lies in a folder of defects; draw the "

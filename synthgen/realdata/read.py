@@ -125,7 +125,7 @@ def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> 
     if layout == "coco":
         return scan_coco_folder(asked, root, notes)
     if layout == "mvtec":
-        return scan_mvtec(root, notes)
+        return scan_mvtec(root, notes, asked.min_mask_level)
     return scan_yolo(root, notes, name_split(asked.split or "train"))
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.errors import ConfigError
+from synthgen.realdata.masks import ClassValue
 
 __all__ = ["Format", "RealSettings", "check_settings"]
 
@@ -29,15 +30,17 @@ ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 class RealSettings:
     """Where real images and their masks lie; docs/bank.md describes each format.
 
-    ``auto`` tells the format from what lies there. ``classes`` names the values of masks (folder,
-    table), ``only`` the classes that are wanted.
+    ``auto`` tells the format from what lies there. ``classes`` names the values or colours of masks
+    (folder, table), ``only`` the classes that are wanted. ``min_mask_level`` makes one class of all
+    values from it up (folder, table, mvtec).
     """
 
     format: Literal["auto", "coco", "mvtec", "yolo", "folder", "table"] = "auto"
     path: Annotated[str, Field(min_length=1)] | None = None
     images: str | None = None  # coco: of a single JSON; table: what its paths start from
     masks: str | None = None  # folder: masks under the images' own relative names
-    classes: dict[ClassName, Annotated[int, Field(ge=1)]] | None = None
+    classes: dict[ClassName, ClassValue] | None = None
+    min_mask_level: Annotated[int, Field(ge=1, le=65535)] | None = None
     defect_class: ClassName = "defect"  # folder: without classes
     only: list[ClassName] | None = None
     group_by: str | None = None  # file | folder | a regex; None = as the files say

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthgen.errors import SourceError
-from synthgen.images import read_size
+from synthgen.imaging.decoding import read_size
 from synthgen.realdata.folder import read_defects
+from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import clean_class, is_good, name_split
 from synthgen.realdata.paths import find_file, read_text
 from synthgen.realdata.records import GOOD, Marked, RealDefect, Scanned
@@ -53,16 +54,18 @@ def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
 
     def read() -> Iterator[Marked]:
         unmasked = 0
+        reader = MaskReader(asked.classes, asked.min_mask_level)
         for path, own in photos.items():
-            marked = _read_photo(path, own, asked)
+            marked = _read_photo(path, own, asked, reader)
             if marked is None:
                 unmasked += 1
             else:
                 yield marked
+        notes.extend(reader.finish())
         if unmasked:
             notes.append(f"{unmasked} images of {root} are left out: their defects have no mask")
 
-    return Scanned(asked.classes or {}, read())
+    return Scanned({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
 
 
 def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
@@ -136,7 +139,9 @@ def _check_splits(rows: Sequence[_Row], root: Path) -> None:
         raise SourceError(f"line {bare[0].number} of {root} has no split, though others have one")
 
 
-def _read_photo(path: Path, rows: Sequence[_Row], asked: RealSettings) -> Marked | None:
+def _read_photo(
+    path: Path, rows: Sequence[_Row], asked: RealSettings, reader: MaskReader
+) -> Marked | None:
     """Return a photo with the defects of all its rows, None where one of them has no mask."""
     size_hw = read_size(path)
     defects: list[RealDefect] = []
@@ -144,7 +149,7 @@ def _read_photo(path: Path, rows: Sequence[_Row], asked: RealSettings) -> Marked
     for row in rows:
         own: tuple[RealDefect, ...] = ()
         if row.mask is not None:
-            own = read_defects(row.mask, size_hw, asked, row.defect_class or GOOD)
+            own = read_defects(reader, row.mask, path, size_hw, row.defect_class or GOOD)
             _check_values(row, own, asked)
         if not own and not row.is_good and not (asked.classes and row.mask):
             return None

@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.images import grey_window, read_image, read_mask, to_rgb8
-from synthgen.imaging.silence import silent_warnings
+from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.imaging.decoding import check_image, read_opaque
+from synthgen.realdata.masks import read_mask
 from synthgen.sample import Part, SourceImage
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.listing import Listing, list_files
@@ -35,6 +35,7 @@ __all__ = [
 
 LEAST_SIDE_PX = 32
 KEPT = 64  # photos whose parts are remembered
+CUT_OUT = 0.9  # of the pixels, at most, are opaque where a part was cut out
 Foreground = Literal["auto", "all"]
 
 
@@ -44,8 +45,9 @@ class FolderSources:
     ``foreground="auto"`` finds the part on each photo, all photos of a fixed camera together, and
     keeps defects on it. ``legal`` and ``illegal`` are folders with mask images under the photos'
     own relative names, with or without _mask behind them: a legal mask takes the place of the part
-    that would be found. ``licence`` of the photos is only passed on, to the datasheet.
-    ``group_by``: as ``grouping``, or a CSV file with the columns image (relative to it) and group.
+    that would be found. Transparent pixels are no surface: defects lie on opaque ones.
+    ``licence`` of the photos is only passed on, to the datasheet. ``group_by``: as ``grouping``,
+    or a CSV file with the columns image (relative to it) and group.
     Raises SourceError, ConfigError.
     """
 
@@ -112,9 +114,16 @@ class FolderSources:
         return lambda relative, _: table.find(self.root / relative)
 
     def read(self, source_id: str) -> SourceImage:
-        pixels, entry = read_image(self._files[source_id]), self._entry_of[source_id]
+        file, entry = self._files[source_id], self._entry_of[source_id]
+        pixels = read_image(file)
         return SourceImage(
-            source_id, entry.group, pixels, grey_window(pixels), entry.path, entry.surface
+            source_id,
+            entry.group,
+            pixels,
+            grey_window(pixels),
+            entry.path,
+            entry.surface,
+            opaque=read_opaque(file),
         )
 
     def part(self, source: SourceImage) -> Part:
@@ -131,13 +140,18 @@ class FolderSources:
             for folder in self._masks
             if (mask := self._read_mask(folder, source)) is not None
         }
+        opaque = source.opaque
+        is_cut_out = opaque is not None and bool(opaque.mean() < CUT_OUT)
         if True in masks:
             part = Part(mask=masks[True], finding="given")
-        elif self._finder is None:
-            part = Part(finding="given")
+        elif self._finder is None or is_cut_out:
+            part = Part(mask=opaque, finding="given")
         else:
             part = self._finder.find(to_rgb8(source.pixels, source.window))
-        return replace(part, illegal=masks.get(False))
+        illegal = masks.get(False)
+        if opaque is not None:
+            illegal = ~opaque if illegal is None else illegal | ~opaque
+        return replace(part, illegal=illegal)
 
     def _read_mask(self, folder: _MaskFolder, source: SourceImage) -> NDArray[np.bool_] | None:
         file = self._files[source.source_id]
@@ -251,12 +265,9 @@ def _list_photos(root: Path, masks: Sequence[Path]) -> Listing:
 def _why_unusable(file: Path) -> str:
     """Return a sentence why a file cannot be a source, or '' where it can."""
     try:
-        # Pillow warns about some of the files that it then refuses
-        with silent_warnings, Image.open(file) as opened:
-            width, height = opened.size
-            opened.verify()  # checks a PNG to its end; other formats by their header only
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"{file} cannot be read as an image: {error}"
+        height, width = check_image(file)
+    except SourceError as error:
+        return str(error)
     if min(width, height) < LEAST_SIDE_PX:
         return f"{file} is {height} x {width} px; the shorter side must be {LEAST_SIDE_PX} or more"
     return ""

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import RunError, ShapeError, SourceError
-from synthgen.images import composite, grey_window, read_image, read_mask, to_rgb8, write_png
+from synthgen.images import composite, grey_window, read_image, to_rgb8, write_png
+from synthgen.realdata.masks import read_mask
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (40, 56), np.uint8)

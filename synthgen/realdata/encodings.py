@@ -1,0 +1,201 @@
+"""What a mask file says of each pixel: a level, an index of a palette, a colour, an alpha."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from synthgen.errors import SourceError
+from synthgen.imaging.decoding import Pixels, decode_image, opened_image
+
+__all__ = ["FEW", "Encoded", "colour_name", "decode_mask", "used_values"]
+
+FEW = 16  # more values than this come of soft edges, or of JPEG
+HALF = 128  # of alpha
+TINT = 24  # by how much JPEG may tint what is grey, or of one colour
+BRIGHT = 128  # the brightest level of what JPEG tints: a small id is never a tinted grey
+VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """The pixels of a mask file, upright. All arrays (H, W).
+
+    ``levels``: the values of the file, 0 = background as a rule; of a file in several colours, the
+    brightest channel. ``others``: the same under another name: the ones of a 1 bit file are 255,
+    too. ``colours``: 0xRRGGBB, None where the file is grey. ``mask``: the defect, where the file
+    says by itself what it is. ``unclear``: why one class cannot be told, '' where it can.
+    """
+
+    levels: NDArray[np.uint16]
+    others: tuple[NDArray[np.uint16], ...] = ()
+    colours: NDArray[np.uint32] | None = None
+    mask: NDArray[np.bool_] | None = None
+    unclear: str = ""
+    is_lossy: bool = False  # saved as JPEG
+    is_coloured: bool = False  # only colours name classes
+    is_alpha: bool = False  # levels are alpha's
+
+
+def used_values(values: NDArray[np.uint16]) -> list[int]:
+    """Return the values that occur, rising.
+
+    >>> used_values(np.array([[0, 255], [7, 0]], np.uint16))
+    [0, 7, 255]
+    """
+    counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [65536], [0, 65536])
+    return [int(value) for value in np.flatnonzero(counts)]
+
+
+def colour_name(colour: int) -> str:
+    """Return a colour as settings have it.
+
+    >>> colour_name(0x800000)
+    '#800000'
+    """
+    return f"#{colour:06x}"
+
+
+def decode_mask(path: Path) -> Encoded:
+    """Return what a mask file holds; raises SourceError where it cannot be read."""
+    name = f"the mask {path}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read ({error.strerror or error})") from error
+    with opened_image(data, name) as opened:
+        bits, is_lossy = 8, False
+        if opened is not None:
+            bits = data[24] if opened.format == "PNG" else 1 if opened.mode == "1" else 8
+            is_lossy = opened.format in ("JPEG", "MPO", "WEBP")
+            if opened.mode == "P":
+                return _from_palette(ImageOps.exif_transpose(opened), name)
+            if opened.has_transparency_data:
+                rgba = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")))
+                if (found := _from_alpha(rgba, name)) is not None:
+                    return replace(found, is_lossy=is_lossy)
+    return replace(_from_pixels(decode_image(data, name), bits), is_lossy=is_lossy)
+
+
+def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
+    """Return what grey levels or colours say; ``bits`` of a level in the file."""
+    if pixels.ndim == 3:
+        return _from_colours(pixels)
+    levels = pixels.astype(np.uint16)
+    if bits == 1:
+        return Encoded(np.asarray(levels > 0, np.uint16), others=(levels,))
+    if bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
+        return Encoded(levels, others=(levels // (255 // (2**bits - 1)),))
+    return Encoded(levels)
+
+
+def _from_colours(pixels: Pixels) -> Encoded:
+    """Return what RGB says: grey, one colour on black, or colours that have to be named."""
+    brightest = pixels.max(axis=2).astype(np.uint16)
+    spread = brightest - pixels.min(axis=2)
+    if not spread.any():
+        return Encoded(brightest)
+    if pixels.dtype != np.uint8:
+        return Encoded(brightest, unclear="16 bit colours", is_coloured=True)
+    red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
+    colours = np.asarray(red << 16 | green << 8 | blue, np.uint32)
+    used = np.unique(colours)
+    is_tinted = len(used) > FEW and brightest.max() >= BRIGHT
+    if is_tinted and spread.max() <= TINT:
+        return Encoded(brightest, colours=colours, is_lossy=True)
+    own = (pixels.reshape(-1, 3)[brightest.argmax()]).astype(np.float32)  # the brightest colour
+    expected = brightest[..., None] * (own / own.max())
+    apart = np.abs(pixels - expected).max()
+    is_one = apart <= (2 * TINT if is_tinted else 1)
+    if is_one and brightest.min() <= (TINT if is_tinted else 0):
+        return Encoded(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
+    return Encoded(brightest, colours=colours, unclear=_say_colours(used), is_coloured=True)
+
+
+def _say_colours(used: NDArray[np.uint32]) -> str:
+    names = [colour_name(int(colour)) for colour in used if colour]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"the colours {', '.join(names[:6])}{more}" + ("" if 0 in used else ", and no black")
+
+
+def _from_alpha(rgba: NDArray[np.uint8], name: str) -> Encoded | None:
+    """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
+    picture, alpha = rgba[..., :3], rgba[..., 3]
+    levels = alpha.astype(np.uint16)
+    if alpha.min() == alpha.max():
+        if alpha.min() > 0:
+            return None
+        if (picture == picture[0, 0]).all():  # one colour, nothing of it shown: no defect
+            return Encoded(levels)
+        return Encoded(levels, unclear="a picture that is transparent all over", is_alpha=True)
+    shown, hidden = picture[alpha > 0], picture[alpha == 0]
+    if (shown == shown[0]).all() and (hidden == hidden[:1]).all():  # a part, and what is around it
+        return Encoded(levels)
+    is_painted = np.asarray(picture.any(axis=2))
+    if is_painted[alpha > 0].all() or not is_painted[alpha == 0].any():
+        # what is transparent is the background, and colours name the classes
+        return _from_pixels(_flatten(np.where((alpha >= HALF)[..., None], picture, 0)))
+    return Encoded(
+        levels, unclear="a picture under transparent pixels that differs from alpha", is_alpha=True
+    )
+
+
+def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    is_grey = (picture == picture[..., :1]).all()
+    return picture[..., 0] if is_grey else picture
+
+
+def _from_palette(upright: Image.Image, name: str) -> Encoded:
+    """Return what indices say; colours say which of two is the background."""
+    indices = np.asarray(upright, np.uint16)
+    upright.apply_transparency()
+    entries = np.array(upright.getpalette("RGBA") or [], np.uint32).reshape(-1, 4)
+    table = np.zeros((256, 4), np.uint32)
+    table[:, 3] = 255
+    table[: len(entries)] = entries
+    shades = np.asarray(table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2], np.uint32)
+    used = used_values(indices)
+    colours = shades[indices]
+    greys = table[indices, 0].astype(np.uint16)
+    is_grey = all(len(set(table[index, :3].tolist())) == 1 for index in used)
+    found = Encoded(indices, others=(greys,) if is_grey else (), colours=colours)
+    hidden = [index for index in used if table[index, 3] < HALF]
+    black = [index for index in used if shades[index] == 0]
+    ground = hidden or ([] if 0 in black else black)
+    if ground:  # transparent, or black in a palette that begins with another colour
+        kept = [index for index in used if index not in ground]
+        if len(kept) <= 1:
+            is_other = shades[0] != 0 or bool(hidden)
+            mask = np.isin(indices, kept)
+            return replace(found, mask=mask if kept or is_other else indices > 0)
+        if 0 in kept:
+            return replace(
+                found,
+                unclear=f"a palette in which {_say_index(ground[0], shades)} is "
+                f"the background, and {_say_index(0, shades)} beside others is not",
+            )
+        return replace(found, levels=np.where(np.isin(indices, ground), 0, indices))
+    if 0 in used and shades[0] != 0 and _is_ground_unclear(used, shades):
+        return replace(
+            found,
+            unclear="a palette without black, of "
+            + ", ".join(_say_index(index, shades) for index in used[:6]),
+        )
+    if [index for index in used if index] == [VOID_INDEX] and shades[VOID_INDEX] == VOID_COLOUR:
+        return replace(found, unclear="nothing but the value 255, which PASCAL VOC leaves out")
+    return found
+
+
+def _is_ground_unclear(used: list[int], shades: NDArray[np.uint32]) -> bool:
+    """Say whether a palette's first colour, which is not black, may be more than background."""
+    light = [sum(int(shades[index]) >> shift & 255 for shift in (16, 8, 0)) for index in used]
+    return len(used) == 1 or light[0] >= min(light[1:])
+
+
+def _say_index(index: int, shades: NDArray[np.uint32]) -> str:
+    return f"{index} ({colour_name(int(shades[index]))})"

@@ -1,0 +1,374 @@
+"""Read masks: which pixels of a photo are a defect, or the part, however a tool encodes them.
+
+Every mask file that a user has comes through here. What can be meant in two ways is an error that
+says what the file holds, and which setting tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.errors import ConfigError, ShapeError, SourceError
+from synthgen.imaging.decoding import read_orientation
+from synthgen.realdata.encodings import FEW, Encoded, colour_name, decode_mask, used_values
+
+__all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
+
+Mask = NDArray[np.bool_]
+ClassValue = int | str  # a value of the file, 1.., or a colour as '#800000'
+RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
+SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
+PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
+FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
+SAVE_ANEW = "save it with 0 for background and 255 for what it marks"
+
+
+def read_mask(
+    path: Path,
+    size_hw: tuple[int, int],
+    *,
+    min_level: int | None = None,
+    advice: str = SAVE_ANEW,
+) -> Mask:
+    """Read a mask of one class, (H, W) bool.
+
+    One value beside 0 is the class, be that 1 or 255; soft edges are cut at half of the highest
+    level; of a palette the black or transparent entry is the background; alpha that varies over a
+    picture that does not is the mask. ``min_level``: this level and higher ones are the class,
+    whatever the file. ``advice``: what to do about a mask that can be meant in two ways.
+    Raises SourceError, and ShapeError for another size than the image's.
+    """
+    encoded = decode_mask(path)
+    _check_size(path, encoded.levels.shape, size_hw)
+    return _one_class(encoded, path, min_level, advice)
+
+
+def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str) -> Mask:
+    levels = encoded.levels
+    if min_level is not None:
+        return np.asarray(levels >= min_level)
+    if encoded.unclear:
+        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advice}")
+    if encoded.mask is not None:
+        return encoded.mask
+    values = used_values(levels)
+    positive = [value for value in values if value]
+    if len(positive) <= 1:
+        return np.asarray(levels > 0)
+    if not _is_soft(encoded, values):
+        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advice}")
+    return np.asarray(levels > positive[-1] // 2)
+
+
+def _is_soft(encoded: Encoded, values: list[int]) -> bool:
+    """Say whether the values between 0 and the highest are edges, not classes of their own."""
+    levels, top = encoded.levels, values[-1]
+    if values[0] > 0 and not encoded.is_lossy:
+        return False  # no background
+    if len(values) <= FEW + 1 and not encoded.is_lossy:
+        reach_px = min(RIM_PX, len(values) - 1)
+        return top >= SOFT_LEVEL and not _far_from(levels == top, levels, reach_px).any()
+    return top >= SOFT_LEVEL and not _find_plateaus(levels, top)
+
+
+def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
+    """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
+    kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
+    near = cv2.dilate(core.astype(np.uint8), kernel) > 0
+    return np.asarray((levels > 0) & ~near)
+
+
+def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
+    """Return the levels between background and top that fill a square, rising."""
+    kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
+    low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
+    is_flat = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
+    return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
+
+
+def _say_values(levels: NDArray[np.uint16]) -> str:
+    """Name the values of a mask; of many, the most frequent ones."""
+    values = [value for value in used_values(levels) if value]
+    if len(values) <= FEW:
+        return "the values " + ", ".join(map(str, values))
+    counts = np.bincount(levels.ravel())
+    counts[0] = 0
+    frequent = ", ".join(str(value) for value in np.argsort(-counts, kind="stable")[:4])
+    return f"{len(values)} values, {frequent} most often"
+
+
+def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) -> None:
+    if shape == size_hw:
+        return
+    lying = (
+        " If EXIF turns the image, the mask lies as it is stored: take the orientation out of the "
+        "image (exiftool -Orientation= IMAGE)"
+        if shape == size_hw[::-1]
+        else ""
+    )
+    raise ShapeError(
+        f"the mask {path} is {shape[0]} x {shape[1]} px (height, width) but its "
+        f"image is {size_hw[0]} x {size_hw[1]}; resize masks with nearest-neighbour only.{lying}"
+    )
+
+
+@dataclass
+class MaskReader:
+    """Reads the masks of a dataset by its settings, and remembers what no setting names.
+
+    ``classes``: what values or colours of masks are called; others are no defect. Without them all
+    masks are of the class that the caller names. ``min_level``: as ``read_mask``.
+    Raises ConfigError for a value that cannot be one.
+    """
+
+    classes: Mapping[str, ClassValue] | None = None
+    min_level: int | None = None
+    _named: int = 0  # masks that hold a value of classes
+    _unnamed: dict[str, list[Path]] = field(default_factory=dict)  # values, and their masks
+    _single: dict[str, Path] = field(default_factory=dict)  # what masks of one value hold
+    _turned: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, value in (self.classes or {}).items():
+            parse_value(value, name)
+        if self.classes and self.min_level is not None:
+            raise ConfigError(
+                "real.classes and real.min_mask_level exclude each other: the one names values, "
+                "the other makes one class of all from a level up"
+            )
+
+    def read(
+        self, path: Path, size_hw: tuple[int, int], defect_class: str, photo: Path
+    ) -> dict[str, Mask]:
+        """Return the mask (H, W) of each class in a file, none for a mask without a defect.
+
+        ``photo``: the image that it belongs to, ``size_hw`` when upright. Raises SourceError,
+        ShapeError.
+        """
+        encoded = decode_mask(path)
+        _check_size(path, encoded.levels.shape, size_hw)
+        self._remember_turn(photo, size_hw)
+        if self.classes:
+            return self._read_classes(encoded, path)
+        mask = _one_class(encoded, path, self.min_level, self._advise(encoded, defect_class))
+        if self.min_level is None:
+            self._compare(encoded, path, defect_class)
+        return {defect_class: mask} if mask.any() else {}
+
+    def _read_classes(self, encoded: Encoded, path: Path) -> dict[str, Mask]:
+        assert self.classes is not None
+        wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
+        by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
+        by_value = {n: v for n, v in wanted.items() if n not in by_colour}
+        masks: dict[str, Mask] = {}
+        if by_colour:
+            colours = _colours_of(encoded)
+            masks |= {name: colours == colour for name, colour in by_colour.items()}
+        if by_value:
+            masks |= self._by_value(encoded, by_value, path)
+        known = np.any(list(masks.values()), axis=0)
+        self._note_unnamed(encoded, known, path, is_colour=not by_value)
+        found = {name: masks[name] for name in sorted(masks) if masks[name].any()}
+        self._named += bool(found)
+        return found
+
+    def _by_value(self, encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+        """Return the pixels of each value; raises SourceError where they cannot be told apart."""
+        if encoded.is_coloured and encoded.unclear:
+            raise SourceError(
+                f"the mask {path} holds {encoded.unclear}; name its classes by colour: "
+                f"{_example(encoded, next(iter(wanted)))}"
+            )
+        levels = encoded.levels
+        values = used_values(levels)
+        if encoded.is_lossy or len(values) > FEW + 1 + len(wanted):
+            return _by_nearest(levels, wanted, path, encoded.is_lossy)
+        named = set(wanted.values())
+        if not named & set(values):  # the same pixels by another name
+            for other in encoded.others:
+                if named & set(used_values(other)):
+                    return {name: other == value for name, value in wanted.items()}
+        if encoded.mask is not None and (against := _against(encoded, wanted)):
+            raise SourceError(
+                f"the mask {path} shows value {wanted[against]} as background (black or "
+                f"transparent), but real.classes calls it {against}; name the class by the "
+                f"colour that its defects have: {_example(encoded, against)}"
+            )
+        for name, value in wanted.items():
+            if _is_rim(levels, value, values, named):
+                raise SourceError(
+                    f"the mask {path} holds value {value} ({name}) only as the soft edge of value "
+                    f"{values[-1]}; give real.classes={{{name}: {values[-1]}}}, or no classes, and "
+                    "soft edges are cut at half"
+                )
+        return {name: levels == value for name, value in wanted.items()}
+
+    def _note_unnamed(self, encoded: Encoded, known: Mask, path: Path, is_colour: bool) -> None:
+        if encoded.is_lossy or known.all():
+            return
+        if is_colour:
+            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        else:
+            rest = [value for value in used_values(np.where(known, 0, encoded.levels)) if value]
+        if not is_colour and rest == [255] and not known.any():
+            raise SourceError(
+                f"the mask {path} holds value 255 alone, which real.classes does not name: add "
+                "it there, or leave the mask out if its photo is good"
+            )
+        for value in rest[:FEW]:
+            shown = colour_name(value) if is_colour else str(value)
+            self._unnamed.setdefault(shown, []).append(path)
+
+    def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
+        """Raise SourceError where masks of one value each differ in it: classes, file by file."""
+        if encoded.mask is not None or encoded.is_lossy:
+            return
+        if encoded.is_coloured and encoded.colours is not None:
+            values = [colour_name(int(one)) for one in np.unique(encoded.colours) if one]
+        else:
+            values = [
+                str(min(255, v) if v < 231 else 255) for v in used_values(encoded.levels) if v
+            ]
+        if len(values) != 1:
+            return
+        before = next((value for value in self._single if value != values[0]), None)
+        self._single.setdefault(values[0], path)
+        if before is not None:
+            raise SourceError(
+                f"the mask {self._single[before]} holds {before}, and {path} holds {values[0]}; "
+                f"{self._advise(encoded, defect_class)}"
+            )
+
+    def _advise(self, encoded: Encoded, defect_class: str) -> str:
+        """Return what to do about a mask that can be meant in several ways."""
+        values = used_values(encoded.levels)
+        if encoded.is_alpha:
+            return SAVE_ANEW
+        if encoded.is_lossy or len(values) > FEW + 1:
+            plateaus = _find_plateaus(encoded.levels, values[-1])
+            is_slope = not plateaus or plateaus[-1] - plateaus[0] > values[-1] // 4
+            half = max((values[-1] if is_slope else plateaus[0]) // 2, 1)
+            return (
+                f"real.min_mask_level={half} makes one class of all from there up; to keep "
+                "classes apart, save it as PNG from the tool that drew it"
+            )
+        named = f"name what is a defect, as in {_example(encoded, defect_class)}"
+        if values[0] > 0 or (encoded.unclear and not encoded.is_coloured):
+            return named  # the lowest value is no background
+        least = next((value for value in values if value), 1)
+        return f"{named}, or give real.min_mask_level={least}, which makes one class of all"
+
+    def _remember_turn(self, photo: Path, size_hw: tuple[int, int]) -> None:
+        """Remember a photo that EXIF turns so that its mask would fit either way."""
+        orientation = read_orientation(photo)
+        if orientation in (2, 3, 4) or (orientation > 4 and size_hw[0] == size_hw[1]):
+            self._turned.append(photo)
+
+    def finish(self) -> list[str]:
+        """Return sentences on what was read; raises SourceError where no mask holds a class."""
+        notes = []
+        if self._unnamed:
+            said = ", ".join(
+                f"{value} in {len(paths)} masks" for value, paths in sorted(self._unnamed.items())
+            )
+            first = next(iter(self._unnamed.values()))[0]
+            if not self._named:
+                raise SourceError(
+                    f"no mask holds a value of real.classes; they hold {said} (the first: {first})"
+                )
+            notes.append(f"values that real.classes does not name are no defect: {said}")
+        if self._turned:
+            notes.append(
+                f"{len(self._turned)} photos are turned by EXIF and their masks fit either way: "
+                f"masks are taken as upright (the first: {self._turned[0]})"
+            )
+        return notes
+
+
+def parse_value(value: ClassValue, name: str) -> int:
+    """Return a class value as a number; a colour as 0xRRGGBB. Raises ConfigError.
+
+    >>> parse_value(3, "scratch"), hex(parse_value("#800000", "scratch"))
+    (3, '0x800000')
+    """
+    if isinstance(value, int) and 1 <= value <= 65535:
+        return value
+    if isinstance(value, str) and len(value) == 7 and value[0] == "#":
+        try:
+            return int(value[1:], 16)
+        except ValueError:
+            pass
+    raise ConfigError(
+        f"real.classes.{name}={value!r} is not a value of masks: give 1..65535, or a colour as "
+        "'#800000'"
+    )
+
+
+def _colours_of(encoded: Encoded) -> NDArray[np.uint32]:
+    """Return 0xRRGGBB of each pixel; grey has three equal channels."""
+    if encoded.colours is not None:
+        return encoded.colours
+    return encoded.levels.astype(np.uint32) * 0x010101
+
+
+def _example(encoded: Encoded, defect_class: str) -> str:
+    """Return a setting that names what a mask holds, as the command line takes it.
+
+    Without a background that is 0 or black, what there is most of is left out.
+    """
+    by_colour = encoded.is_coloured or bool(encoded.unclear) or encoded.mask is not None
+    values = _colours_of(encoded) if by_colour else encoded.levels
+    if encoded.mask is not None:
+        values = np.where(encoded.mask, values, 0)
+    used, counts = np.unique(values, return_counts=True)
+    ground = 0 if used[0] == 0 and encoded.mask is None else used[counts.argmax()]
+    kept = [int(value) for value in used if value != ground]
+    shown = [f'"{colour_name(value)}"' if by_colour else str(value) for value in kept]
+    names = [defect_class, *(f"{defect_class}_{n}" for n in range(2, len(shown) + 1))]
+    pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, shown, strict=False))
+    return f"'real.classes={{{pairs}}}'"
+
+
+def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
+    """Return a class whose value a palette shows as the background."""
+    assert encoded.mask is not None
+    for name, value in wanted.items():
+        is_own = encoded.levels == value
+        if is_own.any() and not (is_own & encoded.mask).any():
+            return name
+    return None
+
+
+def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: set[int]) -> bool:
+    """Say whether a value is nothing but the soft edge of a higher one that no class has."""
+    top = values[-1]
+    if top < SOFT_LEVEL or value not in values or value >= top or top in named:
+        return False
+    own = np.where(levels == value, levels, 0).astype(np.uint16)
+    return not _far_from(levels == top, own, RIM_PX).any()
+
+
+def _by_nearest(
+    levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
+) -> dict[str, Mask]:
+    """Return the only class of a mask with soft edges, or with the traces of a JPEG.
+
+    Raises SourceError for several: the edge of a high value passes through the lower ones.
+    """
+    values = used_values(levels)
+    top = values[-1]
+    close = [name for name, value in wanted.items() if abs(value - top) <= LOW * top]
+    if top < SOFT_LEVEL and is_lossy and top <= max(0, min(wanted.values()) // 4):
+        return {}
+    if len(close) == 1 and len(wanted) == 1 and not _find_plateaus(levels, top):
+        return {close[0]: np.asarray(levels > top // 2)}
+    raise SourceError(
+        f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "
+        "as JPEG, so its classes cannot be told apart; save it as PNG from the tool that drew it"
+    )
