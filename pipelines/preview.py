@@ -22,7 +22,7 @@ NO_MODEL = {  # the sketch is the image, and no control image needs weights
 def main(config: DictConfig) -> None:
     from rich.console import Console
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.errors import ConfigError
     from synthgen.report.preview import PreviewSettings, draw_preview, tabulate, write_preview
     from synthgen.setup import read_mode, set_up
@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
     preview = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
     )
-    page = write_preview(str(config.run.folder), preview)
+    page = write_preview(read_text(config, "run.folder"), preview)
     console = Console()
     for sentence in preview.sentences:
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,6 +27,8 @@ __all__ = [
     "check_kind",
     "check_name",
     "check_relative",
+    "defuse",
+    "digest_file",
     "find_shipped",
     "inside",
     "is_left",
@@ -39,6 +43,8 @@ LEFTOVER = re.compile(r"\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)-\d+\.tmp")  # 
 PART = r"[^/\\\x00-\x1f\x7f]+"  # of a path: no separators of any system, nothing invisible
 RELATIVE = f"{PART}(?:/{PART})*"  # of a file inside of a folder
 DOTS = r"(?:^|/)\.{1,2}(?:/|$)"  # a part that leads elsewhere; searched for where the rest is PARTs
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+DIGEST_CHARS = 16
 OLD_S = 86_400  # two hosts' clocks do not differ by a day
 
 
@@ -127,6 +133,25 @@ def _is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def digest_file(data: bytes) -> str:
+    """Return what a run stores of a file, to know it again: half of its SHA-256, hexadecimal.
+
+    >>> digest_file(b"")
+    'e3b0c44298fc1c14'
+    """
+    return hashlib.sha256(data).hexdigest()[:DIGEST_CHARS]
+
+
+def defuse(cell: Any) -> Any:
+    """Return a cell for a CSV file: a text that a spreadsheet would take for a formula gets a '
+    before it; everything else stays as it is.
+
+    >>> defuse("=1+1"), defuse("a-b"), defuse(-3)
+    ("'=1+1", 'a-b', -3)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 
 def inside(root: Path, name: str) -> Path:

@@ -56,8 +56,8 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     rows = run.manifest[run.manifest["sample_id"] == sample_id]
     if rows.empty:
         raise RunError(
-            f"{run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}, e.g. "
-            f"{run.manifest['sample_id'].iloc[0]!r}"
+            f"sample_id: {run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}"
+            f", e.g. {run.manifest['sample_id'].iloc[0]!r}"
         )
     row = rows.iloc[0]
     if not row["image"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from synthgen.errors import ConfigError
+from synthgen.export.intact import check_image
 from synthgen.export.labels import LabelledImage
 from synthgen.marking import is_marked, mark_png
 from synthgen.runs.reader import read_present
@@ -37,6 +38,7 @@ class Media:
         """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
         path = image.path.local if self.mode == "link" and self.sign is None else None
         if path is not None and _needs_no_mark(image):
+            _read(image)
             try:
                 os.link(path, target)
                 return
@@ -46,14 +48,25 @@ class Media:
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are."""
-        data = mark_png(read_present(image.path), image.digital_source)
+        data = mark_png(_read(image), image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
+
+
+def _read(image: LabelledImage) -> bytes:
+    """Return the bytes of an image's file; raises RunError where it is not as the run wrote it."""
+    data = read_present(image.path)
+    if image.facts:  # those of a run; real images have none
+        digest = str(image.facts.get("image_digest") or "")
+        check_image(data, image.size_hw, digest, str(image.path))
+    return data
 
 
 def refer_to(image: LabelledImage, folder: Path) -> str:
     """Return the image's path as seen from a folder; raises ConfigError where it has none."""
     path = image.path.local
-    if path is None:
+    if path is not None:
+        _read(image)
+    else:
         raise ConfigError(
             f"media=refer needs images that are files on this machine, but {image.path} lies "
             "elsewhere or inside a tar; give media=copy"

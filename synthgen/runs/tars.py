@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from synthgen.errors import RunError
 from synthgen.runs.manifest import file_stem, read_table
 from synthgen.storage import Storage
 
@@ -116,7 +117,11 @@ class RunFiles:
                 raise
         tar, offset, total = part
         left = max(0, total - start)
-        return self.storage.read(tar, offset + start, left if size is None else min(size, left))
+        wanted = left if size is None else min(size, left)
+        data = self.storage.read(tar, offset + start, wanted)
+        if len(data) < wanted:
+            raise RunError(f"{self.location}/{tar} is cut off: {name} in it is not whole")
+        return data
 
     def write(self, name: str, data: bytes) -> None:
         self.storage.write(name, data)
@@ -152,4 +157,9 @@ class RunFiles:
         if place == len(names) or names[place].as_py() != name:
             return None
         found = self._index.slice(place, 1).to_pylist()[0]
+        if min(found["offset"], found["size"]) < 0:
+            raise RunError(
+                f"{self.location}/files.parquet says that {name} begins at {found['offset']} and "
+                f"has {found['size']} bytes; the run folder is damaged"
+            )
         return found["tar"], found["offset"], found["size"]

@@ -178,7 +178,8 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     words = vocabulary(surfaces)
     pipeline = build_pipeline(words)
     if settings.start is not None:
-        start_from(pipeline, find_checkpoint(settings.start).folder, settings.start_parts)
+        start = find_checkpoint(settings.start, key="pretrain.start")
+        start_from(pipeline, start.folder, settings.start_parts)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
     learner = Learner(pipeline, settings.parts)

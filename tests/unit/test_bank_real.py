@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from synthgen.bank.real import RealImage, load_real, read_real
-from synthgen.config import compose, open_keys
+from synthgen.config import compose
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.geometry import mask_to_rle
+from synthgen.overrides import open_keys
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZE = (40, 60)
