@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import socket
@@ -33,6 +34,7 @@ __all__ = [
     "inside",
     "is_left",
     "name_beside",
+    "read_json",
     "remove_leftovers",
     "write_bytes",
     "write_text",
@@ -152,6 +154,14 @@ def defuse(cell: Any) -> Any:
     ("'=1+1", 'a-b', -3)
     """
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of ours holds; raises RunError where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it, or give another folder") from error
 
 
 def inside(root: Path, name: str) -> Path:

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from synthgen.errors import RunError
+from synthgen.errors import ConfigError, RunError
 from synthgen.files import check_name
+from synthgen.quality.limits import read_limits
 from synthgen.storage import Storage
 
 __all__ = ["QUALITY", "RECORD", "read_classes", "read_quality", "read_record"]
@@ -50,11 +51,21 @@ def read_record(storage: Storage) -> dict[str, Any]:
 
 
 def read_quality(storage: Storage, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the limits in force: those of ``synthgen inspect``, or else the run's own, or None."""
+    """Return the limits in force: those of ``synthgen inspect``, or else the run's own, or None.
+
+    Raises RunError where they are damaged.
+    """
     if storage.exists(QUALITY):
-        return _read(storage, QUALITY)
-    own = record["config"].get("quality")
-    return None if own is None else dict(own)
+        found, where = _read(storage, QUALITY), QUALITY
+    elif (own := record["config"].get("quality")) is None:
+        return None
+    else:
+        found, where = dict(own), f"{RECORD}: config"
+    try:
+        read_limits(found)
+    except ConfigError as error:
+        raise RunError(f"{storage.location}/{where}: {error}") from error
+    return found
 
 
 def read_classes(record: Mapping[str, Any], where: str = RECORD) -> dict[str, int]:

@@ -148,7 +148,10 @@ class RunFiles:
         columns = ["name", "tar", "offset", "size"]
         if not self.storage.exists("files.parquet"):
             return pa.table({name: [] for name in columns})
-        return read_table(self.storage, "files", columns).combine_chunks()
+        table = read_table(self.storage, "files", columns).combine_chunks()
+        if missing := [name for name in columns if name not in table.column_names]:
+            raise RunError(f"{self.location}/files.parquet has no column {missing[0]}")
+        return table
 
     def _find(self, name: str) -> tuple[str, int, int] | None:
         """Return tar, offset and size of a file; None where no tar has it."""

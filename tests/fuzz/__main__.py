@@ -1,6 +1,6 @@
-"""The whole fuzzing: python -m tests.fuzz [seed] [configs] [artefacts].
+"""The whole fuzzing: python -m tests.fuzz [seed] [configs] [artefacts] [kills].
 
-Breaks configs of every pipeline and files of runs and banks, and fails on a traceback, a hang, a
+Breaks configs of every pipeline and files of runs and banks, kills commands, and fails on a traceback, a hang, a
 write outside, exit code 0 on what is wrong, and where under 98 % of messages name key or file.
 """
 
@@ -12,23 +12,30 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import cv2
+import torch
+
 from tests.fuzz.artefacts import fuzz_artefacts
 from tests.fuzz.configs import fuzz_configs
 from tests.fuzz.ground import Tally, lay_ground, temporary
+from tests.fuzz.kills import fuzz_kills
 
 NAMED = 0.98
-DEFAULTS = (0, 1000, 400)
+DEFAULTS = (0, 1000, 400, 20)
 
 
 def main() -> None:
     asked = [int(one) for one in sys.argv[1:]]
-    seed, configs, artefacts = [*asked, *DEFAULTS[len(asked) :]]
+    seed, configs, artefacts, kills = [*asked, *DEFAULTS[len(asked) :]]
     is_good = True
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     with temporary() as folder:
         ground = lay_ground(Path(folder) / "ground")
         for what, fuzz, count in (
             ("configs", fuzz_configs, configs),
             ("artefacts", fuzz_artefacts, artefacts),
+            ("kills", fuzz_kills, kills),
         ):
             tally = Tally()
             fuzz(ground, seed, count, tally)

@@ -20,7 +20,7 @@ from pyarrow import parquet
 from tests.cli import run_well
 from tests.fuzz.ground import SMALL, Ground, Tally, judge, real_masks
 
-__all__ = ["fuzz_artefacts"]
+__all__ = ["fuzz_artefacts", "lay_runs"]
 
 Harm = Callable[[random.Random, Path], str | None]  # harms a file; what it is then called, or None
 READERS: Sequence[tuple[str, ...]] = (
@@ -51,7 +51,7 @@ YAMLS = (
 def fuzz_artefacts(ground: Ground, seed: int, count: int, tally: Tally) -> None:
     """Run ``count`` commands on runs and banks in which one file is broken, drawn by ``seed``."""
     draw = random.Random(seed)
-    given = _lay_runs(ground)
+    given = lay_runs(ground)
     for number in range(count):
         place = ground.begin()
         if number % 8 == 7:
@@ -63,10 +63,12 @@ def fuzz_artefacts(ground: Ground, seed: int, count: int, tally: Tally) -> None:
             _break_run(draw, given[kind], place, tally, ground)
 
 
-def _lay_runs(ground: Ground) -> dict[str, Path]:
+def lay_runs(ground: Ground) -> dict[str, Path]:
     """Return finished runs, one of files and one of tars, that people reviewed and edited."""
     runs = {"files": ground.folder / "given" / "reviewed", "tar": ground.folder / "given" / "tars"}
     for storage, folder in runs.items():
+        if folder.exists():
+            continue
         run_well(
             "generate", *SMALL, "run.count=3", f"run.storage={storage}", f"run.folder={folder}"
         )

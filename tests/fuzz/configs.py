@@ -84,8 +84,8 @@ PIPELINES: Sequence[tuple[str, Base, int]] = (  # words, what it needs, how ofte
     ("review pull", lambda ground: ["run.folder=gone"], 1),
     ("doctor", lambda ground: ["out=out.json"], 1),
 )
-NUMBERS = ("nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "9" * 30, "-1", "0", "-0.5", "1.5")
 NEVER = ("nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "9" * 30)  # wrong wherever it is
+NUMBERS = (*NEVER, "1e9", "1000000000", "-1000", "-1", "0", "-0.5", "1.5")
 OTHERS = ("null", "true", "[]", "{}", "text", "''", "[[1]]", "{a: 1}", "[1,2,3]", "5", "[null]")
 TEXTS = (
     *("'{0.__class__}'", "'{article.x}'", "'{'", "'{}'", "'%s%n'", "'../../away'", "'/nowhere/x'"),

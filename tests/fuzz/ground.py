@@ -7,6 +7,7 @@ on what cannot be right, and by a message that names neither the key nor a file.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import shutil
@@ -15,8 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -28,7 +28,7 @@ from PIL import Image
 
 from tests.cli import run_here, run_well
 
-__all__ = ["Found", "Ground", "Tally", "judge", "lay_ground", "watched"]
+__all__ = ["Found", "Ground", "Tally", "judge", "lay_ground"]
 
 LONGEST_S = 30
 PHOTOS = 5  # the first without a defect
@@ -156,17 +156,11 @@ def judge(
     """
     tally.cases += 1
     before = _list(ground)
-    done, fault, told = None, "", ""
-    with watched(place) as written:
-        try:
-            with _limit(LONGEST_S if is_wrong else least_s):
-                done = run_here(*arguments, cwd=place)
-        except TooLong:
-            fault = "hang" if is_wrong else ""
-            told = "went on for over 30 s"
-        except BaseException as error:  # the judge looks at everything that came through
-            fault, told = "traceback", _last_lines(error)
-    if not fault and (outside := [path for path in written if path] or _list(ground) ^ before):
+    end = run_apart(arguments, place, LONGEST_S if is_wrong else least_s)
+    done, fault, told = end.done, end.fault, end.told
+    if fault == "hang" and not is_wrong:
+        return None  # it may be right, and at work
+    if not fault and (outside := end.written or _list(ground) ^ before):
         fault, told = "outside", str(sorted(map(str, outside))[:3])
     if done is not None and "Traceback (most recent call last)" in done.stderr:
         fault, told = "traceback", done.stderr[-600:]
@@ -185,15 +179,58 @@ def judge(
     return done
 
 
-@contextmanager
-def watched(place: Path) -> Iterator[list[str]]:
-    """Give the paths outside of a folder that Python writes to, meanwhile."""
+@dataclass(frozen=True)
+class End:
+    """How a command ended. ``written``: paths outside of its folder that Python wrote to."""
+
+    done: CompletedProcess[str] | None
+    fault: str = ""
+    told: str = ""
+    written: Sequence[str] = ()
+
+
+def run_apart(arguments: Sequence[str], place: Path, limit_s: int) -> End:
+    """Run a command in a fork of this process, which has imported what is heavy.
+
+    So one that is stopped in the middle, or asks for all memory, leaves nothing behind.
+    """
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = os.fork()
+    if not child:
+        try:
+            ours.close()
+            theirs.send(_run(arguments, place, limit_s))
+        finally:
+            os._exit(0)
+    theirs.close()
+    try:
+        end: End = (
+            ours.recv() if ours.poll(limit_s + 10) else End(None, "hang", "cannot be stopped")
+        )
+    except EOFError:
+        end = End(None, "traceback", "the process died")
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    ours.close()
+    return end
+
+
+def _run(arguments: Sequence[str], place: Path, limit_s: int) -> End:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLong
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(limit_s)
     written: list[str] = []
     WATCH.append((place, written))
     try:
-        yield written
-    finally:
-        WATCH.pop()
+        done = run_here(*arguments, cwd=place)
+    except TooLong:
+        return End(None, "hang", f"went on for over {limit_s} s", written)
+    except BaseException as error:  # the judge looks at everything that came through
+        return End(None, "traceback", _last_lines(error), written)
+    return End(done, written=written)
 
 
 WATCH: list[tuple[Path, list[str]]] = []
@@ -222,23 +259,6 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 CACHES = tuple(str(Path(path).expanduser()) for path in ("~/.cache", "~/.config/matplotlib"))
 sys.addaudithook(_hear)
-
-
-@contextmanager
-def _limit(seconds: int) -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGALRM, stop)
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    signal.alarm(seconds)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _list(ground: Ground) -> set[tuple[str, int, int]]:
