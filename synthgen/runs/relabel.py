@@ -65,6 +65,12 @@ def relabel(
         classes[one.mask] = run.classes[one.defect_class]
     image, source = _read_pair(run, row)
     asked = decode_image(run.read(str(row["requested"])), sample_id) > 0
+    for what, shape in (("image", image.shape[:2]), ("requested", asked.shape)):
+        if shape != owners.shape:
+            raise ShapeError(
+                f"{row[what]} is {shape} but the manifest says {owners.shape} (height, width); the "
+                "run folder is damaged"
+            )
     view, nearest = _view(image, source, asked, owners > 0), nearest_instance(owners)
     annotations = [
         Annotation(
