@@ -35,6 +35,7 @@ from synthgen.suggest import did_you_mean, find_near_key, list_settings
 __all__ = [
     "build",
     "check_choices",
+    "check_keys",
     "check_value",
     "compose",
     "find_own_folders",
@@ -314,6 +315,24 @@ def _check_arguments(target: Any, node: Mapping[str, Any], key: str) -> None:
             _validate(adapter, plain, f"{key}.{name}", hints[name])
 
 
+def check_keys(node: Any, key: str) -> None:
+    """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
+    depth, without making it."""
+    target = _target(node)
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), node)]
+    while target is not None and waiting:
+        path, inner = waiting.pop()
+        here = ".".join((key, *path))
+        if not isinstance(inner, Mapping) or here in OPEN:
+            continue
+        known = list_settings(target, path)
+        for name in map(str, inner):
+            if known and name not in known and name != "_target_":
+                near = did_you_mean(name, known)
+                raise ConfigError(f"{here}.{name} is unknown; {near}it is not read")
+        waiting += [((*path, str(name)), value) for name, value in inner.items()]
+
+
 def check_value(kind: type[Value], value: Any, key: str) -> Value:
     """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
     valid: Value = _validate(TypeAdapter(kind), value, key, kind)
@@ -365,6 +384,10 @@ def _validation_sentence(error: ValidationError, key: str, kind: Any) -> str:
     if first["type"] in UNKNOWN:
         near = did_you_mean(str(first["loc"][-1]), list_settings(kind, first["loc"][:-1]))
         return f"{where} is unknown; {near}it is not read"
+    if first["type"] == "value_error" and isinstance(first["input"], Mapping | ArgsKwargs):
+        word, _, rest = text.partition(" ")  # of a check of several settings: it names the first
+        if rest and word in list_settings(kind, first["loc"]):
+            where, text = f"{where}.{word}", rest
     given = first["input"]
     shown = "" if isinstance(given, Mapping | ArgsKwargs) else f"={given!r}"  # long, and not it
     return f"{where}{shown} is not possible: {text[0].lower() + text[1:]}"

@@ -71,7 +71,7 @@ PIPELINES: Sequence[tuple[str, Base, int]] = (  # words, what it needs, how ofte
     ("inspect", _inspect, 4),
     ("export", _of_run("out=out", "format=[coco,yolo,table,voc]"), 3),
     ("export", _of_run("out=out", "format=[label_studio,webdataset,mvtec,imagefolder,cvat]"), 2),
-    ("report", lambda ground: [f"runs=[{ground.run},{ground.run}]", "out=out.html"], 1),
+    ("report", lambda ground: [f"runs=[{ground.run},{ground.other_run}]", "out=out.html"], 1),
     ("reproduce", _of_run("sample_id=abrasion-000000", "out=out.png"), 1),
     ("bank", _real, 2),
     ("adapt", _adapt, 3),

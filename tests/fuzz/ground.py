@@ -53,6 +53,10 @@ class Ground:
         return self.folder / "given" / "run"
 
     @property
+    def other_run(self) -> Path:
+        return self.folder / "given" / "other"
+
+    @property
     def photos(self) -> Path:
         return self.folder / "given" / "photos"
 
@@ -129,6 +133,7 @@ def lay_ground(folder: Path) -> Ground:
         rows.append(f"photos/part-{number}.png,{mask},{split},{number}")
     (ground.photos.parent / "real.csv").write_text("\n".join(rows), encoding="utf-8")
     run_well("generate", *SMALL, "run.count=3", f"run.folder={ground.run}")
+    shutil.copytree(ground.run, ground.other_run)
     run_well("bank", f"out={ground.bank}", f"real.path={ground.photos}", *real_masks(ground))
     return ground
 
