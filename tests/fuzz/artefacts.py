@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 from pyarrow import parquet
+from pydantic import ValidationError
 
+from synthgen.runs.lock import HOLDER
 from tests.cli import run_well
 from tests.fuzz.ground import SMALL, Ground, Tally, judge, real_masks
 
@@ -316,10 +319,9 @@ def _break_lock(
     if told == "any":
         lock.write_bytes(draw.choice((b"", b"x", b"[]", b"null", b"\xff", b"{" * 9000, b"{}")))
     elif told == "json":
-        if name in ("host", "machine") and isinstance(holder[name], str):
+        with suppress(ValidationError):
+            HOLDER.validate_json(json.dumps(holder))
             holder["pid"] = -1  # a well-formed one would be watched for a minute
-        elif name == "stamp" or (name == "token" and isinstance(holder[name], str)):
-            holder["pid"] = "x"
         lock.write_text(json.dumps(holder), encoding="utf-8")
     elif told == "folder":
         lock.mkdir()
