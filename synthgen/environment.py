@@ -44,7 +44,7 @@ def _environment_kept() -> Iterator[None]:
     def decode(text: Any) -> Any:
         if isinstance(text, str) and text.startswith("${oc.env:"):
             return f"${{oc.decode:{text}}}"
-        return oc.decode(text, _parent_=DictConfig({}))
+        return oc.decode(text, DictConfig({}), DictConfig({}))
 
     OmegaConf.register_new_resolver("oc.env", keep, replace=True)
     OmegaConf.register_new_resolver("oc.decode", decode, replace=True)

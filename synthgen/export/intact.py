@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
+from synthgen.export.lengths import are_labels_sound
 from synthgen.files import digest_file
 from synthgen.geometry import MOST_PIXELS, read_run_lengths
 from synthgen.images import decode_image
@@ -25,7 +26,7 @@ from synthgen.sample import BoxXYWH
 
 __all__ = ["check_image", "check_label_map", "check_tables"]
 
-Row = Mapping[Any, Any]
+BOX = ("box_x", "box_y", "box_w", "box_h")
 
 
 def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
@@ -51,17 +52,25 @@ def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
         )
     own = instances[instances["sample_id"].isin(rows["sample_id"])]
     _check_classes(run, own, where)
-    sides = rows[["sample_id", "height", "width"]].itertuples(index=False)
-    sizes = {sample_id: (height, width) for sample_id, height, width in sides}
-    columns = ("sample_id", "instance_id", "rle", "area_px", "box_x", "box_y", "box_w", "box_h")
-    for sample_id, number, rle, area, *box in zip(*(own[name] for name in columns), strict=True):
+    sides = (
+        rows.set_index("sample_id")[["height", "width"]].loc[own["sample_id"]].to_numpy(np.int64)
+    )
+    if not are_labels_sound(own, sides):
+        _find_unsound(own, sides, where)
+    _check_counts(rows, own, where)
+
+
+def _find_unsound(own: pd.DataFrame, sizes_hw: NDArray[np.int64], where: str) -> None:
+    """Raise RunError with the first label that is not what its row says."""
+    columns = ("sample_id", "instance_id", "rle", "area_px", *BOX)
+    rows = zip(*(own[name] for name in columns), sizes_hw.tolist(), strict=True)
+    for sample_id, number, rle, area, x, y, width, height, size_hw in rows:
         try:
-            _check_label(str(rle), sizes[sample_id], int(area), BoxXYWH(*map(int, box)))
+            _check_label(str(rle), size_hw, int(area), BoxXYWH(x, y, width, height))
         except (ValueError, TypeError, OverflowError) as error:
             raise RunError(
                 f"{where}: the label of defect {number} of {sample_id} is damaged: {error}"
             ) from error
-    _check_counts(rows, own, where)
 
 
 def _check_manifest(run: RunTables, rows: pd.DataFrame) -> None:

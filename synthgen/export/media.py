@@ -37,18 +37,21 @@ class Media:
     def place(self, image: LabelledImage, target: Path) -> None:
         """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
         path = image.path.local if self.mode == "link" and self.sign is None else None
-        if path is not None and _needs_no_mark(image):
-            _read(image)
+        data = _read(image)
+        if path is not None and (not image.is_synthetic or is_marked(data[:HEAD_BYTES])):
             try:
                 os.link(path, target)
                 return
             except OSError:  # another disk, or one without links
                 pass
-        target.write_bytes(self.read(image))
+        target.write_bytes(self._finish(image, data))
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are."""
-        data = mark_png(_read(image), image.digital_source)
+        return self._finish(image, _read(image))
+
+    def _finish(self, image: LabelledImage, file: bytes) -> bytes:
+        data = mark_png(file, image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
 
 
@@ -72,12 +75,3 @@ def refer_to(image: LabelledImage, folder: Path) -> str:
             "elsewhere or inside a tar; give media=copy"
         )
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _needs_no_mark(image: LabelledImage) -> bool:
-    if not image.is_synthetic:
-        return True
-    try:
-        return is_marked(image.path.read_head(HEAD_BYTES))
-    except FileNotFoundError:
-        return False  # to be told by whoever reads all of it

@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import synthgen
 from synthgen.errors import ConfigError
@@ -40,14 +41,8 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
     paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
-
-    class GuardedService(ServerService):
-        @property
-        def command(self) -> list[str]:
-            place = ["--port", str(self.port), "--address", str(self.address)]
-            return [sys.executable, "-m", "synthgen.review.guard", *place]
-
-    server = GuardedService(port, address=settings.address, do_not_track=True)
+    ServerService.command = property(_command)
+    server = ServerService(port, address=settings.address, do_not_track=True)
     address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:
         if settings.browser:
@@ -55,6 +50,12 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
         yield address
     finally:
         server.stop()
+
+
+def _command(service: Any) -> list[str]:
+    """Return how FiftyOne's server is started: behind the guard."""
+    place = ["--port", str(service.port), "--address", str(service.address)]
+    return [sys.executable, "-m", "synthgen.review.guard", *place]
 
 
 def find_port(address: str, first: int) -> int:

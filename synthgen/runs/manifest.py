@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -296,7 +296,7 @@ def read_table(
         _check_growth(table.metadata, size)
         read = table.read(columns=None if columns is None else list(columns), use_threads=False)
         if name in TABLES:
-            read = _fill_all(_cast(read, schema_of(cast(Table, name))))
+            read = _fill_all(_cast(read, schema_of(name)))
         elif schema is not None:
             read = _cast(read, schema)
     except FileNotFoundError:

@@ -165,7 +165,7 @@ COLUMNS: tuple[Column, ...] = (
         "image_digest",
         "str",
         MANIFEST,
-        "half of the SHA-256 of the image's file",
+        "CRC-32 and length of the image's file, hexadecimal",
         since="0.2.0",
         is_path=True,
     ),

@@ -13,8 +13,9 @@ import pytest
 from pyarrow import parquet
 
 from synthgen.export.labels import read_labels
+from synthgen.export.lengths import are_labels_sound
 from synthgen.files import digest_file
-from synthgen.geometry import mask_to_rle, read_run_lengths
+from synthgen.geometry import mask_to_box, mask_to_rle, read_run_lengths
 from synthgen.images import encode_png, read_image
 from synthgen.runs.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.folder import RunFolder
@@ -210,6 +211,30 @@ def test_run_lengths_are_those_of_the_decoder() -> None:
         expected = np.diff(np.flatnonzero(np.diff(flat)) + 1, prepend=0, append=flat.size)
         kept = lengths[1:] if flat[0] else lengths
         assert np.array_equal(kept, expected)
+
+
+def test_many_labels_are_checked_at_once_as_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    rows, sizes = [], []
+    for height, width in rng.integers(1, 70, (80, 2)):
+        mask = rng.random((height, width)) < rng.choice([0.02, 0.5, 0.98])
+        mask[rng.integers(height), rng.integers(width)] = True
+        x, y, box_w, box_h = mask_to_box(mask)
+        box = {"box_x": x, "box_y": y, "box_w": box_w, "box_h": box_h}
+        rows.append({"rle": mask_to_rle(mask)["counts"], "area_px": int(mask.sum()), **box})
+        sizes.append((height, width))
+    table, size_hw = pd.DataFrame(rows), np.array(sizes)
+    assert are_labels_sound(table, size_hw)
+    assert are_labels_sound(table[:0], size_hw[:0])
+    for place in range(0, 80, 7):
+        for column in ("area_px", "box_x", "box_y", "box_w", "box_h"):
+            wrong = table.copy()
+            wrong.loc[place, column] += 1
+            assert not are_labels_sound(wrong, size_hw)
+        for text in ("", "0", "é", "PPPP", "\x7f", table["rle"][place][:-1] + "P", "o" * 40 + "0"):
+            wrong = table.copy()
+            wrong.loc[place, "rle"] = text
+            assert not are_labels_sound(wrong, size_hw)
 
 
 YAMLS = [
