@@ -15,9 +15,8 @@ import yaml
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import ArgsKwargs
 
 from synthgen.backends.renamed import (
     find_former,
@@ -28,6 +27,7 @@ from synthgen.backends.renamed import (
 from synthgen.environment import resolve
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.files import find_shipped
+from synthgen.invalid import explain_invalid
 from synthgen.overrides import OPEN, open_keys, search_in
 from synthgen.sections import check_sections, check_values
 from synthgen.suggest import did_you_mean, find_near_key, list_settings
@@ -53,7 +53,6 @@ UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expe
     *(KeyError, AssertionError, RecursionError),
 )
 ORDERS = ("_args_", "_convert_", "_partial_", "_recursive_")
-UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's types of error
 
 
 def compose(
@@ -284,7 +283,7 @@ def _explain_cause(error: InstantiationException, node: Any, key: str) -> Synthg
     if isinstance(cause, SynthgenError):
         return cause
     if isinstance(cause, ValidationError):
-        return ConfigError(_validation_sentence(cause, key, _target(node)))
+        return ConfigError(explain_invalid(cause, key, _target(node)))
     if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
         near = did_you_mean(found[1], list_settings(_target(node), ()))
         return ConfigError(f"{key}.{found[1]} is unknown or missing: {near}{cause}")
@@ -294,8 +293,13 @@ def _explain_cause(error: InstantiationException, node: Any, key: str) -> Synthg
     return ConfigError(f"{key} cannot be made: {lines[0]}")
 
 
-def _check_arguments(target: Any, node: Mapping[str, Any], key: str) -> None:
-    """Raise ConfigError where an argument is not of the type that its parameter says."""
+def _check_arguments(
+    target: Any, node: Mapping[str, Any], key: str, *, is_deep: bool = False
+) -> None:
+    """Raise ConfigError where an argument is not of the type that its parameter says.
+
+    ``is_deep``: also those that have keys of their own; what is made checks them itself.
+    """
     if orders := sorted(set(ORDERS) & set(node)):
         raise ConfigError(f"{key}.{orders[0]} is an order to Hydra that no config here holds")
     if hasattr(target, "__pydantic_validator__"):  # which checks them itself
@@ -305,10 +309,10 @@ def _check_arguments(target: Any, node: Mapping[str, Any], key: str) -> None:
     except (NameError, TypeError, AttributeError):
         return
     for name, value in node.items():
-        if name in hints and not isinstance(value, Mapping):
+        if name in hints and (is_deep or not isinstance(value, Mapping)):
             try:
-                adapter = TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True))
-            except PydanticUserError:
+                adapter = TypeAdapter(hints[name])
+            except PydanticUserError:  # a type of others
                 continue
             is_config = OmegaConf.is_config(value)
             plain = OmegaConf.to_container(value, resolve=True) if is_config else value
@@ -317,8 +321,10 @@ def _check_arguments(target: Any, node: Mapping[str, Any], key: str) -> None:
 
 def check_keys(node: Any, key: str) -> None:
     """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
-    depth, without making it."""
+    depth, and for a value of another type, without making it."""
     target = _target(node)
+    if target is not None:
+        _check_arguments(target, node, key, is_deep=True)
     waiting: list[tuple[tuple[str, ...], Any]] = [((), node)]
     while target is not None and waiting:
         path, inner = waiting.pop()
@@ -343,7 +349,7 @@ def _validate(adapter: TypeAdapter[Any], value: Any, key: str, kind: Any) -> Any
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise ConfigError(_validation_sentence(error, key, kind)) from error
+        raise ConfigError(explain_invalid(error, key, kind)) from error
     except ArithmeticError as error:
         raise ConfigError(f"{key} is not possible: {error}") from error
 
@@ -372,25 +378,6 @@ def _target(node: Any) -> Any:
         return hydra.utils.get_object(node["_target_"])
     except (KeyError, TypeError, ValueError, ImportError):
         return None
-
-
-def _validation_sentence(error: ValidationError, key: str, kind: Any) -> str:
-    first = error.errors()[0]
-    inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
-    where = ".".join(part for part in (key, inner) if part)
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "too_short":
-        text = f"it needs {first['ctx']['min_length']} or more entries"
-    if first["type"] in UNKNOWN:
-        near = did_you_mean(str(first["loc"][-1]), list_settings(kind, first["loc"][:-1]))
-        return f"{where} is unknown; {near}it is not read"
-    if first["type"] == "value_error" and isinstance(first["input"], Mapping | ArgsKwargs):
-        word, _, rest = text.partition(" ")  # of a check of several settings: it names the first
-        if rest and word in list_settings(kind, first["loc"]):
-            where, text = f"{where}.{word}", rest
-    given = first["input"]
-    shown = "" if isinstance(given, Mapping | ArgsKwargs) else f"={given!r}"  # long, and not it
-    return f"{where}{shown} is not possible: {text[0].lower() + text[1:]}"
 
 
 def to_plain(config: DictConfig) -> Mapping[str, Any]:

@@ -156,7 +156,7 @@ def _read(storage: Storage) -> list[Row]:
     for number, row in enumerate(rows):
         try:
             _check_row(row)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RunError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise RunError(
                 f"row {number} of {storage.location}/{TABLE}.parquet cannot be read ({why}); the "

@@ -142,8 +142,8 @@ def read_moment(time: str, sample_id: str) -> datetime:
             raise ValueError("it has no offset")
     except ValueError as error:
         raise RunError(
-            f"the time {time!r} of what is said of {sample_id} cannot be read ({error}); give it "
-            "as 2026-01-31T12:00:00+00:00"
+            f"the time {time[:60]!r} of what is said of {sample_id} cannot be read; give it as "
+            "2026-01-31T12:00:00+00:00"
         ) from error
     return moment
 
@@ -166,7 +166,10 @@ def read_verdicts(root: Path | str) -> list[Verdict]:
     for one in verdicts:
         if one.verdict not in (ACCEPT, REJECT):
             raise RunError(f"{where} says {one.verdict!r} of {one.sample_id}; it is damaged")
-        read_moment(one.time, one.sample_id)
+        try:
+            read_moment(one.time, one.sample_id)
+        except RunError as error:
+            raise RunError(f"{where}: {error}") from error
     return verdicts
 
 
