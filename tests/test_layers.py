@@ -36,6 +36,7 @@ LAYERS = [
     {
         "overrides",
         "sections",
+        "invalid",
         "environment",
         "config",
         "setup",
