@@ -21,15 +21,16 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.backends.diffusion import need_diffusion
-    from synthgen.config import build, check_value, to_plain
+    from synthgen.config import build, check_value, read_text, to_plain
     from synthgen.realdata.read import load_real
     from synthgen.training.adapt import AdaptProgress, AdaptSettings, adapt_backend
 
     plain = to_plain(config)
+    folder = Path(read_text(config, "out"))
     settings = check_value(AdaptSettings, plain["adapt"], "adapt")
     real, backend = (
         load_real(plain["real"]),
-        need_diffusion(build(config.backend, "backend"), "adapt"),
+        need_diffusion(build(config.backend, "backend", ("paint", "describe")), "adapt"),
     )
     for note in real.notes:
         show(f"note: {note}")
@@ -40,7 +41,6 @@ def main(config: DictConfig) -> None:
             f"best {at.best:.4f}  {at.seconds_left / 60:.1f} min left at most"
         )
 
-    folder = Path(str(plain["out"]))
     done = adapt_backend(real.images, backend, settings, folder, report)
     step, _, loss = done.best
     show(

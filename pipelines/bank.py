@@ -19,17 +19,17 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.bank.items import BuildSettings, build_bank, write_bank
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.quality.bank import measure_visible
     from synthgen.realdata.read import load_real
     from synthgen.report.bank import tabulate_classes, write_bank_page
 
     plain = to_plain(config)
+    folder = Path(read_text(config, "out"))
     settings = check_value(BuildSettings, plain["bank"], "bank")
     real = load_real(plain["real"])
     for note in real.notes:
         show(f"note: {note}")
-    folder = Path(str(plain["out"]))
     items = [measure_visible(item) for item in build_bank(real.images, settings)]
     table = write_bank(folder, items)
     page = write_bank_page(folder, items, real.notes)

@@ -19,13 +19,15 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
+    from synthgen.config import find_text
     from synthgen.doctor import diagnose, show_diagnosis, write_diagnosis
 
-    diagnosis = diagnose(None if config.models is None else str(config.models))
+    models, out = find_text(config, "models"), find_text(config, "out")
+    diagnosis = diagnose(models)
     show_diagnosis(diagnosis)
-    if config.out is not None:
-        write_diagnosis(diagnosis, Path(str(config.out)))
-        print(f"written: {config.out}")
+    if out is not None:
+        write_diagnosis(diagnosis, Path(out))
+        print(f"written: {out}")
     if not diagnosis.is_well:
         sys.exit(1)
 

@@ -30,10 +30,15 @@ def main(config: DictConfig) -> None:
     plain = to_plain(config)
     settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")
     mask = check_value(MaskSettings, plain["mask"], "mask")
-    sources, controls = build(config.source, "source"), build_controls(config.control)
+    sources, controls = (
+        build(config.source, "source", ("read", "part")),
+        build_controls(config.control),
+    )
     classes, backend = (
         build_classes(plain["defect"]),
-        need_diffusion(build(config.backend, "backend"), "evaluate fidelity"),
+        need_diffusion(
+            build(config.backend, "backend", ("paint", "describe")), "evaluate fidelity"
+        ),
     )
     subject = Subject(backend, classes, sources, controls, mask.margin_px)
     with TaskProgress() as progress:

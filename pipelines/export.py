@@ -15,16 +15,17 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import build, check_value, to_plain
+    from synthgen.config import build, check_value, read_text, to_plain
     from synthgen.export.gather import ExportSettings, gather, make_media
     from synthgen.export.summary import summarise_export
     from synthgen.export.write import export
     from synthgen.runs.progress import TaskProgress
 
     plain = dict(to_plain(config))
-    nodes, run = plain.pop("format") or {}, str(plain.pop("run")["folder"])
+    nodes, run = plain.pop("format"), read_text(config, "run.folder")
+    del plain["run"]
     settings = check_value(ExportSettings, plain, "")
-    formats = {name: build(node, f"format.{name}") for name, node in nodes.items()}
+    formats = {name: build(node, f"format.{name}", ("write",)) for name, node in nodes.items()}
     media, gathered = make_media(settings), gather(run, settings)
     with TaskProgress() as progress:
         exported = export(

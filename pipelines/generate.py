@@ -20,8 +20,9 @@ def main(config: DictConfig) -> None:
     from contextlib import closing
     from functools import partial
 
-    from synthgen.config import build, to_plain
+    from synthgen.config import build, read_text, to_plain
     from synthgen.defaults import find_default
+    from synthgen.environment import to_stored
     from synthgen.generate import batched
     from synthgen.report import write_report
     from synthgen.runs.folder import open_run
@@ -32,12 +33,12 @@ def main(config: DictConfig) -> None:
     from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
     from synthgen.sources import SourceIndex
 
-    executor = build(config.executor, "executor")
+    executor = build(config.executor, "executor", ("run",))
     job, plain = set_up(config), to_plain(config)
-    folder = str(config.run.folder)
+    folder = read_text(config, "run.folder")
     with hold_run(folder) as lease, Stop() as stop:
         known = partial(find_default, plain)
-        run = open_run(folder, plain, job.specs, collect_facts(job), known)
+        run = open_run(folder, to_stored(config), job.specs, collect_facts(job), known)
         work, total = find_work(run, job.specs, job.is_varied), len(job.specs)
         batches = stop.until(batched(work.specs, job.batch_size))
         notes = [*job.notes, *work.notes]

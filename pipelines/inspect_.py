@@ -14,12 +14,12 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import to_plain
+    from synthgen.config import read_text, to_plain
     from synthgen.report import write_report
     from synthgen.runs.folder import inspect_run
     from synthgen.runs.progress import summarise
 
-    root = str(config.run.folder)
+    root = read_text(config, "run.folder")
     manifest = inspect_run(root, to_plain(config)["quality"])
     summarise(root, manifest, write_report(root))
 

@@ -20,11 +20,12 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.training.pretrain import PretrainSettings, Progress, pretrain
 
     options = dict(to_plain(config)["pretrain"])
-    folder = Path(options.pop("folder"))
+    folder = Path(read_text(config, "pretrain.folder"))
+    del options["folder"]
     settings = check_value(PretrainSettings, options, "pretrain")
 
     def report(progress: Progress) -> None:

@@ -22,7 +22,7 @@ NO_MODEL = {  # the sketch is the image, and no control image needs weights
 def main(config: DictConfig) -> None:
     from rich.console import Console
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_keys, check_value, read_text, to_plain
     from synthgen.errors import ConfigError
     from synthgen.report.preview import PreviewSettings, draw_preview, tabulate, write_preview
     from synthgen.setup import read_mode, set_up
@@ -31,11 +31,12 @@ def main(config: DictConfig) -> None:
     settings = check_value(PreviewSettings, plain["preview"], "preview")
     if read_mode(plain) == "vary":
         raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
+    check_keys(plain["backend"], "backend")  # which is not made
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
     preview = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
     )
-    page = write_preview(str(config.run.folder), preview)
+    page = write_preview(read_text(config, "run.folder"), preview)
     console = Console()
     for sentence in preview.sentences:
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -18,15 +18,21 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
+    from synthgen.config import check_value, find_text, read_text, to_plain
     from synthgen.errors import ConfigError
     from synthgen.report import write_comparison, write_report
 
-    folder, runs = config.run.folder, [str(run) for run in config.runs or []]
+    folder = find_text(config, "run.folder")
+    runs = check_value(list[str], to_plain(config)["runs"] or [], "runs")
     if (folder is None) == (not runs):
         raise ConfigError(
             "give run.folder=... to write the report of a run, or runs=[a,b] to compare runs"
         )
-    page = write_comparison(runs, Path(str(config.out))) if runs else write_report(str(folder))
+    page = (
+        write_comparison(runs, Path(read_text(config, "out")))
+        if folder is None
+        else write_report(folder)
+    )
     show(f"open  {page}")
 
 

@@ -19,16 +19,17 @@ def main(config: DictConfig) -> None:
     import numpy as np
     from rich import print as show
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, find_text, read_text, to_plain
     from synthgen.images import write_png
     from synthgen.reproduce import reproduce
 
     allow = check_value(list[str], to_plain(config)["allow"], "allow")
-    made = reproduce(str(config.run.folder), str(config.sample_id), allow)
-    if config.out is not None:
+    out = find_text(config, "out")
+    made = reproduce(read_text(config, "run.folder"), read_text(config, "sample_id"), allow)
+    if out is not None:
         difference = np.abs(made.now.astype(np.int16) - made.before).astype(np.uint8)
-        write_png(Path(config.out), np.hstack([made.before, made.now, difference]))
-        show(f"before | now | difference: {config.out}")
+        write_png(Path(out), np.hstack([made.before, made.now, difference]))
+        show(f"before | now | difference: {out}")
     show(
         f"{made.sample_id}: pixels differ by {made.worst_levels} grey levels at most, "
         f"the label in {made.other_label_px} pixels"

@@ -16,14 +16,14 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.review.pull import pull
     from synthgen.review.push import push
     from synthgen.review.server import serve, wait
     from synthgen.review.settings import ReviewSettings
     from synthgen.review.summary import tell_address, tell_pulled, tell_pushed
 
-    folder = str(config.run.folder)
+    folder = read_text(config, "run.folder")
     settings = check_value(ReviewSettings, to_plain(config)["review"], "review")
     pushed = push(folder, settings)
     tell_pushed(pushed)

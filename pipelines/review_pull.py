@@ -12,13 +12,13 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.review.pull import pull
     from synthgen.review.settings import ReviewSettings
     from synthgen.review.summary import tell_pulled
 
     settings = check_value(ReviewSettings, to_plain(config)["review"], "review")
-    folder = str(config.run.folder)
+    folder = read_text(config, "run.folder")
     tell_pulled(folder, pull(folder, settings))
 
 

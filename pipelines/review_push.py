@@ -11,13 +11,13 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config import check_value, to_plain
+    from synthgen.config import check_value, read_text, to_plain
     from synthgen.review.push import push
     from synthgen.review.settings import ReviewSettings
     from synthgen.review.summary import tell_pushed
 
     settings = check_value(ReviewSettings, to_plain(config)["review"], "review")
-    tell_pushed(push(str(config.run.folder), settings))
+    tell_pushed(push(read_text(config, "run.folder"), settings))
 
 
 if __name__ == "__main__":

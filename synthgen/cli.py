@@ -59,6 +59,13 @@ def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
         run(compose(name, overrides, own))
     except SynthgenError as error:
         sys.exit(_sentence(str(error)))
+    except OSError as error:
+        if error.filename is None:  # nothing that a user could mend
+            raise
+        sys.exit(_sentence(f"{error.filename} cannot be used: {error.strerror}"))
+    except MemoryError as error:
+        told = (str(error).splitlines() or [""])[0]
+        sys.exit(_sentence(f"the memory of this machine is too small ({told}); ask for less"))
     except KeyboardInterrupt as stopped:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         _exit_at_once(stopped)
@@ -99,9 +106,10 @@ def _run_hydra(
     from hydra.core.hydra_config import HydraConfig
 
     from synthgen.backends.renamed import rename_overrides
-    from synthgen.config import check_choices, finish, open_keys, search_in
+    from synthgen.config import check_choices, finish
     from synthgen.errors import SynthgenError
     from synthgen.files import find_shipped
+    from synthgen.overrides import open_keys, search_in
 
     sys.argv[1:] = [*open_keys(rename_overrides(overrides)[0]), *search_in(own)]
 
@@ -116,7 +124,9 @@ def _run_hydra(
 
 
 def _sentence(text: str) -> int:
-    print(f"synthgen: {text}", file=sys.stderr)
+    from synthgen.storage import hide_passwords
+
+    print(f"synthgen: {hide_passwords(text)}", file=sys.stderr)
     return 2
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import hydra
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ArgsKwargs
+from pydantic.errors import PydanticUserError
 
 from synthgen.backends.renamed import (
     find_former,
@@ -24,33 +24,35 @@ from synthgen.backends.renamed import (
     rename_overrides,
     tell_renamed,
 )
+from synthgen.environment import resolve
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.files import find_shipped
+from synthgen.invalid import explain_invalid
+from synthgen.overrides import OPEN, open_keys, search_in
+from synthgen.sections import check_sections, check_values
 from synthgen.suggest import did_you_mean, find_near_key, list_settings
 
 __all__ = [
     "build",
     "check_choices",
+    "check_keys",
     "check_value",
     "compose",
     "find_own_folders",
+    "find_text",
     "finish",
-    "open_keys",
-    "search_in",
+    "read_text",
     "to_plain",
 ]
 
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
-OPEN = (  # may get keys of any name
-    "adapt.words",
-    "backend.model.controlnets",
-    "backend.model.loras",
-    "evaluate.arms",
-    "quality.classes",
+NEEDED = {"source", "backend", "quality", "executor", "review"}  # groups that cannot be left out
+UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expect
+    *(HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError),
+    *(KeyError, AssertionError, RecursionError),
 )
-UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's types of error
-ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
+ORDERS = ("_args_", "_convert_", "_partial_", "_recursive_")
 
 
 def compose(
@@ -96,17 +98,11 @@ def _config_home() -> Path:
     return Path(home) if home else Path.home() / ".config"
 
 
-def search_in(folders: Sequence[Path]) -> list[str]:
-    """Return the override that has Hydra look into folders, after what ships; [] without any."""
-    places = ",".join(_quote_text(f"file://{folder}") for folder in folders)
-    return [f"hydra.searchpath=[{places}]"] if folders else []
-
-
 def _compose(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> DictConfig:
     opened = open_keys(overrides)
     try:
         config = hydra.compose(pipeline, [*search_in(own), *opened], return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except UNREADABLE as error:
         raise ConfigError(_explain(str(error), pipeline, opened, own)) from error
     check_choices(pipeline, config.hydra.runtime.choices, own)
     with open_dict(config):
@@ -120,7 +116,7 @@ def check_choices(pipeline: str, choices: Mapping[str, Any], own: Sequence[Path]
     ``choices``: the names that were chosen, by group; those of lists (defect, control, format) are
     not among them, so that any such file of these groups is an error.
     """
-    shipped, groups = find_shipped("conf"), _list_top_keys(pipeline)
+    shipped, (_, groups) = find_shipped("conf"), _read_shipped(pipeline)
     for folder in own:
         for path in sorted(folder.glob("*/*.yaml")):
             group, name = path.parent.name, path.stem
@@ -133,16 +129,21 @@ def check_choices(pipeline: str, choices: Mapping[str, Any], own: Sequence[Path]
 
 
 def finish(config: DictConfig, pipeline: str) -> DictConfig:
-    """Return a composed config with its references resolved and former keys under their new names.
+    """Return a composed config with former keys under their new names, and its references resolved
+    but for those to the environment (see ``to_stored``).
 
     Raises ConfigError where a key must be given, or one stands at the top that nobody reads.
     """
-    shown = _shown(pipeline)
+    shown, (shipped, groups) = _shown(pipeline), _read_shipped(pipeline)
+    sections = {name: node for name, node in shipped.items() if name not in groups}
     try:
-        OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
+        config = resolve(config)
+        to_plain(config)  # those to the environment lead somewhere, too
+    except UNREADABLE as error:
+        raw: Any = OmegaConf.to_container(config)  # what it refers to may be no section
+        check_sections(raw, sections, (), OPEN, shown)
         raise ConfigError(_first_lines(str(error))) from error
-    known = _list_top_keys(pipeline)
+    known = {*shipped, *groups}
     if unknown := sorted(str(key) for key in config if str(key) not in known):
         near = did_you_mean(unknown[0], known)
         raise ConfigError(
@@ -156,20 +157,37 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
     if missing := sorted(OmegaConf.missing_keys(config)):
         keys = " and ".join(missing)
         raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
+    whole = to_plain(config)
+    check_values(whole)
+    check_sections(whole, sections, sorted(groups & NEEDED), OPEN, shown)
+    for name in sorted(groups - NEEDED):
+        _check_optional(config, name)
     return config
 
 
-def _list_top_keys(pipeline: str) -> set[str]:
-    """Return the keys at the top of a pipeline's config, as it ships."""
+def _check_optional(config: DictConfig, name: str) -> None:
+    """Put {} in the place of a choice that was left out; raises ConfigError for what is none."""
+    given = config.get(name)
+    if given is not None and not OmegaConf.is_dict(given):
+        raise ConfigError(f"{name}={given!r} is no choice for {name}; see conf/{name}")
+    if given is None:
+        with open_dict(config):
+            config[name] = {}
+
+
+def _read_shipped(pipeline: str) -> tuple[dict[str, Any], set[str]]:
+    """Return a pipeline's config as its file has it, and for which keys a file is chosen."""
     path = find_shipped("conf") / f"{pipeline}.yaml"
     node = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    keys = set()
+    groups: set[str] = set()
     for default in node.pop("defaults", []):
         if isinstance(default, Mapping):
-            keys |= {str(key).removeprefix("optional ").partition("@")[0] for key in default}
+            names = (str(key).removeprefix("optional ").partition("@")[0] for key in default)
+            groups |= {name for name in names if "/" not in name}
         elif default != "_self_":
-            keys |= _list_top_keys(default)
-    return keys | set(node)
+            inner, others = _read_shipped(default)
+            node, groups = inner | node, groups | others
+    return node, groups
 
 
 def _shown(pipeline: str) -> str:
@@ -179,57 +197,6 @@ def _shown(pipeline: str) -> str:
 def _tell(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         log.warning("synthgen: %s", sentence)
-
-
-def open_keys(overrides: Sequence[str]) -> list[str]:
-    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
-    texts that its grammar does not know, as umlauts and brackets, are quoted; raises ConfigError.
-
-    >>> open_keys(["adapt.words.hole=pit", "real.path=Fötos", "real.only=[a, ö]"])
-    ['++adapt.words.hole=pit', 'real.path="Fötos"', 'real.only=[a, "ö"]']
-    """
-    starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
-    parser = OverridesParser.create()
-    quoted = [_quote(text, parser) for text in overrides]
-    return [f"++{text}" if text.startswith(starts) else text for text in quoted]
-
-
-def _quote(text: str, parser: OverridesParser) -> str:
-    key, _, value = text.partition("=")
-    if not value or text.startswith("-") or _can_read(text, parser):
-        return text
-    if not _can_read(f"{key}=1", parser):
-        raise ConfigError(f"{key} is no key: keys are of letters without accents, digits, _ and .")
-    is_nested = value[0] in "[{"
-    quoted = f"{key}={_quote_items(value) if is_nested else _quote_text(value)}"
-    if value[0] in "\"'" or not _can_read(quoted, parser):
-        raise ConfigError(
-            f"{text} cannot be read: close all brackets and quotes, give names before a colon "
-            f"without accents, and quote a text that looks like a list, as in '{key}=\"[a]b\"'"
-        )
-    return quoted
-
-
-def _can_read(text: str, parser: OverridesParser) -> bool:
-    try:
-        parser.parse_override(text)
-    except HydraException:
-        return False
-    return True
-
-
-def _quote_text(text: str) -> str:
-    """Return a text in quotes; backslashes are doubled where they would escape one."""
-    inner = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), text)
-    return f'"{inner}"'
-
-
-def _quote_items(value: str) -> str:
-    """Return a list or dictionary with its texts in quotes where they are not plain ASCII."""
-    return ITEM.sub(
-        lambda found: found[0] if found[0].isascii() or found[1] else _quote_text(found[0].strip()),
-        value,
-    )
 
 
 def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
@@ -246,7 +213,17 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
         known = sorted({path.stem for f in folders for path in (f / group).glob("*.yaml")})
         hint = did_you_mean(name, known)
         return f"{group}={name} is unknown; {hint}choose from {', '.join(known)}"
-    return _first_lines(message)
+    return _name_override(pipeline, overrides, own) + _first_lines(message)
+
+
+def _name_override(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
+    """Return the override that cannot be read even by itself, and a colon; '' for none."""
+    for text in overrides:
+        try:
+            hydra.compose(pipeline, [*search_in(own), text])
+        except UNREADABLE:
+            return f"{text[:200]}: "
+    return ""
 
 
 def _first_lines(message: str) -> str:
@@ -263,36 +240,136 @@ def _compose_without(
     for kept in (others, choices, []):
         try:
             config = hydra.compose(pipeline, [*search_in(own), *kept])
-        except (HydraException, OmegaConfBaseException):
+        except UNREADABLE:
             continue
         plain = OmegaConf.to_container(config)
         return plain if isinstance(plain, dict) else {}  # type: ignore[return-value]
     return {}
 
 
-def build(node: Any, key: str, **extra: Any) -> Any:
-    """Construct what a config node's ``_target_`` names; errors carry the key they come from."""
+def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
+    """Construct what a config node's ``_target_`` names; errors carry the key they come from.
+
+    ``needs``: methods that it must have. Raises ConfigError for a node that names nothing, for
+    arguments of other types and for what is no such part.
+    """
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        named = node.get("_target_") if isinstance(node, Mapping) else node
+        raise ConfigError(
+            f"{key}._target_={str(named)[:100]} is not possible: it must be the name of a class"
+        )
     try:
-        return hydra.utils.instantiate(node, _convert_="all", **extra)
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:  # whatever importing it raises
+        raise ConfigError(
+            f"{key}._target_={node['_target_']!r} names nothing that can be imported"
+        ) from error
+    _check_arguments(target, node, key)
+    try:
+        made = hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, SynthgenError):
-            raise cause from error
-        if isinstance(cause, ValidationError):
-            raise ConfigError(_validation_sentence(cause, key, _target(node))) from error
-        if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
-            near = did_you_mean(found[1], list_settings(_target(node), ()))
-            raise ConfigError(f"{key}.{found[1]} is unknown or missing: {near}{cause}") from error
-        raise ConfigError(f"{key} cannot be made: {cause or error}") from error
+        raise _explain_cause(error, node, key) from error
+    for name in needs:
+        if not callable(getattr(made, name, None)):
+            raise ConfigError(
+                f"{key}._target_={node['_target_']} is of another kind: {key} needs {name}()"
+            )
+    return made
+
+
+def _explain_cause(error: InstantiationException, node: Any, key: str) -> SynthgenError:
+    """Return what went wrong in a constructor, with the key."""
+    cause = error.__cause__
+    if isinstance(cause, SynthgenError):
+        return cause
+    if isinstance(cause, ValidationError):
+        return ConfigError(explain_invalid(cause, key, _target(node)))
+    if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
+        near = did_you_mean(found[1], list_settings(_target(node), ()))
+        return ConfigError(f"{key}.{found[1]} is unknown or missing: {near}{cause}")
+    if isinstance(cause, TypeError) and str(cause).endswith("takes no arguments"):
+        return ConfigError(f"{key}.{next(name for name in node if name != '_target_')}: {cause}")
+    lines = str(cause or error).strip().splitlines() or [type(cause).__name__]
+    return ConfigError(f"{key} cannot be made: {lines[0]}")
+
+
+def _check_arguments(
+    target: Any, node: Mapping[str, Any], key: str, *, is_deep: bool = False
+) -> None:
+    """Raise ConfigError where an argument is not of the type that its parameter says.
+
+    ``is_deep``: also those that have keys of their own; what is made checks them itself.
+    """
+    if orders := sorted(set(ORDERS) & set(node)):
+        raise ConfigError(f"{key}.{orders[0]} is an order to Hydra that no config here holds")
+    if hasattr(target, "__pydantic_validator__"):  # which checks them itself
+        return
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        return
+    for name, value in node.items():
+        if name in hints and (is_deep or not isinstance(value, Mapping)):
+            try:
+                adapter = TypeAdapter(hints[name])
+            except PydanticUserError:  # a type of others
+                continue
+            is_config = OmegaConf.is_config(value)
+            plain = OmegaConf.to_container(value, resolve=True) if is_config else value
+            _validate(adapter, plain, f"{key}.{name}", hints[name])
+
+
+def check_keys(node: Any, key: str) -> None:
+    """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
+    depth, and for a value of another type, without making it."""
+    target = _target(node)
+    if target is not None:
+        _check_arguments(target, node, key, is_deep=True)
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), node)]
+    while target is not None and waiting:
+        path, inner = waiting.pop()
+        here = ".".join((key, *path))
+        if not isinstance(inner, Mapping) or here in OPEN:
+            continue
+        known = list_settings(target, path)
+        for name in map(str, inner):
+            if known and name not in known and name != "_target_":
+                near = did_you_mean(name, known)
+                raise ConfigError(f"{here}.{name} is unknown; {near}it is not read")
+        waiting += [((*path, str(name)), value) for name, value in inner.items()]
 
 
 def check_value(kind: type[Value], value: Any, key: str) -> Value:
     """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
+    valid: Value = _validate(TypeAdapter(kind), value, key, kind)
+    return valid
+
+
+def _validate(adapter: TypeAdapter[Any], value: Any, key: str, kind: Any) -> Any:
     try:
-        checked: Value = TypeAdapter(kind).validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
-        raise ConfigError(_validation_sentence(error, key, kind)) from error
-    return checked
+        raise ConfigError(explain_invalid(error, key, kind)) from error
+    except ArithmeticError as error:
+        raise ConfigError(f"{key} is not possible: {error}") from error
+
+
+def read_text(config: DictConfig, key: str) -> str:
+    """Return a text of a config that must be there, as ``run.folder``; raises ConfigError."""
+    found = find_text(config, key)
+    if not found:
+        raise ConfigError(f"{key} must be given as a text of one character or more")
+    return found
+
+
+def find_text(config: DictConfig, key: str) -> str | None:
+    """Return a text of a config, None where it is null; raises ConfigError for something else."""
+    node = OmegaConf.select(config, key)
+    if node is None or isinstance(node, str):
+        return node
+    if isinstance(node, int) and not isinstance(node, bool):  # a folder may be called 2
+        return str(node)
+    raise ConfigError(f"{key}={str(node)[:100]} is not possible: it should be a text")
 
 
 def _target(node: Any) -> Any:
@@ -301,21 +378,6 @@ def _target(node: Any) -> Any:
         return hydra.utils.get_object(node["_target_"])
     except (KeyError, TypeError, ValueError, ImportError):
         return None
-
-
-def _validation_sentence(error: ValidationError, key: str, kind: Any) -> str:
-    first = error.errors()[0]
-    inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
-    where = ".".join(part for part in (key, inner) if part)
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "too_short":
-        text = f"it needs {first['ctx']['min_length']} or more entries"
-    if first["type"] in UNKNOWN:
-        near = did_you_mean(str(first["loc"][-1]), list_settings(kind, first["loc"][:-1]))
-        return f"{where} is unknown; {near}it is not read"
-    given = first["input"]
-    shown = "" if isinstance(given, Mapping | ArgsKwargs) else f"={given!r}"  # long, and not it
-    return f"{where}{shown} is not possible: {text[0].lower() + text[1:]}"
 
 
 def to_plain(config: DictConfig) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,10 +27,13 @@ __all__ = [
     "check_kind",
     "check_name",
     "check_relative",
+    "defuse",
+    "digest_file",
     "find_shipped",
     "inside",
     "is_left",
     "name_beside",
+    "read_json",
     "remove_leftovers",
     "write_bytes",
     "write_text",
@@ -39,6 +44,7 @@ LEFTOVER = re.compile(r"\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)-\d+\.tmp")  # 
 PART = r"[^/\\\x00-\x1f\x7f]+"  # of a path: no separators of any system, nothing invisible
 RELATIVE = f"{PART}(?:/{PART})*"  # of a file inside of a folder
 DOTS = r"(?:^|/)\.{1,2}(?:/|$)"  # a part that leads elsewhere; searched for where the rest is PARTs
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 OLD_S = 86_400  # two hosts' clocks do not differ by a day
 
 
@@ -127,6 +133,33 @@ def _is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def digest_file(data: bytes) -> str:
+    """Return what a run stores of a file, to see damage: its CRC-32 and its length, hexadecimal.
+
+    >>> digest_file(b"abc")
+    '352441c2-3'
+    """
+    return f"{zlib.crc32(data):08x}-{len(data):x}"
+
+
+def defuse(cell: Any) -> Any:
+    """Return a cell for a CSV file: a text that a spreadsheet would take for a formula gets a '
+    before it; everything else stays as it is.
+
+    >>> defuse("=1+1"), defuse("a-b"), defuse(-3)
+    ("'=1+1", 'a-b', -3)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of ours holds; raises RunError where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it, or give another folder") from error
 
 
 def inside(root: Path, name: str) -> Path:

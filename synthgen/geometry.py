@@ -23,11 +23,14 @@ __all__ = [
     "nearest_instance",
     "outline_to_mask",
     "overlap",
+    "read_run_lengths",
     "rle_to_mask",
     "union_box",
 ]
 
 Mask = NDArray[np.bool_]
+CONTINUES, SIGN = 0x20, 0x10  # of the 6 bits of each character of compressed run lengths
+MOST_PIXELS = 1 << 28  # of one mask
 
 
 def mask_to_box(mask: Mask) -> BoxXYWH:
@@ -61,12 +64,48 @@ def mask_to_rle(mask: Mask) -> dict[str, Any]:
 
 
 def rle_to_mask(rle: dict[str, Any]) -> Mask:
-    """Undo ``mask_to_rle``.
+    """Undo ``mask_to_rle``; raises ValueError for run lengths that are not those of such a mask.
 
     >>> bool(rle_to_mask(mask_to_rle(np.eye(3, dtype=bool)))[2, 2])
     True
     """
-    return np.asarray(coco_mask.decode(rle), bool)
+    size, counts = rle["size"], rle["counts"]
+    read_run_lengths(counts, size)  # the decoder itself reads beyond the end of a broken text
+    return np.asarray(coco_mask.decode({"size": size, "counts": counts}), bool)
+
+
+def read_run_lengths(counts: str, size_hw: Sequence[int]) -> NDArray[np.int64]:
+    """Return COCO's compressed run lengths as numbers, column by column: those of pixels that are
+    not in the mask and of those that are, in turn.
+
+    Raises ValueError where they are none, or do not fill a mask of that height and width.
+
+    >>> read_run_lengths("0120", (2, 2)).tolist()
+    [0, 1, 2, 1]
+    """
+    height, width = size_hw
+    if min(height, width) < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"a mask of {height} x {width} pixels is not possible")
+    if not counts or not counts.isascii():
+        raise ValueError("it holds no run lengths")
+    parts = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    if parts.min() < 0 or parts.max() > 63 or parts[-1] & CONTINUES:
+        raise ValueError("it holds characters that are no run lengths, or is cut off")
+    is_last = (parts & CONTINUES) == 0
+    starts = np.flatnonzero(np.concatenate(([True], is_last[:-1])))
+    ends = np.flatnonzero(is_last)
+    if (ends - starts).max() > 6:
+        raise ValueError("one of its run lengths is longer than any mask")
+    place = np.arange(len(parts)) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((parts & 31) << (5 * place), starts)
+    is_negative = (parts[ends] & SIGN) != 0
+    values -= is_negative.astype(np.int64) << (5 * (ends - starts + 1))
+    lengths = values.copy()  # from the third on, what is told is the difference to the one but last
+    for first in (1, 2):
+        lengths[first::2] = np.cumsum(values[first::2])
+    if lengths.min() < 0 or int(lengths.sum()) != height * width:
+        raise ValueError(f"its run lengths do not fill {height} x {width} pixels")
+    return lengths
 
 
 def grow_mask(mask: Mask, margin_px: int) -> Mask:

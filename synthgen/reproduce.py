@@ -56,8 +56,8 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     rows = run.manifest[run.manifest["sample_id"] == sample_id]
     if rows.empty:
         raise RunError(
-            f"{run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}, e.g. "
-            f"{run.manifest['sample_id'].iloc[0]!r}"
+            f"sample_id: {run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}"
+            f", e.g. {run.manifest['sample_id'].iloc[0]!r}"
         )
     row = rows.iloc[0]
     if not row["image"]:
@@ -78,6 +78,8 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
         raise RunError(f"the source of {sample_id} is not what it was: {row['source_path']}")
     painted = f"masks/{file_stem(sample_id, spec.revision)}.png"  # no label that people drew
     kept = read_image(run.stored(painted))
+    if kept.shape != now.shape[:2]:
+        raise RunError(f"{run.stored(painted)} is {kept.shape} px but its image {now.shape[:2]}")
     window = outcome.candidate.condition.source.window
     return Reproduced(
         sample_id,

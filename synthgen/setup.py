@@ -169,9 +169,9 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
     donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
     classes = add_donors(build_classes(plain["defect"]), donors)
     limits = read_limits(plain["quality"], classes)
-    sources = build(config.source, "source") if sources is None else sources
+    sources = build(config.source, "source", ("read", "part")) if sources is None else sources
     controls = build_controls(config.control)
-    backend: Backend = build(config.backend, "backend")
+    backend: Backend = build(config.backend, "backend", ("paint", "describe"))
     info = backend.describe()
     check_controlnets(info.reads, controls)
     bank = None if donors is None else DefectBank([*donors.items.values(), *donors.joined()])
@@ -287,6 +287,11 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     classes = {}
     for name, node in (nodes or {}).items():
         check_name(name, "a defect class")
+        if not isinstance(node, Mapping) or "shape" not in node:
+            raise ConfigError(
+                f"defect.{name}={str(node)[:100]} is no class of defects: it needs class_id, noun "
+                "and shape, see conf/defect"
+            )
         shape = build(node["shape"], f"defect.{name}.shape")
         classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
     return classes
@@ -428,12 +433,12 @@ def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:
         raise ConfigError("control names no control image; give at least one, e.g. control=canny")
     controls = {}
     for name, node in nodes.items():
-        if not CONTROL_NAME.fullmatch(name) or "_target_" not in (node or {}):
+        if not CONTROL_NAME.fullmatch(str(name)) or not isinstance(node, Mapping):
             raise ConfigError(
                 f"control.{name} is no control image; give them by name, e.g. "
                 "control=[canny,mask], names of letters, digits, - and _"
             )
-        controls[name] = build(node, f"control.{name}")
+        controls[name] = build(node, f"control.{name}", ("draw",))
     return controls
 
 

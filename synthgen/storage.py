@@ -21,10 +21,14 @@ __all__ = [
     "Storage",
     "StoredFile",
     "find_files",
+    "hide_passwords",
     "inside",
     "open_storage",
 ]
 
+SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory")  # memory: for tests
+USER_INFO = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+MOST_BYTES = 4 << 30  # of one file that is read as a whole
 CONNECT_S, REQUEST_S = 3, 30
 SETTLE_S = 0.2
 TRIES = 5  # of one request, once the bucket has answered
@@ -89,8 +93,14 @@ class LocalFolder:
         path = self._place(name)
         try:
             with path.open("rb") as file:
+                left = max(0, os.fstat(file.fileno()).st_size - start)
+                wanted = left if size is None else min(size, left)
+                if wanted > MOST_BYTES:
+                    raise RunError(f"{path} is larger than {MOST_BYTES >> 30} GiB; it is not read")
+                if not wanted:
+                    return b""
                 file.seek(start)
-                return file.read() if size is None else file.read(size)
+                return file.read(wanted)
         except FileNotFoundError:
             raise
         except NotADirectoryError as error:
@@ -264,6 +274,30 @@ class StoredFile:
         return self.storage.read(self.path, 0, size)
 
 
+def hide_passwords(text: str) -> str:
+    """Return a text without the passwords of the addresses in it.
+
+    >>> hide_passwords("ray://ann:secret@head:10001 does not answer")
+    'ray://***@head:10001 does not answer'
+    """
+    return USER_INFO.sub("://***@", text)
+
+
+def _check_scheme(text: str) -> None:
+    """Raise RunError for an address whose kind is none that runs lie at, or that has a password."""
+    scheme = text.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise RunError(
+            f"{text} is an address of a kind that is not opened; there are "
+            f"{', '.join(f'{name}://' for name in SCHEMES)}, and folders"
+        )
+    if USER_INFO.search(text):
+        raise RunError(
+            f"{text} holds a user or a password, which would be stored; give keys by the variables "
+            "of the environment or the files that its cloud knows"
+        )
+
+
 def open_storage(location: str | Path) -> Storage:
     """Return the storage at a path, or at an address such as ``s3://bucket/prefix``.
 
@@ -279,6 +313,7 @@ def open_storage(location: str | Path) -> Storage:
         return LocalFolder(Path(text).expanduser())
     if text.startswith("file://"):
         return LocalFolder(Path(text.removeprefix("file://")))
+    _check_scheme(text)
     storage = ObjectStorage(text.rstrip("/"))
     find_files(storage.location)
     return storage

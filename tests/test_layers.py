@@ -34,7 +34,20 @@ LAYERS = [
     {"generate"},
     {"runs", "export", "report"},
     {"review", "training", "evaluation"},
-    {"config", "setup", "defaults", "reproduce", "doctor", "cli", "suggest", "__main__"},
+    {
+        "overrides",
+        "sections",
+        "invalid",
+        "environment",
+        "config",
+        "setup",
+        "defaults",
+        "reproduce",
+        "doctor",
+        "cli",
+        "suggest",
+        "__main__",
+    },
 ]
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 ROOMS = {
@@ -52,8 +65,8 @@ ROOMS = {
     "ray": {"runs"},
     "fiftyone": {"review"},
     "fsspec": {"storage", "runs"},
-    "hydra": {"config", "cli", "defaults"},
-    "omegaconf": {"config", "setup", "defaults", "reproduce", "cli"},
+    "hydra": {"overrides", "config", "cli", "defaults"},
+    "omegaconf": {"environment", "config", "setup", "defaults", "reproduce", "cli"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in {"pipelines"})
 

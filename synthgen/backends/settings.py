@@ -34,7 +34,9 @@ STARTS = ("sketch", "source", "noise")
 OFFLOADS = (None, "model", "sequential")
 DTYPES = ("float32", "float16", "bfloat16", "auto")
 NO_NODES = BeforeValidator(lambda nodes: {} if nodes is None else nodes)  # null in a config
+MOST_PX = 16384  # of a crop
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=0, le=100)]
 
 
 @checked.dataclass(frozen=True, config=STRICT)
@@ -43,7 +45,7 @@ class ControlNet:
     the steps. ``mode``: which kind of image it is given, a number of a union ControlNet's card."""
 
     checkpoint: str
-    scale: float | None = None
+    scale: Scale | None = None
     start: Share = 0.0
     end: Share = 1.0
     mode: int | None = None
@@ -59,7 +61,7 @@ class Lora:
     """Low-rank weights that are added to a checkpoint's: a .safetensors file, or its folder."""
 
     checkpoint: str
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=-100, le=100)] = 1.0
     revision: str | None = None
 
 
@@ -71,7 +73,7 @@ class Reference:
     checkpoint: str
     encoder: str
     image: str
-    scale: float = 0.6
+    scale: Scale = 0.6
 
 
 @checked.dataclass(frozen=True, config=STRICT)
@@ -107,10 +109,10 @@ class PaintingSettings:
 
     init: str = "sketch"
     strength: float | None = None
-    vary_strength: float = 0.5
-    steps: int | None = None
-    guidance: float | None = None
-    control_scale: float | None = None
+    vary_strength: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=1000)] | None = None
+    control_scale: Scale | None = None
     prompt_weights: bool = False
     scheduler: str | None = None
     match_optics: bool = True
@@ -133,12 +135,12 @@ class CropSettings:
     border, inward.
     """
 
-    context_px: int | None = Field(default=None, ge=0)
-    min_px: int = Field(default=64, ge=1)
-    max_px: int = 512
-    max_image_px: int = Field(default=1024, ge=64)
+    context_px: int | None = Field(default=None, ge=0, le=MOST_PX)
+    min_px: int = Field(default=64, ge=1, le=MOST_PX)
+    max_px: int = Field(default=512, le=MOST_PX)
+    max_image_px: int = Field(default=1024, ge=64, le=MOST_PX)
     resolution_px: int | Literal["auto"] | None = "auto"
-    feather_px: float | None = Field(default=None, ge=0)
+    feather_px: float | None = Field(default=None, ge=0, le=MOST_PX)
 
 
 @checked.dataclass(frozen=True, config=STRICT)
@@ -154,9 +156,9 @@ class Hardware:
 
     device: str = "auto"
     dtype: str | None = None
-    threads: int | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     compile: bool = False
-    paint_batch: int = 16
+    paint_batch: Annotated[int, Field(le=4096)] = 16
     vae_slicing: bool = False
     vae_tiling: bool = False
     offload: str | None = None

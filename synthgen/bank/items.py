@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 TABLE = "bank.parquet"
+UNREADABLE = (  # what reading a broken table or its values raises
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(NotImplementedError, OverflowError),
+)
 MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
 LEAST_AREA_PX = 8
@@ -263,7 +267,7 @@ def _find_old(folder: Path, table: pd.DataFrame) -> list[Path]:
         return []
     try:
         before = pd.read_parquet(folder / TABLE, columns=list(PICTURES))
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{folder / TABLE} is no bank's table; give another folder") from error
     names = {(kind, Path(str(path)).name) for kind in PICTURES for path in before[kind]}
     kept = {(kind, Path(path).name) for kind in PICTURES for path in table[kind]}
@@ -283,7 +287,7 @@ def read_bank(folder: Path | str) -> list[BankItem]:
     try:
         rows = pd.read_parquet(root / TABLE).to_dict("records")
         return [_read_item(root, {str(key): value for key, value in row.items()}) for row in rows]
-    except (OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{root / TABLE} cannot be read as a bank: {error!r}") from error
 
 
@@ -295,6 +299,7 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
     if levels.shape != crop.shape[:2] or clean.shape != crop.shape:
         raise SourceError(f"the pictures of {row['item_id']} in {root} differ in size")
     others = levels == OTHER
+    _check_row(row, levels == OWN)
     return BankItem(
         row["defect_class"],
         row["image_id"],
@@ -313,6 +318,26 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         corner=_read_corner(row),
         **{name: row[name] for name in MEASURED if name in row},  # banks of before lack some
     )
+
+
+def _check_row(row: Mapping[str, Any], mask: NDArray[np.bool_]) -> None:
+    """Raise ValueError, TypeError or KeyError for what no defect of a bank can have."""
+    for name in ("image_id", "group", "split"):
+        if not isinstance(row[name], str) or not row[name]:
+            raise ValueError(f"{name} of {row['item_id']} is {row[name]!r}, not a text")
+    bounds = {
+        "area_px": (1, mask.size),
+        "orientation_deg": (0, 180),
+        "length_px": (0, mask.size),
+        "place_x": (0, 1),
+        "place_y": (0, 1),
+        **{name: (0, 1) for name in MEASURED if name in row},
+    }
+    for name, (least, most) in bounds.items():
+        if not least <= float(row[name]) <= most:
+            raise ValueError(f"{name} of {row['item_id']} is {row[name]}, not {least} to {most}")
+    if not mask.any():
+        raise ValueError(f"the mask of {row['item_id']} is empty")
 
 
 def _read_corner(row: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import validate_call
+from pydantic import Field, validate_call
 
 from synthgen.control.controls import Annotator, fit_map
 from synthgen.errors import ConfigError
 
 __all__ = ["EdgeControl", "canny_control", "canny_edges", "combine_edges", "outline"]
+
+Level = Annotated[float, Field(le=100_000)]  # more than any gradient has
+Blur = Annotated[float, Field(ge=0, le=256)]  # the kernel's side is 6 times as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class EdgeControl:
 
 
 @validate_call
-def canny_control(low: float = 100, high: float = 200, blur_px: float = 0) -> EdgeControl:
+def canny_control(low: float = 100, high: Level = 200, blur_px: Blur = 0) -> EdgeControl:
     """Return Canny edges as a control (Canny 1986); thresholds in Sobel units, as in OpenCV."""
     if not 0 <= low <= high:
         raise ConfigError(

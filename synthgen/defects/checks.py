@@ -10,10 +10,13 @@ from synthgen.defects.drawing import Range
 
 __all__ = ["STRICT", "Contrast", "Fraction", "Positive", "Ratio", "Span"]
 
+LARGEST = 10_000
 STRICT = ConfigDict(extra="forbid")
 
 
 def _ordered(bounds: Range) -> Range:
+    if max(map(abs, bounds)) > LARGEST:
+        raise ValueError(f"no bound of a range may exceed {LARGEST}")
     if bounds[0] > bounds[1]:
         raise ValueError(
             f"the range [{bounds[0]:g}, {bounds[1]:g}] runs backwards: low comes first"
@@ -46,4 +49,5 @@ Span = Annotated[tuple[float, float], AfterValidator(_ordered)]  # any low .. hi
 Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels
 Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the part's short side
 Contrast = Annotated[Positive, AfterValidator(_is_share)]  # of the photo's range
+Count = Annotated[tuple[Annotated[int, Field(ge=1, le=200)], int], AfterValidator(_ordered)]
 Ratio = Annotated[float, Field(ge=0, le=1)]  # a probability or a share

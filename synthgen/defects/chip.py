@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
 from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
 from synthgen.surfaces.noise import Field, fractal_noise
 
@@ -27,7 +27,7 @@ class Chip:
     radius_fraction: Fraction = (0.035, 0.2)
     radius_px: Positive | None = None
     elongation: Positive = (1.0, 4.0)
-    corners: tuple[int, int] = (5, 9)
+    corners: Count = (5, 9)
     contrast: Contrast = (0.2, 0.75)
     bright_share: Ratio = 0.3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive
+from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive
 from synthgen.defects.drawing import (
     SCALE,
     Drawing,
@@ -29,7 +29,7 @@ class Pit:
 
     radius_fraction: Fraction = (0.01, 0.06)
     radius_px: Positive | None = None
-    count: tuple[int, int] = (1, 4)
+    count: Count = (1, 4)
     spread: Positive = (3.0, 8.0)  # of a cluster, in radii
     contrast: Contrast = (0.25, 0.8)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio, Span
+from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio, Span
 from synthgen.defects.drawing import (
     SCALE,
     Drawing,
@@ -42,7 +42,7 @@ class Scratch:
     width_fraction: Fraction = (0.01, 0.1)
     width_px: Positive | None = None
     curvature: Span = (-0.06, 0.06)
-    count: tuple[int, int] = (1, 4)
+    count: Count = (1, 4)
     contrast: Contrast = (0.35, 0.95)
     bright_share: Ratio = 0.85
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
 from synthgen.defects.drawing import (
     SCALE,
     Drawing,
@@ -30,7 +30,7 @@ class Spatter:
 
     radius_fraction: Fraction = (0.008, 0.05)
     radius_px: Positive | None = None
-    count: tuple[int, int] = (1, 4)
+    count: Count = (1, 4)
     spread: Positive = (3.0, 9.0)  # of a cluster, in radii
     splashed_share: Ratio = 0.25  # of the drops, that came at an angle
     contrast: Contrast = (0.25, 0.85)

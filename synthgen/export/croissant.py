@@ -12,7 +12,7 @@ from typing import Any
 
 from synthgen.export.datasheet import KNOWN_LIMITS
 from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.files import write_text
+from synthgen.files import defuse, write_text
 
 __all__ = ["NO_CROISSANT", "write_croissant", "write_label_table"]
 
@@ -76,7 +76,9 @@ def write_label_table(labels: LabelledSet, folder: Path) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(labels, image, files.get(image.file_name, "")) for image in labels)
+    for image in labels:
+        row = _row(labels, image, files.get(image.file_name, ""))
+        writer.writerow({name: defuse(cell) for name, cell in row.items()})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

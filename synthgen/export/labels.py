@@ -17,15 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
+from synthgen.export.intact import check_image, check_label_map, check_tables
 from synthgen.export.reviewed import Review, read_review
 from synthgen.files import check_name
 from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
-from synthgen.images import read_image
+from synthgen.images import IGNORED, decode_image
 from synthgen.imaging.decoding import read_orientation
 from synthgen.marking import ENHANCED, digital_source
 from synthgen.realdata.records import GOOD, Scanned
 from synthgen.runs.manifest import is_augmented, photo_of
-from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.reader import RunTables, read_present, read_run
 from synthgen.runs.schema import columns_of
 from synthgen.sample import BoxXYWH
 from synthgen.storage import StoredFile
@@ -112,7 +113,7 @@ class LabelledImage:
 
     def label_map(self) -> NDArray[np.uint8]:
         """Return the class ids with 255 where the run says neither good nor a defect, (H, W)."""
-        return self.class_map() if self.label_path is None else _read_ids(self.label_path)
+        return self.class_map() if self.label_path is None else _read_ids(self)
 
     def instance_map(self) -> NDArray[np.uint16]:
         """Return the number of the defect of each pixel, 1.., (H, W) uint16; 0 = good."""
@@ -122,8 +123,15 @@ class LabelledImage:
         return numbers
 
 
-def _read_ids(file: StoredFile) -> NDArray[np.uint8]:
-    return read_image(file).astype(np.uint8)
+def _read_ids(image: LabelledImage) -> NDArray[np.uint8]:
+    file = image.label_path
+    assert file is not None
+    data, name = read_present(file), str(file)
+    check_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), name)
+    pixels = decode_image(data, name)
+    known = frozenset({0, IGNORED, *(defect.class_id for defect in image.defects)})
+    check_label_map(pixels, image.size_hw, known, name)
+    return pixels.astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,8 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
 
     ``accepted``: what met the limits; ``reviewed``: what a person accepted, with the good images
     that nobody rejected; ``all``: rejected samples, too. A defect that left no label is never among
-    them, since it would pass for a good image. Raises RunError, ConfigError.
+    them, since it would pass for a good image. Raises ConfigError, and RunError where the run's
+    tables do not go together (see ``check_tables``).
     """
     if include not in ("accepted", "reviewed", "all"):
         raise ConfigError(f"include={include!r} must be accepted, reviewed or all")
@@ -226,6 +235,7 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
     rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include, review)]
     if rows.empty:
         raise RunError(f"{run_folder} holds no sample to export; see {run_folder}/report.html")
+    check_tables(run, rows)
     defects: dict[str, list[DefectLabel]] = {}
     for row in run.instances.to_dict("records"):
         defects.setdefault(row["sample_id"], []).append(_read_defect(row))

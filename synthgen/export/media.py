@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from synthgen.errors import ConfigError
+from synthgen.export.intact import check_image
 from synthgen.export.labels import LabelledImage
 from synthgen.images import decode_image, encode_png
 from synthgen.marking import is_marked, mark_png
@@ -38,13 +39,14 @@ class Media:
         """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
         is_linked = self.mode == "link" and self.sign is None and not image.is_turned
         path = image.path.local if is_linked else None
-        if path is not None and _needs_no_mark(image):
+        data = _read(image)
+        if path is not None and (not image.is_synthetic or is_marked(data[:HEAD_BYTES])):
             try:
                 os.link(path, target)
                 return
             except OSError:  # another disk, or one without links
                 pass
-        target.write_bytes(self.read(image))
+        target.write_bytes(self._finish(image, data))
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are.
@@ -52,29 +54,32 @@ class Media:
         One that EXIF turns is a PNG, upright: readers that ignore EXIF would see it turned against
         its labels.
         """
-        owner = "" if image.facts else "the real data"
-        data = read_present(image.path, owner)
+        return self._finish(image, _read(image))
+
+    def _finish(self, image: LabelledImage, file: bytes) -> bytes:
         if image.is_turned:
-            data = encode_png(decode_image(data, str(image.path)))
-        data = mark_png(data, image.digital_source)
+            file = encode_png(decode_image(file, str(image.path)))
+        data = mark_png(file, image.digital_source)
         return self.sign(data, image) if self.sign and image.is_synthetic else data
+
+
+def _read(image: LabelledImage) -> bytes:
+    """Return the bytes of an image's file; raises RunError where it is not as the run wrote it."""
+    data = read_present(image.path, "" if image.facts else "the real data")
+    if image.facts:  # those of a run; real images have none
+        digest = str(image.facts.get("image_digest") or "")
+        check_image(data, image.size_hw, digest, str(image.path))
+    return data
 
 
 def refer_to(image: LabelledImage, folder: Path) -> str:
     """Return the image's path as seen from a folder; raises ConfigError where it has none."""
     path = image.path.local
-    if path is None:
+    if path is not None:
+        _read(image)
+    else:
         raise ConfigError(
             f"media=refer needs images that are files on this machine, but {image.path} lies "
             "elsewhere or inside a tar; give media=copy"
         )
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _needs_no_mark(image: LabelledImage) -> bool:
-    if not image.is_synthetic:
-        return True
-    try:
-        return is_marked(image.path.read_head(HEAD_BYTES))
-    except FileNotFoundError:
-        return False  # to be told by whoever reads all of it

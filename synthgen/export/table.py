@@ -21,6 +21,7 @@ from synthgen.export.facts import (
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media, refer_to
+from synthgen.files import defuse
 
 __all__ = ["Table", "place_or_refer"]
 
@@ -47,8 +48,9 @@ class Table:
     """``images.*``, ``defects.*`` and the images in ``images/``; with media=refer, where they are.
 
     ``file_name`` is relative to the tables; all else is as in the run's manifest, without its
-    paths. A mask is its RLE with height and width, as in COCO. CSV has no types: read sample_id
-    and rle as text, e.g.
+    paths. A mask is its RLE with height and width, as in COCO. In CSV a text that a spreadsheet
+    would take for a formula has a ' before it. CSV has no types: read sample_id and rle as text,
+    e.g.
     ``pandas.read_csv("defects.csv", dtype={"sample_id": str, "rle": str}, keep_default_na=False)``.
     """
 
@@ -103,4 +105,6 @@ def _write(path: Path, types: Mapping[str, str], rows: Iterable[Mapping[str, Any
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(types), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:  # run lengths may begin with =, and cannot do anything
+            safe = {name: cell if name == "rle" else defuse(cell) for name, cell in row.items()}
+            writer.writerow(safe)

@@ -22,7 +22,8 @@ from synthgen.report.page import render
 from synthgen.report.pictures import embed
 from synthgen.report.sheet import LABEL, PART, draw_outline, fit_view, square_window
 from synthgen.report.svg import colour_classes, format_number
-from synthgen.runs.folder import BEGUN, RECORD
+from synthgen.runs.folder import BEGUN
+from synthgen.runs.record import RECORD
 from synthgen.sample import Condition, SampleSpec
 from synthgen.sources.findings import list_names
 from synthgen.sources.parts import short_side_px

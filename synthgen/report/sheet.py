@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.errors import RunError
+from synthgen.errors import RunError, ShapeError
 from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.reader import RunTables, read_run
@@ -48,12 +48,20 @@ class Views:
 
 
 def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
-    """Return the views of one manifest row, all but ``whole`` cropped around the defect."""
-    source = _load(run, row["source_path"])
-    result = _load(run, row["image"])
-    asked = _load(run, row["requested"])[..., 0] > 0
-    label = np.isin(_load(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
-    control = _load(run, row["control"])
+    """Return the views of one manifest row, all but ``whole`` cropped around the defect.
+
+    Raises ShapeError where they differ in size, and RunError where one is gone.
+    """
+    names = ("image", "source_path", "requested", "mask", "control")
+    result, source, asked_map, label_map, control = (_load(run, row[name]) for name in names)
+    for name, view in zip(names, (result, source, asked_map, label_map, control), strict=True):
+        if view.shape != result.shape:
+            raise ShapeError(
+                f"{run.stored(row[name])} is {view.shape[:2]} but {row['image']} is "
+                f"{result.shape[:2]} (height, width); the run folder is damaged"
+            )
+    asked = asked_map[..., 0] > 0
+    label = np.isin(label_map[..., 0], (0, IGNORED), invert=True)
     window = square_window(asked | label)
 
     def crop(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

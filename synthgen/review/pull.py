@@ -66,8 +66,8 @@ def pull(root: Path | str, settings: ReviewSettings) -> Pulled:
 
     Raises RunError where the run is not shown there, and ConfigError.
     """
-    fiftyone = load_fiftyone()
     run = read_so_far(root)
+    fiftyone = load_fiftyone()
     dataset = find_dataset(fiftyone, run, settings.name)
     if dataset is None or dataset.info["digest"] != run.record["digest"]:
         raise RunError(

@@ -47,6 +47,7 @@ def push(root: Path | str, settings: ReviewSettings) -> Pushed:
     pushed stays as it is shown, is pulled, and pushed again; after some rounds it stays until the
     next push. Raises RunError, ConfigError.
     """
+    read_so_far(root)  # what is wrong with it is told before a database starts
     fiftyone = load_fiftyone()
     new = 0
     for _ in range(ROUNDS):

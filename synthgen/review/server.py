@@ -5,28 +5,31 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import synthgen
 from synthgen.errors import ConfigError
 from synthgen.review.database import load_fiftyone
 from synthgen.review.fields import REVIEWER
+from synthgen.review.guard import LOCAL
 from synthgen.review.look import WORKSPACE
 from synthgen.review.settings import ReviewSettings
 
 __all__ = ["find_port", "serve", "wait", "warn_of_address"]
 
 PORTS = 50  # tried from the one asked for
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @contextmanager
 def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
-    """Show a dataset in the App while inside; give its address. The server ends with it.
+    """Show a dataset in the App while inside; give its address. The server ends with it, and
+    answers those only who ask for it by that address.
 
     Raises ConfigError where no port is free or nothing can listen at ``settings.address``,
     RunError where the App does not start.
@@ -38,6 +41,7 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
     paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
+    ServerService.command = property(_command)
     server = ServerService(port, address=settings.address, do_not_track=True)
     address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:
@@ -46,6 +50,12 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
         yield address
     finally:
         server.stop()
+
+
+def _command(service: Any) -> list[str]:
+    """Return how FiftyOne's server is started: behind the guard."""
+    place = ["--port", str(service.port), "--address", str(service.address)]
+    return [sys.executable, "-m", "synthgen.review.guard", *place]
 
 
 def find_port(address: str, first: int) -> int:

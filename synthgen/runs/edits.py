@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthgen.geometry import mask_to_rle, rle_to_mask
+from synthgen.errors import RunError
+from synthgen.geometry import mask_to_rle, read_run_lengths, rle_to_mask
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table, schema_of, to_arrow, write_table
 from synthgen.runs.reader import RunTables, read_run
@@ -29,6 +30,7 @@ __all__ = ["Edit", "EditedInstance", "Overlay", "add_edits", "read_edits"]
 Row = Mapping[str, Any]
 TABLE = "edits"
 MANIFEST, INSTANCES = schema_of("manifest"), schema_of("instances")
+TEXTS = ("edited_by", "defect_class", "mask")  # that any edit has
 FROM_LABEL = names_of(column for column in columns_of("manifest") if column.from_label)
 SCHEMA = pa.schema(
     [
@@ -150,8 +152,36 @@ def read_edits(root: Path | str) -> list[Edit]:
 def _read(storage: Storage) -> list[Row]:
     if not storage.exists(f"{TABLE}.parquet"):
         return []
-    rows: list[Row] = read_table(storage, TABLE).to_pylist()
+    rows: list[Row] = read_table(storage, TABLE, schema=SCHEMA).to_pylist()
+    for number, row in enumerate(rows):
+        try:
+            _check_row(row)
+        except (KeyError, TypeError, ValueError, RunError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise RunError(
+                f"row {number} of {storage.location}/{TABLE}.parquet cannot be read ({why}); the "
+                "table is damaged"
+            ) from error
     return rows
+
+
+def _check_row(row: Row) -> None:
+    """Raise ValueError, TypeError or KeyError where a row is no edit of a label."""
+    for name in ("sample_id", "reviewer", "time"):
+        if not isinstance(row[name], str) or not row[name]:
+            raise ValueError(f"its {name} is empty")
+    read_moment(row["time"], row["sample_id"])
+    size_hw = int(row["height"]), int(row["width"])
+    if not isinstance(row["revision"], int) or row["revision"] < 0:
+        raise ValueError("its revision is no number of 0 or more")
+    for one in row["instances"]:
+        if not isinstance(one["defect_class"], str):
+            raise ValueError("one of its defects has no class")
+        if not read_run_lengths(one["rle"] or "", size_hw)[1::2].sum():
+            raise ValueError("one of its defects has an empty mask")
+    changed = row["changed"]
+    if changed is not None and not all(isinstance(changed[name], str) for name in TEXTS):
+        raise ValueError("it does not say what changed")
 
 
 class Overlay:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
-from synthgen.files import remove_leftovers
+from synthgen.files import digest_file, remove_leftovers
 from synthgen.images import IGNORED, encode_png
 from synthgen.marking import DRAWN, ENHANCED, digital_source
 from synthgen.quality.limits import Limits, read_limits
@@ -34,19 +34,18 @@ from synthgen.runs.manifest import (
     write_table,
 )
 from synthgen.runs.planned import explain_difference, plan_digest, read_plan, tabulate_plan
-from synthgen.runs.reader import read_classes
+from synthgen.runs.record import QUALITY, RECORD, read_classes, read_quality, read_record
 from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
 from synthgen.sample import Failure, Sample, SampleSpec
-from synthgen.storage import Storage, open_storage
+from synthgen.storage import hide_passwords, open_storage
 
 __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
 
 Layout = Literal["files", "tar"]
 Row = Mapping[str, Any]
 DefaultOf = Callable[[str], Any]
-RECORD, QUALITY = "run.yaml", "quality.yaml"
 # What a run that was killed at its start leaves, and the lock of one that fills a bucket.
 BEGUN = re.compile(r"preview\.html|plan\.parquet|\.(plan|run)\..*\.tmp\.\w+|\.run\.lock.*")
 FREE_TO_CHANGE = (
@@ -133,7 +132,7 @@ class RunFolder:
             self._sources.add(name)
 
     def _write_images(
-        self, sample: Sample, row: Row, defects: Sequence[Row], pack: TarPack | None
+        self, sample: Sample, row: dict[str, Any], defects: Sequence[Row], pack: TarPack | None
     ) -> None:
         candidate, condition = sample.candidate, sample.candidate.condition
         source = condition.source
@@ -145,6 +144,8 @@ class RunFolder:
             row["mask"]: encode_png(self._label_map(sample)),
             row["image"]: encode_png(candidate.pixels, origin),
         }
+        for name in ("image", "mask"):
+            row[f"{name}_digest"] = digest_file(files[row[name]])
         if pack is not None:
             pack.add_sample(row, defects, files)
             return
@@ -201,10 +202,7 @@ class RunFolder:
 
     def limits(self) -> Limits | None:
         """Return the limits in force; None where the run was made without a say on quality."""
-        if self.storage.exists(QUALITY):
-            plain = _read_yaml(self.storage, QUALITY)
-        else:
-            plain = _read_yaml(self.storage, RECORD)["config"].get("quality")
+        plain = read_quality(self.storage, read_record(self.storage))
         return None if plain is None else read_limits(plain)
 
 
@@ -215,9 +213,7 @@ def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
     Raises RunError where ``root`` is no finished run, ConfigError for impossible limits.
     """
     run = RunFolder(root)
-    if not run.storage.exists(RECORD):
-        raise RunError(f"{root} is no run of synthgen: it has no {RECORD}")
-    limits = read_limits(quality, read_classes(_read_yaml(run.storage, RECORD)))
+    limits = read_limits(quality, read_classes(read_record(run.storage)))
     planned = len(read_table(run.storage, "plan", ["sample_id"]))
     if (done := len(run.revisions())) < planned:
         raise RunError(
@@ -239,17 +235,17 @@ def open_run(
 ) -> RunFolder:
     """Begin a run in a new or empty folder, or continue one of the same config and plan.
 
-    ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``facts`` (versions,
-    checkpoint) are recorded. ``default_of``: the value that a key of the config has where it is not
-    given, for keys that came after the run was begun. Raises RunError where it holds something
-    else, or a run of another config, of other weights or of another plan, with the key, the file
-    or the sample that changed.
+    ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``config`` is stored without
+    the passwords of addresses. ``facts`` (versions, checkpoint) are recorded. ``default_of``: the
+    value that a key of the config has where it is not given, for keys that came after the run was
+    begun. Raises RunError where it holds something else, or a run of another config, of other
+    weights or of another plan, with the key, the file or the sample that changed.
     """
-    digest = plan_digest(specs)
+    config, digest = _without_passwords(dict(config)), plan_digest(specs)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
     if run.storage.exists(RECORD):
-        before = _read_yaml(run.storage, RECORD)
+        before = read_record(run.storage)
         _check_config(root, before["config"], config, default_of)
         _check_weights(root, before.get("models") or {}, facts.get("models") or {})
         if before["digest"] != digest:  # that of an older version is another one of the same plan
@@ -262,7 +258,7 @@ def open_run(
             "give a new or an empty folder"
         )
     write_table(run.storage, "plan", tabulate_plan(specs))
-    record = {"config": dict(config), **facts, "digest": digest}
+    record = {"config": config, **facts, "digest": digest}
     run.storage.write(RECORD, yaml.safe_dump(record, sort_keys=True).encode("utf-8"))
     return run
 
@@ -323,6 +319,15 @@ def _check_weights(
         )
 
 
+def _without_passwords(tree: Any) -> Any:
+    """Return a config without the passwords of the addresses in it."""
+    if isinstance(tree, Mapping):
+        return {key: _without_passwords(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_passwords(value) for value in tree]
+    return hide_passwords(tree) if isinstance(tree, str) else tree
+
+
 def _show(value: Any) -> str:
     return "not set" if value is None else str(value)
 
@@ -334,7 +339,3 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
-
-
-def _read_yaml(storage: Storage, name: str) -> Any:
-    return yaml.safe_load(storage.read(name))

@@ -3,6 +3,7 @@ classes that ship with synthgen are made of it, and code of one's own where it i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from synthgen.files import find_shipped
 
 __all__ = ["check_buildable", "list_shipped"]
 
+ENVIRONMENT = re.compile(r"\$\{oc\.env:([A-Za-z_][A-Za-z0-9_]*)\}")
 TARGET = "_target_"
 ASIDE = ("_args_", "_convert_", "_partial_", "_recursive_")  # further orders to Hydra
 IMPORTED = {"synthgen.control.functions.function_control": "function"}  # what imports by a name
@@ -25,17 +27,15 @@ def check_buildable(config: Any, allowed: Collection[str], run: str) -> None:
     """Raise RunError where a ``run``'s config would run code that neither ships with synthgen nor
     is ``allowed`` (``module.Class``, ``module:function``), at any depth.
 
-    References, ``${...}``, are refused too: a stored config has none, and they could make what is
-    not seen here.
+    References, ``${...}``, are refused too, since they could make what is not seen here; one to a
+    variable of the environment is followed where ``allowed`` names it, ``oc.env:NAME``.
     """
     if not isinstance(config, Mapping):
         raise RunError(f"{run}/run.yaml holds no config; the run folder is damaged")
     known = {*list_shipped(), *allowed}
     for key, node in _walk(config, "", run):
         if isinstance(node, str) and "${" in node:
-            raise RunError(
-                f"{run}/run.yaml: {key}={node!r} is a reference, which a stored config never holds"
-            )
+            _check_reference(key, node, allowed, run)
         if not isinstance(node, Mapping):
             continue
         target = node.get(TARGET)
@@ -49,6 +49,14 @@ def check_buildable(config: Any, allowed: Collection[str], run: str) -> None:
                 f"{run}/run.yaml: {key}.{aside[0]} is nothing that a config of synthgen's own "
                 "classes holds; the run was changed"
             )
+
+
+def _check_reference(key: str, text: str, allowed: Collection[str], run: str) -> None:
+    names = ENVIRONMENT.findall(text)
+    if len(names) == text.count("${") and {f"oc.env:{name}" for name in names} <= set(allowed):
+        return
+    hint = f"; name it if it may be read here: 'allow=[oc.env:{names[0]}]'" if names else ""
+    raise RunError(f"{run}/run.yaml: {key}={text!r} is a reference, and none is followed{hint}")
 
 
 @lru_cache(maxsize=1)

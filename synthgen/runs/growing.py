@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from synthgen.errors import RunError
 from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import to_pandas
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.record import read_record
 from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards
 from synthgen.storage import Storage, open_storage
@@ -48,5 +48,5 @@ def read_so_far(root: Path | str) -> RunTables:
     """Read a run, finished or not; raises RunError where there is none."""
     storage = open_storage(root)
     if storage.exists("run.yaml") and not storage.exists("manifest.parquet"):
-        return GrowingTables(storage, yaml.safe_load(storage.read("run.yaml")))
+        return GrowingTables(storage, read_record(storage))
     return read_run(root)

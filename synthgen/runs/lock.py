@@ -46,7 +46,7 @@ class _Holder:
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     begun: Annotated[float, Field(allow_inf_nan=False)]
     machine: str = ""
-    token: str = ""
+    token: Annotated[str, Field(pattern=r"^[\w -]{0,64}$")] = ""  # a part of files' names
     stamp: int = 0
     seen: float = 0.0
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ ARROW: Mapping[Kind, pa.DataType] = {
 SPEC_FIELDS = {field.name for field in fields(SampleSpec)}
 SOURCES = "sources/"  # drawn and augmented pictures, in the run folder
 GROUP_ROWS = 100_000  # of Parquet, written at once
+GROWN_ROWS, GROWN_BYTES = 1_000_000, 1 << 30  # of a table, whatever the size of its file
 
 
 def _shared(
@@ -273,17 +275,81 @@ def write_table(storage: Storage, name: str, table: pa.Table) -> None:
     storage.write(f"{name}.parquet", sink.getvalue().to_pybytes())
 
 
-def read_table(storage: Storage, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none or holds
-    names that no run has (see ``check_names``)."""
+def read_table(
+    storage: Storage,
+    name: str,
+    columns: Sequence[str] | None = None,
+    schema: pa.Schema | None = None,
+) -> pa.Table:
+    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none, lacks ids,
+    has columns of other kinds or holds names that no run has (see ``check_names``).
+
+    ``schema``: of a table that is none of ``TABLES``; columns that it does not know stay as they
+    are, and those that came since may be missing.
+    """
     file = f"{name}.parquet"
+    where = f"{storage.location}/{file}"
     source = storage.local(file) or io.BytesIO(storage.read(file))
     try:
+        size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
         table = parquet.ParquetFile(source, pre_buffer=False)  # a fifth less memory than read_table
+        _check_growth(table.metadata, size)
         read = table.read(columns=None if columns is None else list(columns), use_threads=False)
-    except pa.ArrowInvalid as error:
+        if name in TABLES:
+            read = _fill_all(_cast(read, schema_of(name)))
+        elif schema is not None:
+            read = _cast(read, schema)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(
-            f"{storage.location}/{file} is damaged ({error}); delete it and run the same synthgen "
-            "generate command again"
+            f"{where} is damaged ({line}); delete it and run the same synthgen generate command "
+            "again"
         ) from error
-    return check_names(read, f"{storage.location}/{file}")
+    return check_names(read, where)
+
+
+def _check_growth(metadata: parquet.FileMetaData, size: int) -> None:
+    """Raise ValueError where a small file says that it holds a very large table."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    total = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > max(GROWN_ROWS, size) or total > max(GROWN_BYTES, 200 * size):
+        raise ValueError(f"its {size} bytes would become {metadata.num_rows} rows")
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with its known columns of the kinds that they should have.
+
+    Raises ValueError where one is of another kind, or where samples have no id.
+    """
+    for field in schema:
+        place = table.schema.get_field_index(field.name)
+        if place < 0:
+            continue
+        column, kind = table.column(place), table.schema.field(place).type
+        if not pa.types.is_null(kind) and _group(kind) != _group(field.type):
+            raise ValueError(f"its column {field.name} holds {kind}, not {field.type}")
+        if kind != field.type and not pa.types.is_nested(field.type):
+            table = table.set_column(place, field, column.cast(field.type))
+    if "sample_id" in table.column_names and table["sample_id"].null_count:
+        raise ValueError("some of its samples have no id")
+    return table
+
+
+def _group(kind: pa.DataType) -> str:
+    """Return what kinds of columns have in common whose values can be read as each other's."""
+    is_a = pa.types
+    if is_a.is_string(kind) or is_a.is_large_string(kind) or is_a.is_dictionary(kind):
+        return "text"
+    if is_a.is_integer(kind) or is_a.is_floating(kind) or is_a.is_boolean(kind):
+        return "number"
+    return "list" if is_a.is_list(kind) or is_a.is_large_list(kind) else str(kind).split("<")[0]
+
+
+def _fill_all(table: pa.Table) -> pa.Table:
+    """Return a table with '' and 0 for what is missing, as a run writes it."""
+    for place, field in enumerate(table.schema):
+        if field.type in (ARROW["str"], ARROW["int64"]) and table.column(place).null_count:
+            table = table.set_column(place, field, fill(table.column(place)))
+    return table

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.errors import RunError
 from synthgen.geometry import mask_to_rle, rle_to_mask
 from synthgen.sample import Part
 
@@ -37,8 +38,17 @@ def write_outline(mask: NDArray[np.bool_]) -> str:
 
 
 def read_outline(text: str) -> NDArray[np.bool_] | None:
-    """Return the mask that ``write_outline`` wrote, None for ''."""
+    """Return the mask that ``write_outline`` wrote, None for ''; raises RunError."""
     if not text:
         return None
-    height, width, counts = text.split(" ", 2)
-    return rle_to_mask({"size": [int(height), int(width)], "counts": counts})
+    try:
+        height, width, counts = text.split(" ", 2)
+        size = [int(height), int(width)]
+        if max(size) > OUTLINE_PX:
+            raise ValueError(f"it is larger than {OUTLINE_PX} px")
+        return rle_to_mask({"size": size, "counts": counts})
+    except ValueError as error:
+        raise RunError(
+            f"the column part of manifest.parquet holds {text[:40]!r}, which is no outline "
+            f"({error}); the run folder is damaged"
+        ) from error

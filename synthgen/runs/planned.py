@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synthgen.errors import RunError
 from synthgen.runs.manifest import ARROW, read_table
 from synthgen.runs.schema import Kind
 from synthgen.sample import SampleSpec
@@ -29,6 +30,12 @@ FIELDS = {  # a plan knows no revisions
     if field.name != "revision"
 }
 SCHEMA = pa.schema([(name, ARROW[KINDS[get_type_hints(SampleSpec)[name]]]) for name in FIELDS])
+NEEDED = [  # what no spec is without
+    field.name
+    for field in fields(SampleSpec)
+    if field.default is MISSING
+    if field.name != "defect_class"
+]
 ABSENT = {  # how 0.1.0 wrote what is None
     **{"asked_area_px": 0.0, "asked_x": -1.0, "asked_y": -1.0},
     **{"donor": "", "donor_group": ""},
@@ -63,22 +70,39 @@ def plan_digest(specs: Sequence[SampleSpec]) -> str:
 
 def read_plan(storage: Storage) -> list[SampleSpec]:
     """Return the specs of a run, in order; raises FileNotFoundError where there is no plan."""
-    return [_to_spec(row) for row in read_table(storage, TABLE).to_pylist()]
+    return [_to_spec(row, storage) for row in read_table(storage, TABLE, schema=SCHEMA).to_pylist()]
 
 
 def read_spec(storage: Storage, sample_id: str) -> SampleSpec:
-    """Return the spec of a sample that is in the plan of a run."""
-    table = read_table(storage, TABLE)
-    return _to_spec(table.filter(pc.equal(table["sample_id"], sample_id)).to_pylist()[0])
+    """Return the spec of a sample from the plan of a run; raises RunError where it has none."""
+    try:
+        table = read_table(storage, TABLE, schema=SCHEMA)
+    except FileNotFoundError as error:
+        raise RunError(f"{storage.location}/{TABLE}.parquet is missing") from error
+    rows: list[Any] = []
+    if "sample_id" in table.column_names:
+        rows = table.filter(pc.equal(table["sample_id"], sample_id)).to_pylist()
+    if not rows:
+        raise RunError(
+            f"{storage.location}/{TABLE}.parquet has no sample {sample_id!r}; the run folder is "
+            "damaged"
+        )
+    return _to_spec(rows[0], storage)
 
 
-def _to_spec(row: Mapping[str, Any]) -> SampleSpec:
+def _to_spec(row: Mapping[str, Any], storage: Storage) -> SampleSpec:
     """Return a spec from a row, also from one of an older version: fewer fields, or others."""
     values: dict[str, Any] = {
         name: None if name in ABSENT and row[name] == ABSENT[name] else row[name]
         for name in FIELDS
         if name in row
     }
+    for name in NEEDED:
+        if values.get(name) is None:
+            raise RunError(
+                f"{storage.location}/{TABLE}.parquet does not say the {name} of a sample; the run "
+                "folder is damaged"
+            )
     return SampleSpec(**values)
 
 

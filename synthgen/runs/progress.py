@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -24,6 +23,7 @@ from rich.table import Table
 from synthgen.backends.licences import describe_licence
 from synthgen.runs.decide import explain_shortfall
 from synthgen.runs.outlines import read_outline
+from synthgen.runs.record import read_record
 from synthgen.sample import Status
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.findings import Finding, name_photos, tell_findings
@@ -174,7 +174,7 @@ def describe_found_parts(manifest: pd.DataFrame) -> list[str]:
 
 def _licences(root: Path | str) -> list[str]:
     """Return one sentence per model that a run's record names."""
-    models = yaml.safe_load(open_storage(root).read("run.yaml")).get("models") or {}
+    models = read_record(open_storage(root)).get("models") or {}
     return [
         f"the {'model' if what == 'checkpoint' else what}'s licence: "
         f"{describe_licence(model.get('licence'))}"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from synthgen.errors import RunError
-from synthgen.files import check_name
 from synthgen.runs.manifest import read_table, to_pandas
+from synthgen.runs.record import read_classes, read_quality, read_record
 from synthgen.runs.schema import Table, fill_values
 from synthgen.runs.tars import RunFiles
+from synthgen.sample import Status
 from synthgen.storage import Storage, StoredFile, open_storage
 
-__all__ = ["RunTables", "read_classes", "read_present", "read_run"]
+__all__ = ["RunTables", "read_present", "read_run"]
+
+STATUSES = tuple(status.value for status in Status)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,21 @@ class RunTables:
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
-        return self._complete("manifest")
+        """The table of samples; raises RunError where two of them have one id, or none."""
+        rows = self._complete("manifest")
+        where = f"{self.root}/manifest.parquet"
+        twice = rows["sample_id"].duplicated() | (rows["sample_id"] == "")
+        if twice.any():
+            raise RunError(
+                f"{where} has two samples {rows['sample_id'][twice].iloc[0]!r}, or one without an "
+                "id; the run folder is damaged"
+            )
+        if (strange := ~rows["status"].isin(STATUSES)).any():
+            raise RunError(
+                f"{where}: {rows['sample_id'][strange].iloc[0]} has the status "
+                f"{rows['status'][strange].iloc[0]!r}; there are {', '.join(STATUSES)}"
+            )
+        return rows
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -66,9 +81,7 @@ class RunTables:
     @property
     def quality(self) -> dict[str, Any]:
         """The limits in force: those of ``synthgen inspect``, or else the run's own."""
-        if self.storage.exists("quality.yaml"):
-            return dict(yaml.safe_load(self.storage.read("quality.yaml")) or {})
-        return dict(self.record["config"].get("quality") or {})
+        return read_quality(self.storage, self.record) or {}
 
     @cached_property
     def files(self) -> Storage:
@@ -110,8 +123,7 @@ def read_present(file: StoredFile, owner: str = "") -> bytes:
 def read_run(root: Path | str) -> RunTables:
     """Read a run in a folder or at an address; raises RunError where it is none, or unfinished."""
     storage = open_storage(root)
-    if not storage.exists("run.yaml"):
-        raise RunError(f"{root} is no run of synthgen: it has no run.yaml")
+    record = read_record(storage)
     there = set(storage.names())
     for name in ("manifest", "instances", "tries", "timings"):
         if f"{name}.parquet" not in there:
@@ -119,15 +131,4 @@ def read_run(root: Path | str) -> RunTables:
                 f"{root} is not finished: {name}.parquet is missing; run the same synthgen "
                 "generate command again"
             )
-    return RunTables(storage, yaml.safe_load(storage.read("run.yaml")))
-
-
-def read_classes(record: Mapping[str, Any]) -> dict[str, int]:
-    """Return class ids by name of a run's record: those of the config, and those of its bank.
-
-    Raises RunError for a name that cannot be part of a file's.
-    """
-    defects = record["config"].get("defect") or {}
-    ids = {name: int(node["class_id"]) for name, node in defects.items()}
-    ids |= record.get("bank_classes") or {}
-    return {check_name(name, "a defect class of run.yaml"): ids[name] for name in sorted(ids)}
+    return RunTables(storage, record)

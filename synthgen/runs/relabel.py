@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError, ShapeError
+from synthgen.files import digest_file
 from synthgen.geometry import mask_to_box, mask_window, nearest_instance
 from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
 from synthgen.quality.measures import WINDOW_PX, View, measure_label
@@ -64,6 +65,12 @@ def relabel(
         classes[one.mask] = run.classes[one.defect_class]
     image, source = _read_pair(run, row)
     asked = decode_image(run.read(str(row["requested"])), sample_id) > 0
+    for what, shape in (("image", image.shape[:2]), ("requested", asked.shape)):
+        if shape != owners.shape:
+            raise ShapeError(
+                f"{row[what]} is {shape} but the manifest says {owners.shape} (height, width); the "
+                "run folder is damaged"
+            )
     view, nearest = _view(image, source, asked, owners > 0), nearest_instance(owners)
     annotations = [
         Annotation(
@@ -85,8 +92,10 @@ def relabel(
         "mask": f"masks/{file_stem(sample_id, int(row['revision']))}.edited.png",
         "edited_by": reviewer,
     }
+    label = encode_png(classes)
+    changed["mask_digest"] = digest_file(label)
     rows = [instance_row(sample_id, float(row["severity"]), one) for one in annotations]
-    return Relabelled(changed, rows, encode_png(classes))
+    return Relabelled(changed, rows, label)
 
 
 def check_label(

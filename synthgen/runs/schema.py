@@ -46,7 +46,8 @@ class Column:
 
     ``group``: under what the review shows it; "" = not as a field of its own. ``since``: the
     version that first wrote it; a reader gives older runs the value of ``FILLERS`` for its kind.
-    ``is_path``: a file of the run or of this machine, which means nothing in a dataset.
+    ``is_path``: a file of the run or of this machine, or its digest; neither means anything in a
+    dataset.
     ``from_label``: decided again when a person draws the label. ``meaning``: one sentence for
     docs/run-folder.md. A column of a field of SampleSpec or Attempt is written by its name alone.
     """
@@ -160,6 +161,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("severity", "float64", LABELS, "0 = hardly visible .. 1 = strong", MADE),
     Column("image", "str", MANIFEST, "the finished image; '' = it came to none", is_path=True),
     Column("mask", "str", MANIFEST, "class id of each pixel", is_path=True, from_label=True),
+    Column(
+        "image_digest",
+        "str",
+        MANIFEST,
+        "CRC-32 and length of the image's file, hexadecimal",
+        since="0.2.0",
+        is_path=True,
+    ),
+    Column(
+        "mask_digest",
+        "str",
+        MANIFEST,
+        "the same of the mask's",
+        since="0.2.0",
+        is_path=True,
+        from_label=True,
+    ),
     Column("requested", "str", MANIFEST, "the mask that was asked for", is_path=True),
     Column("control", "str", MANIFEST, "the first control image", is_path=True),
     Column("width", "int64", MANIFEST, "of the image, pixels"),

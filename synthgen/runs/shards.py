@@ -32,6 +32,10 @@ JOINED = 100_000  # rows
 SORTED_BY = ("sample_id", "instance_id", "attempt", "name")
 OWNER_COLUMNS = ("sample_id", "revision")
 SHARD = "shard"  # a column while tables are merged: which file a row is from
+UNREADABLE = (  # what reading a broken zip or a broken table in it raises
+    *(zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, RuntimeError),
+    *(NotImplementedError, TypeError),
+)
 log = logging.getLogger(__name__)
 
 
@@ -142,11 +146,13 @@ class Shards:
         try:
             data = _read(self._storage, shard)
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                    raise ValueError("a part of it is compressed")
                 if archive.testzip() is not None:
                     raise ValueError("a part of it has another checksum")
                 member = pa.BufferReader(archive.read(f"{name}.parquet"))
             table = complete(name, parquet.ParquetFile(member).read(columns), columns)
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        except UNREADABLE as error:
             if shard not in self._damaged:
                 _tell(self._storage, shard, error)
             self._damaged.add(shard)
@@ -161,7 +167,7 @@ def _read_small(storage: Storage, name: str) -> dict[Table, pa.Table] | None:
         tables = {table: to_arrow(table, rows.get(table, [])) for table in TABLES}
         if tables["manifest"]["sample_id"].null_count or not len(tables["manifest"]):
             raise ValueError("it holds no samples")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         _tell(storage, name, error)
         return None
     where = _where(storage, name)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from synthgen.errors import RunError
 from synthgen.runs.manifest import file_stem, read_table
 from synthgen.storage import Storage
 
@@ -116,7 +117,11 @@ class RunFiles:
                 raise
         tar, offset, total = part
         left = max(0, total - start)
-        return self.storage.read(tar, offset + start, left if size is None else min(size, left))
+        wanted = left if size is None else min(size, left)
+        data = self.storage.read(tar, offset + start, wanted)
+        if len(data) < wanted:
+            raise RunError(f"{self.location}/{tar} is cut off: {name} in it is not whole")
+        return data
 
     def write(self, name: str, data: bytes) -> None:
         self.storage.write(name, data)
@@ -143,7 +148,10 @@ class RunFiles:
         columns = ["name", "tar", "offset", "size"]
         if not self.storage.exists("files.parquet"):
             return pa.table({name: [] for name in columns})
-        return read_table(self.storage, "files", columns).combine_chunks()
+        table = read_table(self.storage, "files", columns).combine_chunks()
+        if missing := [name for name in columns if name not in table.column_names]:
+            raise RunError(f"{self.location}/files.parquet has no column {missing[0]}")
+        return table
 
     def _find(self, name: str) -> tuple[str, int, int] | None:
         """Return tar, offset and size of a file; None where no tar has it."""
@@ -152,4 +160,9 @@ class RunFiles:
         if place == len(names) or names[place].as_py() != name:
             return None
         found = self._index.slice(place, 1).to_pylist()[0]
+        if min(found["offset"], found["size"]) < 0:
+            raise RunError(
+                f"{self.location}/files.parquet says that {name} begins at {found['offset']} and "
+                f"has {found['size']} bytes; the run folder is damaged"
+            )
         return found["tar"], found["offset"], found["size"]

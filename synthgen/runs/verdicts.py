@@ -142,8 +142,8 @@ def read_moment(time: str, sample_id: str) -> datetime:
             raise ValueError("it has no offset")
     except ValueError as error:
         raise RunError(
-            f"the time {time!r} of what is said of {sample_id} cannot be read ({error}); give it "
-            "as 2026-01-31T12:00:00+00:00"
+            f"the time {time[:60]!r} of what is said of {sample_id} cannot be read; give it as "
+            "2026-01-31T12:00:00+00:00"
         ) from error
     return moment
 
@@ -151,12 +151,26 @@ def read_moment(time: str, sample_id: str) -> datetime:
 def read_verdicts(root: Path | str) -> list[Verdict]:
     """Return all verdicts on a run, by sample, revision and time; [] where there are none.
 
-    A table of less columns is one of revision 0, by an unnamed person.
+    A table of less columns is one of revision 0, by an unnamed person. Raises RunError for one that
+    is damaged.
     """
     storage = open_storage(root)
     if not storage.exists(f"{TABLE}.parquet"):
         return []
-    return [_read_row(row) for row in read_table(storage, TABLE).to_pylist()]
+    table = read_table(storage, TABLE, schema=SCHEMA)
+    where = f"{storage.location}/{TABLE}.parquet"
+    for name in ("sample_id", "verdict", "time"):
+        if name not in table.column_names:
+            raise RunError(f"{where} has no column {name}; it is damaged")
+    verdicts = [_read_row(row) for row in table.to_pylist()]
+    for one in verdicts:
+        if one.verdict not in (ACCEPT, REJECT):
+            raise RunError(f"{where} says {one.verdict!r} of {one.sample_id}; it is damaged")
+        try:
+            read_moment(one.time, one.sample_id)
+        except RunError as error:
+            raise RunError(f"{where}: {error}") from error
+    return verdicts
 
 
 def _read_row(row: Mapping[str, Any]) -> Verdict:

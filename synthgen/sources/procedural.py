@@ -12,6 +12,8 @@ from synthgen.surfaces import SURFACES, draw_surface
 
 __all__ = ["ProceduralSources"]
 
+MOST, MOST_PIXELS = 10_000_000, 100_000_000
+
 
 class ProceduralSources:
     """Drawn surfaces of ``size_hw`` pixels; each is a group of its own. Empty ``kinds`` = all."""
@@ -21,10 +23,16 @@ class ProceduralSources:
     def __init__(
         self, count: int, size_hw: Sequence[int], kinds: Sequence[str] = (), seed: int = 0
     ) -> None:
-        if not isinstance(count, int) or count < 1:
-            raise ConfigError(f"source.count={count!r} must be a whole number of 1 or more")
+        if not isinstance(count, int) or not 1 <= count <= MOST:
+            raise ConfigError(f"source.count={count!r} must be a whole number of 1 to {MOST}")
         if len(size_hw) != 2 or any(not isinstance(s, int) or s < 64 for s in size_hw):
             raise ConfigError(f"source.size_hw={list(size_hw)} must be two sides of 64 px or more")
+        if size_hw[0] * size_hw[1] > MOST_PIXELS:
+            raise ConfigError(
+                f"source.size_hw={list(size_hw)} has more than {MOST_PIXELS} pixels in all"
+            )
+        if not 0 <= seed < 2**63:
+            raise ConfigError(f"source.seed={seed} must be 0 or more, and below 2**63")
         for kind in kinds:
             if kind not in SURFACES:
                 raise ConfigError(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,13 +20,12 @@ from synthgen.backends.digests import file_digest
 from synthgen.bank.items import DonorSplits
 from synthgen.errors import RunError
 from synthgen.realdata.records import RealImage
-from synthgen.training.learner import make_average, save_state
+from synthgen.training.learner import STATE, load_state, make_average, save_state
 
 __all__ = ["STATE", "AdaptProgress", "AdaptSettings", "Teacher", "identify"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
-STATE = "state.pt"
 WARM_UP = 30  # steps in which the learning rate rises
 MAY_CHANGE = {"donors", "threads", "device", "save_every_s"}
 
@@ -207,7 +205,7 @@ class Teacher:
     def _restore(self, folder: Path, identity: dict[str, Any]) -> None:
         if not (folder / STATE).exists():
             return
-        state = _load_state(folder)
+        state = load_state(folder)
         for key, value in identity.items():
             if state["identity"].get(key) != value:
                 raise RunError(
@@ -221,17 +219,6 @@ class Teacher:
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
         self.ema.to(self.trained[0].device)
-
-
-def _load_state(folder: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
-        raise RunError(
-            f"{folder / STATE} is damaged; delete the folder {folder} and run again, or give "
-            "another folder"
-        ) from error
-    return state
 
 
 @torch.no_grad()

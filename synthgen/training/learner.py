@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from synthgen.backends.patch_inpaint import (
     encode_patches,
     unshuffle,
 )
+from synthgen.errors import RunError
 from synthgen.files import remove_leftovers, write_bytes
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
@@ -28,15 +30,18 @@ from synthgen.training.features import FeatureLoss
 
 __all__ = [
     "PARTS",
+    "STATE",
     "Learner",
     "LossSettings",
     "change_loss",
+    "load_state",
     "make_average",
     "save_state",
     "stack_crops",
     "with_average",
 ]
 
+STATE = "state.pt"
 SNR_CAP = 5.0
 PARTS = ("unet", "controlnet", "text_encoder")
 
@@ -232,9 +237,23 @@ def with_average(learner: Learner, ema: EMAModel, act: Callable[[], None]) -> No
     ema.restore(parameters)
 
 
+def load_state(folder: Path) -> dict[str, Any]:
+    """Return what ``save_state`` wrote; raises RunError where it is damaged."""
+    try:
+        state: Any = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds no state")
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+        raise RunError(
+            f"{folder / STATE} is damaged; delete the folder {folder} and run again, or give "
+            "another folder"
+        ) from error
+    return state
+
+
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state.pt``, whole or not at all; raises RunError where the disk refuses."""
     sink = io.BytesIO()  # torch would not say why a disk refuses
     torch.save(state, sink)
-    write_bytes(folder / "state.pt", sink.getvalue())
+    write_bytes(folder / STATE, sink.getvalue())
     remove_leftovers(folder)

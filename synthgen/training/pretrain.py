@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from synthgen.backends.checkpoints import find_checkpoint
 from synthgen.backends.loading import best_precision
 from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
-from synthgen.errors import ConfigError, RunError
+from synthgen.errors import RunError
 from synthgen.prompts import vocabulary
 from synthgen.seeds import stream
 from synthgen.surfaces import SURFACES
@@ -41,62 +41,17 @@ from synthgen.training.learner import (
     Learner,
     LossSettings,
     change_loss,
+    load_state,
     make_average,
     save_state,
     stack_crops,
     with_average,
 )
-from synthgen.training.photos import PhotoFolder, Photos
-from synthgen.training.real_examples import RealExamples, RealFolder
+from synthgen.training.photos import Photos
+from synthgen.training.pretrain_settings import PretrainSettings
+from synthgen.training.real_examples import RealExamples
 
 __all__ = ["PretrainSettings", "Progress", "paint_crops", "pretrain"]
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainSettings:
-    """What is trained and for how long. Changing ``steps`` of a begun run moves its end."""
-
-    seed: int = 0
-    steps: int = 12000
-    batch_size: int = 32  # crops a step and process, at the first of crop_sizes_px
-    crop_sizes_px: tuple[int, ...] = (64, 64, 64, 96, 64, 128)  # in turn; as many pixels a step
-    learning_rate: float = 6e-4
-    decay_fraction: float = 0.35  # the last part of the steps, in which the rate falls to 3 %
-    ema_decay: float = 0.9995
-    drop_prompt: float = 0.1  # share of crops that learn without a prompt, so that guidance works
-    drop_control: float = 0.2  # share of crops that learn without the control image
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    threads: int = 1  # CPU threads a process; more processes scale, more threads hardly do
-    save_every_s: float = 300
-    look_every_s: float = 1200
-    look_crops: int = 24  # on each sheet of samples
-    workers: int = 0  # processes that draw crops; 0 draws them between the steps
-    start: str | None = None  # a model's folder to start from; None = random weights
-    start_parts: tuple[str, ...] = PARTS  # which are taken from there; the others start at random
-    parts: tuple[str, ...] = PARTS  # which are trained; the others stay as they start
-    photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
-    real: Mapping[str, RealFolder] = field(default_factory=dict)  # defects beside drawn ones
-    real_fraction: float = 0.2  # of the crops, where there are real defects
-    repeats: int = 1  # steps in a row that learn from the same crops, mirrored, under other noise
-    sketch_fraction: float = 0.4  # of crops that start from the sketch, more or less
-    gradient_weight: float = 0.0  # of the difference of neighbouring pixels in the loss
-    feature_weight: float = 0.0  # of the features of a pretrained network in the loss
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.look_crops // 2) < 1:
-            raise ConfigError(
-                "pretrain.steps and pretrain.batch_size must be at least 1, look_crops at least 2"
-            )
-        if any(size % 16 or size < 32 for size in self.crop_sizes_px):
-            raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
-        if self.repeats < 1:
-            raise ConfigError("pretrain.repeats must be at least 1")
-        for key in ("parts", "start_parts"):
-            names = getattr(self, key)
-            if not names or set(names) - set(PARTS):
-                raise ConfigError(
-                    f"pretrain.{key}={list(names)} must name some of {', '.join(PARTS)}"
-                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +133,8 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
     words = vocabulary(surfaces)
     pipeline = build_pipeline(words)
     if settings.start is not None:
-        start_from(pipeline, find_checkpoint(settings.start).folder, settings.start_parts)
+        start = find_checkpoint(settings.start, key="pretrain.start")
+        start_from(pipeline, start.folder, settings.start_parts)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
     learner = Learner(pipeline, settings.parts)
@@ -309,7 +265,7 @@ def _restore(
 ) -> int:
     if not (folder / "state.pt").exists():
         return 0
-    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+    state = load_state(folder)
     may_change = {
         "steps",
         "decay_fraction",

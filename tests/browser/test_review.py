@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import json
 import os
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,12 +34,26 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
 
 
+def assert_own_address_only(address: str) -> None:
+    """A foreign name that leads to this machine is not answered, whatever is asked for."""
+    port = urlsplit(address).port
+    for path in ("/", "/fiftyone", f"/media?filepath={__file__}"):
+        codes = {}
+        for host in (f"127.0.0.1:{port}", f"evil.example:{port}"):
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            connection.request("GET", path, headers={"Host": host})
+            codes[host] = connection.getresponse().status
+            connection.close()
+        assert list(codes.values()) == [200, 421]
+
+
 def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     folder, database = tmp_path / "run", tmp_path / "database"
     run_well("generate", f"run.folder={folder}", *RUN)
     before = stamps(folder)
 
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
+        assert_own_address_only(review.address)
         tick(page, *BAD)
         press(page, "Reject", f"reject: {len(BAD)} samples (label is wrong)")
         page.get_by_text(f"{len(BAD)} of {COUNT} reviewed").wait_for()

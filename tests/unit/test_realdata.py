@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from synthgen.config import compose, open_keys
+from synthgen.config import compose
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.geometry import mask_to_rle
+from synthgen.overrides import open_keys
 from synthgen.realdata.read import load_real, read_real
 from synthgen.realdata.records import RealImage
 

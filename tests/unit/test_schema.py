@@ -73,7 +73,8 @@ def test_the_review_shows_each_column_under_one_heading() -> None:
 def test_what_a_label_decides_and_what_no_dataset_takes_along() -> None:
     assert {"defect_class", "mask", "edited_by", "area_px", "box_h", "look"} <= set(FROM_LABEL)
     assert not {"seed", "image", "status", "seam_delta_e"} & set(FROM_LABEL)
-    assert PATHS == ("source_path", "photo", "image", "mask", "requested", "control")
+    paths = ("source_path", "photo", "image", "mask", "image_digest", "mask_digest")
+    assert (*paths, "requested", "control") == PATHS
 
 
 @pytest.mark.parametrize("name", ["run-folder.md", "quality.md"])

@@ -63,6 +63,7 @@ def test_every_image_is_a_row_with_all_of_the_manifest(kind, folder, labels, roo
     assert list(table.index) == [image.sample_id for image in labels]
     manifest = read_run(root / "run").manifest
     paths = {"image", "mask", "requested", "control", "source_path", "photo"}  # of the run
+    paths |= {"image_digest", "mask_digest"}
     assert set(manifest.columns) - paths <= set(table.columns)
     assert not paths & set(table.columns)
     for image in labels:

@@ -16,7 +16,7 @@ from synthgen.evaluation.utility.arms import Draw
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Picture
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
-from synthgen.files import write_text, write_whole
+from synthgen.files import defuse, write_text, write_whole
 from synthgen.images import write_png
 
 __all__ = ["write_draws"]
@@ -43,7 +43,7 @@ def write_draws(settings: UtilitySettings) -> list[Path]:
 
 def _write_draw(folder: Path, draw: Draw, class_ids: Mapping[str, int]) -> Path:
     rows = [_row(folder, picture, class_ids) for picture in (*draw.defects, *draw.good)]
-    write_text(folder / "real.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_text(folder / "real.csv", pd.DataFrame(rows).map(defuse).to_csv(index=False))
     table = {"format": "table", "path": str((folder / "real.csv").resolve())}
     page = folder / "real.yaml"
     write_text(page, yaml.safe_dump(table | {"classes": dict(class_ids)}, sort_keys=False))

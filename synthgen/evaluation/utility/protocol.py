@@ -22,7 +22,7 @@ from synthgen.evaluation.utility.arms import digest_runs
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Tally
 from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
-from synthgen.files import remove_leftovers, write_text
+from synthgen.files import read_json, remove_leftovers, write_text
 from synthgen.training.card import processor_name
 
 __all__ = ["collect_facts", "measure_utility", "warn_of_few_parts"]
@@ -92,7 +92,7 @@ def _read_scored(folder: Path) -> list[Tally]:
     path = folder / SCORED
     if not path.exists():
         return []
-    return [Tally(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    return [Tally(**one) for one in read_json(path)]
 
 
 def _describe(one: Tally) -> str:
@@ -123,7 +123,9 @@ def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
     path = folder / "protocol.json"
     if path.exists():
         remove_leftovers(folder)
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
+        if not isinstance(before, dict):
+            raise RunError(f"{path} is damaged; delete it, or give another folder")
         for key in record:
             if before.get(key) != record[key]:
                 raise ConfigError(
@@ -163,7 +165,7 @@ def _read_score(settings: UtilitySettings, job: Job) -> dict[str, Any] | None:
     path = _score_path(settings, job)
     if not path.exists():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     if record["trained_with"] != _identity(settings, job):
         return None  # the arm means something else now: it is trained anew
     return {key: np.nan if value is None else value for key, value in record["scores"].items()}

@@ -22,7 +22,7 @@ from synthgen.evaluation.utility.compare import (
     compare_arms,
     summarise_arms,
 )
-from synthgen.files import write_text
+from synthgen.files import defuse, write_text
 
 __all__ = ["tabulate_utility", "write_utility"]
 
@@ -49,7 +49,7 @@ def write_utility(
     folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str, warning: str
 ) -> Path:
     """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned."""
-    write_text(folder / "utility.csv", rows.to_csv(index=False))
+    write_text(folder / "utility.csv", rows.map(defuse).to_csv(index=False))
     rows = average_models(rows)
     means = summarise_arms(rows, _scores(rows))
     differences = compare_arms(rows)

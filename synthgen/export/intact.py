@@ -1,0 +1,204 @@
+"""Whether a run is what it says: its tables before anything is written, its files as they are read.
+
+What a person or a program changed, cut off or mixed up ends the export with one sentence; a wrong
+dataset would not be noticed until a model has learned from it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from synthgen.errors import RunError
+from synthgen.export.lengths import are_labels_sound
+from synthgen.files import digest_file
+from synthgen.geometry import MOST_PIXELS, read_run_lengths
+from synthgen.images import decode_image
+from synthgen.marking import SIGNATURE
+from synthgen.runs.reader import RunTables
+from synthgen.sample import BoxXYWH
+
+__all__ = ["check_image", "check_label_map", "check_tables"]
+
+BOX = ("box_x", "box_y", "box_w", "box_h")
+
+
+def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
+    """Raise RunError where ``rows`` of a run's manifest and its instances do not go together.
+
+    Ids that are there twice, classes that the run does not have, sizes and counts that cannot be,
+    labels that are empty or not of the size and the box that they say.
+    """
+    where, instances = f"{run.root}/instances.parquet", run.instances
+    _check_manifest(run, rows)
+    twice = instances.duplicated(["sample_id", "instance_id"])
+    if twice.any():
+        row = instances[twice].iloc[0]
+        raise RunError(
+            f"{where} has defect {row['instance_id']} of {row['sample_id']} twice; the run folder "
+            "is damaged"
+        )
+    lost = instances[~instances["sample_id"].isin(run.manifest["sample_id"])]
+    if len(lost):
+        raise RunError(
+            f"{where} has defects of {lost['sample_id'].iloc[0]!r}, which the manifest does not "
+            "know; the run folder is damaged"
+        )
+    own = instances[instances["sample_id"].isin(rows["sample_id"])]
+    _check_classes(run, own, where)
+    sides = (
+        rows.set_index("sample_id")[["height", "width"]].loc[own["sample_id"]].to_numpy(np.int64)
+    )
+    if not are_labels_sound(own, sides):
+        _find_unsound(own, sides, where)
+    _check_counts(rows, own, where)
+
+
+def _find_unsound(own: pd.DataFrame, sizes_hw: NDArray[np.int64], where: str) -> None:
+    """Raise RunError with the first label that is not what its row says."""
+    columns = ("sample_id", "instance_id", "rle", "area_px", *BOX)
+    rows = zip(*(own[name] for name in columns), sizes_hw.tolist(), strict=True)
+    for sample_id, number, rle, area, x, y, width, height, size_hw in rows:
+        try:
+            _check_label(str(rle), size_hw, int(area), BoxXYWH(x, y, width, height))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise RunError(
+                f"{where}: the label of defect {number} of {sample_id} is damaged: {error}"
+            ) from error
+
+
+def _check_manifest(run: RunTables, rows: pd.DataFrame) -> None:
+    where = f"{run.root}/manifest.parquet"
+    classes = {"": 0, **run.classes}
+    for name, class_id in zip(rows["defect_class"], rows["class_id"], strict=True):
+        if classes.get(name) != class_id:
+            raise RunError(_tell_class(where, name, class_id, run))
+    height, width = rows["height"], rows["width"]
+    wrong = (height < 1) | (width < 1) | (height.astype(float) * width > MOST_PIXELS)
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        raise RunError(
+            f"{where}: {row['sample_id']} is {row['height']} x {row['width']} px, which no image "
+            "can be; the run folder is damaged"
+        )
+
+
+def _check_classes(run: RunTables, own: pd.DataFrame, where: str) -> None:
+    for name, class_id in zip(own["defect_class"], own["class_id"], strict=True):
+        if run.classes.get(name) != class_id:
+            raise RunError(_tell_class(where, name, class_id, run))
+
+
+def _tell_class(where: str, name: str, class_id: Any, run: RunTables) -> str:
+    known = ", ".join(f"{name} {number}" for name, number in run.classes.items())
+    return (
+        f"{where} names the class {name!r} with id {class_id}, which run.yaml does not have "
+        f"({known}); the run folder is damaged"
+    )
+
+
+def _check_label(rle: str, size_hw: Sequence[int], area: int, box: BoxXYWH) -> None:
+    """Raise ValueError where run lengths are not those of a mask of that size, area and box."""
+    lengths = read_run_lengths(rle, size_hw)
+    ends = np.cumsum(lengths)[1::2]
+    starts = ends - lengths[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts):
+        raise ValueError("it is empty")
+    if int((ends - starts).sum()) != area:
+        raise ValueError(f"it has {int((ends - starts).sum())} pixels, not area_px={area}")
+    if (found := _box_of(starts, ends - 1, int(size_hw[0]))) != box:
+        raise ValueError(f"its box is {tuple(found)}, not {tuple(box)}")
+
+
+def _box_of(firsts: NDArray[np.int64], lasts: NDArray[np.int64], height: int) -> BoxXYWH:
+    """Return the box of pixels that are counted down the columns, from each first to its last."""
+    x, right = int(firsts[0]) // height, int(lasts[-1]) // height
+    if (firsts // height != lasts // height).any():  # from the foot of a column to the head of one
+        y, bottom = 0, height - 1
+    else:
+        y, bottom = int((firsts % height).min()), int((lasts % height).max())
+    return BoxXYWH(x, y, right + 1 - x, bottom + 1 - y)
+
+
+def _check_counts(rows: pd.DataFrame, own: pd.DataFrame, where: str) -> None:
+    """Raise RunError where the manifest counts other defects, or other pixels, than there are."""
+    totals = own.groupby("sample_id")["area_px"].agg(["count", "sum"])
+    found = totals.reindex(rows["sample_id"], fill_value=0)
+    for name, column in (("instances", "count"), ("area_px", "sum")):
+        told = rows[name].to_numpy()
+        wrong = np.flatnonzero(told != found[column].to_numpy())
+        if len(wrong):
+            at = int(wrong[0])
+            raise RunError(
+                f"{where} gives {rows['sample_id'].iloc[at]} {name}={found[column].iloc[at]}, its "
+                f"manifest {told[at]}; the run folder is damaged"
+            )
+
+
+def check_image(data: bytes, size_hw: tuple[int, int], digest: str, name: str) -> None:
+    """Raise RunError where a run's image is not the one that was written.
+
+    By its digest, where the run has stored one; else it is decoded. ``size_hw``: what the manifest
+    says.
+    """
+    if digest:
+        if digest_file(data) != digest:
+            raise RunError(_changed(name))
+        if data.startswith(SIGNATURE) and struct.unpack_from(">II", data, 16)[::-1] == size_hw:
+            return
+    _check_chunks(data, name)
+    shape = decode_image(data, name).shape[:2]
+    if shape != size_hw:
+        raise RunError(
+            f"{name} is {shape[0]} x {shape[1]} px (height, width) but the manifest says "
+            f"{size_hw[0]} x {size_hw[1]}; the run folder is damaged"
+        )
+
+
+def check_label_map(
+    pixels: NDArray[Any], size_hw: tuple[int, int], known: frozenset[int], name: str
+) -> None:
+    """Raise RunError where a run's mask is of another size or holds ids of no class."""
+    if pixels.shape != size_hw:
+        raise RunError(
+            f"{name} is {pixels.shape} but its image is {size_hw} (height, width); the run folder "
+            "is damaged"
+        )
+    if strange := set(np.unique(pixels).tolist()) - known:
+        raise RunError(
+            f"{name} holds the id {min(strange)}, which no class has; the run folder is damaged"
+        )
+
+
+def _check_chunks(data: bytes, name: str) -> None:
+    """Raise RunError where a PNG is cut off, or one of its chunks has another checksum.
+
+    A decoder may show a part of such a file without a word.
+    """
+    if not data.startswith(SIGNATURE):
+        return
+    at, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
+        if at + 12 > len(data):
+            raise RunError(_changed(name))
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data):
+            raise RunError(_changed(name))
+        if zlib.crc32(data[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise RunError(_changed(name))
+        at = end + 4
+
+
+def _changed(name: str) -> str:
+    return (
+        f"{name} is not the file that was written: it was changed or cut off; take it from a "
+        "backup, or delete its run and generate it again"
+    )

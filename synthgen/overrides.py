@@ -1,0 +1,80 @@
+"""Overrides of the command line as Hydra wants them: quoted where its grammar needs it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from synthgen.errors import ConfigError
+
+__all__ = ["OPEN", "open_keys", "search_in"]
+
+OPEN = (  # may get keys of any name
+    "adapt.words",
+    "backend.model.controlnets",
+    "backend.model.loras",
+    "evaluate.arms",
+    "quality.classes",
+)
+ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
+
+
+def search_in(folders: Sequence[Path]) -> list[str]:
+    """Return the override that has Hydra look into folders, after what ships; [] without any."""
+    places = ",".join(_quote_text(f"file://{folder}") for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
+
+
+def open_keys(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
+    texts that its grammar does not know, as umlauts and brackets, are quoted; raises ConfigError.
+
+    >>> open_keys(["adapt.words.hole=pit", "real.path=Fötos", "real.only=[a, ö]"])
+    ['++adapt.words.hole=pit', 'real.path="Fötos"', 'real.only=[a, "ö"]']
+    """
+    starts = tuple(f"{key}{end}" for key in OPEN for end in (".", "="))
+    parser = OverridesParser.create()
+    quoted = [_quote(text, parser) for text in overrides]
+    return [f"++{text}" if text.startswith(starts) else text for text in quoted]
+
+
+def _quote(text: str, parser: OverridesParser) -> str:
+    key, _, value = text.partition("=")
+    if not value or text.startswith("-") or _can_read(text, parser):
+        return text
+    if not _can_read(f"{key}=1", parser):
+        raise ConfigError(f"{key} is no key: keys are of letters without accents, digits, _ and .")
+    is_nested = value[0] in "[{"
+    quoted = f"{key}={_quote_items(value) if is_nested else _quote_text(value)}"
+    if value[0] in "\"'" or not _can_read(quoted, parser):
+        raise ConfigError(
+            f"{text} cannot be read: close all brackets and quotes, give names before a colon "
+            f"without accents, and quote a text that looks like a list, as in '{key}=\"[a]b\"'"
+        )
+    return quoted
+
+
+def _can_read(text: str, parser: OverridesParser) -> bool:
+    try:
+        parser.parse_override(text)
+    except HydraException:
+        return False
+    return True
+
+
+def _quote_text(text: str) -> str:
+    """Return a text in quotes; backslashes are doubled where they would escape one."""
+    inner = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), text)
+    return f'"{inner}"'
+
+
+def _quote_items(value: str) -> str:
+    """Return a list or dictionary with its texts in quotes where they are not plain ASCII."""
+    return ITEM.sub(
+        lambda found: found[0] if found[0].isascii() or found[1] else _quote_text(found[0].strip()),
+        value,
+    )
