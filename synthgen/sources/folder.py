@@ -148,10 +148,12 @@ class FolderSources:
             part = Part(mask=opaque, finding="given")
         else:
             part = self._finder.find(to_rgb8(source.pixels, source.window))
-        illegal = masks.get(False)
         if opaque is not None:
-            illegal = ~opaque if illegal is None else illegal | ~opaque
-        return replace(part, illegal=illegal)
+            if part.mask is None:
+                part = Part(mask=opaque, finding="given")
+            else:
+                part = replace(part, mask=part.mask & opaque)
+        return replace(part, illegal=masks.get(False))
 
     def _read_mask(self, folder: _MaskFolder, source: SourceImage) -> NDArray[np.bool_] | None:
         file = self._files[source.source_id]
