@@ -43,6 +43,8 @@ TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # numbers of tags, TIFF 6.0 and EXIF
 SUBFILE_TYPE, BITS, PHOTOMETRIC, ORIENTATION, PLANES = 254, 258, 262, 274, 284
 SAMPLE_FORMAT, IMAGE_DEPTH = 339, 32997
+STRIPS_AND_TILES = ((273, 279), (324, 325))  # where they start, and how long they are
+JPEG_TAIL, JPEG_END = 64, b"\xff\xd9"  # some cameras fill up with zeros
 MP_ENTRIES = 0xB002  # of a JPEG of several pictures, CIPA DC-007
 GAIN_MAPS = (b"hdrgm:", b"HDRGainMap")  # what a phone's JPEG says of its second picture
 
@@ -321,12 +323,34 @@ def read_orientation(path: Path) -> int:
 
 
 def check_image(path: Path) -> tuple[int, int]:
-    """Return (height, width) as ``read_size``; a PNG is checked to its end. Raises SourceError."""
+    """Return (height, width) as ``read_size``; SourceError for a file that is cut off, too."""
     size_hw = read_size(path)
     with opened_image(path, str(path)) as opened:
-        if opened is not None:
+        if opened is None or _seems_cut_off(opened, path):
+            decode_image(path.read_bytes(), str(path))
+        else:
             opened.verify()  # of other formats than PNG by their header only
     return size_hw
+
+
+def _seems_cut_off(opened: Image.Image, path: Path) -> bool:
+    """Say whether a file may end before its pixels do, by its header and its end: at no cost."""
+    size = path.stat().st_size
+    if opened.format in ("JPEG", "MPO"):
+        with path.open("rb") as file:
+            file.seek(max(0, size - JPEG_TAIL))
+            return not file.read().rstrip(b"\0").endswith(JPEG_END)
+    if opened.format == "TIFF":
+        tags: Any = getattr(opened, "tag_v2", {})
+        return any(
+            start + count > size
+            for places, counts in STRIPS_AND_TILES
+            for start, count in zip(tags.get(places, ()), tags.get(counts, ()), strict=False)
+        )
+    if opened.format == "BMP":
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(6)[2:], "little") > size
+    return False
 
 
 def read_opaque(path: Path) -> NDArray[np.bool_] | None:

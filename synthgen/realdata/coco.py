@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import read_size
+from synthgen.imaging.decoding import check_image
 from synthgen.realdata.names import (
     clean_class,
     find_split,
@@ -107,7 +107,7 @@ def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> Scanned:
     """
     text = read_text(annotations)
     with _readable(annotations):
-        data = json.loads(text)
+        data = _check_parts(json.loads(text), annotations)
         names = _read_categories(data["categories"], annotations)
         entries = _read_entries(data["images"], annotations)
         by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in entries}
@@ -124,6 +124,28 @@ def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> Scanned:
             yield marked
 
     return Scanned({name: number for number, name in names.items()}, read())
+
+
+def _check_parts(data: Any, path: Path) -> dict[str, list[Any]]:
+    """Return a JSON's lists of images, annotations, categories; SourceError where it has none."""
+    lists = ("images", "annotations", "categories")
+    missing = [key for key in lists if not isinstance(data, dict) or key not in data]
+    if missing:
+        raise SourceError(
+            f"{path} is not COCO instances: it has no {', '.join(missing)}; export it as COCO from "
+            "the tool that drew it"
+        )
+    for key, needed in (
+        ("images", ("id", "file_name", "height", "width")),
+        ("categories", ("id",)),
+    ):
+        for one in data[key]:
+            if lacking := [name for name in needed if one.get(name) is None]:
+                raise SourceError(
+                    f"{path} has an entry in {key} without {', '.join(lacking)}: "
+                    f"{str(dict(one))[:80]}"
+                )
+    return data
 
 
 def _pick_place(places: Sequence[Path], names: Sequence[str]) -> Path:
@@ -191,7 +213,10 @@ def _check_annotation(
 
 def _number(value: Any) -> int:
     """Return an id; raises ValueError for what is none: 1.5 and 1 must not become one."""
-    number = int(value)
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is no id: a whole number is") from None
     if isinstance(value, bool) or number != float(value):
         raise ValueError(f"{value!r} is no id: a whole number is")
     return number
@@ -225,7 +250,8 @@ def _read_image(
             mask = _read_mask(one, size_hw, file)
         if not mask.any():
             raise SourceError(
-                f"annotation {one.get('id')} of {file} covers no pixel of its image; leave it out"
+                f"annotation {one.get('id')} of {file} covers no pixel of its image; draw it "
+                "larger, or leave the image out, which would pass for good without it"
             )
         defects.append(RealDefect(names[_number(one["category_id"])], mask))
     source = str(entry.get("digital_source", ""))
@@ -234,7 +260,7 @@ def _read_image(
 
 def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:
     """Raise SourceError where the JSON was made for an image of another size."""
-    own = read_size(path)
+    own = check_image(path)
     if own == size_hw:
         return
     turned = ", turned by 90 degrees since, by its EXIF orientation or as a whole"
@@ -255,7 +281,8 @@ def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -
         if not all(_is_polygon(points, size_hw) for points in shape):
             raise SourceError(
                 f"annotation {entry.get('id')} of {path} has a polygon that is not 3 or more "
-                "points x y x y x y ... of its image; mend it or leave it out"
+                "points x y x y x y ... of its image; mend it, or leave "
+                "the image out"
             )
         return draw_polygons(shape, size_hw)
     counts = shape["counts"]
@@ -265,7 +292,32 @@ def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -
             f"width) on an image of {list(size_hw)}"
         )
     rle = coco_mask.frPyObjects(shape, *size_hw) if isinstance(counts, list) else shape
+    if (covered := _sum_runs(rle["counts"])) != size_hw[0] * size_hw[1]:
+        raise SourceError(
+            f"annotation {entry.get('id')} of {path} has run lengths of {covered} px in all on an "
+            f"image of {size_hw[0] * size_hw[1]}; draw it anew"
+        )
     return np.asarray(coco_mask.decode(rle), bool)
+
+
+def _sum_runs(counts: bytes | str) -> int:
+    """Return how many pixels run lengths cover; what they leave out would be any memory.
+
+    Five bits a sign, the lowest first, 32 = more follow; from the fourth on, a run is stored as its
+    difference from the one before the last (maskApi.c of pycocotools).
+    """
+    signs = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8)
+    codes = signs.astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)
+    if not len(ends) or ends[-1] != len(codes) - 1:
+        return 0
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((codes & 31) << 5 * place, starts)
+    runs -= np.where(codes[ends] & 16, np.int64(1) << 5 * (ends - starts + 1), 0)  # negative ones
+    for first in (1, 2):
+        runs[first::2] = np.cumsum(runs[first::2])
+    return int(runs.sum())
 
 
 def _is_polygon(points: Any, size_hw: tuple[int, int]) -> bool:

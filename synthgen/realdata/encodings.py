@@ -79,7 +79,7 @@ def decode_mask(path: Path) -> Encoded:
                 rgba = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")))
                 if (found := _from_alpha(rgba, name)) is not None:
                     return replace(found, is_lossy=is_lossy)
-    return replace(_from_pixels(decode_image(data, name), bits), is_lossy=is_lossy)
+    return replace(_from_pixels(_narrow(decode_image(data, name), name), bits), is_lossy=is_lossy)
 
 
 def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
@@ -100,8 +100,6 @@ def _from_colours(pixels: Pixels) -> Encoded:
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
         return Encoded(brightest)
-    if pixels.dtype != np.uint8:
-        return Encoded(brightest, unclear="16 bit colours", is_coloured=True)
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
     colours = np.asarray(red << 16 | green << 8 | blue, np.uint32)
     used = np.unique(colours)
@@ -115,6 +113,24 @@ def _from_colours(pixels: Pixels) -> Encoded:
     if is_one and brightest.min() <= (TINT if is_tinted else 0):
         return Encoded(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
     return Encoded(brightest, colours=colours, unclear=_say_colours(used), is_coloured=True)
+
+
+def _narrow(pixels: Pixels, name: str) -> Pixels:
+    """Return 16 bit colours with 8 bits; raises SourceError where two would become one."""
+    if pixels.ndim == 2 or pixels.dtype == np.uint8 or (pixels == pixels[..., :1]).all():
+        return pixels
+    small = pixels if pixels.max() < 256 else pixels >> 8
+    if _count_colours(small) < _count_colours(pixels):
+        raise SourceError(
+            f"{name} holds colours of 16 bit that differ in their lower 8 alone; save it with 8 "
+            "bits a channel from the tool that drew it"
+        )
+    return small.astype(np.uint8)
+
+
+def _count_colours(pixels: Pixels) -> int:
+    red, green, blue = (pixels[..., channel].astype(np.uint64) for channel in range(3))
+    return len(np.unique(red << 32 | green << 16 | blue))
 
 
 def _say_colours(used: NDArray[np.uint32]) -> str:

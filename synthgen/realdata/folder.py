@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synthgen.errors import ConfigError, SourceError
-from synthgen.imaging.decoding import read_size
+from synthgen.imaging.decoding import check_image
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import name_split
 from synthgen.realdata.paths import list_images
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.realdata.settings import RealSettings
+from synthgen.sources.listing import SUFFIXES, is_hidden
 from synthgen.sources.pairing import pair_masks
 
 __all__ = ["read_defects", "scan_folder"]
@@ -41,13 +42,15 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
             f"the mask {lying.others[0]} is of a kind that is not read, so that its photo would "
             "pass for good; save masks as PNG"
         )
+    if not lying.files:
+        notes.append(_tell_all_good(masks, len(files)))
     notes += photos.notes
     pairs = pair_masks(
         [path.relative_to(root) for path in files],
         [path.relative_to(masks) for path in lying.files],
     )
     if pairs.lone:
-        raise SourceError(_tell_lone(masks / pairs.lone[0], files, root))
+        raise SourceError(_tell_lone(masks / pairs.lone[0], [*files, *photos.others], root))
     bare = [path for path in files if path.relative_to(root) not in pairs.masks]
     if 0 < len(bare) < len(files):
         notes.append(f"{len(bare)} photos without a mask count as good (the first: {bare[0]})")
@@ -58,7 +61,7 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
         empty: list[Path] = []
         reader = MaskReader(asked.classes, asked.min_mask_level)
         for path in files:
-            size_hw, mask = read_size(path), pairs.masks.get(path.relative_to(root))
+            size_hw, mask = check_image(path), pairs.masks.get(path.relative_to(root))
             defects: tuple[RealDefect, ...] = ()
             if mask is not None:
                 defects = read_defects(reader, masks / mask, path, size_hw, asked.defect_class)
@@ -74,9 +77,23 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
     return Scanned({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
 
 
+def _tell_all_good(masks: Path, count: int) -> str:
+    """Return a note on a folder without masks; SourceError where it holds labels of other kinds."""
+    others = sorted(p for p in masks.rglob("*") if p.is_file() and not is_hidden(p.name))
+    if others:
+        raise SourceError(
+            f"real.masks={str(masks)!r} holds no masks, but {others[0].name}: all photos would "
+            "pass for good; export masks as PNG from the tool that drew them"
+        )
+    return f"{masks} is empty: all {count} photos count as good"
+
+
 def _tell_lone(mask: Path, photos: list[Path], root: Path) -> str:
     stem = mask.stem.removesuffix("_mask")
     alike = [path.relative_to(root).as_posix() for path in photos if path.stem == stem]
+    unread = [name for name in alike if Path(name).suffix.lower() not in SUFFIXES]
+    if unread:
+        return f"the mask {mask} is that of {unread[0]}, of a kind that is not read; save it as PNG"
     told = f" ({', '.join(alike[:2])} lies elsewhere)" if alike else ""
     return (
         f"the mask {mask} has no image of its name in {root}{told}; lay masks under the photos' "

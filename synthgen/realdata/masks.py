@@ -10,22 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.imaging.decoding import read_orientation
+from synthgen.realdata.areas import (
+    LOW,
+    SOFT_LEVEL,
+    find_faint,
+    find_plateaus,
+    is_flat,
+    is_rim,
+    is_soft,
+    seems_inverted,
+)
 from synthgen.realdata.encodings import FEW, Encoded, colour_name, decode_mask, used_values
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
 
 Mask = NDArray[np.bool_]
 ClassValue = int | str  # a value of the file, 1.., or a colour as '#800000'
-RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
-SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
-PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
-FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
 SAVE_ANEW = "save it with 0 for background and 255 for what it marks"
 
 
@@ -35,6 +40,7 @@ def read_mask(
     *,
     min_level: int | None = None,
     advice: str = SAVE_ANEW,
+    of_defects: bool = False,
 ) -> Mask:
     """Read a mask of one class, (H, W) bool.
 
@@ -42,17 +48,21 @@ def read_mask(
     level; of a palette the black or transparent entry is the background; alpha that varies over a
     picture that does not is the mask. ``min_level``: this level and higher ones are the class,
     whatever the file. ``advice``: what to do about a mask that can be meant in two ways.
+    ``of_defects``: a mask that marks nearly all of its border is refused, too.
     Raises SourceError, and ShapeError for another size than the image's.
     """
     encoded = decode_mask(path)
     _check_size(path, encoded.levels.shape, size_hw)
-    return _one_class(encoded, path, min_level, advice)
-
-
-def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str) -> Mask:
-    levels = encoded.levels
     if min_level is not None:
-        return np.asarray(levels >= min_level)
+        return np.asarray(encoded.levels >= min_level)
+    mask = _one_class(encoded, path, advice)
+    if of_defects:
+        _check_ground(encoded, mask, path)
+    return mask
+
+
+def _one_class(encoded: Encoded, path: Path, advice: str) -> Mask:
+    levels = encoded.levels
     if encoded.unclear:
         raise SourceError(f"the mask {path} holds {encoded.unclear}; {advice}")
     if encoded.mask is not None:
@@ -61,35 +71,28 @@ def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str)
     positive = [value for value in values if value]
     if len(positive) <= 1:
         return np.asarray(levels > 0)
-    if not _is_soft(encoded, values):
+    if not is_soft(encoded, values):
         raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advice}")
-    return np.asarray(levels > positive[-1] // 2)
+    top = positive[-1]
+    if faint := find_faint(levels, encoded.is_lossy):
+        raise SourceError(
+            f"the mask {path} holds {_say_values(levels)}: of its parts, {len(faint)} would be "
+            f"lost where soft edges are cut at half of {top}; "
+            f"real.min_mask_level={max(1, faint[0] // 2)} makes one class of all from there up"
+        )
+    return np.asarray(levels > top // 2)
 
 
-def _is_soft(encoded: Encoded, values: list[int]) -> bool:
-    """Say whether the values between 0 and the highest are edges, not classes of their own."""
-    levels, top = encoded.levels, values[-1]
-    if values[0] > 0 and not encoded.is_lossy:
-        return False  # no background
-    if len(values) <= FEW + 1 and not encoded.is_lossy:
-        reach_px = min(RIM_PX, len(values) - 1)
-        return top >= SOFT_LEVEL and not _far_from(levels == top, levels, reach_px).any()
-    return top >= SOFT_LEVEL and not _find_plateaus(levels, top)
-
-
-def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
-    """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
-    kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
-    near = cv2.dilate(core.astype(np.uint8), kernel) > 0
-    return np.asarray((levels > 0) & ~near)
-
-
-def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
-    """Return the levels between background and top that fill a square, rising."""
-    kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
-    low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
-    is_flat = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
-    return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
+def _check_ground(encoded: Encoded, mask: Mask, path: Path) -> None:
+    """Raise SourceError for a mask that marks what is around a defect, as an inverted one does."""
+    if not seems_inverted(mask):
+        return
+    saved = "" if encoded.mask is None else "save it as grey levels and "
+    level = 128 if encoded.mask is not None else int(encoded.levels.max()) // 2 + 1
+    raise SourceError(
+        f"the mask {path} marks {mask.mean():.0%} of its image, up to the border: invert it if "
+        f"black is the defect; if all of that is, {saved}give real.min_mask_level={level}"
+    )
 
 
 def _say_values(levels: NDArray[np.uint16]) -> str:
@@ -156,9 +159,12 @@ class MaskReader:
         self._remember_turn(photo, size_hw)
         if self.classes:
             return self._read_classes(encoded, path)
-        mask = _one_class(encoded, path, self.min_level, self._advise(encoded, defect_class))
-        if self.min_level is None:
+        if self.min_level is not None:
+            mask = np.asarray(encoded.levels >= self.min_level)
+        else:
+            mask = _one_class(encoded, path, self._advise(encoded, defect_class))
             self._compare(encoded, path, defect_class)
+            _check_ground(encoded, mask, path)
         return {defect_class: mask} if mask.any() else {}
 
     def _read_classes(self, encoded: Encoded, path: Path) -> dict[str, Mask]:
@@ -201,7 +207,7 @@ class MaskReader:
                 f"colour that its defects have: {_example(encoded, against)}"
             )
         for name, value in wanted.items():
-            if _is_rim(levels, value, values, named):
+            if is_rim(levels, value, values, named):
                 raise SourceError(
                     f"the mask {path} holds value {value} ({name}) only as the soft edge of value "
                     f"{values[-1]}; give real.classes={{{name}: {values[-1]}}}, or no classes, and "
@@ -250,8 +256,13 @@ class MaskReader:
         values = used_values(encoded.levels)
         if encoded.is_alpha:
             return SAVE_ANEW
-        if encoded.is_lossy or len(values) > FEW + 1:
-            plateaus = _find_plateaus(encoded.levels, values[-1])
+        least = next((value for value in values if value), 1)
+        is_many = len(values) > FEW + 1
+        is_numbered = is_many and values[0] == 0 and not (encoded.is_lossy or encoded.unclear)
+        if is_numbered and is_flat(encoded.levels):
+            return f"real.min_mask_level={least} makes one class of all"
+        if encoded.is_lossy or is_many:
+            plateaus = find_plateaus(encoded.levels, values[-1])
             is_slope = not plateaus or plateaus[-1] - plateaus[0] > values[-1] // 4
             half = max((values[-1] if is_slope else plateaus[0]) // 2, 1)
             return (
@@ -261,7 +272,6 @@ class MaskReader:
         named = f"name what is a defect, as in {_example(encoded, defect_class)}"
         if values[0] > 0 or (encoded.unclear and not encoded.is_coloured):
             return named  # the lowest value is no background
-        least = next((value for value in values if value), 1)
         return f"{named}, or give real.min_mask_level={least}, which makes one class of all"
 
     def _remember_turn(self, photo: Path, size_hw: tuple[int, int]) -> None:
@@ -345,15 +355,6 @@ def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
     return None
 
 
-def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: set[int]) -> bool:
-    """Say whether a value is nothing but the soft edge of a higher one that no class has."""
-    top = values[-1]
-    if top < SOFT_LEVEL or value not in values or value >= top or top in named:
-        return False
-    own = np.where(levels == value, levels, 0).astype(np.uint16)
-    return not _far_from(levels == top, own, RIM_PX).any()
-
-
 def _by_nearest(
     levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
 ) -> dict[str, Mask]:
@@ -366,7 +367,7 @@ def _by_nearest(
     close = [name for name, value in wanted.items() if abs(value - top) <= LOW * top]
     if top < SOFT_LEVEL and is_lossy and top <= max(0, min(wanted.values()) // 4):
         return {}
-    if len(close) == 1 and len(wanted) == 1 and not _find_plateaus(levels, top):
+    if len(close) == 1 and len(wanted) == 1 and not find_plateaus(levels, top):
         return {close[0]: np.asarray(levels > top // 2)}
     raise SourceError(
         f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "

@@ -106,7 +106,7 @@ def _read_image(
     height, width = read_image(path).shape[:2]
     if is_good(kind):
         return Marked(path, name, split, (height, width), ())
-    mask = read_mask(masks[path], (height, width), min_level=min_mask_level)
+    mask = read_mask(masks[path], (height, width), min_level=min_mask_level, of_defects=True)
     if not mask.any():
         raise SourceError(
             f"the mask {masks[path]} is empty, but {path} lies in a folder of defects; draw the "

@@ -25,6 +25,7 @@ __all__ = ["RealEntries", "RealEntry", "load_entries", "load_real", "read_real"]
 
 log = logging.getLogger(__name__)
 Taken = TypeVar("Taken")
+FILES: Mapping[str, Format] = {".json": "coco", ".csv": "table", ".txt": "table"}
 HEAD_BYTES = 1 << 16  # two photos of one size differ within their first bytes
 
 
@@ -132,7 +133,13 @@ def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> 
 def _find_format(root: Path, asked: RealSettings) -> Format:
     """Return the format that a path has the marks of; raises SourceError for none or several."""
     if root.is_file():
-        return "coco" if root.suffix.lower() == ".json" else "table"
+        found_by = FILES.get(root.suffix.lower())
+        if found_by is None:
+            raise SourceError(
+                f"real.path={str(root)!r} is a file, but neither a COCO JSON nor a table (.csv); "
+                "save it as one of these, or give a folder"
+            )
+        return found_by
     if asked.masks is not None:
         return "folder"
     found: list[Format] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import read_size
+from synthgen.imaging.decoding import check_image
 from synthgen.realdata.folder import read_defects
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import clean_class, is_good, name_split
@@ -72,13 +72,15 @@ def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
     lines = csv.reader(io.StringIO(read_text(root), newline=""), skipinitialspace=True)
     try:
         header, *body = [
-            (lines.line_num, [cell.strip() for cell in line]) for line in lines if line
+            (lines.line_num, [cell.strip() for cell in line])
+            for line in lines
+            if any(cell.strip() for cell in line)
         ]
     except csv.Error as error:
         raise SourceError(f"{root} cannot be read as a CSV table: {error}") from error
     except ValueError as error:
         raise SourceError(f"{root} is empty; a table has image, mask, ...") from error
-    names = header[1]
+    names = [name.casefold() for name in header[1]]
     needed = {"image", "mask"} | (set() if asked.classes else {"class"})
     if missing := sorted(needed - set(names)):
         raise SourceError(
@@ -143,7 +145,7 @@ def _read_photo(
     path: Path, rows: Sequence[_Row], asked: RealSettings, reader: MaskReader
 ) -> Marked | None:
     """Return a photo with the defects of all its rows, None where one of them has no mask."""
-    size_hw = read_size(path)
+    size_hw = check_image(path)
     defects: list[RealDefect] = []
     read: dict[Path | None, set[str]] = {}
     for row in rows:

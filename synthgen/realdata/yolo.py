@@ -57,6 +57,12 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
     data = _read_data(root / "data.yaml")
     names = _read_names(data, root / "data.yaml")
     splits = _list_splits(root, data, told, otherwise)
+    if not splits:
+        raise SourceError(
+            f"{root} holds no images where YOLO has them: in images/<split> with labels/<split>, "
+            "in <split>/images with <split>/labels, or in a folder that data.yaml names, as in "
+            "train: images"
+        )
     bare = [image for split in splits for image, text in split.texts.items() if text is None]
     if bare:
         told.append(f"{len(bare)} images without a text file count as good (the first: {bare[0]})")

@@ -161,6 +161,8 @@ class FolderSources:
             return folder.find(file.relative_to(self.root), source.size_hw)
         except ShapeError as error:
             raise ShapeError(f"{error} (the image is {file})") from error
+        except SourceError as error:  # without its mask a photo would have defects anywhere
+            raise ConfigError(f"{folder.setting}: {error}") from error
 
 
 def _read_photo(file: Path) -> NDArray[np.uint8]:
@@ -226,14 +228,31 @@ class _MaskFolder:
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            key = "source.legal" if self.is_legal else "source.illegal"
-            raise SourceError(f"{key}={str(self.root)!r} is not a folder; give a folder of masks")
+            raise SourceError(f"{self.setting} is not a folder; give a folder of masks")
+
+    @property
+    def setting(self) -> str:
+        return f"source.{'legal' if self.is_legal else 'illegal'}={str(self.root)!r}"
 
     def pair(self, photos: Sequence[Path]) -> list[str]:
-        """Find the mask of each photo (relative paths); return sentences on what has no photo."""
+        """Find the mask of each photo (relative paths); return sentences on what has no photo.
+
+        Raises SourceError for masks of a kind that is not read, and where no mask has a photo.
+        """
         listing = list_files(self.root)
+        if listing.others:
+            raise SourceError(
+                f"{self.setting}: {listing.others[0]} is of a kind that is not read, so that "
+                "defects would lie anywhere on its photo; save masks as PNG"
+            )
         masks = [path.relative_to(self.root) for path in listing.files]
         pairs = pair_masks(photos, masks)
+        if not pairs.masks:
+            first = f" (the first mask: {pairs.lone[0]})" if pairs.lone else ""
+            raise SourceError(
+                f"{self.setting} holds no mask of any photo{first}; lay masks under the photos' "
+                "own relative names"
+            )
         self.mask_of.update(pairs.masks)
         lone = [
             f"the mask {self.root / path} has no photo at its relative place" for path in pairs.lone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -14,6 +15,7 @@ from synthgen.errors import SourceError
 __all__ = ["SUFFIXES", "Listing", "is_hidden", "list_files", "show_path"]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 OTHER_SUFFIXES = {  # of images that are not read
     *(".avif", ".cr2", ".dng", ".exr", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".nef"),
     *(".npy", ".pbm", ".pgm", ".pnm", ".ppm", ".raw", ".webp"),
@@ -105,6 +107,8 @@ def _find_fault(path: Path) -> str:
         os.path.realpath(path).encode("utf-8")
     except UnicodeEncodeError:
         return f"{shown} has a name that is not UTF-8; rename it, e.g. with convmv"
+    if CONTROL.search(str(path)):  # a name is one line, in a run's tables and elsewhere
+        return f"{str(path)!r} has a line break or another control character in it; rename it"
     try:
         mode = path.stat().st_mode
     except OSError as error:  # also of a link that leads to itself

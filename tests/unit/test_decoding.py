@@ -20,6 +20,7 @@ from synthgen.images import composite, grey_window, read_image, to_rgb8
 from synthgen.imaging import decoding
 from synthgen.imaging.decoding import check_image, read_opaque, read_orientation, read_size
 from synthgen.imaging.levels import find_levels
+from synthgen.realdata.read import load_real
 from synthgen.sources import FolderSources
 
 RNG = np.random.default_rng(0)
@@ -376,3 +377,26 @@ def test_bytes_that_are_no_image() -> None:
     for data in (b"", b"II*\0", b"MM\0+" + b"\0" * 40, io.BytesIO(b"text").getvalue()):
         with pytest.raises(SourceError, match="odd"):
             decoding.decode_image(data, "odd")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.tif", "lzw.tif", "a.png"])
+def test_a_photo_that_is_cut_off_is_no_source_and_no_real_image(tmp_path, name) -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (64, 80), np.uint8)
+    path = tmp_path / "photos" / name
+    path.parent.mkdir()
+    Image.fromarray(photo).save(path, **({"compression": "tiff_lzw"} if "lzw" in name else {}))
+    assert check_image(path) == (64, 80)
+    if name == "a.jpg":
+        path.write_bytes(path.read_bytes() + b"what a camera adds")
+        assert check_image(path) == (64, 80)
+    data = path.read_bytes()
+    if name.endswith("tif"):  # with the header first
+        with tifffile.TiffWriter(path) as file:
+            file.write(photo, compression="lzw" if "lzw" in name else None)
+        data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(SourceError, match=r"cannot be read as an image"):
+        check_image(path)
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(SourceError, match=r"cannot be read as an image"):
+        load_real({"path": str(path.parent), "masks": str(tmp_path / "masks")})

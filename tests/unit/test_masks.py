@@ -441,7 +441,7 @@ def test_masks_of_sources_are_read_alike(tmp_path, kind) -> None:
         allowed = sources.part(sources.read("a")).allowed
         assert np.array_equal(allowed, SPOT if kind == "legal" else ~SPOT)
     save(tmp_path / kind / "a.png", levels(1, 2))
-    with pytest.raises(SourceError, match=r"values 1, 2; save it with 0 for background and 255"):
+    with pytest.raises(ConfigError, match=r"values 1, 2; save it with 0 for background and 255"):
         FolderSources(
             str(tmp_path / "photos"), foreground="all", **{kind: str(tmp_path / kind)}
         ).part(sources.read("a"))
@@ -460,3 +460,87 @@ def test_masks_of_mvtec_are_read_alike(tmp_path) -> None:
         load_real(settings)
     image = next(i for i in load_real(settings | {"min_mask_level": 1}).images if i.defects)
     assert np.array_equal(image.defects[0].mask, BOTH)
+
+
+@pytest.mark.parametrize("drawn", [255 - GREY, FULL, Image.fromarray(~SPOT), levels(0, 0, 1)])
+def test_an_inverted_mask_is_refused_and_the_advice_works(tmp_path, drawn) -> None:
+    save(tmp_path / "photos" / "a.png", GREY)
+    save(tmp_path / "masks" / "a.png", drawn)
+    settings = {"path": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(SourceError, match="up to the border: invert it") as raised:
+        load_real(settings)
+    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
+    assert level is not None
+    (found,) = load_real({**settings, "min_mask_level": int(level[1])}).images
+    assert np.array_equal(found.defects[0].mask, np.asarray(drawn) > 0)
+
+
+def test_a_white_is_zero_mask_that_is_inverted(tmp_path) -> None:
+    save(tmp_path / "photos" / "a.png", GREY)
+    (tmp_path / "masks").mkdir()
+    tifffile.imwrite(tmp_path / "masks" / "a.tif", GREY, photometric="miniswhite")
+    with pytest.raises(SourceError, match="marks 98% of its image"):
+        load_real({"path": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")})
+
+
+def instances(count: int, first: int = 1, side: int = 3) -> np.ndarray:
+    """Return parts that have a number each, as tools for cells and grains write them."""
+    mask = np.zeros(SIZE, np.uint16)
+    for number in range(count):
+        row, column = divmod(number, 15)
+        mask[9 * row + 2 : 9 * row + 2 + side, 9 * column + 2 : 9 * column + 2 + side] = (
+            first + number
+        )
+    return mask
+
+
+@pytest.mark.parametrize("drawn", [instances(100), instances(30, 200), instances(5, 90)])
+def test_numbered_instances_are_refused_and_the_advice_keeps_them_all(tmp_path, drawn) -> None:
+    save(tmp_path / "photos" / "a.png", GREY)
+    save(tmp_path / "masks" / "a.png", drawn)
+    settings = {"path": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
+    with pytest.raises(SourceError, match="min_mask_level") as raised:
+        load_real(settings)
+    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
+    assert level is not None
+    (found,) = load_real({**settings, "min_mask_level": int(level[1])}).images
+    assert np.array_equal(found.defects[0].mask, drawn > 0)
+
+
+def test_a_part_that_is_weak_all_over_is_not_lost(tmp_path) -> None:
+    drawn = levels(255)
+    drawn[60, 40:120] = 255  # a scratch
+    weak = cv2.GaussianBlur(drawn, (0, 0), 1.5)
+    save(tmp_path / "m.png", weak)
+    with pytest.raises(SourceError, match=r"1 would be lost .* real\.min_mask_level=") as raised:
+        read_mask(tmp_path / "m.png", SIZE)
+    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
+    assert level is not None
+    assert read_mask(tmp_path / "m.png", SIZE, min_level=int(level[1]))[60, 45:115].all()
+
+
+def test_the_border_that_voc_draws_around_a_small_object(tmp_path) -> None:
+    ring = cv2.dilate(SPOT.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    image, _ = voc(np.where(SPOT, 1, np.where(ring, 255, 0)))
+    save(tmp_path / "m.png", image)
+    found = MaskReader({"dent": 1}).read(tmp_path / "m.png", SIZE, "x", save_photo(tmp_path))
+    assert np.array_equal(found["dent"], SPOT)
+
+
+def test_colours_of_16_bit_are_told_apart(tmp_path) -> None:
+    picture = colours((255, 0, 0), (0, 255, 0)).astype(np.uint16) * 257
+    path = tmp_path / "m.png"
+    cv2.imwrite(str(path), picture[..., ::-1])
+    classes = {"dent": "#ff0000", "crack": "#00ff00"}
+    found = MaskReader(classes).read(path, SIZE, "x", save_photo(tmp_path))
+    assert np.array_equal(found["dent"], SPOT)
+    assert np.array_equal(found["crack"], OTHER)
+    picture[OTHER] = (65534, 0, 0)
+    cv2.imwrite(str(path), picture[..., ::-1])
+    with pytest.raises(SourceError, match="8 bits a channel"):
+        read_mask(path, SIZE)
+
+
+def save_photo(folder: Path) -> Path:
+    save(folder / "photo.png", GREY)
+    return folder / "photo.png"

@@ -272,7 +272,10 @@ def test_a_class_that_cannot_name_a_file_is_refused(tmp_path: Path, name: str) -
         ({"segmentation": [[1, 1, 5, 5, 1, 5, 7]]}, "annotation 1 .* a polygon that is not"),
         ({"segmentation": [1, 1, 5, 5, 1, 5]}, "annotation 1 .* a polygon that is not"),
         ({"segmentation": [[1, 1, 5, 5, 1, float("nan")]]}, "annotation 1 .* a polygon that is"),
-        ({"segmentation": [[1, 1, 1.1, 1, 1, 1.1]]}, "annotation 1 .* covers no pixel"),
+        (
+            {"segmentation": [[1, 1, 1.1, 1, 1, 1.1]]},
+            "annotation 1 .* covers no pixel of its image; draw it larger",
+        ),
         ({"segmentation": [[1, 1, 5, "x", 1, 5]]}, "annotation 1 of .* cannot be read as COCO"),
         ({"segmentation": {"counts": "x"}}, "annotation 1 of .*: KeyError.'size'"),
         ({"segmentation": mask_to_rle(np.ones((2, 2), bool))}, r"a mask of \[2, 2\] .* \[40, 60\]"),
