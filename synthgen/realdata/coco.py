@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import check_image
+from synthgen.imaging.decoding import check_image, read_orientation
 from synthgen.realdata.names import (
     clean_class,
     find_split,
@@ -145,7 +145,7 @@ def _check_parts(data: Any, path: Path) -> dict[str, list[Any]]:
                     f"{path} has an entry in {key} without {', '.join(lacking)}: "
                     f"{str(dict(one))[:80]}"
                 )
-    return data
+    return dict(data)
 
 
 def _pick_place(places: Sequence[Path], names: Sequence[str]) -> Path:
@@ -263,7 +263,9 @@ def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:
     own = check_image(path)
     if own == size_hw:
         return
-    turned = ", turned by 90 degrees since, by its EXIF orientation or as a whole"
+    turned = ", turned by 90 degrees since"
+    if read_orientation(path) >= 5:
+        turned += " by its EXIF orientation, which exiftool -Orientation= IMAGE takes away"
     raise SourceError(
         f"{file} says that {path} is {size_hw[0]} x {size_hw[1]} px (height, width), but it is "
         f"{own[0]} x {own[1]}{turned if own == size_hw[::-1] else ''}: label the image as it is, "

@@ -119,13 +119,14 @@ def _narrow(pixels: Pixels, name: str) -> Pixels:
     """Return 16 bit colours with 8 bits; raises SourceError where two would become one."""
     if pixels.ndim == 2 or pixels.dtype == np.uint8 or (pixels == pixels[..., :1]).all():
         return pixels
-    small = pixels if pixels.max() < 256 else pixels >> 8
+    shift = 0 if pixels.max() < 256 else 8
+    small = np.asarray(pixels >> shift, np.uint8)
     if _count_colours(small) < _count_colours(pixels):
         raise SourceError(
             f"{name} holds colours of 16 bit that differ in their lower 8 alone; save it with 8 "
             "bits a channel from the tool that drew it"
         )
-    return small.astype(np.uint8)
+    return small
 
 
 def _count_colours(pixels: Pixels) -> int:

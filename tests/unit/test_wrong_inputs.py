@@ -177,3 +177,14 @@ def test_masks_of_sources_that_cannot_be_used_stop_the_run(tmp_path, kind) -> No
     sources = FolderSources(str(photos), foreground="all", **own)
     with pytest.raises(ConfigError, match=f"source.{kind}=.*a.png cannot be read as an image"):
         sources.part(sources.read("a"))
+
+
+def test_a_json_in_the_stored_frame_names_exif_and_the_advice_works(tmp_path) -> None:
+    write_coco(tmp_path, sheet(ENTRY | {"file_name": "a.jpg"}))
+    photo, exif = Image.open(tmp_path / "train" / "a.png"), Image.Exif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "train" / "a.jpg", exif=exif)
+    with pytest.raises(SourceError, match=r"EXIF orientation, which exiftool -Orientation= IMAGE"):
+        read(tmp_path)
+    photo.save(tmp_path / "train" / "a.jpg")  # as exiftool leaves it
+    assert read(tmp_path) == {"train_a": {"scratch": 200}}
