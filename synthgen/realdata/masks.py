@@ -6,8 +6,9 @@ says what the file holds, and which setting tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -46,15 +47,17 @@ def read_mask(
     """
     encoded = decode_mask(path)
     _check_size(path, encoded.levels.shape, size_hw)
-    return _one_class(encoded, path, min_level, advice)
+    return _one_class(encoded, path, min_level, lambda: advice)
 
 
-def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str) -> Mask:
+def _one_class(
+    encoded: Encoded, path: Path, min_level: int | None, advise: Callable[[], str]
+) -> Mask:
     levels = encoded.levels
     if min_level is not None:
         return np.asarray(levels >= min_level)
     if encoded.unclear:
-        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advice}")
+        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
     if encoded.mask is not None:
         return encoded.mask
     values = used_values(levels)
@@ -62,7 +65,7 @@ def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str)
     if len(positive) <= 1:
         return np.asarray(levels > 0)
     if not _is_soft(encoded, values):
-        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advice}")
+        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advise()}")
     return np.asarray(levels > positive[-1] // 2)
 
 
@@ -156,7 +159,8 @@ class MaskReader:
         self._remember_turn(photo, size_hw)
         if self.classes:
             return self._read_classes(encoded, path)
-        mask = _one_class(encoded, path, self.min_level, self._advise(encoded, defect_class))
+        advise = partial(self._advise, encoded, defect_class)
+        mask = _one_class(encoded, path, self.min_level, advise)
         if self.min_level is None:
             self._compare(encoded, path, defect_class)
         return {defect_class: mask} if mask.any() else {}
@@ -329,6 +333,8 @@ def _example(encoded: Encoded, defect_class: str) -> str:
     used, counts = np.unique(values, return_counts=True)
     ground = 0 if used[0] == 0 and encoded.mask is None else used[counts.argmax()]
     kept = [int(value) for value in used if value != ground]
+    if not kept:  # nothing but background
+        return f"'real.classes={{{defect_class}: \"#ffffff\"}}'"
     shown = [f'"{colour_name(value)}"' if by_colour else str(value) for value in kept]
     names = [defect_class, *(f"{defect_class}_{n}" for n in range(2, len(shown) + 1))]
     pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, shown, strict=False))

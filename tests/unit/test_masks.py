@@ -170,6 +170,9 @@ EMPTY: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("encoding", EMPTY)
 def test_a_mask_without_a_defect_is_empty(tmp_path, encoding) -> None:
     assert not read_mask(save(tmp_path / "m.png", EMPTY[encoding]()), SIZE).any()
+    settings = make_folder(tmp_path, EMPTY[encoding]())
+    assert not read(settings)
+    assert not read(settings, classes={"scratch": 1 if "last" not in encoding else "#ffffff"})
 
 
 AMBIGUOUS: dict[str, tuple[Callable[[], Any], str]] = {
