@@ -27,6 +27,7 @@ __all__ = [
     "Pixels",
     "check_image",
     "decode_image",
+    "decode_opened",
     "opened_image",
     "read_opaque",
     "read_orientation",
@@ -55,17 +56,20 @@ def decode_image(data: bytes, name: str) -> Pixels:
     ``name`` is for messages. Raises SourceError, also for several pages or too many pixels.
     """
     with opened_image(data, name) as opened:
-        if opened is None:
-            return _decode_by_tifffile(data, name)
-        reader = _choose_reader(opened, data)
-        if reader == "tifffile":
-            return _decode_by_tifffile(data, name)
-        opened.load()
-        if reader == "pillow":
-            return _to_eight_bit(ImageOps.exif_transpose(opened))
-        if reader == "pillow 12":
-            return np.asarray(opened, np.uint16)  # upright: Pillow turns a TIFF as it loads
-        return _decode_by_opencv(data, name, opened)
+        return decode_opened(opened, data, name)
+
+
+def decode_opened(opened: Image.Image | None, data: bytes, name: str) -> Pixels:
+    """Decode an image that ``opened_image`` gave of these bytes, as ``decode_image``."""
+    reader = "tifffile" if opened is None else _choose_reader(opened, data)
+    if opened is None or reader == "tifffile":
+        return _decode_by_tifffile(data, name)
+    opened.load()
+    if reader == "pillow":
+        return _to_eight_bit(ImageOps.exif_transpose(opened))
+    if reader == "pillow 12":
+        return np.asarray(opened, np.uint16)  # upright: Pillow turns a TIFF as it loads
+    return _decode_by_opencv(data, name, opened)
 
 
 @contextmanager
@@ -337,6 +341,6 @@ def read_opaque(path: Path) -> NDArray[np.bool_] | None:
     with opened_image(path, str(path)) as opened:
         if opened is None or not opened.has_transparency_data:
             return None
-        alpha = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")).getchannel("A"))
+        alpha = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA").getchannel("A"))
     opaque = np.asarray(alpha >= OPAQUE * int(alpha.max()))
     return None if opaque.all() else opaque

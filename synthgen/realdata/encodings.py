@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import Pixels, decode_image, opened_image
+from synthgen.imaging.decoding import Pixels, decode_opened, opened_image
 
 __all__ = ["FEW", "Encoded", "colour_name", "decode_mask", "used_values"]
 
@@ -48,7 +48,9 @@ def used_values(values: NDArray[np.uint16]) -> list[int]:
     >>> used_values(np.array([[0, 255], [7, 0]], np.uint16))
     [0, 7, 255]
     """
-    counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [65536], [0, 65536])
+    if values.max() > 255:
+        return [int(value) for value in np.flatnonzero(np.bincount(values.ravel()))]
+    counts = cv2.calcHist([values.astype(np.uint8)], [0], None, [256], [0, 256])
     return [int(value) for value in np.flatnonzero(counts)]
 
 
@@ -74,12 +76,13 @@ def decode_mask(path: Path) -> Encoded:
             bits = data[24] if opened.format == "PNG" else 1 if opened.mode == "1" else 8
             is_lossy = opened.format in ("JPEG", "MPO", "WEBP")
             if opened.mode == "P":
-                return _from_palette(ImageOps.exif_transpose(opened), name)
+                return _from_palette(ImageOps.exif_transpose(opened))
             if opened.has_transparency_data:
-                rgba = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")))
-                if (found := _from_alpha(rgba, name)) is not None:
-                    return replace(found, is_lossy=is_lossy)
-    return replace(_from_pixels(decode_image(data, name), bits), is_lossy=is_lossy)
+                rgba = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA"))
+                if (found := _from_alpha(rgba)) is not None:
+                    return found
+        found = _from_pixels(decode_opened(opened, data, name), bits)
+    return replace(found, is_lossy=True) if is_lossy else found
 
 
 def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
@@ -123,7 +126,7 @@ def _say_colours(used: NDArray[np.uint32]) -> str:
     return f"the colours {', '.join(names[:6])}{more}" + ("" if 0 in used else ", and no black")
 
 
-def _from_alpha(rgba: NDArray[np.uint8], name: str) -> Encoded | None:
+def _from_alpha(rgba: NDArray[np.uint8]) -> Encoded | None:
     """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
     picture, alpha = rgba[..., :3], rgba[..., 3]
     levels = alpha.astype(np.uint16)
@@ -150,7 +153,7 @@ def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[..., 0] if is_grey else picture
 
 
-def _from_palette(upright: Image.Image, name: str) -> Encoded:
+def _from_palette(upright: Image.Image) -> Encoded:
     """Return what indices say; colours say which of two is the background."""
     indices = np.asarray(upright, np.uint16)
     upright.apply_transparency()

@@ -214,12 +214,12 @@ class MaskReader:
         return {name: levels == value for name, value in wanted.items()}
 
     def _note_unnamed(self, encoded: Encoded, known: Mask, path: Path, is_colour: bool) -> None:
-        if encoded.is_lossy or known.all():
+        if encoded.is_lossy or np.count_nonzero(encoded.levels) == np.count_nonzero(known):
             return
         if is_colour:
             rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
         else:
-            rest = [value for value in used_values(np.where(known, 0, encoded.levels)) if value]
+            rest = [value for value in used_values(encoded.levels * ~known) if value]
         if not is_colour and rest == [255] and not known.any():
             raise SourceError(
                 f"the mask {path} holds value 255 alone, which real.classes does not name: add "

@@ -364,6 +364,14 @@ def test_transparent_pixels_say_nothing_where_alpha_is_constant(tmp_path) -> Non
     assert read_opaque(tmp_path / "x.png") is None
 
 
+@pytest.mark.parametrize("orientation", TURNS)
+def test_transparent_pixels_are_turned_like_the_others(tmp_path, orientation) -> None:
+    png = cv2.imencode(".png", np.dstack([RGB8, ALPHA8]))[1].tobytes()
+    (tmp_path / "x.png").write_bytes(with_exif(png, orientation))
+    wanted = TURNS[orientation](ALPHA8 >= 250)
+    assert np.array_equal(read_opaque(tmp_path / "x.png"), wanted)
+
+
 def test_a_tiff_that_only_tifffile_knows_can_be_a_source(tmp_path) -> None:
     pytest.importorskip("imagecodecs")
     levels = np.tile(GREY16 >> 6, (2, 2))
