@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ BRIGHT = 128  # the brightest level of what JPEG tints: a small id is never a ti
 VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """The pixels of a mask file, upright. All arrays (H, W).
 
@@ -40,6 +41,11 @@ class Encoded:
     is_lossy: bool = False  # saved as JPEG
     is_coloured: bool = False  # only colours name classes
     is_alpha: bool = False  # levels are alpha's
+
+    @cached_property
+    def values(self) -> list[int]:
+        """The values of ``levels``, rising."""
+        return used_values(self.levels)
 
 
 def used_values(values: NDArray[np.uint16]) -> list[int]:

@@ -27,6 +27,10 @@ RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
 SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
 PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
 FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
+BLENDED = (
+    ": edges were softened, or it was once saved as JPEG, so its classes cannot be told apart; "
+    "save it as PNG from the tool that drew it"
+)
 SAVE_ANEW = "save it with 0 for background and 255 for what it marks"
 
 
@@ -60,18 +64,19 @@ def _one_class(
         raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
     if encoded.mask is not None:
         return encoded.mask
-    values = used_values(levels)
+    values = encoded.values
     positive = [value for value in values if value]
     if len(positive) <= 1:
         return np.asarray(levels > 0)
-    if not _is_soft(encoded, values):
+    if not _is_soft(encoded):
         raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advise()}")
     return np.asarray(levels > positive[-1] // 2)
 
 
-def _is_soft(encoded: Encoded, values: list[int]) -> bool:
+def _is_soft(encoded: Encoded) -> bool:
     """Say whether the values between 0 and the highest are edges, not classes of their own."""
-    levels, top = encoded.levels, values[-1]
+    levels, values = encoded.levels, encoded.values
+    top = values[-1]
     if values[0] > 0 and not encoded.is_lossy:
         return False  # no background
     if len(values) <= FEW + 1 and not encoded.is_lossy:
@@ -170,34 +175,29 @@ class MaskReader:
         wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
         by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
         by_value = {n: v for n, v in wanted.items() if n not in by_colour}
-        masks: dict[str, Mask] = {}
+        masks = self._by_value(encoded, by_value, path) if by_value else {}
         if by_colour:
-            colours = _colours_of(encoded)
-            masks |= {name: colours == colour for name, colour in by_colour.items()}
-        if by_value:
-            masks |= self._by_value(encoded, by_value, path)
-        known = np.any(list(masks.values()), axis=0)
-        self._note_unnamed(encoded, known, path, is_colour=not by_value)
-        found = {name: masks[name] for name in sorted(masks) if masks[name].any()}
-        self._named += bool(found)
-        return found
+            masks |= _by_colour(encoded, by_colour, path)
+        self._note_unnamed(encoded, masks, path, by_value)
+        self._named += bool(masks)
+        return dict(sorted(masks.items()))
 
     def _by_value(self, encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
-        """Return the pixels of each value; raises SourceError where they cannot be told apart."""
+        """Return the pixels of each value that is there; raises SourceError where they cannot be
+        told apart."""
         if encoded.is_coloured and encoded.unclear:
             raise SourceError(
                 f"the mask {path} holds {encoded.unclear}; name its classes by colour: "
                 f"{_example(encoded, next(iter(wanted)))}"
             )
-        levels = encoded.levels
-        values = used_values(levels)
+        levels, values = encoded.levels, encoded.values
         if encoded.is_lossy or len(values) > FEW + 1 + len(wanted):
             return _by_nearest(levels, wanted, path, encoded.is_lossy)
         named = set(wanted.values())
         if not named & set(values):  # the same pixels by another name
             for other in encoded.others:
-                if named & set(used_values(other)):
-                    return {name: other == value for name, value in wanted.items()}
+                if present := named & set(used_values(other)):
+                    return {n: other == value for n, value in wanted.items() if value in present}
         if encoded.mask is not None and (against := _against(encoded, wanted)):
             raise SourceError(
                 f"the mask {path} shows value {wanted[against]} as background (black or "
@@ -211,22 +211,31 @@ class MaskReader:
                     f"{values[-1]}; give real.classes={{{name}: {values[-1]}}}, or no classes, and "
                     "soft edges are cut at half"
                 )
-        return {name: levels == value for name, value in wanted.items()}
+        return {name: levels == value for name, value in wanted.items() if value in values}
 
-    def _note_unnamed(self, encoded: Encoded, known: Mask, path: Path, is_colour: bool) -> None:
-        if encoded.is_lossy or np.count_nonzero(encoded.levels) == np.count_nonzero(known):
+    def _note_unnamed(
+        self,
+        encoded: Encoded,
+        masks: Mapping[str, Mask],
+        path: Path,
+        by_value: Mapping[str, int],
+    ) -> None:
+        """Remember what a mask holds beside its classes; raises SourceError for 255 alone."""
+        marked = sum(int(np.count_nonzero(mask)) for mask in masks.values())
+        if encoded.is_lossy or np.count_nonzero(encoded.levels) == marked:
             return
-        if is_colour:
-            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value:
+            rest = [v for v in encoded.values if v and v not in by_value.values()]
         else:
-            rest = [value for value in used_values(encoded.levels * ~known) if value]
-        if not is_colour and rest == [255] and not known.any():
+            known = np.any([np.zeros(encoded.levels.shape, bool), *masks.values()], axis=0)
+            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value and rest == [255] and not masks:
             raise SourceError(
                 f"the mask {path} holds value 255 alone, which real.classes does not name: add "
                 "it there, or leave the mask out if its photo is good"
             )
         for value in rest[:FEW]:
-            shown = colour_name(value) if is_colour else str(value)
+            shown = str(value) if by_value else colour_name(value)
             self._unnamed.setdefault(shown, []).append(path)
 
     def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
@@ -236,9 +245,7 @@ class MaskReader:
         if encoded.is_coloured and encoded.colours is not None:
             values = [colour_name(int(one)) for one in np.unique(encoded.colours) if one]
         else:
-            values = [
-                str(min(255, v) if v < 231 else 255) for v in used_values(encoded.levels) if v
-            ]
+            values = [str(min(255, v) if v < 231 else 255) for v in encoded.values if v]
         if len(values) != 1:
             return
         before = next((value for value in self._single if value != values[0]), None)
@@ -251,7 +258,7 @@ class MaskReader:
 
     def _advise(self, encoded: Encoded, defect_class: str) -> str:
         """Return what to do about a mask that can be meant in several ways."""
-        values = used_values(encoded.levels)
+        values = encoded.values
         if encoded.is_alpha:
             return SAVE_ANEW
         if encoded.is_lossy or len(values) > FEW + 1:
@@ -360,6 +367,15 @@ def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: se
     return not _far_from(levels == top, own, RIM_PX).any()
 
 
+def _by_colour(encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+    """Return the pixels of each colour that is there; raises SourceError for colours that blend."""
+    colours = _colours_of(encoded)
+    used = np.unique(colours)
+    if encoded.is_lossy or len(used) > FEW + 1 + len(wanted):
+        raise SourceError(f"the mask {path} holds {len(used)} colours{BLENDED}")
+    return {name: colours == colour for name, colour in wanted.items() if colour in used}
+
+
 def _by_nearest(
     levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
 ) -> dict[str, Mask]:
@@ -374,7 +390,4 @@ def _by_nearest(
         return {}
     if len(close) == 1 and len(wanted) == 1 and not _find_plateaus(levels, top):
         return {close[0]: np.asarray(levels > top // 2)}
-    raise SourceError(
-        f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "
-        "as JPEG, so its classes cannot be told apart; save it as PNG from the tool that drew it"
-    )
+    raise SourceError(f"the mask {path} holds {_say_values(levels)}{BLENDED}")

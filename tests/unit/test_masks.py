@@ -347,6 +347,14 @@ def test_classes_that_jpeg_has_mixed_are_refused(tmp_path, suffix) -> None:
     assert (found["b"] ^ OTHER).sum() <= 12
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_colours_that_jpeg_has_blended_are_refused(tmp_path, suffix) -> None:
+    settings = make_folder(tmp_path, through_jpeg(colours((128, 0, 0), (0, 128, 0))), suffix)
+    for classes in ({"a": "#800000", "b": "#008000"}, {"a": "#800000"}, None):
+        with pytest.raises(SourceError, match=r"the mask .* holds "):
+            read(settings, classes=classes)
+
+
 def test_a_class_that_is_nothing_but_a_soft_edge_is_refused(tmp_path) -> None:
     settings = make_folder(tmp_path, rimmed(85, 255))
     with pytest.raises(SourceError, match=r"only as the soft edge .*\{scratch: 255\}"):
