@@ -33,8 +33,8 @@ class Encoded:
     says by itself what it is. ``unclear``: why one class cannot be told, '' where it can.
     """
 
-    levels: NDArray[np.uint16]
-    others: tuple[NDArray[np.uint16], ...] = ()
+    levels: Pixels
+    others: tuple[Pixels, ...] = ()
     colours: NDArray[np.uint32] | None = None
     mask: NDArray[np.bool_] | None = None
     unclear: str = ""
@@ -48,15 +48,21 @@ class Encoded:
         return used_values(self.levels)
 
 
-def used_values(values: NDArray[np.uint16]) -> list[int]:
+def used_values(values: Pixels) -> list[int]:
     """Return the values that occur, rising.
 
     >>> used_values(np.array([[0, 255], [7, 0]], np.uint16))
     [0, 7, 255]
     """
-    if values.max() > 255:
-        return [int(value) for value in np.flatnonzero(np.bincount(values.ravel()))]
-    counts = cv2.calcHist([values.astype(np.uint8)], [0], None, [256], [0, 256])
+    top, marked = int(values.max()), np.count_nonzero(values)
+    if np.count_nonzero(values == top) == marked:  # most masks; ten times as fast as counting all
+        return [top] if marked == values.size else [0, top]
+    if not marked:
+        return [0]
+    if values.dtype == np.uint8:
+        counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256])
+    else:
+        counts = np.bincount(values.ravel())
     return [int(value) for value in np.flatnonzero(counts)]
 
 
@@ -95,17 +101,16 @@ def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
     """Return what grey levels or colours say; ``bits`` of a level in the file."""
     if pixels.ndim == 3:
         return _from_colours(pixels)
-    levels = pixels.astype(np.uint16)
     if bits == 1:
-        return Encoded(np.asarray(levels > 0, np.uint16), others=(levels,))
+        return Encoded(np.asarray(pixels > 0, np.uint8), others=(pixels,))
     if bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
-        return Encoded(levels, others=(levels // (255 // (2**bits - 1)),))
-    return Encoded(levels)
+        return Encoded(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
+    return Encoded(pixels)
 
 
 def _from_colours(pixels: Pixels) -> Encoded:
     """Return what RGB says: grey, one colour on black, or colours that have to be named."""
-    brightest = pixels.max(axis=2).astype(np.uint16)
+    brightest = pixels.max(axis=2)
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
         return Encoded(brightest)
@@ -134,8 +139,8 @@ def _say_colours(used: NDArray[np.uint32]) -> str:
 
 def _from_alpha(rgba: NDArray[np.uint8]) -> Encoded | None:
     """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
-    picture, alpha = rgba[..., :3], rgba[..., 3]
-    levels = alpha.astype(np.uint16)
+    picture, levels = rgba[..., :3], rgba[..., 3]
+    alpha = levels
     if alpha.min() == alpha.max():
         if alpha.min() > 0:
             return None
@@ -161,7 +166,7 @@ def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _from_palette(upright: Image.Image) -> Encoded:
     """Return what indices say; colours say which of two is the background."""
-    indices = np.asarray(upright, np.uint16)
+    indices = np.asarray(upright, np.uint8)
     upright.apply_transparency()
     entries = np.array(upright.getpalette("RGBA") or [], np.uint32).reshape(-1, 4)
     table = np.zeros((256, 4), np.uint32)
@@ -170,7 +175,7 @@ def _from_palette(upright: Image.Image) -> Encoded:
     shades = np.asarray(table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2], np.uint32)
     used = used_values(indices)
     colours = shades[indices]
-    greys = table[indices, 0].astype(np.uint16)
+    greys = table[indices, 0].astype(np.uint8)
     is_grey = all(len(set(table[index, :3].tolist())) == 1 for index in used)
     found = Encoded(indices, others=(greys,) if is_grey else (), colours=colours)
     hidden = [index for index in used if table[index, 3] < HALF]
@@ -188,7 +193,9 @@ def _from_palette(upright: Image.Image) -> Encoded:
                 unclear=f"a palette in which {_say_index(ground[0], shades)} is "
                 f"the background, and {_say_index(0, shades)} beside others is not",
             )
-        return replace(found, levels=np.where(np.isin(indices, ground), 0, indices))
+        return replace(
+            found, levels=np.where(np.isin(indices, ground), 0, indices).astype(np.uint8)
+        )
     if 0 in used and shades[0] != 0 and _is_ground_unclear(used, shades):
         return replace(
             found,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.imaging.decoding import read_orientation
+from synthgen.imaging.decoding import Pixels, read_orientation
 from synthgen.realdata.encodings import FEW, Encoded, colour_name, decode_mask, used_values
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
@@ -85,14 +85,14 @@ def _is_soft(encoded: Encoded) -> bool:
     return top >= SOFT_LEVEL and not _find_plateaus(levels, top)
 
 
-def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
+def _far_from(core: Mask, levels: Pixels, reach_px: int) -> Mask:
     """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
     kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
     near = cv2.dilate(core.astype(np.uint8), kernel) > 0
     return np.asarray((levels > 0) & ~near)
 
 
-def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
+def _find_plateaus(levels: Pixels, top: int) -> list[int]:
     """Return the levels between background and top that fill a square, rising."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
@@ -100,7 +100,7 @@ def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
     return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
 
 
-def _say_values(levels: NDArray[np.uint16]) -> str:
+def _say_values(levels: Pixels) -> str:
     """Name the values of a mask; of many, the most frequent ones."""
     values = [value for value in used_values(levels) if value]
     if len(values) <= FEW:
@@ -358,12 +358,12 @@ def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
     return None
 
 
-def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: set[int]) -> bool:
+def _is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> bool:
     """Say whether a value is nothing but the soft edge of a higher one that no class has."""
     top = values[-1]
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
-    own = np.where(levels == value, levels, 0).astype(np.uint16)
+    own = np.where(levels == value, levels, 0).astype(levels.dtype)
     return not _far_from(levels == top, own, RIM_PX).any()
 
 
@@ -377,7 +377,7 @@ def _by_colour(encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[
 
 
 def _by_nearest(
-    levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
+    levels: Pixels, wanted: Mapping[str, int], path: Path, is_lossy: bool
 ) -> dict[str, Mask]:
     """Return the only class of a mask with soft edges, or with the traces of a JPEG.
 
