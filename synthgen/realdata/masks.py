@@ -363,7 +363,7 @@ def _is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> b
     top = values[-1]
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
-    own = np.where(levels == value, levels, 0).astype(levels.dtype)
+    own = np.asarray(levels == value, np.uint8)
     return not _far_from(levels == top, own, RIM_PX).any()
 
 
