@@ -6,8 +6,9 @@ says what the file holds, and which setting tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.imaging.decoding import read_orientation
+from synthgen.imaging.decoding import Pixels, read_orientation
 from synthgen.realdata.encodings import FEW, Encoded, colour_name, decode_mask, used_values
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
@@ -26,6 +27,10 @@ RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
 SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
 PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
 FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
+BLENDED = (
+    ": edges were softened, or it was once saved as JPEG, so its classes cannot be told apart; "
+    "save it as PNG from the tool that drew it"
+)
 SAVE_ANEW = "save it with 0 for background and 255 for what it marks"
 
 
@@ -46,29 +51,32 @@ def read_mask(
     """
     encoded = decode_mask(path)
     _check_size(path, encoded.levels.shape, size_hw)
-    return _one_class(encoded, path, min_level, advice)
+    return _one_class(encoded, path, min_level, lambda: advice)
 
 
-def _one_class(encoded: Encoded, path: Path, min_level: int | None, advice: str) -> Mask:
+def _one_class(
+    encoded: Encoded, path: Path, min_level: int | None, advise: Callable[[], str]
+) -> Mask:
     levels = encoded.levels
     if min_level is not None:
         return np.asarray(levels >= min_level)
     if encoded.unclear:
-        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advice}")
+        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
     if encoded.mask is not None:
         return encoded.mask
-    values = used_values(levels)
+    values = encoded.values
     positive = [value for value in values if value]
     if len(positive) <= 1:
         return np.asarray(levels > 0)
-    if not _is_soft(encoded, values):
-        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advice}")
+    if not _is_soft(encoded):
+        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advise()}")
     return np.asarray(levels > positive[-1] // 2)
 
 
-def _is_soft(encoded: Encoded, values: list[int]) -> bool:
+def _is_soft(encoded: Encoded) -> bool:
     """Say whether the values between 0 and the highest are edges, not classes of their own."""
-    levels, top = encoded.levels, values[-1]
+    levels, values = encoded.levels, encoded.values
+    top = values[-1]
     if values[0] > 0 and not encoded.is_lossy:
         return False  # no background
     if len(values) <= FEW + 1 and not encoded.is_lossy:
@@ -77,14 +85,14 @@ def _is_soft(encoded: Encoded, values: list[int]) -> bool:
     return top >= SOFT_LEVEL and not _find_plateaus(levels, top)
 
 
-def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
+def _far_from(core: Mask, levels: Pixels, reach_px: int) -> Mask:
     """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
     kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
     near = cv2.dilate(core.astype(np.uint8), kernel) > 0
     return np.asarray((levels > 0) & ~near)
 
 
-def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
+def _find_plateaus(levels: Pixels, top: int) -> list[int]:
     """Return the levels between background and top that fill a square, rising."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
@@ -92,7 +100,7 @@ def _find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
     return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
 
 
-def _say_values(levels: NDArray[np.uint16]) -> str:
+def _say_values(levels: Pixels) -> str:
     """Name the values of a mask; of many, the most frequent ones."""
     values = [value for value in used_values(levels) if value]
     if len(values) <= FEW:
@@ -156,7 +164,8 @@ class MaskReader:
         self._remember_turn(photo, size_hw)
         if self.classes:
             return self._read_classes(encoded, path)
-        mask = _one_class(encoded, path, self.min_level, self._advise(encoded, defect_class))
+        advise = partial(self._advise, encoded, defect_class)
+        mask = _one_class(encoded, path, self.min_level, advise)
         if self.min_level is None:
             self._compare(encoded, path, defect_class)
         return {defect_class: mask} if mask.any() else {}
@@ -166,34 +175,29 @@ class MaskReader:
         wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
         by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
         by_value = {n: v for n, v in wanted.items() if n not in by_colour}
-        masks: dict[str, Mask] = {}
+        masks = self._by_value(encoded, by_value, path) if by_value else {}
         if by_colour:
-            colours = _colours_of(encoded)
-            masks |= {name: colours == colour for name, colour in by_colour.items()}
-        if by_value:
-            masks |= self._by_value(encoded, by_value, path)
-        known = np.any(list(masks.values()), axis=0)
-        self._note_unnamed(encoded, known, path, is_colour=not by_value)
-        found = {name: masks[name] for name in sorted(masks) if masks[name].any()}
-        self._named += bool(found)
-        return found
+            masks |= _by_colour(encoded, by_colour, path)
+        self._note_unnamed(encoded, masks, path, by_value)
+        self._named += bool(masks)
+        return dict(sorted(masks.items()))
 
     def _by_value(self, encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
-        """Return the pixels of each value; raises SourceError where they cannot be told apart."""
+        """Return the pixels of each value that is there; raises SourceError where they cannot be
+        told apart."""
         if encoded.is_coloured and encoded.unclear:
             raise SourceError(
                 f"the mask {path} holds {encoded.unclear}; name its classes by colour: "
                 f"{_example(encoded, next(iter(wanted)))}"
             )
-        levels = encoded.levels
-        values = used_values(levels)
+        levels, values = encoded.levels, encoded.values
         if encoded.is_lossy or len(values) > FEW + 1 + len(wanted):
             return _by_nearest(levels, wanted, path, encoded.is_lossy)
         named = set(wanted.values())
         if not named & set(values):  # the same pixels by another name
             for other in encoded.others:
-                if named & set(used_values(other)):
-                    return {name: other == value for name, value in wanted.items()}
+                if present := named & set(used_values(other)):
+                    return {n: other == value for n, value in wanted.items() if value in present}
         if encoded.mask is not None and (against := _against(encoded, wanted)):
             raise SourceError(
                 f"the mask {path} shows value {wanted[against]} as background (black or "
@@ -207,22 +211,31 @@ class MaskReader:
                     f"{values[-1]}; give real.classes={{{name}: {values[-1]}}}, or no classes, and "
                     "soft edges are cut at half"
                 )
-        return {name: levels == value for name, value in wanted.items()}
+        return {name: levels == value for name, value in wanted.items() if value in values}
 
-    def _note_unnamed(self, encoded: Encoded, known: Mask, path: Path, is_colour: bool) -> None:
-        if encoded.is_lossy or known.all():
+    def _note_unnamed(
+        self,
+        encoded: Encoded,
+        masks: Mapping[str, Mask],
+        path: Path,
+        by_value: Mapping[str, int],
+    ) -> None:
+        """Remember what a mask holds beside its classes; raises SourceError for 255 alone."""
+        marked = sum(int(np.count_nonzero(mask)) for mask in masks.values())
+        if encoded.is_lossy or np.count_nonzero(encoded.levels) == marked:
             return
-        if is_colour:
-            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value:
+            rest = [v for v in encoded.values if v and v not in by_value.values()]
         else:
-            rest = [value for value in used_values(np.where(known, 0, encoded.levels)) if value]
-        if not is_colour and rest == [255] and not known.any():
+            known = np.any([np.zeros(encoded.levels.shape, bool), *masks.values()], axis=0)
+            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value and rest == [255] and not masks:
             raise SourceError(
                 f"the mask {path} holds value 255 alone, which real.classes does not name: add "
                 "it there, or leave the mask out if its photo is good"
             )
         for value in rest[:FEW]:
-            shown = colour_name(value) if is_colour else str(value)
+            shown = str(value) if by_value else colour_name(value)
             self._unnamed.setdefault(shown, []).append(path)
 
     def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
@@ -232,9 +245,7 @@ class MaskReader:
         if encoded.is_coloured and encoded.colours is not None:
             values = [colour_name(int(one)) for one in np.unique(encoded.colours) if one]
         else:
-            values = [
-                str(min(255, v) if v < 231 else 255) for v in used_values(encoded.levels) if v
-            ]
+            values = [str(min(255, v) if v < 231 else 255) for v in encoded.values if v]
         if len(values) != 1:
             return
         before = next((value for value in self._single if value != values[0]), None)
@@ -247,7 +258,7 @@ class MaskReader:
 
     def _advise(self, encoded: Encoded, defect_class: str) -> str:
         """Return what to do about a mask that can be meant in several ways."""
-        values = used_values(encoded.levels)
+        values = encoded.values
         if encoded.is_alpha:
             return SAVE_ANEW
         if encoded.is_lossy or len(values) > FEW + 1:
@@ -329,6 +340,8 @@ def _example(encoded: Encoded, defect_class: str) -> str:
     used, counts = np.unique(values, return_counts=True)
     ground = 0 if used[0] == 0 and encoded.mask is None else used[counts.argmax()]
     kept = [int(value) for value in used if value != ground]
+    if not kept:  # nothing but background
+        return f"'real.classes={{{defect_class}: \"#ffffff\"}}'"
     shown = [f'"{colour_name(value)}"' if by_colour else str(value) for value in kept]
     names = [defect_class, *(f"{defect_class}_{n}" for n in range(2, len(shown) + 1))]
     pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, shown, strict=False))
@@ -345,17 +358,26 @@ def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
     return None
 
 
-def _is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: set[int]) -> bool:
+def _is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> bool:
     """Say whether a value is nothing but the soft edge of a higher one that no class has."""
     top = values[-1]
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
-    own = np.where(levels == value, levels, 0).astype(np.uint16)
+    own = np.asarray(levels == value, np.uint8)
     return not _far_from(levels == top, own, RIM_PX).any()
 
 
+def _by_colour(encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+    """Return the pixels of each colour that is there; raises SourceError for colours that blend."""
+    colours = _colours_of(encoded)
+    used = np.unique(colours)
+    if encoded.is_lossy or len(used) > FEW + 1 + len(wanted):
+        raise SourceError(f"the mask {path} holds {len(used)} colours{BLENDED}")
+    return {name: colours == colour for name, colour in wanted.items() if colour in used}
+
+
 def _by_nearest(
-    levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
+    levels: Pixels, wanted: Mapping[str, int], path: Path, is_lossy: bool
 ) -> dict[str, Mask]:
     """Return the only class of a mask with soft edges, or with the traces of a JPEG.
 
@@ -368,7 +390,4 @@ def _by_nearest(
         return {}
     if len(close) == 1 and len(wanted) == 1 and not _find_plateaus(levels, top):
         return {close[0]: np.asarray(levels > top // 2)}
-    raise SourceError(
-        f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "
-        "as JPEG, so its classes cannot be told apart; save it as PNG from the tool that drew it"
-    )
+    raise SourceError(f"the mask {path} holds {_say_values(levels)}{BLENDED}")
