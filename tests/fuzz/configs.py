@@ -179,7 +179,7 @@ def _break_section(draw: random.Random, key: str) -> Break:
 
 def _add_unknown(draw: random.Random, sections: Sequence[str]) -> Break:
     where = draw.choice(["", *sections])
-    name = draw.choice(("nonsense", "_args_", "xyz", "a_b_c"))
+    name = draw.choice(("nonsense", "xyz", "a_b_c"))
     key = f"{where}.{name}" if where else name
     value = draw.choice(("1", "null", "{a: 1}", "text"))
     is_open = where.endswith(("words", "arms", "photos", "loras", "controlnets", "classes"))
