@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -221,11 +222,11 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
 
 
 def _name_override(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
-    """Return the override that cannot be read even by itself, and a colon; '' for none."""
-    for text in overrides:
-        try:
-            hydra.compose(pipeline, [*search_in(own), text])
-        except UNREADABLE:
+    """Return the override without which the others can be read, and a colon; '' for none."""
+    for place, text in enumerate(overrides):
+        others = [*overrides[:place], *overrides[place + 1 :]]
+        with suppress(*UNREADABLE):
+            hydra.compose(pipeline, [*search_in(own), *others])
             return f"{text[:200]}: "
     return ""
 
