@@ -57,7 +57,7 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     if rows.empty:
         raise RunError(
             f"sample_id: {run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}"
-            f", e.g. {run.manifest['sample_id'].iloc[0]!r}"
+            f"{''.join(f', e.g. {name!r}' for name in run.manifest['sample_id'][:1])}"
         )
     row = rows.iloc[0]
     if not row["image"]:
