@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -48,11 +49,15 @@ __all__ = [
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 NEEDED = {"source", "backend", "quality", "executor", "review"}  # groups that cannot be left out
+RECIPES = (
+    "experiment",
+    "debug",
+)  # groups whose files change other keys, and have none of their own
 UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expect
     *(HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError),
     *(KeyError, AssertionError, RecursionError),
 )
-ORDERS = ("_args_", "_convert_", "_partial_", "_recursive_")
+ORDERS = {"_args_": Sequence, "_convert_": str, "_partial_": bool, "_recursive_": bool}
 
 
 def compose(
@@ -168,9 +173,9 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
 def _check_optional(config: DictConfig, name: str) -> None:
     """Put {} in the place of a choice that was left out; raises ConfigError for what is none."""
     given = config.get(name)
-    if given is not None and not OmegaConf.is_dict(given):
+    if given is not None and (name in RECIPES or not OmegaConf.is_dict(given)):
         raise ConfigError(f"{name}={given!r} is no choice for {name}; see conf/{name}")
-    if given is None:
+    if given is None and name not in RECIPES:
         with open_dict(config):
             config[name] = {}
 
@@ -217,11 +222,11 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
 
 
 def _name_override(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
-    """Return the override that cannot be read even by itself, and a colon; '' for none."""
-    for text in overrides:
-        try:
-            hydra.compose(pipeline, [*search_in(own), text])
-        except UNREADABLE:
+    """Return the override without which the others can be read, and a colon; '' for none."""
+    for place, text in enumerate(overrides):
+        others = [*overrides[:place], *overrides[place + 1 :]]
+        with suppress(*UNREADABLE):
+            hydra.compose(pipeline, [*search_in(own), *others])
             return f"{text[:200]}: "
     return ""
 
@@ -300,8 +305,9 @@ def _check_arguments(
 
     ``is_deep``: also those that have keys of their own; what is made checks them itself.
     """
-    if orders := sorted(set(ORDERS) & set(node)):
-        raise ConfigError(f"{key}.{orders[0]} is an order to Hydra that no config here holds")
+    for order, kind in ORDERS.items():
+        if order in node and not isinstance(node[order], kind):
+            raise ConfigError(f"{key}.{order}={node[order]!r} is none of Hydra's orders")
     if hasattr(target, "__pydantic_validator__"):  # which checks them itself
         return
     try:

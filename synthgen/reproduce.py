@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from synthgen.backends.renamed import rename_config
-from synthgen.errors import RunError
+from synthgen.errors import ConfigError, RunError
 from synthgen.generate import generate
 from synthgen.images import IGNORED, read_image, to_rgb8
 from synthgen.runs.foreign import check_buildable
@@ -57,14 +57,17 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     if rows.empty:
         raise RunError(
             f"sample_id: {run_folder} has no sample {sample_id!r}; it has {len(run.manifest)}"
-            f", e.g. {run.manifest['sample_id'].iloc[0]!r}"
+            f"{''.join(f', e.g. {name!r}' for name in run.manifest['sample_id'][:1])}"
         )
     row = rows.iloc[0]
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image: {row['reasons']}")
     check_buildable(run.record.get("config"), allow, str(run.root))
     config = _stay_offline(rename_config(run.record["config"]))
-    parts = build_parts(OmegaConf.create(config))
+    try:
+        parts = build_parts(OmegaConf.create(config))
+    except ConfigError as error:
+        raise RunError(f"{run.root}/run.yaml: {error}") from error
     if row["checkpoint"] and parts.info.checkpoint != row["checkpoint"]:
         raise RunError(
             f"{sample_id} was painted by {row['checkpoint']}, here is {parts.info.checkpoint}"

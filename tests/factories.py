@@ -21,7 +21,7 @@ from synthgen.sample import (
     SourceImage,
     Try,
 )
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 SIZE = 48
 CASES = {

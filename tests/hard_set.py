@@ -10,7 +10,7 @@ from synthgen.geometry import grow_mask, mask_to_box
 from synthgen.images import to_rgb8
 from synthgen.runs.folder import open_run
 from synthgen.sample import Annotation, Candidate, Condition, Sample, SourceImage
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 SIZE_HW = (48, 64)
 CLASSES = {"pit": 9, "scratch": 10, "stain": 12}

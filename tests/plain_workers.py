@@ -13,7 +13,7 @@ from pathlib import Path
 from synthgen.errors import ModelError
 from synthgen.runs.executor import Batch, Worker
 from synthgen.sample import SampleSpec, Status
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 
 @dataclass

@@ -10,7 +10,7 @@ from synthgen.condition import Conditioner
 from synthgen.control.edges import canny_control
 from synthgen.defects import DEFECTS
 from synthgen.plan import DefectClass, draw_plan
-from synthgen.sample import Condition, SampleSpec
+from synthgen.sample import Condition
 from synthgen.sources import ProceduralSources
 
 
@@ -30,24 +30,6 @@ def draw_conditions(
     specs = draw_plan(sources, classes, count, 0, {"train": 1}, seed)
     build = Conditioner(sources, classes, {"canny": canny_control()}, 4, cell_px)
     return [build(spec) for spec in specs]
-
-
-def make_spec(**changes: Any) -> SampleSpec:
-    values: dict[str, Any] = {
-        "sample_id": "scratch-000000",
-        "index": 0,
-        "seed": 5,
-        "defect_class": "scratch",
-        "class_id": 10,
-        "source_id": "s",
-        "group": "s",
-        "split": "train",
-        "prompt": "a scratch on metal",
-        "negative_prompt": "",
-        "instances": 1,
-        "severity": 0.5,
-    }
-    return SampleSpec(**(values | changes))
 
 
 def flat_image(level: int = 120, size: int = 64) -> np.ndarray:

@@ -23,10 +23,13 @@ from synthgen.images import decode_image
 from synthgen.marking import SIGNATURE
 from synthgen.runs.reader import RunTables
 from synthgen.sample import BoxXYWH
+from synthgen.storage import StoredFile
 
 __all__ = ["check_image", "check_label_map", "check_tables"]
 
+SAMPLE = ("sample_id", "defect_class", "class_id", "height", "width", "instances", "area_px")
 BOX = ("box_x", "box_y", "box_w", "box_h")
+LABEL = ("sample_id", "instance_id", "defect_class", "class_id", "rle", "area_px", *BOX)
 
 
 def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
@@ -35,7 +38,8 @@ def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
     Ids that are there twice, classes that the run does not have, sizes and counts that cannot be,
     labels that are empty or not of the size and the box that they say.
     """
-    where, instances = f"{run.root}/instances.parquet", run.instances
+    where, instances = f"{run.root}/instances.parquet", run.instances[list(LABEL)]
+    rows = rows[list(SAMPLE)]  # without what would only be copied
     _check_manifest(run, rows)
     twice = instances.duplicated(["sample_id", "instance_id"])
     if twice.any():
@@ -142,7 +146,7 @@ def _check_counts(rows: pd.DataFrame, own: pd.DataFrame, where: str) -> None:
             )
 
 
-def check_image(data: bytes, size_hw: tuple[int, int], digest: str, name: str) -> None:
+def check_image(data: bytes, size_hw: tuple[int, int], digest: str, file: StoredFile) -> None:
     """Raise RunError where a run's image is not the one that was written.
 
     By its digest, where the run has stored one; else it is decoded. ``size_hw``: what the manifest
@@ -150,9 +154,10 @@ def check_image(data: bytes, size_hw: tuple[int, int], digest: str, name: str) -
     """
     if digest:
         if digest_file(data) != digest:
-            raise RunError(_changed(name))
+            raise RunError(_changed(str(file)))
         if data.startswith(SIGNATURE) and struct.unpack_from(">II", data, 16)[::-1] == size_hw:
             return
+    name = str(file)
     _check_chunks(data, name)
     shape = decode_image(data, name).shape[:2]
     if shape != size_hw:

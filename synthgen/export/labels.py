@@ -127,7 +127,7 @@ def _read_ids(image: LabelledImage) -> NDArray[np.uint8]:
     file = image.label_path
     assert file is not None
     data, name = read_present(file), str(file)
-    check_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), name)
+    check_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), file)
     pixels = decode_image(data, name)
     known = frozenset({0, IGNORED, *(defect.class_id for defect in image.defects)})
     check_label_map(pixels, image.size_hw, known, name)

@@ -68,7 +68,7 @@ def _read(image: LabelledImage) -> bytes:
     data = read_present(image.path, "" if image.facts else "the real data")
     if image.facts:  # those of a run; real images have none
         digest = str(image.facts.get("image_digest") or "")
-        check_image(data, image.size_hw, digest, str(image.path))
+        check_image(data, image.size_hw, digest, image.path)
     return data
 
 

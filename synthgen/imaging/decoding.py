@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ __all__ = [
     "Pixels",
     "check_image",
     "decode_image",
+    "decode_opened",
     "opened_image",
     "read_opaque",
     "read_orientation",
@@ -57,17 +59,20 @@ def decode_image(data: bytes, name: str) -> Pixels:
     ``name`` is for messages. Raises SourceError, also for several pages or too many pixels.
     """
     with opened_image(data, name) as opened:
-        if opened is None:
-            return _decode_by_tifffile(data, name)
-        reader = _choose_reader(opened, data)
-        if reader == "tifffile":
-            return _decode_by_tifffile(data, name)
-        opened.load()
-        if reader == "pillow":
-            return _to_eight_bit(ImageOps.exif_transpose(opened))
-        if reader == "pillow 12":
-            return np.asarray(opened, np.uint16)  # upright: Pillow turns a TIFF as it loads
-        return _decode_by_opencv(data, name, opened)
+        return decode_opened(opened, data, name)
+
+
+def decode_opened(opened: Image.Image | None, data: bytes, name: str) -> Pixels:
+    """Decode an image that ``opened_image`` gave of these bytes, as ``decode_image``."""
+    reader = "tifffile" if opened is None else _choose_reader(opened, data)
+    if opened is None or reader == "tifffile":
+        return _decode_by_tifffile(data, name)
+    opened.load()
+    if reader == "pillow":
+        return _to_eight_bit(ImageOps.exif_transpose(opened))
+    if reader == "pillow 12":
+        return np.asarray(opened, np.uint16)  # upright: Pillow turns a TIFF as it loads
+    return _decode_by_opencv(data, name, opened)
 
 
 @contextmanager
@@ -291,21 +296,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
     Raises SourceError.
     """
-    with opened_image(path, str(path)) as opened:
-        if opened is not None:
-            width, height = opened.size
-            # Pillow gives a TIFF's size upright, any other as it is stored
-            turned = opened.format != "TIFF" and _orientation(opened) >= 5
-            return (width, height) if turned else (height, width)
-    with _opened_tiff(path, str(path)) as page:
-        tag = page.tags.get(ORIENTATION)
-        size_hw = int(page.imagelength), int(page.imagewidth)
-        return size_hw[::-1] if tag is not None and int(tag.value) >= 5 else size_hw
-
-
-def _orientation(opened: Image.Image) -> int:
-    found = opened.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) else 1
+    return _read_head_of(path)[0]
 
 
 def read_orientation(path: Path) -> int:
@@ -313,13 +304,37 @@ def read_orientation(path: Path) -> int:
 
     Readers that ignore it see another image than those that do not.
     """
+    return _read_head_of(path)[1]
+
+
+def _read_head_of(path: Path) -> tuple[tuple[int, int], int]:
+    """Return upright (height, width) and orientation of a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return _read_head_once(path, 0, 0)  # which says why
+    return _read_head_once(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)  # its size and how it lies are asked for one after the other
+def _read_head_once(path: Path, mtime_ns: int, size: int) -> tuple[tuple[int, int], int]:
     with opened_image(path, str(path)) as opened:
         if opened is not None:
-            found = _orientation(opened)
-            return found if found in range(1, 9) else 1
+            orientation, (width, height) = _orientation(opened), opened.size
+            # Pillow gives a TIFF's size upright, any other as it is stored
+            is_lying = opened.format != "TIFF" and orientation >= 5
+            size_hw = (width, height) if is_lying else (height, width)
+            return size_hw, orientation if orientation in range(1, 9) else 1
     with _opened_tiff(path, str(path)) as page:
         tag = page.tags.get(ORIENTATION)
-        return 1 if tag is None else int(tag.value)
+        orientation = 1 if tag is None else int(tag.value)
+        stored = int(page.imagelength), int(page.imagewidth)
+        return (stored[::-1] if orientation >= 5 else stored), orientation
+
+
+def _orientation(opened: Image.Image) -> int:
+    found = opened.getexif().get(ORIENTATION, 1)
+    return found if isinstance(found, int) else 1
 
 
 def check_image(path: Path) -> tuple[int, int]:
@@ -361,6 +376,6 @@ def read_opaque(path: Path) -> NDArray[np.bool_] | None:
     with opened_image(path, str(path)) as opened:
         if opened is None or not opened.has_transparency_data:
             return None
-        alpha = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")).getchannel("A"))
+        alpha = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA").getchannel("A"))
     opaque = np.asarray(alpha >= OPAQUE * int(alpha.max()))
     return None if opaque.all() else opaque

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.imaging.decoding import Pixels
 from synthgen.realdata.encodings import FEW, Encoded, used_values
 
 __all__ = [
@@ -28,9 +29,10 @@ TRACE = 0.3  # of the highest level: what JPEG leaves around an edge is weaker
 BORDER, MOST = 0.9, 0.5  # shares of the border and of all pixels that a background covers
 
 
-def is_soft(encoded: Encoded, values: list[int]) -> bool:
+def is_soft(encoded: Encoded) -> bool:
     """Say whether the values between 0 and the highest are edges, not classes of their own."""
-    levels, top = encoded.levels, values[-1]
+    levels, values = encoded.levels, encoded.values
+    top = values[-1]
     if not encoded.is_lossy and is_flat(levels):
         return False  # each part has a value of its own: instances, or classes
     if values[0] > 0 and not encoded.is_lossy:
@@ -41,24 +43,24 @@ def is_soft(encoded: Encoded, values: list[int]) -> bool:
     return top >= SOFT_LEVEL and not find_plateaus(levels, top)
 
 
-def is_flat(levels: NDArray[np.uint16]) -> bool:
+def is_flat(levels: Pixels) -> bool:
     """Say whether each connected part is of one value, as numbered instances are."""
     _, parts = cv2.connectedComponents((levels > 0).astype(np.uint8), connectivity=8)
     highest, lowest = _extremes(levels, parts)
     return bool((highest == lowest).all())
 
 
-def find_faint(levels: NDArray[np.uint16], is_lossy: bool) -> list[int]:
+def find_faint(levels: Pixels, is_lossy: bool) -> list[int]:
     """Return the highest level of each part that a cut at half would lose as a whole, rising."""
     top = int(levels.max())
     seen = (levels > (TRACE if is_lossy else LOW) * top).astype(np.uint8)
     _, parts = cv2.connectedComponents(seen, connectivity=8)
-    highest, _ = _extremes(np.where(seen, levels, 0).astype(np.uint16), parts)
+    highest, _ = _extremes(levels, parts)
     return sorted(int(level) for level in highest if level <= top // 2)
 
 
 def _extremes(
-    levels: NDArray[np.uint16], parts: NDArray[np.int32]
+    levels: Pixels, parts: NDArray[np.int32]
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Return the highest and the lowest level of each part 1.. of a labelled image."""
     inside = parts > 0
@@ -79,14 +81,14 @@ def seems_inverted(mask: Mask) -> bool:
     return bool(border.mean() >= BORDER and mask.mean() > MOST)
 
 
-def _far_from(core: Mask, levels: NDArray[np.uint16], reach_px: int) -> Mask:
+def _far_from(core: Mask, levels: Pixels, reach_px: int) -> Mask:
     """Return the marked pixels that lie further than ``reach_px`` from ``core``."""
     kernel = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
     near = cv2.dilate(core.astype(np.uint8), kernel) > 0
     return np.asarray((levels > 0) & ~near)
 
 
-def find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
+def find_plateaus(levels: Pixels, top: int) -> list[int]:
     """Return the levels between background and top that fill a square, rising."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
@@ -94,12 +96,12 @@ def find_plateaus(levels: NDArray[np.uint16], top: int) -> list[int]:
     return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
 
 
-def is_rim(levels: NDArray[np.uint16], value: int, values: list[int], named: set[int]) -> bool:
+def is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> bool:
     """Say whether a value is nothing but the soft edge of a higher one that no class has."""
     top = values[-1]
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
-    own = np.where(levels == value, levels, 0).astype(np.uint16)
+    own = np.asarray(levels == value, np.uint8)
     ground = cv2.dilate((levels == 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     if not ground[own > 0].any():
         return False  # inside of the other value, as what PASCAL VOC draws a border around

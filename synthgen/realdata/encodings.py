@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import Pixels, decode_image, opened_image
+from synthgen.imaging.decoding import Pixels, decode_opened, opened_image
 
 __all__ = ["FEW", "Encoded", "colour_name", "decode_mask", "used_values"]
 
@@ -22,7 +23,7 @@ BRIGHT = 128  # the brightest level of what JPEG tints: a small id is never a ti
 VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """The pixels of a mask file, upright. All arrays (H, W).
 
@@ -32,8 +33,8 @@ class Encoded:
     says by itself what it is. ``unclear``: why one class cannot be told, '' where it can.
     """
 
-    levels: NDArray[np.uint16]
-    others: tuple[NDArray[np.uint16], ...] = ()
+    levels: Pixels
+    others: tuple[Pixels, ...] = ()
     colours: NDArray[np.uint32] | None = None
     mask: NDArray[np.bool_] | None = None
     unclear: str = ""
@@ -41,14 +42,27 @@ class Encoded:
     is_coloured: bool = False  # only colours name classes
     is_alpha: bool = False  # levels are alpha's
 
+    @cached_property
+    def values(self) -> list[int]:
+        """The values of ``levels``, rising."""
+        return used_values(self.levels)
 
-def used_values(values: NDArray[np.uint16]) -> list[int]:
+
+def used_values(values: Pixels) -> list[int]:
     """Return the values that occur, rising.
 
     >>> used_values(np.array([[0, 255], [7, 0]], np.uint16))
     [0, 7, 255]
     """
-    counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [65536], [0, 65536])
+    top, marked = int(values.max()), np.count_nonzero(values)
+    if np.count_nonzero(values == top) == marked:  # most masks; ten times as fast as counting all
+        return [top] if marked == values.size else [0, top]
+    if not marked:
+        return [0]
+    if values.dtype == np.uint8:
+        counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256])
+    else:
+        counts = np.bincount(values.ravel())
     return [int(value) for value in np.flatnonzero(counts)]
 
 
@@ -74,29 +88,29 @@ def decode_mask(path: Path) -> Encoded:
             bits = data[24] if opened.format == "PNG" else 1 if opened.mode == "1" else 8
             is_lossy = opened.format in ("JPEG", "MPO", "WEBP")
             if opened.mode == "P":
-                return _from_palette(ImageOps.exif_transpose(opened), name)
+                return _from_palette(ImageOps.exif_transpose(opened))
             if opened.has_transparency_data:
-                rgba = np.asarray(ImageOps.exif_transpose(opened.convert("RGBA")))
-                if (found := _from_alpha(rgba, name)) is not None:
-                    return replace(found, is_lossy=is_lossy)
-    return replace(_from_pixels(_narrow(decode_image(data, name), name), bits), is_lossy=is_lossy)
+                rgba = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA"))
+                if (found := _from_alpha(rgba)) is not None:
+                    return found
+        found = _from_pixels(_narrow(decode_opened(opened, data, name), name), bits)
+    return replace(found, is_lossy=True) if is_lossy else found
 
 
 def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
     """Return what grey levels or colours say; ``bits`` of a level in the file."""
     if pixels.ndim == 3:
         return _from_colours(pixels)
-    levels = pixels.astype(np.uint16)
     if bits == 1:
-        return Encoded(np.asarray(levels > 0, np.uint16), others=(levels,))
+        return Encoded(np.asarray(pixels > 0, np.uint8), others=(pixels,))
     if bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
-        return Encoded(levels, others=(levels // (255 // (2**bits - 1)),))
-    return Encoded(levels)
+        return Encoded(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
+    return Encoded(pixels)
 
 
 def _from_colours(pixels: Pixels) -> Encoded:
     """Return what RGB says: grey, one colour on black, or colours that have to be named."""
-    brightest = pixels.max(axis=2).astype(np.uint16)
+    brightest = pixels.max(axis=2)
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
         return Encoded(brightest)
@@ -140,10 +154,10 @@ def _say_colours(used: NDArray[np.uint32]) -> str:
     return f"the colours {', '.join(names[:6])}{more}" + ("" if 0 in used else ", and no black")
 
 
-def _from_alpha(rgba: NDArray[np.uint8], name: str) -> Encoded | None:
+def _from_alpha(rgba: NDArray[np.uint8]) -> Encoded | None:
     """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
-    picture, alpha = rgba[..., :3], rgba[..., 3]
-    levels = alpha.astype(np.uint16)
+    picture, levels = rgba[..., :3], rgba[..., 3]
+    alpha = levels
     if alpha.min() == alpha.max():
         if alpha.min() > 0:
             return None
@@ -167,9 +181,9 @@ def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[..., 0] if is_grey else picture
 
 
-def _from_palette(upright: Image.Image, name: str) -> Encoded:
+def _from_palette(upright: Image.Image) -> Encoded:
     """Return what indices say; colours say which of two is the background."""
-    indices = np.asarray(upright, np.uint16)
+    indices = np.asarray(upright, np.uint8)
     upright.apply_transparency()
     entries = np.array(upright.getpalette("RGBA") or [], np.uint32).reshape(-1, 4)
     table = np.zeros((256, 4), np.uint32)
@@ -178,7 +192,7 @@ def _from_palette(upright: Image.Image, name: str) -> Encoded:
     shades = np.asarray(table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2], np.uint32)
     used = used_values(indices)
     colours = shades[indices]
-    greys = table[indices, 0].astype(np.uint16)
+    greys = table[indices, 0].astype(np.uint8)
     is_grey = all(len(set(table[index, :3].tolist())) == 1 for index in used)
     found = Encoded(indices, others=(greys,) if is_grey else (), colours=colours)
     hidden = [index for index in used if table[index, 3] < HALF]
@@ -196,7 +210,9 @@ def _from_palette(upright: Image.Image, name: str) -> Encoded:
                 unclear=f"a palette in which {_say_index(ground[0], shades)} is "
                 f"the background, and {_say_index(0, shades)} beside others is not",
             )
-        return replace(found, levels=np.where(np.isin(indices, ground), 0, indices))
+        return replace(
+            found, levels=np.where(np.isin(indices, ground), 0, indices).astype(np.uint8)
+        )
     if 0 in used and shades[0] != 0 and _is_ground_unclear(used, shades):
         return replace(
             found,

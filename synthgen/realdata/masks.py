@@ -6,15 +6,16 @@ says what the file holds, and which setting tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.imaging.decoding import read_orientation
+from synthgen.imaging.decoding import Pixels, read_orientation
 from synthgen.realdata.areas import (
     LOW,
     SOFT_LEVEL,
@@ -31,6 +32,10 @@ __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
 
 Mask = NDArray[np.bool_]
 ClassValue = int | str  # a value of the file, 1.., or a colour as '#800000'
+BLENDED = (
+    ": edges were softened, or it was once saved as JPEG, so its classes cannot be told apart; "
+    "save it as PNG from the tool that drew it"
+)
 SAVE_ANEW = "save it with 0 for background and 255 for what it marks"
 
 
@@ -55,24 +60,24 @@ def read_mask(
     _check_size(path, encoded.levels.shape, size_hw)
     if min_level is not None:
         return np.asarray(encoded.levels >= min_level)
-    mask = _one_class(encoded, path, advice)
+    mask = _one_class(encoded, path, lambda: advice)
     if of_defects:
         _check_ground(encoded, mask, path)
     return mask
 
 
-def _one_class(encoded: Encoded, path: Path, advice: str) -> Mask:
+def _one_class(encoded: Encoded, path: Path, advise: Callable[[], str]) -> Mask:
     levels = encoded.levels
     if encoded.unclear:
-        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advice}")
+        raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
     if encoded.mask is not None:
         return encoded.mask
-    values = used_values(levels)
+    values = encoded.values
     positive = [value for value in values if value]
     if len(positive) <= 1:
         return np.asarray(levels > 0)
-    if not is_soft(encoded, values):
-        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advice}")
+    if not is_soft(encoded):
+        raise SourceError(f"the mask {path} holds {_say_values(levels)}; {advise()}")
     top = positive[-1]
     if faint := find_faint(levels, encoded.is_lossy):
         raise SourceError(
@@ -95,7 +100,7 @@ def _check_ground(encoded: Encoded, mask: Mask, path: Path) -> None:
     )
 
 
-def _say_values(levels: NDArray[np.uint16]) -> str:
+def _say_values(levels: Pixels) -> str:
     """Name the values of a mask; of many, the most frequent ones."""
     values = [value for value in used_values(levels) if value]
     if len(values) <= FEW:
@@ -162,7 +167,7 @@ class MaskReader:
         if self.min_level is not None:
             mask = np.asarray(encoded.levels >= self.min_level)
         else:
-            mask = _one_class(encoded, path, self._advise(encoded, defect_class))
+            mask = _one_class(encoded, path, partial(self._advise, encoded, defect_class))
             self._compare(encoded, path, defect_class)
             _check_ground(encoded, mask, path)
         return {defect_class: mask} if mask.any() else {}
@@ -172,34 +177,29 @@ class MaskReader:
         wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
         by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
         by_value = {n: v for n, v in wanted.items() if n not in by_colour}
-        masks: dict[str, Mask] = {}
+        masks = self._by_value(encoded, by_value, path) if by_value else {}
         if by_colour:
-            colours = _colours_of(encoded)
-            masks |= {name: colours == colour for name, colour in by_colour.items()}
-        if by_value:
-            masks |= self._by_value(encoded, by_value, path)
-        known = np.any(list(masks.values()), axis=0)
-        self._note_unnamed(encoded, known, path, is_colour=not by_value)
-        found = {name: masks[name] for name in sorted(masks) if masks[name].any()}
-        self._named += bool(found)
-        return found
+            masks |= _by_colour(encoded, by_colour, path)
+        self._note_unnamed(encoded, masks, path, by_value)
+        self._named += bool(masks)
+        return dict(sorted(masks.items()))
 
     def _by_value(self, encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
-        """Return the pixels of each value; raises SourceError where they cannot be told apart."""
+        """Return the pixels of each value that is there; raises SourceError where they cannot be
+        told apart."""
         if encoded.is_coloured and encoded.unclear:
             raise SourceError(
                 f"the mask {path} holds {encoded.unclear}; name its classes by colour: "
                 f"{_example(encoded, next(iter(wanted)))}"
             )
-        levels = encoded.levels
-        values = used_values(levels)
+        levels, values = encoded.levels, encoded.values
         if encoded.is_lossy or len(values) > FEW + 1 + len(wanted):
             return _by_nearest(levels, wanted, path, encoded.is_lossy)
         named = set(wanted.values())
         if not named & set(values):  # the same pixels by another name
             for other in encoded.others:
-                if named & set(used_values(other)):
-                    return {name: other == value for name, value in wanted.items()}
+                if present := named & set(used_values(other)):
+                    return {n: other == value for n, value in wanted.items() if value in present}
         if encoded.mask is not None and (against := _against(encoded, wanted)):
             raise SourceError(
                 f"the mask {path} shows value {wanted[against]} as background (black or "
@@ -213,22 +213,31 @@ class MaskReader:
                     f"{values[-1]}; give real.classes={{{name}: {values[-1]}}}, or no classes, and "
                     "soft edges are cut at half"
                 )
-        return {name: levels == value for name, value in wanted.items()}
+        return {name: levels == value for name, value in wanted.items() if value in values}
 
-    def _note_unnamed(self, encoded: Encoded, known: Mask, path: Path, is_colour: bool) -> None:
-        if encoded.is_lossy or known.all():
+    def _note_unnamed(
+        self,
+        encoded: Encoded,
+        masks: Mapping[str, Mask],
+        path: Path,
+        by_value: Mapping[str, int],
+    ) -> None:
+        """Remember what a mask holds beside its classes; raises SourceError for 255 alone."""
+        marked = sum(int(np.count_nonzero(mask)) for mask in masks.values())
+        if encoded.is_lossy or np.count_nonzero(encoded.levels) == marked:
             return
-        if is_colour:
-            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value:
+            rest = [v for v in encoded.values if v and v not in by_value.values()]
         else:
-            rest = [value for value in used_values(np.where(known, 0, encoded.levels)) if value]
-        if not is_colour and rest == [255] and not known.any():
+            known = np.any([np.zeros(encoded.levels.shape, bool), *masks.values()], axis=0)
+            rest = [int(value) for value in np.unique(_colours_of(encoded)[~known]) if value]
+        if by_value and rest == [255] and not masks:
             raise SourceError(
                 f"the mask {path} holds value 255 alone, which real.classes does not name: add "
                 "it there, or leave the mask out if its photo is good"
             )
         for value in rest[:FEW]:
-            shown = colour_name(value) if is_colour else str(value)
+            shown = str(value) if by_value else colour_name(value)
             self._unnamed.setdefault(shown, []).append(path)
 
     def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
@@ -238,9 +247,7 @@ class MaskReader:
         if encoded.is_coloured and encoded.colours is not None:
             values = [colour_name(int(one)) for one in np.unique(encoded.colours) if one]
         else:
-            values = [
-                str(min(255, v) if v < 231 else 255) for v in used_values(encoded.levels) if v
-            ]
+            values = [str(min(255, v) if v < 231 else 255) for v in encoded.values if v]
         if len(values) != 1:
             return
         before = next((value for value in self._single if value != values[0]), None)
@@ -253,7 +260,7 @@ class MaskReader:
 
     def _advise(self, encoded: Encoded, defect_class: str) -> str:
         """Return what to do about a mask that can be meant in several ways."""
-        values = used_values(encoded.levels)
+        values = encoded.values
         if encoded.is_alpha:
             return SAVE_ANEW
         least = next((value for value in values if value), 1)
@@ -339,6 +346,8 @@ def _example(encoded: Encoded, defect_class: str) -> str:
     used, counts = np.unique(values, return_counts=True)
     ground = 0 if used[0] == 0 and encoded.mask is None else used[counts.argmax()]
     kept = [int(value) for value in used if value != ground]
+    if not kept:  # nothing but background
+        return f"'real.classes={{{defect_class}: \"#ffffff\"}}'"
     shown = [f'"{colour_name(value)}"' if by_colour else str(value) for value in kept]
     names = [defect_class, *(f"{defect_class}_{n}" for n in range(2, len(shown) + 1))]
     pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, shown, strict=False))
@@ -355,8 +364,17 @@ def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
     return None
 
 
+def _by_colour(encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+    """Return the pixels of each colour that is there; raises SourceError for colours that blend."""
+    colours = _colours_of(encoded)
+    used = np.unique(colours)
+    if encoded.is_lossy or len(used) > FEW + 1 + len(wanted):
+        raise SourceError(f"the mask {path} holds {len(used)} colours{BLENDED}")
+    return {name: colours == colour for name, colour in wanted.items() if colour in used}
+
+
 def _by_nearest(
-    levels: NDArray[np.uint16], wanted: Mapping[str, int], path: Path, is_lossy: bool
+    levels: Pixels, wanted: Mapping[str, int], path: Path, is_lossy: bool
 ) -> dict[str, Mask]:
     """Return the only class of a mask with soft edges, or with the traces of a JPEG.
 
@@ -369,7 +387,4 @@ def _by_nearest(
         return {}
     if len(close) == 1 and len(wanted) == 1 and not find_plateaus(levels, top):
         return {close[0]: np.asarray(levels > top // 2)}
-    raise SourceError(
-        f"the mask {path} holds {_say_values(levels)}: edges were softened, or it was once saved "
-        "as JPEG, so its classes cannot be told apart; save it as PNG from the tool that drew it"
-    )
+    raise SourceError(f"the mask {path} holds {_say_values(levels)}{BLENDED}")

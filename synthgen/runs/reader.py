@@ -73,7 +73,7 @@ class RunTables:
     def timings(self) -> pd.DataFrame:
         return self._complete("timings")
 
-    @property
+    @cached_property
     def classes(self) -> dict[str, int]:
         """Class ids by name, of every class that the run was asked for."""
         return read_classes(self.record)

@@ -142,8 +142,8 @@ def read_moment(time: str, sample_id: str) -> datetime:
             raise ValueError("it has no offset")
     except ValueError as error:
         raise RunError(
-            f"the time {time[:60]!r} of what is said of {sample_id} cannot be read; give it as "
-            "2026-01-31T12:00:00+00:00"
+            f"the time {time[:60]!r} of what is said of {sample_id} cannot be read "
+            f"({str(error)[:80]}); give it as 2026-01-31T12:00:00+00:00"
         ) from error
     return moment
 

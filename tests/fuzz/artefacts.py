@@ -28,7 +28,7 @@ __all__ = ["fuzz_artefacts", "lay_runs"]
 Harm = Callable[[random.Random, Path], str | None]  # harms a file; what it is then called, or None
 READERS: Sequence[tuple[str, ...]] = (
     ("export", "out=out", "format=[coco,yolo,table,semantic]", "include=all"),
-    ("export", "out=out", "format=[label_studio,webdataset,voc]", "media=link"),
+    ("export", "out=out", "format=[label_studio,webdataset,voc]", "media=link", "include=all"),
     ("export", "out=out", "format=[mvtec,imagefolder,parquet]", "include=reviewed"),
     ("report",),
     ("inspect",),

@@ -147,7 +147,8 @@ def _breaks(draw: random.Random, tree: Any, words: str) -> Iterator[Break]:
     while True:
         way = draw.random()
         if way < 0.12:
-            yield _break_section(draw, draw.choice(sections or [name for name, _ in leaves]))
+            if sections:
+                yield _break_section(draw, draw.choice(sections))
         elif way < 0.17:
             key = draw.choice([*sections, *[name for name, _ in leaves]])
             yield Break(f"~{key}", _names(key), is_wrong=False)
@@ -179,7 +180,7 @@ def _break_section(draw: random.Random, key: str) -> Break:
 
 def _add_unknown(draw: random.Random, sections: Sequence[str]) -> Break:
     where = draw.choice(["", *sections])
-    name = draw.choice(("nonsense", "_args_", "xyz", "a_b_c"))
+    name = draw.choice(("nonsense", "xyz", "a_b_c"))
     key = f"{where}.{name}" if where else name
     value = draw.choice(("1", "null", "{a: 1}", "text"))
     is_open = where.endswith(("words", "arms", "photos", "loras", "controlnets", "classes"))
@@ -205,8 +206,12 @@ def _break_leaf(draw: random.Random, key: str, value: Any) -> Break:
         wrong = given in (NESTED, "nan", "inf", "-inf", "1e308", "-1e308", "9" * 30, "1e-320")
     wrong &= not key.endswith(("_target_", "function"))
     text = given.strip("'")
-    is_place = key.endswith(PLACES) and len(text) > 1
-    return Break(f"{key}={given}", [*_names(key), *([text] if is_place else [])], wrong)
+    is_place = key.endswith(PLACES) and text != ""
+    return Break(
+        f"{key}={given}",
+        [*_names(key), *([text, text.replace("~nobody", "")] if is_place else [])],
+        wrong,
+    )
 
 
 def _names(key: str) -> list[str]:

@@ -31,7 +31,7 @@ from tests.cli import run_here, run_well
 __all__ = ["Found", "Ground", "Tally", "judge", "lay_ground"]
 
 LONGEST_S = 30
-PHOTOS = 5  # the first without a defect
+PHOTOS, GOOD = 7, 3  # the first ones without a defect
 MEMORY = 24 << 30  # of addresses: a wild size is an error and not the end of the machine
 ROOT = Path(__file__).resolve().parents[2]
 WRITES = ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.rmdir", "shutil.move")
@@ -120,15 +120,15 @@ def lay_ground(folder: Path) -> Ground:
     for number in range(PHOTOS):
         level = rng.integers(110, 140, (96, 96, 3), np.uint8)
         mask = np.zeros((96, 96), np.uint8)
-        if number:
-            top, left = 10 + 15 * number, 30
+        if number >= GOOD:
+            top, left = 10 + 15 * (number - GOOD), 30
             mask[top : top + 12, left : left + 14] = 255
             level[mask > 0] = 30
             Image.fromarray(mask).save(ground.masks / f"part-{number}.png")
         Image.fromarray(level).save(ground.photos / f"part-{number}.png")
     rows = ["image,mask,class,split,group"]
     for number in range(PHOTOS):
-        mask = f"masks/part-{number}.png,pit" if number else ","
+        mask = f"masks/part-{number}.png,pit" if number >= GOOD else ","
         split = "val" if number == PHOTOS - 1 else "train"
         rows.append(f"photos/part-{number}.png,{mask},{split},{number}")
     (ground.photos.parent / "real.csv").write_text("\n".join(rows), encoding="utf-8")

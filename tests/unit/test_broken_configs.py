@@ -34,8 +34,12 @@ BROKEN = [  # pipeline, override, what the sentence names
     ("generate", "++nonsense.x=1", "nonsense"),
     ("generate", "++run.nonsense=1", "run.nonsense"),
     ("generate", "++label.cuont=1", "label.cuont"),
+    ("generate", "++debug.nonsense=1", "debug"),
+    ("generate", "++experiment={a: 1}", "experiment"),
+    ("preview", "++backend.painting.nonsense=1", "backend.painting.nonsense"),
+    ("preview", "backend.painting.strength=[[1]]", "backend.painting.strength"),
     ("generate", "++bank.deform.nonsense=1", "bank.deform.nonsense"),
-    ("generate", "+source._args_=[1]", "source._args_"),
+    ("generate", "+source._args_=5", "source._args_"),
     ("generate", "source._target_=synthgen.defects.Pit", "source"),
     ("generate", "backend._target_=nothing.at.all", "backend._target_"),
     ("generate", "backend._target_=5", "backend._target_"),
@@ -73,6 +77,7 @@ NEEDED = {
     "bank": ("real.path=x", "out=y"),
     "adapt": ("real.path=x", "out=y"),
     "generate": SKETCH,
+    "preview": ("run.folder=out",),
 }
 
 
@@ -120,6 +125,7 @@ def test_passwords_and_the_environment_do_not_get_into_run_yaml(tmp_path, monkey
     text = (tmp_path / "out" / "run.yaml").read_text(encoding="utf-8")
     assert "secret" not in text
     config = yaml.safe_load(text)["config"]
+    assert not {"experiment", "debug"} & set(config)
     assert config["prompt"]["material"] == "${oc.env:SYNTHGEN_TEST_METAL}"
     assert config["prompt"]["negative"] == "see x://***@host"
     run_well(*run, cwd=tmp_path)  # it continues

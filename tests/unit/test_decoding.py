@@ -276,8 +276,10 @@ def test_a_preview_in_a_jpeg_is_no_picture_but_a_second_photo_is(tmp_path) -> No
 def test_too_many_pixels_are_a_sentence(tmp_path, monkeypatch, pixels) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), pixels)
     monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56)
+    decoding._read_head_once.cache_clear()
     assert read_image(tmp_path / "x.png").shape[:2] == (40, 56)
     monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56 - 1)
+    decoding._read_head_once.cache_clear()
     for read in (read_image, read_size, check_image):
         with pytest.raises(SourceError, match=r"x\.png has 40 x 56 px .*cut it into tiles"):
             read(tmp_path / "x.png")
@@ -363,6 +365,14 @@ def test_transparent_pixels_say_nothing_where_alpha_is_constant(tmp_path) -> Non
         assert read_opaque(tmp_path / "x.png") is None
     Image.fromarray(RGB8).save(tmp_path / "x.png")
     assert read_opaque(tmp_path / "x.png") is None
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_transparent_pixels_are_turned_like_the_others(tmp_path, orientation) -> None:
+    png = cv2.imencode(".png", np.dstack([RGB8, ALPHA8]))[1].tobytes()
+    (tmp_path / "x.png").write_bytes(with_exif(png, orientation))
+    wanted = TURNS[orientation](ALPHA8 >= 250)
+    assert np.array_equal(read_opaque(tmp_path / "x.png"), wanted)
 
 
 def test_a_tiff_that_only_tifffile_knows_can_be_a_source(tmp_path) -> None:

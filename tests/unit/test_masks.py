@@ -170,6 +170,9 @@ EMPTY: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("encoding", EMPTY)
 def test_a_mask_without_a_defect_is_empty(tmp_path, encoding) -> None:
     assert not read_mask(save(tmp_path / "m.png", EMPTY[encoding]()), SIZE).any()
+    settings = make_folder(tmp_path, EMPTY[encoding]())
+    assert not read(settings)
+    assert not read(settings, classes={"scratch": 1 if "last" not in encoding else "#ffffff"})
 
 
 AMBIGUOUS: dict[str, tuple[Callable[[], Any], str]] = {
@@ -342,6 +345,14 @@ def test_classes_that_jpeg_has_mixed_are_refused(tmp_path, suffix) -> None:
     save(tmp_path / "masks" / f"p{suffix}", through_jpeg(levels(0, 255)))
     found = read(settings, classes={"b": 255})  # one class has nothing to be mixed with
     assert (found["b"] ^ OTHER).sum() <= 12
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_colours_that_jpeg_has_blended_are_refused(tmp_path, suffix) -> None:
+    settings = make_folder(tmp_path, through_jpeg(colours((128, 0, 0), (0, 128, 0))), suffix)
+    for classes in ({"a": "#800000", "b": "#008000"}, {"a": "#800000"}, None):
+        with pytest.raises(SourceError, match=r"the mask .* holds "):
+            read(settings, classes=classes)
 
 
 def test_a_class_that_is_nothing_but_a_soft_edge_is_refused(tmp_path) -> None:

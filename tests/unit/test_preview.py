@@ -21,7 +21,7 @@ from synthgen.setup import set_up
 from synthgen.sources import SourceEntry
 from synthgen.sources.findings import describe_parts
 from tests.cli import run_here, run_well
-from tests.samples import make_spec
+from tests.specs import make_spec
 from tests.unit.test_report import Page, check_names
 
 SIZE_HW = (160, 208)

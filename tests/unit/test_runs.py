@@ -13,7 +13,7 @@ from synthgen.runs.folder import FREE_TO_CHANGE, open_run
 from synthgen.runs.reader import read_run
 from tests.factories import CASES, CONFIG, make_masks, make_run
 from tests.families import TINY
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 FACTS = {"versions": {}, "backend": "test", "checkpoint": ""}
 

@@ -19,7 +19,7 @@ from synthgen.runs.reader import read_run
 from synthgen.runs.schema import FILLERS, columns_of, measure_names
 from synthgen.sample import Failure, Measurement
 from tests.factories import CASES, CONFIG, make_sample
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 FACTS = {"versions": {}, "backend": "test", "checkpoint": ""}
 TABLES = ("manifest", "instances", "tries", "timings")

@@ -26,7 +26,7 @@ from synthgen.sample import SampleSpec
 from synthgen.seeds import revise
 from synthgen.storage import open_storage
 from tests.factories import SIZE, make_masks, make_run
-from tests.samples import make_spec
+from tests.specs import make_spec
 
 OF_MASK = measure_names(of_mask=True)
 NOON = "2026-01-31T12:00:00+00:00"
