@@ -53,7 +53,8 @@ def change_noise(
     if band.sum() < LEAST_BAND_PX:
         return 0.0
     fine = source_lab - cv2.GaussianBlur(source_lab, (0, 0), 1.5)
-    own = np.sqrt(cv2.blur((fine**2).sum(axis=2), (15, 15)))
+    power = cv2.blur((fine**2).sum(axis=2), (15, 15))  # its running sums may end just below 0
+    own = np.sqrt(np.maximum(power, 0))
     beside = change[band]
     seen = float(np.median(np.linalg.norm(beside - np.median(beside, axis=0), axis=1)))
     return min(seen, 1.5 * float(np.median(own[repaint_mask])))

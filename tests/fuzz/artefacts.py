@@ -181,7 +181,7 @@ def _make_folder(draw: random.Random, path: Path) -> str:
 
 
 def _link_out(draw: random.Random, path: Path) -> str:
-    away = draw.choice(("/etc/passwd", "/dev/zero", "/nowhere", str(path)))
+    away = draw.choice(("/etc/passwd", "/dev/zero", "/dev/null/x", str(path)))
     path.unlink()
     path.symlink_to(away)
     return f"a link to {away}"

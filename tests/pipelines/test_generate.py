@@ -242,9 +242,9 @@ def test_masks_of_another_size(tmp_path, photos) -> None:
 def test_nothing_is_built_twice_in_one_process(tmp_path, monkeypatch) -> None:
     built: Counter[str] = Counter()
 
-    def count(node: Any, key: str, **extra: Any) -> Any:
+    def count(node: Any, key: str, *needed: Any, **extra: Any) -> Any:
         built[key] += 1
-        return build(node, key, **extra)
+        return build(node, key, *needed, **extra)
 
     monkeypatch.setattr("synthgen.setup.build", count)
     run_well("generate", *SMALL[:1], "backend=sketch", f"run.folder={tmp_path / 'run'}")
