@@ -111,7 +111,12 @@ def _run_hydra(
     from synthgen.files import find_shipped
     from synthgen.overrides import open_keys, search_in
 
-    sys.argv[1:] = [*open_keys(rename_overrides(overrides)[0]), *search_in(own)]
+    given = list(open_keys(rename_overrides(overrides)[0]))
+    overriding = (n for n, text in enumerate(given) if "=" in text and not text.startswith("-"))
+    at = next(
+        overriding, len(given)
+    )  # Hydra takes overrides in one row: --cfg job may stand behind
+    sys.argv[1:] = [*given[:at], *search_in(own), *given[at:]]
 
     def job(config: Any) -> None:
         try:

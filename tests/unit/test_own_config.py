@@ -75,7 +75,18 @@ def test_three_folders_in_order(own, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "my conf"], ["--config-dir=my conf"]])
-def test_config_dir_works_in_a_real_run_and_a_sweep(own, flag) -> None:
+@pytest.mark.parametrize(
+    "show", [["--cfg", "job", "backend=mine"], ["backend=mine", "--cfg", "job"]]
+)
+def test_config_dir_may_stand_anywhere(own, flag, show) -> None:
+    write(own / "my conf", "backend/mine.yaml", "defaults:\n  - sketch\nname: mine\n")
+    for arguments in ([*flag, *show], [*show, *flag]):
+        shown = run_well("generate", *arguments, cwd=own)
+        assert "name: mine" in shown
+
+
+def test_config_dir_works_in_a_real_run_and_a_sweep(own) -> None:
+    flag = ["--config-dir", "my conf"]
     write(own / "my conf", "backend/mine.yaml", "defaults:\n  - sketch\n")
     run_well("generate", *flag, "backend=mine", "debug=smoke", "run.folder=out", cwd=own)
     assert (own / "out" / "manifest.parquet").is_file()
