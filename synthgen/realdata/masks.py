@@ -139,7 +139,7 @@ class MaskReader:
     min_level: int | None = None
     _named: int = 0  # masks that hold a value of classes
     _unnamed: dict[str, list[Path]] = field(default_factory=dict)  # values, and their masks
-    _single: dict[str, Path] = field(default_factory=dict)  # what masks of one value hold
+    _single: dict[str, dict[str, Path]] = field(default_factory=dict)  # by class: of one value
     _turned: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ class MaskReader:
             self._unnamed.setdefault(shown, []).append(path)
 
     def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
-        """Raise SourceError where masks of one value each differ in it: classes, file by file."""
+        """Raise SourceError where masks of one class hold one value each, but not the same."""
         if encoded.mask is not None or encoded.is_lossy:
             return
         if encoded.is_coloured and encoded.colours is not None:
@@ -250,11 +250,12 @@ class MaskReader:
             values = [str(min(255, v) if v < 231 else 255) for v in encoded.values if v]
         if len(values) != 1:
             return
-        before = next((value for value in self._single if value != values[0]), None)
-        self._single.setdefault(values[0], path)
+        own = self._single.setdefault(defect_class, {})
+        before = next((value for value in own if value != values[0]), None)
+        own.setdefault(values[0], path)
         if before is not None:
             raise SourceError(
-                f"the mask {self._single[before]} holds {before}, and {path} holds {values[0]}; "
+                f"the mask {own[before]} holds {before}, and {path} holds {values[0]}; "
                 f"{self._advise(encoded, defect_class)}"
             )
 
