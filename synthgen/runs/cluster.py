@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
 from synthgen.errors import ConfigError, RunError
@@ -20,7 +20,7 @@ from synthgen.sample import Status
 __all__ = ["RayExecutor"]
 
 
-@checked.dataclass(frozen=True)
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RayExecutor:
     """``workers`` Ray actors, each with a model of its own.
 

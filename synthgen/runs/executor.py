@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
 from synthgen.backends.backend import Backend, BackendInfo
@@ -67,7 +67,7 @@ class TakingTurns:
             return self._backend.paint(conditions)
 
 
-@checked.dataclass(frozen=True)
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LocalExecutor:
     """This process. ``lanes`` batches are under way at once; only one of them is being painted."""
 

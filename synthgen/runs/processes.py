@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
 from synthgen.errors import RunError
@@ -26,7 +26,7 @@ __all__ = ["ProcessExecutor", "settle"]
 PATIENCE_S = 10  # for a process that has nothing left to do
 
 
-@checked.dataclass(frozen=True)
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ProcessExecutor:
     """``workers`` processes on this machine, each with a model of its own.
 

@@ -17,6 +17,7 @@ from tests.cli import run_here, run_well
 
 SKETCH = ("backend=sketch", "run.folder=out")
 BROKEN = [  # pipeline, override, what the sentence names
+    ("generate", "++executor.a_b_c=1", "executor.a_b_c"),
     ("generate", "run=5", "run=5"),
     ("generate", "run=null", "run=null"),
     ("generate", "++mask=text", "mask='text'"),
