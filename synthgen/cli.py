@@ -113,9 +113,7 @@ def _run_hydra(
 
     given = list(open_keys(rename_overrides(overrides)[0]))
     overriding = (n for n, text in enumerate(given) if "=" in text and not text.startswith("-"))
-    at = next(
-        overriding, len(given)
-    )  # Hydra takes overrides in one row: --cfg job may stand behind
+    at = next(overriding, len(given))  # Hydra takes overrides in one row, wherever flags stand
     sys.argv[1:] = [*given[:at], *search_in(own), *given[at:]]
 
     def job(config: Any) -> None:

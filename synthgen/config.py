@@ -49,10 +49,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 NEEDED = {"source", "backend", "quality", "executor", "review"}  # groups that cannot be left out
-RECIPES = (
-    "experiment",
-    "debug",
-)  # groups whose files change other keys, and have none of their own
+RECIPES = ("experiment", "debug")  # groups whose files change keys of others, and have no own
 UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expect
     *(HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError),
     *(KeyError, AssertionError, RecursionError),

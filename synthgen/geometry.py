@@ -23,6 +23,7 @@ __all__ = [
     "nearest_instance",
     "outline_to_mask",
     "overlap",
+    "read_characters",
     "read_run_lengths",
     "rle_to_mask",
     "union_box",
@@ -31,6 +32,7 @@ __all__ = [
 Mask = NDArray[np.bool_]
 CONTINUES, SIGN = 0x20, 0x10  # of the 6 bits of each character of compressed run lengths
 MOST_PIXELS = 1 << 28  # of one mask
+MOST_CHARACTERS = 7  # of one run length
 
 
 def mask_to_box(mask: Mask) -> BoxXYWH:
@@ -88,24 +90,41 @@ def read_run_lengths(counts: str, size_hw: Sequence[int]) -> NDArray[np.int64]:
         raise ValueError(f"a mask of {height} x {width} pixels is not possible")
     if not counts or not counts.isascii():
         raise ValueError("it holds no run lengths")
-    parts = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    parts = read_characters(counts)
     if parts.min() < 0 or parts.max() > 63 or parts[-1] & CONTINUES:
         raise ValueError("it holds characters that are no run lengths, or is cut off")
-    is_last = (parts & CONTINUES) == 0
-    starts = np.flatnonzero(np.concatenate(([True], is_last[:-1])))
-    ends = np.flatnonzero(is_last)
-    if (ends - starts).max() > 6:
+    values, _ = join_characters(parts)
+    if values is None:
         raise ValueError("one of its run lengths is longer than any mask")
-    place = np.arange(len(parts)) - np.repeat(starts, ends - starts + 1)
-    values = np.add.reduceat((parts & 31) << (5 * place), starts)
-    is_negative = (parts[ends] & SIGN) != 0
-    values -= is_negative.astype(np.int64) << (5 * (ends - starts + 1))
     lengths = values.copy()  # from the third on, what is told is the difference to the one but last
     for first in (1, 2):
         lengths[first::2] = np.cumsum(values[first::2])
     if lengths.min() < 0 or int(lengths.sum()) != height * width:
         raise ValueError(f"its run lengths do not fill {height} x {width} pixels")
     return lengths
+
+
+def read_characters(counts: str) -> NDArray[np.int64]:
+    """Return the 6 bits of each character of compressed run lengths; of others not 0..63."""
+    return np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+
+
+def join_characters(
+    parts: NDArray[np.int64],
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Return the values that characters of 5 bits each make, and where each ends.
+
+    None in place of the values where one has more characters than any mask needs.
+    """
+    ends = np.flatnonzero((parts & CONTINUES) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    count = ends - starts + 1
+    if count.max() > MOST_CHARACTERS:
+        return None, ends
+    shift = 5 * (np.arange(len(parts)) - np.repeat(starts, count))
+    values = np.add.reduceat((parts & 31) << shift, starts)
+    values -= ((parts[ends] & SIGN) != 0).astype(np.int64) << (5 * count)
+    return values, ends
 
 
 def grow_mask(mask: Mask, margin_px: int) -> Mask:

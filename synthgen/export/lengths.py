@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.geometry import CONTINUES, MOST_PIXELS, SIGN
+from synthgen.geometry import CONTINUES, MOST_PIXELS, join_characters, read_characters
 
 __all__ = ["are_labels_sound"]
 
@@ -25,11 +25,11 @@ def are_labels_sound(rows: pd.DataFrame, sizes_hw: Ints) -> bool:
     whole = "".join(texts)
     if not all(texts) or not whole.isascii():
         return False
-    parts = np.frombuffer(whole.encode("ascii"), np.uint8).astype(np.int64) - 48
+    parts = read_characters(whole)
     if parts.min() < 0 or parts.max() > 63 or (parts[ends - 1] & CONTINUES).any():
         return False
-    values, last = _join(parts)
-    if values is None:
+    values, last = join_characters(parts)
+    if values is None or np.abs(values).max() > MOST_PIXELS:  # their sums stay in 64 bits
         return False
     label = np.searchsorted(ends, last, side="right")  # which row a value is of
     first = np.flatnonzero(np.diff(label, prepend=-1))  # where the values of each begin
@@ -43,19 +43,6 @@ def are_labels_sound(rows: pd.DataFrame, sizes_hw: Ints) -> bool:
     return _are_as_told(
         rows, sizes_hw[:, 0], label[is_mask], (stop - lengths)[is_mask], stop[is_mask]
     )
-
-
-def _join(parts: Ints) -> tuple[Ints | None, Ints]:
-    """Return the values that groups of 5 bits make, and where each ends; None for an absurd one."""
-    last = np.flatnonzero((parts & CONTINUES) == 0)
-    begin = np.concatenate(([0], last[:-1] + 1))
-    count = last - begin + 1
-    if count.max() > 7:
-        return None, last
-    shift = 5 * (np.arange(len(parts)) - np.repeat(begin, count))
-    values = np.add.reduceat((parts & 31) << shift, begin)
-    values -= ((parts[last] & SIGN) != 0).astype(np.int64) << (5 * count)
-    return (None if np.abs(values).max() > MOST_PIXELS else values), last
 
 
 def _undo_differences(values: Ints, label: Ints, first: Ints) -> tuple[Ints, Ints]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -46,6 +46,7 @@ TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE_TYPE, BITS, PHOTOMETRIC, ORIENTATION, PLANES = 254, 258, 262, 274, 284
 SAMPLE_FORMAT, IMAGE_DEPTH = 339, 32997
 STRIPS_AND_TILES = ((273, 279), (324, 325))  # where they start, and how long they are
+PNG_CHUNKS, PNG_TEXTS = 8, (b"eXIf", b"iTXt", b"tEXt", b"zTXt")  # begin behind the signature
 JPEG_TAIL, JPEG_END = 64, b"\xff\xd9"  # some cameras fill up with zeros
 MP_ENTRIES = 0xB002  # of a JPEG of several pictures, CIPA DC-007
 GAIN_MAPS = (b"hdrgm:", b"HDRGainMap")  # what a phone's JPEG says of its second picture
@@ -320,11 +321,7 @@ def _read_head_of(path: Path) -> tuple[tuple[int, int], int]:
 def _read_head_once(path: Path, mtime_ns: int, size: int) -> tuple[tuple[int, int], int]:
     with opened_image(path, str(path)) as opened:
         if opened is not None:
-            orientation, (width, height) = _orientation(opened), opened.size
-            # Pillow gives a TIFF's size upright, any other as it is stored
-            is_lying = opened.format != "TIFF" and orientation >= 5
-            size_hw = (width, height) if is_lying else (height, width)
-            return size_hw, orientation if orientation in range(1, 9) else 1
+            return _head_of(opened)
     with _opened_tiff(path, str(path)) as page:
         tag = page.tags.get(ORIENTATION)
         orientation = 1 if tag is None else int(tag.value)
@@ -332,9 +329,39 @@ def _read_head_once(path: Path, mtime_ns: int, size: int) -> tuple[tuple[int, in
         return (stored[::-1] if orientation >= 5 else stored), orientation
 
 
-def _orientation(opened: Image.Image) -> int:
-    found = opened.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) else 1
+def _head_of(opened: Image.Image) -> tuple[tuple[int, int], int]:
+    """Return upright (height, width) and orientation of an open image."""
+    found = _read_exif(opened).get(ORIENTATION, 1)
+    orientation = found if isinstance(found, int) else 1
+    width, height = opened.size
+    # Pillow gives a TIFF's size upright, any other as it is stored
+    is_lying = opened.format != "TIFF" and orientation >= 5
+    size_hw = (width, height) if is_lying else (height, width)
+    return size_hw, orientation if orientation in range(1, 9) else 1
+
+
+def _read_exif(opened: Image.Image) -> Image.Exif:
+    """Return what EXIF says. Of a PNG, Pillow would decode all pixels to see what lies behind."""
+    file: Any = getattr(opened, "fp", None)
+    if opened.format != "PNG" or _has_text_behind(file):
+        return opened.getexif()
+    return Image.Image.getexif(opened)
+
+
+def _has_text_behind(file: BinaryIO) -> bool:
+    """Say whether EXIF or text lies behind the pixels of a PNG, by the heads of its chunks."""
+    at, is_behind = file.tell(), False
+    try:
+        file.seek(PNG_CHUNKS)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if is_behind and kind in PNG_TEXTS:
+                return True
+            is_behind |= kind == b"IDAT"
+            file.seek(length + 4, io.SEEK_CUR)
+        return False
+    finally:
+        file.seek(at)
 
 
 def check_image(path: Path) -> tuple[int, int]:

@@ -88,9 +88,9 @@ def realise_mask(
     cut = np.minimum(EDGE_SHARE * cv2.dilate(difference, disc), PLAIN_DELTA_E)
     least = max(LOW_DELTA_E, 3 * noise)
     seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
-    shape = asked & _is_as_asked(seen, asked)
-    cut[shape] = np.minimum(cut[shape], HIGH_DELTA_E)
-    seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
+    if _is_as_asked(seen, asked):
+        cut[asked] = np.minimum(cut[asked], HIGH_DELTA_E)
+        seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
     mask[window] = _bridge(seen, close_gaps(seen, close_px) & repaint, difference)
     return mask
 

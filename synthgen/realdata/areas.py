@@ -92,8 +92,8 @@ def find_plateaus(levels: Pixels, top: int) -> list[int]:
     """Return the levels between background and top that fill a square, rising."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
-    is_flat = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
-    return [value for value in used_values(np.where(is_flat, levels, 0)) if value]
+    is_even = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
+    return [value for value in used_values(np.where(is_even, levels, 0)) if value]
 
 
 def is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> bool:

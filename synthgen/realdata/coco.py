@@ -297,7 +297,7 @@ def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -
     if (covered := _sum_runs(rle["counts"])) != size_hw[0] * size_hw[1]:
         raise SourceError(
             f"annotation {entry.get('id')} of {path} has run lengths of {covered} px in all on an "
-            f"image of {size_hw[0] * size_hw[1]}; draw it anew"
+            f"image of {size_hw[0] * size_hw[1]}; draw it again"
         )
     return np.asarray(coco_mask.decode(rle), bool)
 

@@ -12,7 +12,7 @@ from synthgen.files import inside
 from synthgen.sources.listing import SUFFIXES, Listing, list_files, show_path
 from synthgen.sources.pairing import name_key
 
-__all__ = ["find_file", "list_images", "read_text", "stay_inside"]
+__all__ = ["find_file", "list_images", "read_text", "relative_to_root", "stay_inside"]
 
 
 def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Path:
@@ -73,13 +73,19 @@ def read_text(path: Path) -> str:
         raise SourceError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
 
+def relative_to_root(root: Path, path: PurePosixPath) -> PurePosixPath:
+    """Return an absolute path in ``root``, as it is called or as it is, relative to it; any other
+    path stays as it is."""
+    for base in (root.absolute(), root.resolve()) if path.is_absolute() else ():
+        if path.is_relative_to(base):
+            return path.relative_to(base)
+    return path
+
+
 def _relative(root: Path, name: str, named_by: Path | str, hint: str) -> str:
     if not isinstance(name, str) or not name.strip() or "\x00" in name:
         raise SourceError(f"{named_by} names a file {name!r}; a name is expected there")
-    path = PurePosixPath(name.replace("\\", "/"))
-    for base in (root.absolute(), root.resolve()) if path.is_absolute() else ():
-        if path.is_absolute() and path.is_relative_to(base):
-            path = path.relative_to(base)
+    path = relative_to_root(root, PurePosixPath(name.replace("\\", "/")))
     if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
         raise SourceError(
             f"{named_by} names {show_path(name)}, which leads out of {show_path(root)}; names are "

@@ -14,7 +14,7 @@ from synthgen.errors import SourceError
 from synthgen.geometry import outline_to_mask
 from synthgen.images import read_image
 from synthgen.realdata.names import clean_class, name_split, names_no_split, tell_no_split
-from synthgen.realdata.paths import find_file, list_images, read_text, stay_inside
+from synthgen.realdata.paths import find_file, list_images, read_text, relative_to_root, stay_inside
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.sources.listing import is_hidden
 
@@ -145,9 +145,7 @@ def _find_place(root: Path, entry: str, notes: list[str]) -> Path | None:
     path = PurePosixPath(str(entry).replace("\\", "/"))
     while path.parts[:1] == ("..",) and not path.is_absolute():
         path = PurePosixPath(*path.parts[1:])
-    for base in (root.absolute(), root.resolve()):
-        if path.is_absolute() and path.is_relative_to(base):
-            path = path.relative_to(base)
+    path = relative_to_root(root, path)
     if path.is_absolute() or ".." in path.parts:
         raise SourceError(f"{where} names {entry}, which leads out of {root}; move it in there")
     if not path.parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synthgen.errors import ConfigError
+from synthgen.imaging.decoding import MOST_PIXELS
 from synthgen.sample import Part, SourceImage
 from synthgen.seeds import stream
 from synthgen.sources.catalogue import SourceEntry
@@ -12,7 +13,7 @@ from synthgen.surfaces import SURFACES, draw_surface
 
 __all__ = ["ProceduralSources"]
 
-MOST, MOST_PIXELS = 10_000_000, 100_000_000
+MOST = 10_000_000  # images
 
 
 class ProceduralSources:

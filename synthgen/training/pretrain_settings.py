@@ -64,10 +64,8 @@ class PretrainSettings:
     feature_weight: Weight = 0.0  # of the features of a pretrained network in the loss
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.look_crops // 2) < 1:
-            raise ConfigError(
-                "pretrain.steps and pretrain.batch_size must be at least 1, look_crops at least 2"
-            )
+        if self.look_crops < 2:
+            raise ConfigError("pretrain.look_crops must be at least 2")
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
         if self.repeats < 1:

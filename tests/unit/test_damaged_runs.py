@@ -264,7 +264,7 @@ def test_broken_records_are_a_sentence(run, pipeline, name, data, named) -> None
     more = [f"out={run.parent / 'out'}"] if pipeline == "export" else []
     done = run_here(pipeline, f"run.folder={run}", *more)
     if name == "quality.yaml" and (pipeline == "inspect" or b"nonsense" in data):
-        assert "Traceback" not in done.stderr  # inspect writes it anew
+        assert "Traceback" not in done.stderr  # inspect writes it again
         return
     assert done.returncode == 2, done.stdout
     assert named in done.stderr, done.stderr

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngImageFile
 
 from synthgen.errors import SourceError
 from synthgen.images import composite, grey_window, read_image, to_rgb8
@@ -22,6 +23,7 @@ from synthgen.imaging.decoding import check_image, read_opaque, read_orientation
 from synthgen.imaging.levels import find_levels
 from synthgen.realdata.read import load_real
 from synthgen.sources import FolderSources
+from tests.pngs import with_chunk
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (40, 56), np.uint8)
@@ -198,18 +200,10 @@ def test_alpha_is_dropped_and_pixels_under_it_are_the_files_own(tmp_path, pixels
         assert same(tmp_path / "x.png", pixels)
 
 
-def with_exif(png: bytes, orientation: int) -> bytes:
+def with_exif(png: bytes, orientation: int, *, is_behind: bool = False) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    body = exif.tobytes()[6:]
-    chunk = b"eXIf" + body
-    return (
-        png[:33]
-        + struct.pack(">I", len(body))
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-        + png[33:]
-    )
+    return with_chunk(png, b"eXIf", exif.tobytes()[6:], is_behind=is_behind)
 
 
 @pytest.mark.parametrize("orientation", TURNS)
@@ -365,6 +359,29 @@ def test_transparent_pixels_say_nothing_where_alpha_is_constant(tmp_path) -> Non
         assert read_opaque(tmp_path / "x.png") is None
     Image.fromarray(RGB8).save(tmp_path / "x.png")
     assert read_opaque(tmp_path / "x.png") is None
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["before pixels", "behind pixels"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_orientation_of_a_png_wherever_it_stands(tmp_path, orientation, is_behind) -> None:
+    wanted = TURNS[orientation](GREY8)
+    png = cv2.imencode(".png", GREY8)[1].tobytes()
+    (tmp_path / "x.png").write_bytes(with_exif(png, orientation, is_behind=is_behind))
+    assert same(tmp_path / "x.png", wanted)
+    assert read_orientation(tmp_path / "x.png") == orientation
+    for read in (read_size, check_image):
+        assert read(tmp_path / "x.png") == wanted.shape
+
+
+def test_the_pixels_of_a_png_are_not_decoded_for_its_size(tmp_path, monkeypatch) -> None:
+    def load(self) -> None:
+        raise AssertionError("decoded")
+
+    png = cv2.imencode(".png", GREY8)[1].tobytes()
+    (tmp_path / "x.png").write_bytes(with_exif(png, 6))
+    monkeypatch.setattr(PngImageFile, "load", load)
+    for read in (read_size, check_image):
+        assert read(tmp_path / "x.png") == GREY8.shape[::-1]
 
 
 @pytest.mark.parametrize("orientation", TURNS)

@@ -12,6 +12,7 @@ from PIL import Image
 from synthgen.errors import RunError, ShapeError, SourceError
 from synthgen.images import composite, grey_window, read_image, to_rgb8, write_png
 from synthgen.realdata.masks import read_mask
+from tests.pngs import with_chunk
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 256, (40, 56), np.uint8)
@@ -122,45 +123,6 @@ def test_mask_of_another_size(tmp_path) -> None:
     assert np.array_equal(read_mask(tmp_path / "m.png", (40, 56)), GREY8 > 99)
     with pytest.raises(ShapeError, match=r"40 x 56 px .* 80 x 56"):
         read_mask(tmp_path / "m.png", (80, 56))
-
-
-def with_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:
-    chunk = kind + body
-    return (
-        png[:33]
-        + struct.pack(">I", len(body))
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-        + png[33:]
-    )
-
-
-def turned_tiff(tiff: bytes, orientation: int) -> bytes:
-    """Return an OpenCV (little-endian) TIFF with an orientation tag in a new directory."""
-    data = bytearray(tiff + b"\0" * (len(tiff) % 2))
-    start = struct.unpack_from("<I", data, 4)[0]
-    count = struct.unpack_from("<H", data, start)[0]
-    tags = [bytes(data[start + 2 + 12 * i : start + 14 + 12 * i]) for i in range(count)]
-    tags = [tag for tag in tags if tag[:2] != struct.pack("<H", 274)]
-    tags.append(struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
-    tags.sort(key=lambda tag: struct.unpack_from("<H", tag)[0])
-    struct.pack_into("<I", data, 4, len(data))
-    return bytes(data) + struct.pack("<H", len(tags)) + b"".join(tags) + bytes(4)
-
-
-@pytest.mark.parametrize(
-    ("orientation", "turns"), [(1, 0), (3, 2), (6, -1), (8, 1)], ids=["0", "180", "cw", "ccw"]
-)
-@pytest.mark.parametrize("pixels", [GREY16, RGB16], ids=["grey", "rgb"])
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bit_orientation_is_applied(tmp_path, suffix, pixels, orientation, turns) -> None:
-    path = save(tmp_path / f"x{suffix}", pixels)
-    exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, orientation, 0, 0)
-    whole = path.read_bytes()
-    path.write_bytes(
-        with_chunk(whole, b"eXIf", exif) if suffix == ".png" else turned_tiff(whole, orientation)
-    )
-    assert np.array_equal(read_image(path), np.rot90(pixels, turns))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

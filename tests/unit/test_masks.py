@@ -473,6 +473,13 @@ def test_masks_of_mvtec_are_read_alike(tmp_path) -> None:
     assert np.array_equal(image.defects[0].mask, BOTH)
 
 
+def advised_level(message: object) -> int:
+    """Return the min_mask_level that a message advises."""
+    level = re.search(r"min_mask_level=(\d+)", str(message))
+    assert level is not None
+    return int(level[1])
+
+
 @pytest.mark.parametrize("drawn", [255 - GREY, FULL, Image.fromarray(~SPOT), levels(0, 0, 1)])
 def test_an_inverted_mask_is_refused_and_the_advice_works(tmp_path, drawn) -> None:
     save(tmp_path / "photos" / "a.png", GREY)
@@ -480,9 +487,7 @@ def test_an_inverted_mask_is_refused_and_the_advice_works(tmp_path, drawn) -> No
     settings = {"path": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
     with pytest.raises(SourceError, match="up to the border: invert it") as raised:
         load_real(settings)
-    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
-    assert level is not None
-    (found,) = load_real({**settings, "min_mask_level": int(level[1])}).images
+    (found,) = load_real({**settings, "min_mask_level": advised_level(raised.value)}).images
     assert np.array_equal(found.defects[0].mask, np.asarray(drawn) > 0)
 
 
@@ -512,9 +517,7 @@ def test_numbered_instances_are_refused_and_the_advice_keeps_them_all(tmp_path, 
     settings = {"path": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
     with pytest.raises(SourceError, match="min_mask_level") as raised:
         load_real(settings)
-    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
-    assert level is not None
-    (found,) = load_real({**settings, "min_mask_level": int(level[1])}).images
+    (found,) = load_real({**settings, "min_mask_level": advised_level(raised.value)}).images
     assert np.array_equal(found.defects[0].mask, drawn > 0)
 
 
@@ -525,9 +528,9 @@ def test_a_part_that_is_weak_all_over_is_not_lost(tmp_path) -> None:
     save(tmp_path / "m.png", weak)
     with pytest.raises(SourceError, match=r"1 would be lost .* real\.min_mask_level=") as raised:
         read_mask(tmp_path / "m.png", SIZE)
-    level = re.search(r"min_mask_level=(\d+)", str(raised.value))
-    assert level is not None
-    assert read_mask(tmp_path / "m.png", SIZE, min_level=int(level[1]))[60, 45:115].all()
+    assert read_mask(tmp_path / "m.png", SIZE, min_level=advised_level(raised.value))[
+        60, 45:115
+    ].all()
 
 
 def test_the_border_that_voc_draws_around_a_small_object(tmp_path) -> None:
