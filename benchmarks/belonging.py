@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from synthgen.runs.reader import read_run
 
 LEAST_PX = 12

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import torch
 
-from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.evaluation.scores import edge_agreement
 from synthgen.training.crops import draw_crops
 from synthgen.training.pretrain import paint_crops

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import torch
 
-from synthgen.backends.checkpoints import find_checkpoint
-from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
-from synthgen.images import LUMA
+from synthgen.backends.checkpoints.find import find_checkpoint
+from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.imaging.images import LUMA
 from synthgen.imaging.outline import IMMERKAER
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline

@@ -28,9 +28,16 @@ SIZE_PX, ROUNDS = 512, 3
 
 
 def draw_run(root: Path, count: int) -> None:
-    from synthgen.geometry import mask_to_box
+    from synthgen.imaging.geometry import mask_to_box
     from synthgen.runs.folder import open_run
-    from synthgen.sample import Annotation, Candidate, Condition, Sample, SampleSpec, SourceImage
+    from synthgen.samples.sample import (
+        Annotation,
+        Candidate,
+        Condition,
+        Sample,
+        SampleSpec,
+        SourceImage,
+    )
 
     rng = np.random.default_rng(0)
     flat = rng.integers(100, 104, (SIZE_PX, SIZE_PX, 3), np.uint8)
@@ -73,11 +80,11 @@ def draw_run(root: Path, count: int) -> None:
 
 
 def export_synthgen(run: Path, out: Path, layout: str) -> None:
-    from synthgen.export.coco import Coco
+    from synthgen.export.formats.coco import Coco
+    from synthgen.export.formats.yolo import Yolo
     from synthgen.export.labels import read_labels
     from synthgen.export.media import Media
     from synthgen.export.write import export
-    from synthgen.export.yolo import Yolo
 
     formats = {"coco": (Coco(), Media("refer")), "yolo": (Yolo(), Media("link"))}
     chosen, media = formats[layout]

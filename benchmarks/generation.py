@@ -43,21 +43,21 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.settings import CropSettings, Hardware, ModelSettings, PaintingSettings
-from synthgen.condition import Conditioner
-from synthgen.config import compose, to_plain
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
+from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
+from synthgen.config.compose import compose, to_plain
 from synthgen.defects import DEFECTS
-from synthgen.generate import Stages, batched, generate
-from synthgen.plan import DefectClass, draw_plan
+from synthgen.generation.executors.executor import Executor
+from synthgen.generation.executors.processes import ProcessExecutor
+from synthgen.generation.executors.ray_cluster import RayExecutor
+from synthgen.generation.generate import Stages, batched, generate
+from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.quality.limits import Limits
-from synthgen.runs.cluster import RayExecutor
-from synthgen.runs.executor import Executor
 from synthgen.runs.folder import open_run
-from synthgen.runs.processes import ProcessExecutor
-from synthgen.sample import Condition, SampleSpec
-from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
+from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.sources import ProceduralSources, SourceIndex
 from synthgen.training.embedded import build_tokenizer
 

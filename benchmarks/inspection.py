@@ -14,14 +14,14 @@ from collections.abc import Callable
 
 import cv2
 
-from synthgen.annotate import annotate
-from synthgen.condition import Conditioner
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import DEFECTS
-from synthgen.plan import DefectClass, draw_plan
+from synthgen.planning.plan import DefectClass, draw_plan
+from synthgen.quality.annotate import annotate
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
-from synthgen.sample import Candidate, Condition
+from synthgen.samples.sample import Candidate, Condition
 from synthgen.sources import ProceduralSources
 
 ROUNDS, IMAGES = 5, 24

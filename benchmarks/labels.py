@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthgen.geometry import overlap
+from synthgen.imaging.geometry import overlap
 from synthgen.quality.realised import delta_e
 from synthgen.runs.reader import RunTables, read_run
 

@@ -18,10 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from synthgen.config import compose
-from synthgen.generate import generate
-from synthgen.sample import Sample, Status
-from synthgen.setup import set_up
+from synthgen.config.build import set_up
+from synthgen.config.compose import compose
+from synthgen.generation.generate import generate
+from synthgen.samples.sample import Sample, Status
 from tests.part_scenes import BACKGROUNDS, MATERIALS, PARTS, SHADOWS, Scene, draw_scene, draw_series
 
 PHOTOS = 12  # of a series

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from synthgen.runs.reader import read_run
 
 COUNT, SIDE_PX, COLUMNS = 24, 240, 6

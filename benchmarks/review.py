@@ -19,7 +19,7 @@ from export import draw_run
 
 DECIDE = """
 import sys
-from synthgen.review.database import load_fiftyone
+from synthgen.review.service.database import load_fiftyone
 from synthgen.review.decisions import decide
 dataset = load_fiftyone().load_dataset("run")
 print(decide(dataset, dataset.values("id"), "accept", "", "bench"))

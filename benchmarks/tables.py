@@ -36,7 +36,7 @@ def timed(what: str) -> Iterator[None]:
 
 
 def main(count: int) -> None:
-    from synthgen.storage import LocalFolder
+    from synthgen.storage.places import LocalFolder
 
     with tempfile.TemporaryDirectory() as folder:
         storage = LocalFolder(Path(folder))
@@ -60,7 +60,7 @@ def in_process(work: Callable[[], None]) -> None:
 
 def make_plan(storage: Any, count: int) -> None:
     from synthgen.defects import DEFECTS
-    from synthgen.plan import DefectClass, draw_plan
+    from synthgen.planning.plan import DefectClass, draw_plan
     from synthgen.runs.manifest import write_table
     from synthgen.runs.planned import plan_digest, read_plan, tabulate_plan
     from synthgen.sources import ProceduralSources

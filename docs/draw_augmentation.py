@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.config import compose
-from synthgen.generate import generate
-from synthgen.images import encode_jpeg
-from synthgen.sample import Sample
-from synthgen.setup import build_parts, set_up
+from synthgen.config.build import build_parts, set_up
+from synthgen.config.compose import compose
+from synthgen.generation.generate import generate
+from synthgen.imaging.images import encode_jpeg
+from synthgen.samples.sample import Sample
 
 CHOICES = ("none", "turns", "lighting", "sensor", "camera", "torchvision")
 SIZE_PX, ROWS = 128, 5

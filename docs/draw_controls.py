@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.condition import Conditioner
-from synthgen.control.annotators import aux_control
-from synthgen.control.controls import Control
-from synthgen.control.dense import DenseControl, MaskControl
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.annotators import aux_control
+from synthgen.conditioning.control.controls import Control
+from synthgen.conditioning.control.dense import DenseControl, MaskControl
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import Stain
-from synthgen.images import tile, write_png
-from synthgen.plan import DefectClass, draw_plan
-from synthgen.sample import Condition
+from synthgen.imaging.images import tile, write_png
+from synthgen.planning.plan import DefectClass, draw_plan
+from synthgen.samples.sample import Condition
 from synthgen.sources import ProceduralSources
 
 Image = NDArray[np.uint8]

@@ -14,14 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from synthgen.condition import Conditioner
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import Stain
-from synthgen.plan import DefectClass, draw_plan
+from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import realise_mask
 from synthgen.quality.twins import bits_between, look_of
-from synthgen.sample import Candidate, Condition
+from synthgen.samples.sample import Candidate, Condition
 from synthgen.sources import ProceduralSources
 
 Image = NDArray[np.uint8]

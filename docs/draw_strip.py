@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthgen.images import tile, write_png
+from synthgen.imaging.images import tile, write_png
 from synthgen.report.sheet import draw_views
 from synthgen.runs.reader import read_run
 

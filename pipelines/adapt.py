@@ -20,10 +20,10 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.backends.diffusion import need_diffusion
-    from synthgen.config import build, check_value, read_text, to_plain
+    from synthgen.backends.diffusion.backend import need_diffusion
+    from synthgen.config.compose import build, check_value, read_text, to_plain
     from synthgen.realdata.read import load_real
-    from synthgen.training.adapt import AdaptProgress, AdaptSettings, adapt_backend
+    from synthgen.training.adaptation.adapt import AdaptProgress, AdaptSettings, adapt_backend
 
     plain = to_plain(config)
     folder = Path(read_text(config, "out"))

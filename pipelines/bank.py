@@ -18,10 +18,10 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.bank.items import BuildSettings, build_bank, write_bank
-    from synthgen.config import check_value, read_text, to_plain
+    from synthgen.config.compose import check_value, read_text, to_plain
     from synthgen.quality.bank import measure_visible
     from synthgen.realdata.read import load_real
+    from synthgen.references.items import BuildSettings, build_bank, write_bank
     from synthgen.report.bank import tabulate_classes, write_bank_page
 
     plain = to_plain(config)

@@ -19,13 +19,13 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.backends.diffusion import need_diffusion
-    from synthgen.config import build, check_value, to_plain
+    from synthgen.backends.diffusion.backend import need_diffusion
+    from synthgen.config.build import MaskSettings, build_classes, build_controls
+    from synthgen.config.compose import build, check_value, to_plain
     from synthgen.evaluation import fidelity_report as report
     from synthgen.evaluation.fidelity import FidelitySettings, Subject, measure_fidelity
     from synthgen.evaluation.score import summarise_scores
     from synthgen.runs.progress import TaskProgress
-    from synthgen.setup import MaskSettings, build_classes, build_controls
 
     plain = to_plain(config)
     settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")

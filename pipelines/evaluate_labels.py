@@ -18,12 +18,12 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config.build import build_classes
+    from synthgen.config.compose import check_value, to_plain
     from synthgen.evaluation import labels
     from synthgen.evaluation.score import summarise_scores
     from synthgen.quality.limits import read_limits
     from synthgen.runs.progress import TaskProgress
-    from synthgen.setup import build_classes
 
     plain = to_plain(config)
     settings = check_value(labels.LabelSettings, plain["evaluate"], "evaluate")

@@ -19,7 +19,7 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config import check_value, to_plain
+    from synthgen.config.compose import check_value, to_plain
     from synthgen.evaluation.utility import report
     from synthgen.evaluation.utility.draws import write_draws
     from synthgen.evaluation.utility.protocol import (

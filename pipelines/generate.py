@@ -20,17 +20,17 @@ def main(config: DictConfig) -> None:
     from contextlib import closing
     from functools import partial
 
-    from synthgen.config import build, read_text, to_plain
-    from synthgen.defaults import find_default
-    from synthgen.environment import to_stored
-    from synthgen.generate import batched
+    from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
+    from synthgen.config.compose import build, read_text, to_plain
+    from synthgen.config.defaults import find_default
+    from synthgen.config.environment import to_stored
+    from synthgen.generation.generate import batched
+    from synthgen.generation.stop import Stop
     from synthgen.report import write_report
     from synthgen.runs.folder import open_run
     from synthgen.runs.lock import hold_run
     from synthgen.runs.progress import RunProgress, summarise
-    from synthgen.runs.revisions import find_work
-    from synthgen.runs.stop import Stop
-    from synthgen.setup import RunWorker, collect_facts, make_worker, set_up
+    from synthgen.runs.reviews.revisions import find_work
     from synthgen.sources import SourceIndex
 
     executor = build(config.executor, "executor", ("run",))

@@ -20,7 +20,7 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config import check_value, read_text, to_plain
+    from synthgen.config.compose import check_value, read_text, to_plain
     from synthgen.training.pretrain import PretrainSettings, Progress, pretrain
 
     options = dict(to_plain(config)["pretrain"])

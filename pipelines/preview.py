@@ -15,17 +15,17 @@ from synthgen.cli import run_pipeline
 
 NO_MODEL = {  # the sketch is the image, and no control image needs weights
     "backend": {"_target_": "synthgen.backends.backend.SketchBackend"},
-    "control": {"mask": {"_target_": "synthgen.control.dense.MaskControl"}},
+    "control": {"mask": {"_target_": "synthgen.conditioning.control.dense.MaskControl"}},
 }
 
 
 def main(config: DictConfig) -> None:
     from rich.console import Console
 
-    from synthgen.config import check_keys, check_value, read_text, to_plain
+    from synthgen.config.build import read_mode, set_up
+    from synthgen.config.compose import check_keys, check_value, read_text, to_plain
     from synthgen.errors import ConfigError
     from synthgen.report.preview import PreviewSettings, draw_preview, tabulate, write_preview
-    from synthgen.setup import read_mode, set_up
 
     plain = to_plain(config)
     settings = check_value(PreviewSettings, plain["preview"], "preview")

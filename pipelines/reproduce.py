@@ -19,9 +19,9 @@ def main(config: DictConfig) -> None:
     import numpy as np
     from rich import print as show
 
-    from synthgen.config import check_value, find_text, read_text, to_plain
-    from synthgen.images import write_png
-    from synthgen.reproduce import reproduce
+    from synthgen.config.compose import check_value, find_text, read_text, to_plain
+    from synthgen.config.reproduce import reproduce
+    from synthgen.imaging.images import write_png
 
     allow = check_value(list[str], to_plain(config)["allow"], "allow")
     out = find_text(config, "out")

@@ -1,7 +1,14 @@
 """Synthetic training data for vision inspection: good photos in, labelled defect images out."""
 
 from synthgen.errors import SynthgenError
-from synthgen.sample import Annotation, Candidate, Condition, Measurement, Sample, SampleSpec
+from synthgen.samples.sample import (
+    Annotation,
+    Candidate,
+    Condition,
+    Measurement,
+    Sample,
+    SampleSpec,
+)
 
 __all__ = [
     "Annotation",

@@ -50,7 +50,7 @@ def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
         return
     try:
         overrides, given = take_config_dir(arguments)
-        from synthgen.config import compose, find_own_folders
+        from synthgen.config.compose import compose, find_own_folders
 
         own = find_own_folders(given)
         if any(argument.startswith(HYDRA_FLAGS) for argument in overrides):
@@ -74,7 +74,7 @@ def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
 
 def _exit_at_once(stopped: KeyboardInterrupt) -> None:
     """End the process where threads are still painting: Python would wait for them."""
-    from synthgen.runs.stop import StoppedAtOnce
+    from synthgen.generation.stop import StoppedAtOnce
 
     if isinstance(stopped, StoppedAtOnce):
         sys.stdout.flush()
@@ -106,10 +106,10 @@ def _run_hydra(
     from hydra.core.hydra_config import HydraConfig
 
     from synthgen.backends.renamed import rename_overrides
-    from synthgen.config import check_choices, finish
+    from synthgen.config.compose import check_choices, finish
+    from synthgen.config.overrides import open_keys, search_in
     from synthgen.errors import SynthgenError
-    from synthgen.files import find_shipped
-    from synthgen.overrides import open_keys, search_in
+    from synthgen.storage.files import find_shipped
 
     given = list(open_keys(rename_overrides(overrides)[0]))
     overriding = (n for n, text in enumerate(given) if "=" in text and not text.startswith("-"))
@@ -127,14 +127,14 @@ def _run_hydra(
 
 
 def _sentence(text: str) -> int:
-    from synthgen.storage import hide_passwords
+    from synthgen.storage.places import hide_passwords
 
     print(f"synthgen: {hide_passwords(text)}", file=sys.stderr)
     return 2
 
 
 def _pipelines() -> dict[str, Path]:
-    from synthgen.files import find_shipped
+    from synthgen.storage.files import find_shipped
 
     paths = sorted(find_shipped("pipelines").glob("[a-z]*.py"))
     return {path.stem.rstrip("_"): path for path in paths}  # inspect_.py: not Python's inspect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.renamed import RENAMED
 
 __all__ = ["make_diffusion"]

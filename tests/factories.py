@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from synthgen.annotate import annotate
-from synthgen.control.edges import combine_edges
-from synthgen.geometry import grow_mask
+from synthgen.conditioning.control.edges import combine_edges
+from synthgen.imaging.geometry import grow_mask
+from synthgen.quality.annotate import annotate
 from synthgen.quality.measures import measure, view_change
 from synthgen.runs.folder import RunFolder, open_run
-from synthgen.sample import (
+from synthgen.samples.sample import (
     Attempt,
     Candidate,
     Condition,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthgen.geometry import grow_mask, mask_to_box
-from synthgen.images import to_rgb8
+from synthgen.imaging.geometry import grow_mask, mask_to_box
+from synthgen.imaging.images import to_rgb8
 from synthgen.runs.folder import open_run
-from synthgen.sample import Annotation, Candidate, Condition, Sample, SourceImage
+from synthgen.samples.sample import Annotation, Candidate, Condition, Sample, SourceImage
 from tests.specs import make_spec
 
 SIZE_HW = (48, 64)

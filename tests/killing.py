@@ -22,10 +22,6 @@ import pandas  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 import torch
 
-import synthgen.report
-import synthgen.runs.lock
-import synthgen.setup  # noqa: F401
-
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -12,7 +12,7 @@ from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, rea
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media, MediaMode
 from synthgen.export.write import Format
-from synthgen.storage import StoredFile
+from synthgen.storage.places import StoredFile
 from tests.hard_set import make_hard_run
 
 PHOTO = "real-Teil 7.2%ä"

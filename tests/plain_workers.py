@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from synthgen.errors import ModelError
-from synthgen.runs.executor import Batch, Worker
-from synthgen.sample import SampleSpec, Status
+from synthgen.generation.executors.executor import Batch, Worker
+from synthgen.samples.sample import SampleSpec, Status
 from tests.specs import make_spec
 
 

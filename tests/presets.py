@@ -33,7 +33,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from synthgen.backends.loading import best_precision
+from synthgen.backends.diffusion.loading import best_precision
 from tests.families_parts import clip_tokenizer, seeded, t5_tokenizer
 
 __all__ = ["PRESETS"]

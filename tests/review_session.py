@@ -17,15 +17,15 @@ from unittest.mock import patch
 
 import numpy as np
 
-from synthgen.export.fiftyone_dataset import pack_mask
-from synthgen.geometry import rle_to_mask
-from synthgen.review.database import load_fiftyone
+from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.imaging.geometry import rle_to_mask
 from synthgen.review.decisions import count_progress, decide, fix_class
 from synthgen.review.pull import Pulled, label_to_mask, pull
 from synthgen.review.push import push
+from synthgen.review.service.database import load_fiftyone
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.reader import read_run
-from synthgen.runs.verdicts import Verdict, add_verdicts, read_verdicts
+from synthgen.runs.reviews.verdicts import Verdict, add_verdicts, read_verdicts
 
 push_module = importlib.import_module("synthgen.review.push")
 

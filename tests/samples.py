@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from synthgen.condition import Conditioner
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import DEFECTS
-from synthgen.plan import DefectClass, draw_plan
-from synthgen.sample import Condition
+from synthgen.planning.plan import DefectClass, draw_plan
+from synthgen.samples.sample import Condition
 from synthgen.sources import ProceduralSources
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.sample import Condition
+from synthgen.samples.sample import Condition
 
 
 class SlowBackend(SketchBackend):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthgen.sample import SampleSpec
+from synthgen.samples.sample import SampleSpec
 
 
 def make_spec(**changes: Any) -> SampleSpec:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
-from synthgen.backends.families import FAMILIES
+from synthgen.backends.checkpoints.families import FAMILIES
 from synthgen.backends.settings import (
     CropSettings,
     Hardware,
@@ -23,26 +23,26 @@ from synthgen.backends.settings import (
     resolve_crops,
     resolve_painting,
 )
-from synthgen.config import compose, to_plain
+from synthgen.config.compose import compose, to_plain
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 SECTIONS = {  # pipeline, part of its config: the class that checks it
-    ("adapt", "adapt"): "synthgen.training.adapt_loop.AdaptSettings",
-    ("bank", "bank"): "synthgen.bank.items.BuildSettings",
+    ("adapt", "adapt"): "synthgen.training.adaptation.loop.AdaptSettings",
+    ("bank", "bank"): "synthgen.references.items.BuildSettings",
     ("bank", "real"): "synthgen.realdata.settings.RealSettings",
     ("adapt", "real"): "synthgen.realdata.settings.RealSettings",
     ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.FidelitySettings",
     ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
     ("export", ""): "synthgen.export.gather.ExportSettings",
-    ("generate", "bank"): "synthgen.bank.donors.BankSettings",
-    ("generate", "bank.deform"): "synthgen.bank.deform.Deformation",
-    ("generate", "gaps"): "synthgen.gaps.GapSettings",
-    ("generate", "label"): "synthgen.setup.LabelSettings",
-    ("generate", "mask"): "synthgen.setup.MaskSettings",
-    ("generate", "prompt"): "synthgen.prompts.PromptSettings",
-    ("generate", "run"): "synthgen.setup.RunSettings",
+    ("generate", "bank"): "synthgen.references.lending.BankSettings",
+    ("generate", "bank.deform"): "synthgen.references.deform.Deformation",
+    ("generate", "gaps"): "synthgen.planning.missed.GapSettings",
+    ("generate", "label"): "synthgen.config.build.LabelSettings",
+    ("generate", "mask"): "synthgen.config.build.MaskSettings",
+    ("generate", "prompt"): "synthgen.planning.prompts.PromptSettings",
+    ("generate", "run"): "synthgen.config.build.RunSettings",
     ("preview", "preview"): "synthgen.report.preview.PreviewSettings",
     ("pretrain", "pretrain"): "synthgen.training.pretrain.PretrainSettings",
     ("review", "review"): "synthgen.review.settings.ReviewSettings",

@@ -12,9 +12,9 @@ from anomalib.engine import Engine
 from anomalib.metrics import AUPR, AUROC, Evaluator
 from anomalib.models import Padim
 
+from synthgen.export.formats.mvtec import Mvtec
 from synthgen.export.labels import read_labels
 from synthgen.export.media import Media
-from synthgen.export.mvtec import Mvtec
 from synthgen.export.write import export
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.sample import Condition
+from synthgen.samples.sample import Condition
 
 __all__ = ["Backend", "BackendInfo", "SketchBackend"]
 

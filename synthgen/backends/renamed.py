@@ -1,14 +1,36 @@
-"""Former names of keys of ``backend``: read until version 0.3, with a sentence of the new."""
+"""Former names of keys and classes in configs: read until version 0.3, with a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["RENAMED", "find_former", "rename_config", "rename_overrides", "tell_renamed"]
+__all__ = [
+    "RENAMED",
+    "find_former",
+    "find_moved",
+    "former_names",
+    "rename_config",
+    "rename_overrides",
+    "tell_moved",
+    "tell_renamed",
+]
 
 UNTIL = "0.3"
-TARGET = "synthgen.backends.diffusion.DiffusionBackend"  # another backend's keys are its own
+TARGET = "synthgen.backends.diffusion.backend.DiffusionBackend"  # other backends have own keys
+FORMATS = (
+    *("coco", "cvat", "fiftyone_dataset", "hugging_face", "label_studio", "mvtec", "semantic"),
+    *("table", "voc", "web_dataset", "yolo"),
+)
+MOVED: Mapping[str, str] = {  # modules whose classes a config may name: former, now
+    "synthgen.augment": "synthgen.conditioning.augment",
+    "synthgen.backends.diffusion": "synthgen.backends.diffusion.backend",
+    "synthgen.control": "synthgen.conditioning.control",
+    "synthgen.runs.cluster": "synthgen.generation.executors.ray_cluster",
+    "synthgen.runs.executor": "synthgen.generation.executors.executor",
+    "synthgen.runs.processes": "synthgen.generation.executors.processes",
+    **{f"synthgen.export.{name}": f"synthgen.export.formats.{name}" for name in FORMATS},
+}
 PARTS: Mapping[str, Sequence[str]] = {
     "model": (
         *("checkpoint", "revision", "offline", "controlnets", "loras", "reference", "adapter"),
@@ -54,8 +76,9 @@ def rename_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as of an older run or a file of one's own, with the new names of its keys.
 
     What stands under a former name counts more than what stands under the new one. Backends of
-    other classes keep their keys.
+    other classes keep their keys. Classes of synthgen are called as they are now.
     """
+    config = _rename_targets(config)
     backend = config.get("backend")
     if not find_former(config):
         return dict(config)
@@ -74,6 +97,62 @@ def find_former(config: Mapping[str, Any]) -> list[str]:
     if not isinstance(backend, Mapping) or backend.get("_target_", TARGET) != TARGET:
         return []
     return [str(key) for key in backend if key in RENAMED]
+
+
+def find_moved(config: Any) -> dict[str, str]:
+    """Return the former names of classes in a config, at any depth, and their names now."""
+    if isinstance(config, list | tuple):
+        config = dict(enumerate(config))
+    if not isinstance(config, Mapping):
+        return {}
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if key == "_target_" and isinstance(value, str) and (now := _name_now(value)) != value:
+            found[value] = now
+        else:
+            found |= find_moved(value)
+    return found
+
+
+def former_names(name: str) -> list[str]:
+    """Return what a class of synthgen was called before, in configs.
+
+    >>> former_names("synthgen.conditioning.control.dense.MaskControl")
+    ['synthgen.control.dense.MaskControl']
+    """
+    return [
+        name.replace(now, former, 1)
+        for former, now in MOVED.items()
+        if name.startswith(f"{now}.") and _name_now(name.replace(now, former, 1)) == name
+    ]
+
+
+def tell_moved(moved: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each former name of a class."""
+    return [
+        f"{former} is now {now}; the former name is read until version {UNTIL}"
+        for former, now in moved.items()
+    ]
+
+
+def _name_now(target: str) -> str:
+    if any(target.startswith(f"{now}.") for now in MOVED.values()):
+        return target
+    for former, now in MOVED.items():
+        if target.startswith(f"{former}."):
+            return now + target[len(former) :]
+    return target
+
+
+def _rename_targets(config: Any) -> Any:
+    if isinstance(config, Mapping):
+        return {
+            key: _name_now(value)
+            if key == "_target_" and isinstance(value, str)
+            else _rename_targets(value)
+            for key, value in config.items()
+        }
+    return [_rename_targets(one) for one in config] if isinstance(config, list) else config
 
 
 def tell_renamed(former: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic import dataclasses as checked
 
-from synthgen.backends.families import Call, Family
+from synthgen.backends.checkpoints.families import Call, Family
 from synthgen.errors import ConfigError
 
 __all__ = [

@@ -10,11 +10,11 @@ from synthgen.defects.chip import Chip
 from synthgen.defects.corrosion import Corrosion
 from synthgen.defects.crack import Crack
 from synthgen.defects.dent import Dent
-from synthgen.defects.drawing import DefectKind, Drawing, Scene, zoom
+from synthgen.defects.drawing.drawing import DefectKind, Drawing, Scene, zoom
+from synthgen.defects.drawing.render import lay_on
 from synthgen.defects.fibre import Fibre
 from synthgen.defects.inclusion import Inclusion
 from synthgen.defects.pit import Pit
-from synthgen.defects.render import lay_on
 from synthgen.defects.scratch import Scratch
 from synthgen.defects.spatter import Spatter
 from synthgen.defects.stain import Stain

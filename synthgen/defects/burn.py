@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing import Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.defects.shapes import radial_field
-from synthgen.images import LUMA
-from synthgen.surfaces.noise import Field, fractal_noise
+from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.drawing.drawing import Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.drawing.shapes import radial_field
+from synthgen.imaging.images import LUMA
+from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Burn"]
 

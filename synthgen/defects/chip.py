@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
-from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.surfaces.noise import Field, fractal_noise
+from synthgen.defects.drawing.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
+from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Chip"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.defects.lines import LEAST_WIDTH, heading_deviation
-from synthgen.defects.shapes import Points, merge, stroke
-from synthgen.surfaces.noise import Field, fractal_noise
+from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.drawing.lines import LEAST_WIDTH, heading_deviation
+from synthgen.defects.drawing.shapes import Points, merge, stroke
+from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Crack"]
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive
-from synthgen.defects.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.defects.shapes import cover_within, radial_field
+from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive
+from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.drawing.shapes import cover_within, radial_field
 
 __all__ = ["Dent"]
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio, Span
-from synthgen.defects.drawing import (
+from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio, Span
+from synthgen.defects.drawing.drawing import (
     SCALE,
     Drawing,
     Rng,
@@ -18,9 +18,9 @@ from synthgen.defects.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.defects.lines import LEAST_WIDTH, heading_deviation
-from synthgen.defects.shapes import stroke
-from synthgen.surfaces.noise import fractal_noise
+from synthgen.defects.drawing.lines import LEAST_WIDTH, heading_deviation
+from synthgen.defects.drawing.shapes import stroke
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Fibre"]
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing import (
+from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
+from synthgen.defects.drawing.drawing import (
     SCALE,
     Drawing,
     Rng,
@@ -17,7 +17,7 @@ from synthgen.defects.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.surfaces.noise import Field, fractal_noise
+from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Inclusion"]
 

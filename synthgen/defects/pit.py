@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive
-from synthgen.defects.drawing import (
+from synthgen.defects.drawing.checks import STRICT, Contrast, Count, Fraction, Positive
+from synthgen.defects.drawing.drawing import (
     SCALE,
     Drawing,
     Rng,
@@ -15,8 +15,8 @@ from synthgen.defects.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.defects.shapes import cover_within, radial_field, scatter
-from synthgen.surfaces.noise import fractal_noise
+from synthgen.defects.drawing.shapes import cover_within, radial_field, scatter
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Pit"]
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from synthgen.defects.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
-from synthgen.defects.drawing import (
+from synthgen.defects.drawing.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
+from synthgen.defects.drawing.drawing import (
     SCALE,
     Drawing,
     Rng,
@@ -16,8 +16,8 @@ from synthgen.defects.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.defects.shapes import cover_within, radial_field, scatter
-from synthgen.surfaces.noise import Field, fractal_noise
+from synthgen.defects.drawing.shapes import cover_within, radial_field, scatter
+from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Spatter"]
 

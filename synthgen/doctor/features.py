@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-from synthgen.backends.checkpoints import EMBEDDED, find_checkpoint
-from synthgen.backends.hub import is_hub_id
+from synthgen.backends.checkpoints.find import EMBEDDED, find_checkpoint
+from synthgen.backends.checkpoints.hub import is_hub_id
 from synthgen.doctor.machine import find_chromium, torch_error
 from synthgen.doctor.models import FoundModel
 from synthgen.doctor.packages import PROGRAM, REQUIRED, Package, Warned, install
 from synthgen.errors import ModelError
-from synthgen.files import find_shipped
-from synthgen.review.database import find_mongod
+from synthgen.review.service.database import find_mongod
+from synthgen.storage.files import find_shipped
 
 __all__ = ["Feature", "find_features"]
 

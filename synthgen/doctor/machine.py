@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from synthgen.review.database import find_mongod
+from synthgen.review.service.database import find_mongod
 
 __all__ = ["Facts", "find_chromium", "find_machine", "torch_error"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthgen.backends.checkpoints import EMBEDDED, find_checkpoint
-from synthgen.backends.digests import is_quick
-from synthgen.backends.families import find_family
-from synthgen.backends.hub import hub_cache
-from synthgen.backends.weights import read_json, weight_files
+from synthgen.backends.checkpoints.digests import is_quick
+from synthgen.backends.checkpoints.families import find_family
+from synthgen.backends.checkpoints.find import EMBEDDED, find_checkpoint
+from synthgen.backends.checkpoints.hub import hub_cache
+from synthgen.backends.checkpoints.weights import read_json, weight_files
 from synthgen.errors import ModelError
 
 __all__ = ["FoundModel", "find_models"]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from synthgen.doctor.diagnose import Diagnosis
 from synthgen.doctor.models import FoundModel
-from synthgen.files import write_text
+from synthgen.storage.files import write_text
 
 __all__ = ["show_diagnosis", "write_diagnosis"]
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.backends.diffusion import DiffusionBackend
-from synthgen.condition import Conditioner
-from synthgen.control.controls import Control
+from synthgen.backends.diffusion.backend import DiffusionBackend
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.controls import Control
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.classifier import Classifier, train_classifier
 from synthgen.evaluation.distance import check_extractor
@@ -30,17 +30,17 @@ from synthgen.evaluation.scores import (
     in_mask_difference,
     texture_deviation,
 )
-from synthgen.generate import batched, compose
-from synthgen.images import crop_around
-from synthgen.plan import DefectClass, draw_plan
-from synthgen.prompts import describe
+from synthgen.generation.generate import batched, compose
+from synthgen.imaging.images import crop_around
+from synthgen.planning.plan import DefectClass, draw_plan
+from synthgen.planning.prompts import describe
 from synthgen.quality.changes import edge_agreement, fill_fraction
 from synthgen.quality.measures import measure, view_change
 from synthgen.quality.realised import delta_e
 from synthgen.realdata.read import read_real
 from synthgen.realdata.settings import RealSettings
-from synthgen.sample import Candidate, Condition, SampleSpec
-from synthgen.seeds import stream
+from synthgen.samples.sample import Candidate, Condition, SampleSpec
+from synthgen.samples.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 
 __all__ = ["Fidelity", "FidelitySettings", "PhotoSet", "Subject", "measure_fidelity"]

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.errors import ModelError
 from synthgen.evaluation.distance import EXTRACTOR, LEAST_CROPS, Reference
 from synthgen.evaluation.fidelity import DRAWN, Fidelity, FidelitySettings
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
-from synthgen.files import write_bytes, write_text, write_whole
-from synthgen.images import encode_jpeg, tile
+from synthgen.imaging.images import encode_jpeg, tile
+from synthgen.storage.files import write_bytes, write_text, write_whole
 from synthgen.training.card import processor_name
 
 __all__ = [

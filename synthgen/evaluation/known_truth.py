@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.defects import Scene, lay_on
-from synthgen.geometry import grow_mask
-from synthgen.images import composite, compress_jpeg, to_levels
+from synthgen.imaging.geometry import grow_mask
+from synthgen.imaging.images import composite, compress_jpeg, to_levels
 from synthgen.imaging.optics import estimate_optics
-from synthgen.plan import DefectClass
+from synthgen.planning.plan import DefectClass
 from synthgen.quality.realised import delta_e, realise_mask, to_lab
-from synthgen.sample import Candidate, Condition, SampleSpec, SourceImage
-from synthgen.seeds import stream
-from synthgen.surfaces import draw_surface
-from synthgen.surfaces.noise import fractal_noise, white_noise
+from synthgen.samples.sample import Candidate, Condition, SampleSpec, SourceImage
+from synthgen.samples.seeds import stream
+from synthgen.sources.surfaces import draw_surface
+from synthgen.sources.surfaces.noise import fractal_noise, white_noise
 
 __all__ = ["JUST_NOTICEABLE", "KINDS", "Case", "draw_case"]
 

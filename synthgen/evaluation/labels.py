@@ -15,14 +15,14 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.evaluation.known_truth import Case, draw_case
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
-from synthgen.files import write_text, write_whole
-from synthgen.generate import batched
-from synthgen.geometry import overlap
-from synthgen.images import tile, write_png
-from synthgen.plan import DefectClass
+from synthgen.generation.generate import batched
+from synthgen.imaging.geometry import overlap
+from synthgen.imaging.images import tile, write_png
+from synthgen.planning.plan import DefectClass
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
-from synthgen.sample import Candidate
+from synthgen.samples.sample import Candidate
+from synthgen.storage.files import write_text, write_whole
 
 __all__ = [
     "RULES",

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from synthgen.files import write_text
+from synthgen.storage.files import write_text
 
 __all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
 

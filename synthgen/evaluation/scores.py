@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.geometry import grow_mask
+from synthgen.imaging.geometry import grow_mask
 from synthgen.quality.changes import border_step
 from synthgen.quality.realised import to_lab
 

@@ -13,18 +13,18 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.backends.renamed import rename_config
 from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
-from synthgen.files import write_text
 from synthgen.imaging.silence import silent_warnings
-from synthgen.marking import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 from synthgen.quality.limits import Bounds, read_limits
 from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
-from synthgen.storage import StoredFile
+from synthgen.storage.files import write_text
+from synthgen.storage.places import StoredFile
+from synthgen.storage.provenance import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 
 __all__ = ["KNOWN_LIMITS", "write_datasheet"]
 

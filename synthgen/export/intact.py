@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from synthgen.errors import RunError
 from synthgen.export.lengths import are_labels_sound
-from synthgen.files import digest_file
-from synthgen.geometry import MOST_PIXELS, read_run_lengths
-from synthgen.images import decode_image
-from synthgen.marking import SIGNATURE
+from synthgen.imaging.geometry import MOST_PIXELS, read_run_lengths
+from synthgen.imaging.images import decode_image
 from synthgen.runs.reader import RunTables
-from synthgen.sample import BoxXYWH
-from synthgen.storage import StoredFile
+from synthgen.samples.sample import BoxXYWH
+from synthgen.storage.files import digest_file
+from synthgen.storage.places import StoredFile
+from synthgen.storage.provenance import SIGNATURE
 
 __all__ = ["check_image", "check_label_map", "check_tables"]
 

@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.intact import check_image, check_label_map, check_tables
 from synthgen.export.reviewed import Review, read_review
-from synthgen.files import check_name
-from synthgen.geometry import mask_to_box, mask_to_rle, rle_to_mask
-from synthgen.images import IGNORED, decode_image
 from synthgen.imaging.decoding import read_orientation
-from synthgen.marking import ENHANCED, digital_source
+from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
+from synthgen.imaging.images import IGNORED, decode_image
 from synthgen.realdata.records import GOOD, Scanned
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_present, read_run
 from synthgen.runs.schema import columns_of
-from synthgen.sample import BoxXYWH
-from synthgen.storage import StoredFile
+from synthgen.samples.sample import BoxXYWH
+from synthgen.storage.files import check_name
+from synthgen.storage.places import StoredFile
+from synthgen.storage.provenance import ENHANCED, digital_source
 
 __all__ = [
     "DefectLabel",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.geometry import CONTINUES, MOST_PIXELS, join_characters, read_characters
+from synthgen.imaging.geometry import CONTINUES, MOST_PIXELS, join_characters, read_characters
 
 __all__ = ["are_labels_sound"]
 

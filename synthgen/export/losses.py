@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.geometry import overlap
+from synthgen.imaging.geometry import overlap
 
 __all__ = ["LabelLoss"]
 

@@ -11,9 +11,9 @@ from typing import Literal
 from synthgen.errors import ConfigError
 from synthgen.export.intact import check_image
 from synthgen.export.labels import LabelledImage
-from synthgen.images import decode_image, encode_png
-from synthgen.marking import is_marked, mark_png
+from synthgen.imaging.images import decode_image, encode_png
 from synthgen.runs.reader import read_present
+from synthgen.storage.provenance import is_marked, mark_png
 
 __all__ = ["Media", "MediaMode", "refer_to"]
 

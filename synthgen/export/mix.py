@@ -9,15 +9,15 @@ from pathlib import Path
 
 from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
-from synthgen.images import read_image
 from synthgen.imaging.decoding import read_orientation
+from synthgen.imaging.images import read_image
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries
 from synthgen.realdata.records import Marked
 from synthgen.realdata.settings import RealSettings
 from synthgen.runs.manifest import photo_of
-from synthgen.seeds import stream
-from synthgen.storage import StoredFile
+from synthgen.samples.seeds import stream
+from synthgen.storage.places import StoredFile
 
 __all__ = ["Mixed", "mix", "read_real"]
 

@@ -9,7 +9,14 @@ import pandas as pd
 
 from synthgen.realdata.records import GOOD
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, count_by_reviewer, judge, read_verdicts
+from synthgen.runs.reviews.verdicts import (
+    ACCEPT,
+    CONFLICT,
+    REJECT,
+    count_by_reviewer,
+    judge,
+    read_verdicts,
+)
 
 __all__ = ["Review", "read_review"]
 

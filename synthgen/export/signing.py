@@ -12,7 +12,7 @@ from PIL import Image
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.labels import LabelledImage
-from synthgen.marking import SIGNATURE, VOCABULARY
+from synthgen.storage.provenance import SIGNATURE, VOCABULARY
 
 __all__ = ["make_signer"]
 

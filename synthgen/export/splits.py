@@ -9,7 +9,7 @@ import numpy as np
 
 from synthgen.errors import ConfigError
 from synthgen.export.labels import LabelledSet
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = ["split_anew", "stratify"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.croissant import NO_CROISSANT, write_croissant
 from synthgen.export.datasheet import write_datasheet
+from synthgen.export.formats.croissant import NO_CROISSANT, write_croissant
 from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.files import is_left, name_beside
+from synthgen.storage.files import is_left, name_beside
 
 __all__ = ["Exported", "Format", "export"]
 

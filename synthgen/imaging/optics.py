@@ -27,7 +27,7 @@ from synthgen.imaging.kernel import (
     guess_by_spectrum,
 )
 from synthgen.imaging.light import guess_light
-from synthgen.imaging.properties import Optics
+from synthgen.samples.optics import Optics
 
 __all__ = ["Optics", "draw_grain", "estimate_near", "estimate_optics"]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.bank.items import BankItem
-from synthgen.geometry import grow_mask, mask_window
-from synthgen.plan import DefectClass
+from synthgen.imaging.geometry import grow_mask, mask_window
+from synthgen.planning.plan import DefectClass
 from synthgen.quality.realised import close_gaps, delta_e, realise_mask
 from synthgen.quality.twins import bits_between, look_of
-from synthgen.sample import Candidate, Measurement
+from synthgen.references.items import BankItem
+from synthgen.samples.sample import Candidate, Measurement
 
 __all__ = ["DefectBank", "measure_visible"]
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import canny_edges
-from synthgen.geometry import grow_mask, overlap
-from synthgen.sample import Candidate
+from synthgen.conditioning.control.edges import canny_edges
+from synthgen.imaging.geometry import grow_mask, overlap
+from synthgen.samples.sample import Candidate
 
 __all__ = [
     "black_fraction",

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthgen.errors import ConfigError
 from synthgen.quality.measures import MEASURES
-from synthgen.sample import Measurement
+from synthgen.samples.sample import Measurement
 
 __all__ = ["MEASURED", "Bounds", "Limits", "is_outside", "read_limits", "reasons_to_reject"]
 

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.colour import ring_contrast, to_lab
-from synthgen.control.edges import canny_edges
-from synthgen.geometry import mask_window
+from synthgen.conditioning.control.edges import canny_edges
+from synthgen.imaging.colour import ring_contrast, to_lab
+from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.optics import Optics
 from synthgen.quality.belonging import edge_width_ratio, grain_ratio, range_fraction
 from synthgen.quality.changes import (
@@ -33,7 +33,7 @@ from synthgen.quality.changes import (
     sharpness_ratio,
     size_ratio,
 )
-from synthgen.sample import Candidate, Measurement, Part
+from synthgen.samples.sample import Candidate, Measurement, Part
 from synthgen.sources.parts import off_part_fraction
 
 __all__ = ["MEASURES", "Measure", "Scope", "View", "measure", "measure_label", "view_change"]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.colour import to_lab
-from synthgen.geometry import grow_mask, mask_window
+from synthgen.imaging.colour import to_lab
+from synthgen.imaging.geometry import grow_mask, mask_window
 
 __all__ = ["change_noise", "close_gaps", "delta_e", "realise_mask", "soft_border", "to_lab"]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthgen.images import crop_around
+from synthgen.imaging.images import crop_around
 from synthgen.quality.realised import to_lab
 
 __all__ = ["Marks", "bits_between", "colour_distance", "colours_of", "find_near", "look_of"]

@@ -25,7 +25,7 @@ from synthgen.realdata.names import (
 from synthgen.realdata.paths import find_file, read_text, stay_inside
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.realdata.settings import RealSettings
-from synthgen.sources.listing import SUFFIXES, is_hidden, show_path
+from synthgen.storage.listing import SUFFIXES, is_hidden, show_path
 
 __all__ = ["draw_polygons", "find_annotations", "scan_coco", "scan_coco_folder"]
 

@@ -12,8 +12,8 @@ from synthgen.realdata.names import name_split
 from synthgen.realdata.paths import list_images
 from synthgen.realdata.records import Marked, RealDefect, Scanned
 from synthgen.realdata.settings import RealSettings
-from synthgen.sources.listing import SUFFIXES, is_hidden
-from synthgen.sources.pairing import pair_masks
+from synthgen.storage.listing import SUFFIXES, is_hidden
+from synthgen.storage.pairing import pair_masks
 
 __all__ = ["read_defects", "scan_folder"]
 

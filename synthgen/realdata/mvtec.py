@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from synthgen.errors import SourceError
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from synthgen.realdata.masks import read_mask
 from synthgen.realdata.names import clean_class, is_good, name_split
 from synthgen.realdata.paths import list_images
 from synthgen.realdata.records import Marked, RealDefect, Scanned
-from synthgen.sources.listing import is_hidden
-from synthgen.sources.pairing import pair_masks
+from synthgen.storage.listing import is_hidden
+from synthgen.storage.pairing import pair_masks
 
 __all__ = ["list_splits", "scan_mvtec"]
 

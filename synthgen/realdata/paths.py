@@ -8,9 +8,9 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from synthgen.errors import RunError, SourceError
-from synthgen.files import inside
-from synthgen.sources.listing import SUFFIXES, Listing, list_files, show_path
-from synthgen.sources.pairing import name_key
+from synthgen.storage.files import inside
+from synthgen.storage.listing import SUFFIXES, Listing, list_files, show_path
+from synthgen.storage.pairing import name_key
 
 __all__ = ["find_file", "list_images", "read_text", "relative_to_root", "stay_inside"]
 

@@ -19,7 +19,7 @@ from synthgen.realdata.records import Marked, RealDefect, RealImage, RealSet, Sc
 from synthgen.realdata.settings import Format, RealSettings, check_settings
 from synthgen.realdata.table import scan_table
 from synthgen.realdata.yolo import scan_yolo
-from synthgen.sources import grouping, name_files
+from synthgen.storage.grouping import grouping, name_files
 
 __all__ = ["RealEntries", "RealEntry", "load_entries", "load_real", "read_real"]
 

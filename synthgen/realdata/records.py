@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.images import Pixels, grey_window, read_image, to_rgb8
+from synthgen.imaging.images import Pixels, grey_window, read_image, to_rgb8
 
 __all__ = ["GOOD", "Marked", "RealDefect", "RealImage", "RealSet", "Scanned"]
 

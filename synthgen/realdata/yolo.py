@@ -11,12 +11,12 @@ import numpy as np
 import yaml
 
 from synthgen.errors import SourceError
-from synthgen.geometry import outline_to_mask
-from synthgen.images import read_image
+from synthgen.imaging.geometry import outline_to_mask
+from synthgen.imaging.images import read_image
 from synthgen.realdata.names import clean_class, name_split, names_no_split, tell_no_split
 from synthgen.realdata.paths import find_file, list_images, read_text, relative_to_root, stay_inside
 from synthgen.realdata.records import Marked, RealDefect, Scanned
-from synthgen.sources.listing import is_hidden
+from synthgen.storage.listing import is_hidden
 
 __all__ = ["scan_yolo"]
 

@@ -12,13 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.table import Table
 
-from synthgen.bank.items import BankItem
-from synthgen.files import write_text
-from synthgen.images import tile, write_png
+from synthgen.imaging.images import tile, write_png
+from synthgen.references.items import BankItem
 from synthgen.report.charts import draw_histogram
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
 from synthgen.report.pictures import embed
+from synthgen.storage.files import write_text
 
 __all__ = ["tabulate_classes", "write_bank_page"]
 

@@ -12,7 +12,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from synthgen.errors import ConfigError
-from synthgen.files import write_text
 from synthgen.report.charts import draw_spark
 from synthgen.report.facts import (
     ACCEPTED,
@@ -28,8 +27,9 @@ from synthgen.report.page import format_percent, render
 from synthgen.report.panels import draw_distributions
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
 from synthgen.report.svg import colour_classes, format_number
-from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.reviews.decide import count_reasons
+from synthgen.storage.files import write_text
 
 __all__ = ["write_comparison"]
 

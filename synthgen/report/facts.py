@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from synthgen.backends.licences import describe_licence
+from synthgen.backends.checkpoints.licences import describe_licence
 from synthgen.report.svg import format_number
-from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables
-from synthgen.sample import Status
+from synthgen.runs.reviews.decide import count_reasons
+from synthgen.samples.sample import Status
 
 __all__ = [
     "ACCEPTED",

@@ -9,9 +9,9 @@ import pandas as pd
 
 from synthgen.report.facts import ACCEPTED, REJECTED, ClassFacts, RunFacts
 from synthgen.report.svg import format_number
-from synthgen.runs.decide import count_reasons
 from synthgen.runs.progress import describe_found_parts
 from synthgen.runs.reader import RunTables
+from synthgen.runs.reviews.decide import count_reasons
 from synthgen.sources.findings import list_names
 
 __all__ = ["list_leads"]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from synthgen.quality.limits import Bounds, Limits, read_limits
 from synthgen.quality.measures import MEASURES
-from synthgen.runs.decide import count_reasons
 from synthgen.runs.reader import RunTables
+from synthgen.runs.reviews.decide import count_reasons
 
 __all__ = ["MeasuredValues", "measure_quality"]
 

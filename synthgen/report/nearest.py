@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.bank.items import BankItem, read_bank
 from synthgen.errors import SourceError
-from synthgen.images import IGNORED, decode_image, grey_window, to_rgb8
+from synthgen.imaging.images import IGNORED, decode_image, grey_window, to_rgb8
 from synthgen.quality.bank import DefectBank
+from synthgen.references.items import BankItem, read_bank
 from synthgen.report.pictures import embed
 from synthgen.report.sheet import square_window
 from synthgen.report.svg import format_number

@@ -29,7 +29,7 @@ from synthgen.report.pictures import VIEWS, Tile, how_many, show_samples, spread
 from synthgen.report.reviewed import collect_review
 from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.reader import RunTables, read_run
-from synthgen.storage import StoredFile
+from synthgen.storage.places import StoredFile
 
 __all__ = ["format_percent", "render", "write_report"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.images import encode_jpeg
+from synthgen.imaging.images import encode_jpeg
 from synthgen.report.sheet import Views, draw_views
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables

@@ -15,7 +15,7 @@ from pydantic import dataclasses as checked
 from rich.table import Table
 
 from synthgen.errors import PlacementError, RunError, SourceError
-from synthgen.geometry import grow_mask, mask_window
+from synthgen.imaging.geometry import grow_mask, mask_window
 from synthgen.quality.belonging import range_fraction
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
@@ -24,10 +24,10 @@ from synthgen.report.sheet import LABEL, PART, draw_outline, fit_view, square_wi
 from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.folder import BEGUN
 from synthgen.runs.record import RECORD
-from synthgen.sample import Condition, SampleSpec
+from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.sources.findings import list_names
 from synthgen.sources.parts import short_side_px
-from synthgen.storage import StoredFile, open_storage
+from synthgen.storage.places import StoredFile, open_storage
 
 __all__ = [
     "NUMBERS",

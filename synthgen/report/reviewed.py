@@ -6,7 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT, count_by_reviewer, judge, read_verdicts
+from synthgen.runs.reviews.verdicts import (
+    ACCEPT,
+    CONFLICT,
+    REJECT,
+    count_by_reviewer,
+    judge,
+    read_verdicts,
+)
 
 __all__ = ["ReviewFacts", "collect_review"]
 

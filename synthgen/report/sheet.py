@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError, ShapeError
-from synthgen.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
+from synthgen.imaging.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.reader import RunTables, read_run
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.bank.items import BankItem
-from synthgen.export.fiftyone_dataset import pack_mask
-from synthgen.geometry import mask_to_box, rle_to_mask
-from synthgen.review.database import new_id
+from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.imaging.geometry import mask_to_box, rle_to_mask
+from synthgen.references.items import BankItem
 from synthgen.review.fields import CONTROL, DEFECTS, IMAGE, REAL, SOURCE
 from synthgen.review.media import ShownFiles
+from synthgen.review.service.database import new_id
 from synthgen.runs.reader import RunTables
+from synthgen.runs.reviews.verdicts import Judgement
 from synthgen.runs.schema import Kind, columns_of
-from synthgen.runs.verdicts import Judgement
-from synthgen.storage import StoredFile, open_storage
+from synthgen.storage.places import StoredFile, open_storage
 
 __all__ = [
     "FIELDS",

@@ -9,8 +9,8 @@ from synthgen.review.fields import DEFECTS
 from synthgen.review.similar import embed
 from synthgen.review.views import save_views
 from synthgen.runs.reader import RunTables
+from synthgen.runs.reviews.verdicts import CONFLICT
 from synthgen.runs.schema import GROUPS, columns_of
-from synthgen.runs.verdicts import CONFLICT
 
 __all__ = ["WORKSPACE", "arrange"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from synthgen.errors import RunError
-from synthgen.files import write_bytes
-from synthgen.images import decode_image, encode_png, grey_window, to_rgb8
-from synthgen.storage import StoredFile
+from synthgen.imaging.images import decode_image, encode_png, grey_window, to_rgb8
+from synthgen.storage.files import write_bytes
+from synthgen.storage.places import StoredFile
 
 __all__ = ["ShownFiles"]
 

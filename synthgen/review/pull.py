@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.images import read_image
-from synthgen.review.database import load_fiftyone
+from synthgen.imaging.images import read_image
 from synthgen.review.dataset import find_dataset
 from synthgen.review.documents import digest_labels, has_edits, labels_of
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
+from synthgen.review.service.database import load_fiftyone
 from synthgen.review.settings import ReviewSettings
-from synthgen.runs.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.growing import read_so_far
 from synthgen.runs.lock import hold_run
-from synthgen.runs.verdicts import (
+from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
+from synthgen.runs.reviews.verdicts import (
     CONFLICT,
     Judgement,
     Verdict,

@@ -9,9 +9,9 @@ from rich.markup import escape
 
 from synthgen.review.pull import Pulled
 from synthgen.review.push import Pushed
-from synthgen.review.server import warn_of_address
+from synthgen.review.service.server import warn_of_address
 from synthgen.review.settings import ReviewSettings
-from synthgen.sample import ACCEPT, REJECT
+from synthgen.samples.sample import ACCEPT, REJECT
 
 __all__ = ["tell_address", "tell_pulled", "tell_pushed"]
 

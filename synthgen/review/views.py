@@ -8,7 +8,7 @@ import pandas as pd
 
 from synthgen.review.fields import REAL
 from synthgen.runs.reader import RunTables
-from synthgen.runs.verdicts import ACCEPT, CONFLICT, REJECT
+from synthgen.runs.reviews.verdicts import ACCEPT, CONFLICT, REJECT
 
 __all__ = ["save_views"]
 

@@ -15,13 +15,9 @@ from numpy.typing import NDArray
 
 from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
-from synthgen.files import digest_file, remove_leftovers
-from synthgen.images import IGNORED, encode_png
-from synthgen.marking import DRAWN, ENHANCED, digital_source
+from synthgen.imaging.images import IGNORED, encode_png
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
-from synthgen.runs.decide import decide
-from synthgen.runs.edits import Overlay
 from synthgen.runs.manifest import (
     TABLES,
     failure_row,
@@ -35,11 +31,15 @@ from synthgen.runs.manifest import (
 )
 from synthgen.runs.planned import explain_difference, plan_digest, read_plan, tabulate_plan
 from synthgen.runs.record import QUALITY, RECORD, read_classes, read_quality, read_record
+from synthgen.runs.reviews.decide import decide
+from synthgen.runs.reviews.edits import Overlay
 from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards, compact, write_shard
 from synthgen.runs.tars import TarPack
-from synthgen.sample import Failure, Sample, SampleSpec
-from synthgen.storage import hide_passwords, open_storage
+from synthgen.samples.sample import Failure, Sample, SampleSpec
+from synthgen.storage.files import digest_file, remove_leftovers
+from synthgen.storage.places import hide_passwords, open_storage
+from synthgen.storage.provenance import DRAWN, ENHANCED, digital_source
 
 __all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from synthgen.errors import RunError
-from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.manifest import to_pandas
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.record import read_record
+from synthgen.runs.reviews.decide import decide
 from synthgen.runs.schema import Table
 from synthgen.runs.shards import Shards
-from synthgen.storage import Storage, open_storage
+from synthgen.storage.places import Storage, open_storage
 
 __all__ = ["read_so_far"]
 

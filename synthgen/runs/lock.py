@@ -24,7 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic import dataclasses as checked
 
 from synthgen.errors import RunError
-from synthgen.storage import LocalFolder, Storage, open_storage
+from synthgen.storage.places import LocalFolder, Storage, open_storage
 
 __all__ = ["Lease", "hold_run"]
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from synthgen.errors import RunError
-from synthgen.files import write_whole
-from synthgen.geometry import mask_to_rle, union_box
+from synthgen.imaging.geometry import mask_to_rle, union_box
 from synthgen.quality.twins import colours_of, look_of
 from synthgen.runs.names import check_names
 from synthgen.runs.outlines import part_columns
 from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
-from synthgen.sample import (
+from synthgen.samples.sample import (
     Annotation,
     Attempt,
     Boost,
@@ -34,7 +33,8 @@ from synthgen.sample import (
     SourceImage,
     Status,
 )
-from synthgen.storage import Storage
+from synthgen.storage.files import write_whole
+from synthgen.storage.places import Storage
 
 __all__ = [
     "TABLES",

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthgen.errors import RunError
-from synthgen.files import DOTS, PART, RELATIVE
 from synthgen.runs.schema import COLUMNS, names_of
+from synthgen.storage.files import DOTS, PART, RELATIVE
 
 __all__ = ["check_names"]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.geometry import mask_to_rle, rle_to_mask
-from synthgen.sample import Part
+from synthgen.imaging.geometry import mask_to_rle, rle_to_mask
+from synthgen.samples.sample import Part
 
 __all__ = ["part_columns", "read_outline", "write_outline"]
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from synthgen.errors import RunError
 from synthgen.runs.manifest import ARROW, read_table
 from synthgen.runs.schema import Kind
-from synthgen.sample import SampleSpec
-from synthgen.storage import Storage
+from synthgen.samples.sample import SampleSpec
+from synthgen.storage.places import Storage
 
 __all__ = ["explain_difference", "plan_digest", "read_plan", "read_spec", "tabulate_plan"]
 

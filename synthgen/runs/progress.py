@@ -20,14 +20,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from synthgen.backends.licences import describe_licence
-from synthgen.runs.decide import explain_shortfall
+from synthgen.backends.checkpoints.licences import describe_licence
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.record import read_record
-from synthgen.sample import Status
+from synthgen.runs.reviews.decide import explain_shortfall
+from synthgen.samples.sample import Status
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.findings import Finding, name_photos, tell_findings
-from synthgen.storage import StoredFile, open_storage
+from synthgen.storage.places import StoredFile, open_storage
 
 __all__ = ["RunProgress", "TaskProgress", "describe_found_parts", "summarise"]
 

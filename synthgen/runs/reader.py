@@ -14,8 +14,8 @@ from synthgen.runs.manifest import read_table, to_pandas
 from synthgen.runs.record import read_classes, read_quality, read_record
 from synthgen.runs.schema import Table, fill_values
 from synthgen.runs.tars import RunFiles
-from synthgen.sample import Status
-from synthgen.storage import Storage, StoredFile, open_storage
+from synthgen.samples.sample import Status
+from synthgen.storage.places import Storage, StoredFile, open_storage
 
 __all__ = ["RunTables", "read_present", "read_run"]
 

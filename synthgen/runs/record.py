@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.files import check_name
 from synthgen.quality.limits import read_limits
-from synthgen.storage import Storage
+from synthgen.storage.files import check_name
+from synthgen.storage.places import Storage
 
 __all__ = ["QUALITY", "RECORD", "read_classes", "read_quality", "read_record"]
 

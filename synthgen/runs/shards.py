@@ -20,7 +20,7 @@ from synthgen.errors import RunError
 from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
 from synthgen.runs.names import check_names
 from synthgen.runs.schema import Table
-from synthgen.storage import Storage
+from synthgen.storage.places import Storage
 
 __all__ = ["Shards", "compact", "write_large", "write_shard"]
 

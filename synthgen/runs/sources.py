@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import SourceError
-from synthgen.images import decode_image, grey_window, to_rgb8
+from synthgen.imaging.images import decode_image, grey_window, to_rgb8
 from synthgen.runs.manifest import photo_of
 from synthgen.runs.reader import read_run
-from synthgen.sample import Part, SourceImage, Status
+from synthgen.samples.sample import Part, SourceImage, Status
 from synthgen.sources import SourceEntry
 from synthgen.sources.folder import Foreground, check_foreground
 from synthgen.sources.parts import PartFinder

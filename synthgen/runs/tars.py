@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import file_stem, read_table
-from synthgen.storage import Storage
+from synthgen.storage.places import Storage
 
 __all__ = ["RunFiles", "TarPack", "add_member", "tar_key"]
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.colour import to_lab
-from synthgen.geometry import grow_mask
+from synthgen.imaging.colour import to_lab
+from synthgen.imaging.geometry import grow_mask
 
 __all__ = [
     "CERTAIN",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from synthgen.sample import Part, SourceImage
+from synthgen.samples.sample import Part, SourceImage
 
 __all__ = ["SourceEntry", "SourceIndex", "Sources"]
 

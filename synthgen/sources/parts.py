@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError, SynthgenError
-from synthgen.geometry import grow_mask, mask_window, overlap
+from synthgen.imaging.geometry import grow_mask, mask_window, overlap
 from synthgen.imaging.outline import depth_inside
-from synthgen.sample import Part
+from synthgen.samples.sample import Part
 from synthgen.sources.background import (
     CERTAIN,
     Camera,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from synthgen.errors import ConfigError
 from synthgen.imaging.decoding import MOST_PIXELS
-from synthgen.sample import Part, SourceImage
-from synthgen.seeds import stream
+from synthgen.samples.sample import Part, SourceImage
+from synthgen.samples.seeds import stream
 from synthgen.sources.catalogue import SourceEntry
-from synthgen.surfaces import SURFACES, draw_surface
+from synthgen.sources.surfaces import SURFACES, draw_surface
 
 __all__ = ["ProceduralSources"]
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.training.crops import PHOTO_SHARE
 
 __all__ = ["processor_name", "write_card"]

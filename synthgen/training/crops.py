@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import DEFECTS, Drawing, Scene, lay_on, zoom
-from synthgen.geometry import grow_mask, grow_to_cells
-from synthgen.images import to_levels
+from synthgen.imaging.geometry import grow_mask, grow_to_cells
+from synthgen.imaging.images import to_levels
 from synthgen.imaging.optics import Optics
 from synthgen.imaging.outline import depth_inside
-from synthgen.prompts import SYNONYMS, describe
-from synthgen.seeds import stream
-from synthgen.surfaces import draw_surface
+from synthgen.planning.prompts import SYNONYMS, describe
+from synthgen.samples.seeds import stream
+from synthgen.sources.surfaces import draw_surface
 from synthgen.training.photos import Camera, Photos, View, draw_camera
 
 __all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops", "fade", "fill_shape", "loosen"]

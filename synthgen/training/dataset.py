@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from synthgen.errors import ConfigError, ShapeError
 from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
-from synthgen.images import IGNORED, grey_window, read_image, to_rgb8
+from synthgen.imaging.images import IGNORED, grey_window, read_image, to_rgb8
 
 try:
     from torchvision import tv_tensors

@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ModelError
 
 __all__ = ["build_pipeline", "build_tokenizer", "start_from"]

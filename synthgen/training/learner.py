@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from diffusers.training_utils import EMAModel
 from torch import nn
 
-from synthgen.backends.patch_inpaint import (
+from synthgen.backends.diffusion.patch_inpaint import (
     PatchControlNetInpaintPipeline,
     decode_patches,
     encode_patches,
     unshuffle,
 )
 from synthgen.errors import RunError
-from synthgen.files import remove_leftovers, write_bytes
+from synthgen.storage.files import remove_leftovers, write_bytes
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
 from synthgen.training.features import FeatureLoss

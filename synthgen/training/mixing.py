@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from synthgen.errors import ConfigError
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = ["MixingSampler"]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
+from synthgen.imaging.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
 from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
-from synthgen.sample import SourceImage
+from synthgen.samples.sample import SourceImage
 from synthgen.sources import FolderSources
 
 __all__ = ["Camera", "PhotoFolder", "Photos", "View", "draw_camera"]

@@ -25,13 +25,13 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from synthgen.backends.checkpoints import find_checkpoint
-from synthgen.backends.loading import best_precision
-from synthgen.backends.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.backends.checkpoints.find import find_checkpoint
+from synthgen.backends.diffusion.loading import best_precision
+from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import RunError
-from synthgen.prompts import vocabulary
-from synthgen.seeds import stream
-from synthgen.surfaces import SURFACES
+from synthgen.planning.prompts import vocabulary
+from synthgen.samples.seeds import stream
+from synthgen.sources.surfaces import SURFACES
 from synthgen.training.card import write_card
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline, start_from

@@ -16,13 +16,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.defects import Drawing, lay_on
-from synthgen.defects.drawing import SCALE
-from synthgen.images import LUMA, to_levels
+from synthgen.defects.drawing.drawing import SCALE
+from synthgen.imaging.images import LUMA, to_levels
 from synthgen.imaging.optics import Optics, estimate_optics
 from synthgen.realdata.read import read_real
 from synthgen.realdata.settings import RealSettings
-from synthgen.surfaces.noise import fractal_noise
-from synthgen.training.adapt_crops import (
+from synthgen.sources.surfaces.noise import fractal_noise
+from synthgen.training.adaptation.crops import (
     Augmentation,
     RealLesson,
     blur_sketch,

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from synthgen.review.startup import Progress, is_alive
+from synthgen.review.service.startup import Progress, is_alive
 
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from synthgen.review.database import find_mongod
+from synthgen.review.service.database import find_mongod
 from synthgen.runs.reader import read_run
-from synthgen.runs.verdicts import read_verdicts
+from synthgen.runs.reviews.verdicts import read_verdicts
 from tests.browser.review_page import Review, close_sample, open_app, pictures, press, tick
 from tests.cli import run_well
 

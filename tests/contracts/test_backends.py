@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from synthgen.backends.backend import Backend, SketchBackend
-from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
+from synthgen.backends.checkpoints.find import checkpoint_digest, find_checkpoint
 from synthgen.errors import ConfigError, ModelError
-from synthgen.sample import Attempt
+from synthgen.samples.sample import Attempt
 from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
 from tests.samples import draw_conditions

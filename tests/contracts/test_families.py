@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.backends.diffusion import DiffusionBackend
-from synthgen.backends.families import FAMILIES
+from synthgen.backends.checkpoints.families import FAMILIES
+from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.errors import ConfigError, ModelError
-from synthgen.sample import Attempt, Condition
+from synthgen.samples.sample import Attempt, Condition
 from tests.backends import make_diffusion
 from tests.families import TINY, TinyModel
 from tests.families_adapters import save_tiny_ip_adapter, save_tiny_lora

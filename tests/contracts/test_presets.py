@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthgen.backends.diffusion import DiffusionBackend
-from synthgen.backends.families import FAMILIES, find_call
-from synthgen.backends.painting import Painter, Settings
-from synthgen.backends.texts import Texts
-from synthgen.config import build, compose
+from synthgen.backends.checkpoints.families import FAMILIES, find_call
+from synthgen.backends.diffusion.backend import DiffusionBackend
+from synthgen.backends.diffusion.painting import Painter, Settings
+from synthgen.backends.diffusion.texts import Texts
+from synthgen.config.compose import build, compose
 from tests.backends import make_diffusion
 from tests.families import TINY
 from tests.presets import PRESETS

@@ -15,18 +15,18 @@ import torch
 from torch.utils.data import DataLoader
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.coco import Coco
+from synthgen.export.formats.coco import Coco
+from synthgen.export.formats.semantic import Semantic
+from synthgen.export.formats.table import Table
+from synthgen.export.formats.voc import Voc
 from synthgen.export.labels import read_labels
 from synthgen.export.media import Media
-from synthgen.export.semantic import Semantic
-from synthgen.export.table import Table
-from synthgen.export.voc import Voc
 from synthgen.export.write import export
-from synthgen.images import decode_image, read_image
+from synthgen.imaging.images import decode_image, read_image
 from synthgen.report import write_contact_sheet, write_report
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
-from synthgen.storage import open_storage
+from synthgen.storage.places import open_storage
 from tests.factories import CASES, make_masks, make_run
 
 ELSEWHERE = ["local tar", "s3 files", "s3 tar", "memory tar"]

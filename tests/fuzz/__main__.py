@@ -23,10 +23,12 @@ from tests.fuzz.ground import Tally, lay_ground, temporary
 from tests.fuzz.kills import fuzz_kills
 
 HEAVY = (  # imported once, before the forks
-    *("synthgen.backends.diffusion", "synthgen.report", "synthgen.setup", "synthgen.bank.items"),
+    *("synthgen.backends.diffusion.backend", "synthgen.report", "synthgen.config.build"),
+    *("synthgen.references.items",),
     *("synthgen.evaluation.fidelity_report", "synthgen.evaluation.utility.protocol"),
-    *("synthgen.training.adapt", "synthgen.training.pretrain", "synthgen.export.gather"),
-    *("synthgen.export.write", "synthgen.reproduce", "synthgen.runs.processes"),
+    *("synthgen.training.adaptation.adapt", "synthgen.training.pretrain", "synthgen.export.gather"),
+    *("synthgen.export.write", "synthgen.config.reproduce"),
+    *("synthgen.generation.executors.processes",),
     *("synthgen.evaluation.utility.report", "synthgen.report.preview", "synthgen.export.signing"),
 )
 NAMED = 0.98

@@ -81,8 +81,8 @@ def lay_runs(ground: Ground) -> dict[str, Path]:
 
 
 def _review(folder: Path) -> None:
-    from synthgen.runs.edits import Edit, EditedInstance, add_edits
-    from synthgen.runs.verdicts import Verdict, add_verdicts
+    from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
+    from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
 
     time = "2026-01-31T12:00:00+00:00"
     rows = parquet.read_table(folder / "manifest.parquet").to_pylist()

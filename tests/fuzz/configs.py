@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from synthgen.config import compose
+from synthgen.config.compose import compose
 from tests.fuzz.ground import SMALL, Ground, Tally, judge, real_masks
 
 __all__ = ["PIPELINES", "fuzz_configs"]
 
 Base = Callable[[Ground], list[str]]
-EMBEDDED = "synthgen.backends.diffusion.DiffusionBackend"
+EMBEDDED = "synthgen.backends.diffusion.backend.DiffusionBackend"
 
 
 def _painting(*more: str) -> Base:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthgen.files import LEFTOVER
+from synthgen.storage.files import LEFTOVER
 from tests.cli import run_here
 from tests.fuzz.artefacts import lay_runs
 from tests.fuzz.ground import Found, Ground, Tally, real_masks

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from synthgen.condition import KERNELS_AROUND
-from synthgen.config import build
-from synthgen.geometry import grow_mask
-from synthgen.images import grey_window, read_image, to_rgb8
+from synthgen.conditioning.conditioner import KERNELS_AROUND
+from synthgen.config.compose import build
+from synthgen.imaging.geometry import grow_mask
+from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics
 from synthgen.quality.realised import realise_mask
 from tests.cli import run_here, run_well
@@ -246,7 +246,7 @@ def test_nothing_is_built_twice_in_one_process(tmp_path, monkeypatch) -> None:
         built[key] += 1
         return build(node, key, *needed, **extra)
 
-    monkeypatch.setattr("synthgen.setup.build", count)
+    monkeypatch.setattr("synthgen.config.build.build", count)
     run_well("generate", *SMALL[:1], "backend=sketch", f"run.folder={tmp_path / 'run'}")
     assert {"source", "backend", "control.canny", "defect.pit.shape"} <= set(built)
     assert set(built.values()) == {1}

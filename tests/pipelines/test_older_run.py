@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from synthgen.geometry import rle_to_mask
-from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
+from synthgen.imaging.geometry import rle_to_mask
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
-from synthgen.runs.verdicts import Verdict, add_verdicts, judge, read_verdicts
+from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits, read_edits
+from synthgen.runs.reviews.verdicts import Verdict, add_verdicts, judge, read_verdicts
 from tests.cli import run_here, run_well
 
 WRITTEN = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from tests.cli import run_well
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from synthgen.images import write_png
+from synthgen.imaging.images import write_png
 from tests.cli import run_here
 from tests.factories import make_run
 

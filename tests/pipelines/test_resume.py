@@ -17,12 +17,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from synthgen.images import read_image
-from synthgen.review.startup import Progress
+from synthgen.imaging.images import read_image
+from synthgen.review.service.startup import Progress
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table
 from synthgen.runs.reader import read_run
-from synthgen.storage import open_storage
+from synthgen.storage.places import open_storage
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]

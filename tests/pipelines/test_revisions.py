@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.images import decode_image
-from synthgen.runs.edits import Edit, EditedInstance, add_edits
+from synthgen.imaging.images import decode_image
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
-from synthgen.runs.verdicts import Verdict, add_verdicts
+from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
+from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]

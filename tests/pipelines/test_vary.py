@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from synthgen.generate import compose
-from synthgen.images import read_image
+from synthgen.generation.generate import compose
+from synthgen.imaging.images import read_image
 from synthgen.quality.limits import read_limits
 from synthgen.quality.measures import measure, view_change
-from synthgen.runs.decide import decide
+from synthgen.runs.reviews.decide import decide
 from tests.cli import run_here
 from tests.families import TINY, TinyModel
 from tests.samples import draw_conditions

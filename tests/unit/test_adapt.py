@@ -12,19 +12,19 @@ import pytest
 import torch
 import yaml
 
-from synthgen.backends.adapters import RECORD, WEIGHTS, find_adapter
-from synthgen.backends.checkpoints import find_checkpoint
-from synthgen.backends.licences import read_licence
-from synthgen.backends.loading import best_precision, pick_device
-from synthgen.bank.removal import remove_defects
+from synthgen.backends.checkpoints.adapters import RECORD, WEIGHTS, find_adapter
+from synthgen.backends.checkpoints.find import find_checkpoint
+from synthgen.backends.checkpoints.licences import read_licence
+from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.cli import main
-from synthgen.config import check_value
+from synthgen.config.compose import check_value
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.realdata.read import read_real
 from synthgen.realdata.records import RealImage
-from synthgen.seeds import stream
-from synthgen.training.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
-from synthgen.training.adapt_crops import (
+from synthgen.references.removal import remove_defects
+from synthgen.samples.seeds import stream
+from synthgen.training.adaptation.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
+from synthgen.training.adaptation.crops import (
     Augmentation,
     RealLesson,
     draw_real_crop,
@@ -32,7 +32,7 @@ from synthgen.training.adapt_crops import (
     make_lessons,
     name_classes,
 )
-from synthgen.training.adapt_loop import STATE, Teacher, identify
+from synthgen.training.adaptation.loop import STATE, Teacher, identify
 from synthgen.training.learner import save_state
 from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model
@@ -467,7 +467,7 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
 
 
 def test_the_attention_that_is_read_is_that_of_the_layer(tmp_path) -> None:
-    from synthgen.training.adapt_lora import Attention
+    from synthgen.training.adaptation.lora import Attention
 
     backend = make_diffusion(str(TINY["sd15"](tmp_path).base), device="cpu")
     unet = backend.load().pipeline.unet

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthgen.config import build, compose
-from synthgen.control.annotators import DETECTORS, _read_weights, aux_control
-from synthgen.control.dense import DenseControl
+from synthgen.conditioning.control.annotators import DETECTORS, _read_weights, aux_control
+from synthgen.conditioning.control.dense import DenseControl
+from synthgen.config.compose import build, compose
 from synthgen.errors import ConfigError, ModelError
 
 pytest.importorskip("timm")
@@ -23,7 +23,7 @@ PRESETS = {"lineart_standard": "lineart_standard", "depth": "midas", "softedge":
 }
 SAVE = """
 import importlib, sys, torch
-from synthgen.control.annotators import DETECTORS
+from synthgen.conditioning.control.annotators import DETECTORS
 LOUDER = {  # last layers, so that what is random is also visible: what they hold * and +
     "classifier.weight": (100, 0),
     "block23.conv3.weight": (20, 0),
@@ -43,7 +43,7 @@ for name, detector in DETECTORS.items():
 """
 MEASURE = """
 import json, cv2, numpy as np, sys
-from synthgen.config import build, compose
+from synthgen.config.compose import build, compose
 from synthgen.errors import ModelError
 folder, names = sys.argv[1], json.loads(sys.argv[2])
 noise = np.random.default_rng(0).normal(128, 60, (200, 240, 3))

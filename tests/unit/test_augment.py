@@ -16,34 +16,34 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from synthgen.augment import AlbumentationsAugment, Augment, TorchvisionAugment
 from synthgen.backends.backend import SketchBackend
-from synthgen.condition import Conditioner
-from synthgen.config import compose, to_plain
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.augment import AlbumentationsAugment, Augment, TorchvisionAugment
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
+from synthgen.conditioning.variation import SPREAD_PX, check_finish
+from synthgen.config.build import RunWorker, build_augment, build_parts, set_up
+from synthgen.config.compose import compose, to_plain
+from synthgen.config.reproduce import reproduce
 from synthgen.errors import ConfigError, SourceError
-from synthgen.export.coco import Coco
 from synthgen.export.datasheet import write_datasheet
+from synthgen.export.formats.coco import Coco
 from synthgen.export.gather import ExportSettings, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
 from synthgen.export.write import export
-from synthgen.files import find_shipped
-from synthgen.generate import Stages, batched, generate
-from synthgen.images import read_image, write_png
-from synthgen.marking import ENHANCED, is_marked
-from synthgen.plan import draw_plan
+from synthgen.generation.generate import Stages, batched, generate
+from synthgen.imaging.images import read_image, write_png
+from synthgen.planning.plan import draw_plan
 from synthgen.quality.changes import changed_outside
 from synthgen.quality.limits import Limits, read_limits
-from synthgen.reproduce import reproduce
 from synthgen.runs.folder import open_run
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import read_run
-from synthgen.sample import Candidate, Sample
-from synthgen.setup import RunWorker, build_augment, build_parts, set_up
+from synthgen.samples.sample import Candidate, Sample
 from synthgen.sources import FolderSources, ProceduralSources, Sources
-from synthgen.storage import StoredFile
-from synthgen.variation import SPREAD_PX, check_finish
+from synthgen.storage.files import find_shipped
+from synthgen.storage.places import StoredFile
+from synthgen.storage.provenance import ENHANCED, is_marked
 from tests.cli import run_well
 from tests.samples import draw_classes
 
@@ -566,7 +566,7 @@ def test_nothing_is_varied_unless_it_is_asked_for(photos, tmp_path) -> None:
     assert stages.finish is None
     assert isinstance(stages.condition, Conditioner)
     assert stages.condition.augment is None
-    code = "import sys, synthgen.setup; print('albumentations' in sys.modules)"
+    code = "import sys, synthgen.config.build; print('albumentations' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     folder = make_run(tmp_path / "run", photos, "augment=none")
@@ -616,7 +616,7 @@ def test_every_shipped_choice_takes_a_picture(path) -> None:
     ],
 )
 def test_the_key_of_a_wrong_augmentation_is_said(node, sentence) -> None:
-    target = {"_target_": "synthgen.augment.AlbumentationsAugment"}
+    target = {"_target_": "synthgen.conditioning.augment.AlbumentationsAugment"}
     with pytest.raises(ConfigError, match=sentence):
         build_augment(target | node, "augment.finish")
 

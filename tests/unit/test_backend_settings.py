@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from synthgen.backends.backend import BackendInfo, SketchBackend
-from synthgen.backends.diffusion import DiffusionBackend, least_strength
+from synthgen.backends.diffusion.backend import DiffusionBackend, least_strength
 from synthgen.backends.renamed import RENAMED, rename_config, rename_overrides
 from synthgen.backends.settings import ModelSettings
-from synthgen.config import build, compose, to_plain
+from synthgen.config.compose import build, compose, to_plain
 from synthgen.errors import ConfigError
 from synthgen.runs.folder import open_run
-from synthgen.sample import Attempt
+from synthgen.samples.sample import Attempt
 from tests.backends import make_diffusion
 from tests.cli import run_here
 
@@ -129,7 +129,7 @@ def test_a_wrong_setting_is_named_by_its_key(part: str, wrong: dict, text: str) 
 
 
 def test_a_run_with_a_record_of_former_names_goes_on(tmp_path) -> None:
-    from synthgen.setup import collect_facts, set_up
+    from synthgen.config.build import collect_facts, set_up
 
     config = compose("generate", ["debug=smoke", f"run.folder={tmp_path / 'run'}"])
     plain, job = dict(to_plain(config)), set_up(config)

@@ -15,44 +15,44 @@ import yaml
 from pydantic import ValidationError
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.bank.deform import Deformation, deform
-from synthgen.bank.donors import BankSettings, Donors, load_donors
-from synthgen.bank.items import (
-    BankItem,
-    BuildSettings,
-    build_bank,
-    read_bank,
-    write_bank,
-)
-from synthgen.bank.removal import to_shares
-from synthgen.bank.skeleton import line_length, thin
-from synthgen.bank.together import find_neighbours, join
 from synthgen.cli import main
-from synthgen.condition import Conditioner
-from synthgen.config import check_value
-from synthgen.control.edges import canny_control
-from synthgen.defects import Scene, lay_on, zoom
-from synthgen.errors import ConfigError, SourceError
-from synthgen.gaps import near_place
-from synthgen.generate import Stages, generate
-from synthgen.geometry import grow_mask
-from synthgen.images import read_image, write_png
-from synthgen.imaging.optics import Optics
-from synthgen.placement import Room, place
-from synthgen.plan import draw_plan
-from synthgen.quality.bank import away_from_donor, measure_visible
-from synthgen.quality.limits import Limits
-from synthgen.realdata.read import read_real
-from synthgen.realdata.records import RealImage
-from synthgen.realdata.settings import RealSettings
-from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
-from synthgen.setup import (
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
+from synthgen.conditioning.placement import Room, place
+from synthgen.config.build import (
     add_donors,
     find_donors_elsewhere,
     find_faint_donors,
     find_other_names,
     find_own_lines,
 )
+from synthgen.config.compose import check_value
+from synthgen.defects import Scene, lay_on, zoom
+from synthgen.errors import ConfigError, SourceError
+from synthgen.generation.generate import Stages, generate
+from synthgen.imaging.geometry import grow_mask
+from synthgen.imaging.images import read_image, write_png
+from synthgen.imaging.optics import Optics
+from synthgen.planning.missed import near_place
+from synthgen.planning.plan import draw_plan
+from synthgen.quality.bank import away_from_donor, measure_visible
+from synthgen.quality.limits import Limits
+from synthgen.realdata.read import read_real
+from synthgen.realdata.records import RealImage
+from synthgen.realdata.settings import RealSettings
+from synthgen.references.deform import Deformation, deform
+from synthgen.references.items import (
+    BankItem,
+    BuildSettings,
+    build_bank,
+    read_bank,
+    write_bank,
+)
+from synthgen.references.lending import BankSettings, Donors, load_donors
+from synthgen.references.removal import to_shares
+from synthgen.references.skeleton import line_length, thin
+from synthgen.references.together import find_neighbours, join
+from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.sources import FolderSources, ProceduralSources
 from tests.samples import draw_classes
 
@@ -965,7 +965,7 @@ def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
 
 
 def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
-    from synthgen.generate import compose
+    from synthgen.generation.generate import compose
 
     donors = load(bank)
     sources = ProceduralSources(4, (128, 128), (), 0)
@@ -978,7 +978,7 @@ def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
 
 
 def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
-    from synthgen.setup import find_unused_words
+    from synthgen.config.build import find_unused_words
 
     taught = {"pore": "pore"}
     [note] = find_unused_words(taught, draw_classes("crack"))

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthgen.config import compose, to_plain
-from synthgen.environment import to_stored
+from synthgen.config.compose import compose, to_plain
+from synthgen.config.environment import to_stored
+from synthgen.config.sections import check_values
 from synthgen.errors import ConfigError, RunError
-from synthgen.sections import check_values
-from synthgen.storage import open_storage
+from synthgen.storage.places import open_storage
 from tests.cli import run_here, run_well
 
 SKETCH = ("backend=sketch", "run.folder=out")

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from synthgen.backends import digests
-from synthgen.backends.checkpoints import (
+from synthgen.backends.checkpoints.digests import LARGE_BYTES, cache_file, file_digest
+from synthgen.backends.checkpoints.find import (
     EMBEDDED,
     Checkpoint,
     checkpoint_digest,
@@ -25,9 +26,8 @@ from synthgen.backends.checkpoints import (
     find_checkpoint,
     find_weights,
 )
-from synthgen.backends.digests import LARGE_BYTES, cache_file, file_digest
-from synthgen.backends.hub import wanted_files
-from synthgen.backends.licences import describe_licence, read_licence
+from synthgen.backends.checkpoints.hub import wanted_files
+from synthgen.backends.checkpoints.licences import describe_licence, read_licence
 from synthgen.errors import ModelError
 from tests.checkpoints import save_tiny_stable_diffusion
 
@@ -139,7 +139,7 @@ def refuse(event, arguments):
         sys.stderr.write(f"NETWORK {event} {arguments}"); raise OSError("no network here")
 sys.addaudithook(refuse)
 from diffusers import DiffusionPipeline
-from synthgen.backends.checkpoints import find_checkpoint
+from synthgen.backends.checkpoints.find import find_checkpoint
 found = find_checkpoint("someone/tiny")
 DiffusionPipeline.from_pretrained(
     str(found.folder), local_files_only=True, use_safetensors=True, variant=found.variant
@@ -367,7 +367,8 @@ def test_a_lost_or_damaged_cache_costs_time_alone(large, content) -> None:
 
 def test_several_processes_keep_digests_at_once(large, tmp_path) -> None:
     code = (
-        "import sys; from pathlib import Path; from synthgen.backends.digests import file_digest\n"
+        "import sys; from pathlib import Path\n"
+        "from synthgen.backends.checkpoints.digests import file_digest\n"
         "for path in sys.argv[1:]: file_digest(Path(path))"
     )
     copies = [Path(shutil.copy(large, tmp_path / f"{n}.safetensors")) for n in range(3)]
@@ -421,11 +422,11 @@ def test_what_a_run_records(tiny) -> None:
 
 
 def test_a_run_keeps_and_prints_the_licence_of_its_model(tmp_path, capsys) -> None:
-    from synthgen.config import compose, to_plain
+    from synthgen.config.build import collect_facts, set_up
+    from synthgen.config.compose import compose, to_plain
     from synthgen.runs.folder import open_run
     from synthgen.runs.progress import summarise
-    from synthgen.setup import collect_facts, set_up
-    from synthgen.storage import StoredFile
+    from synthgen.storage.places import StoredFile
 
     config = compose("generate", ["debug=smoke", "run.count=2"])
     job = set_up(config)

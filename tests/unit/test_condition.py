@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.condition import Conditioner
-from synthgen.control.edges import canny_control, combine_edges, outline
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control, combine_edges, outline
+from synthgen.conditioning.placement import Room, place
 from synthgen.errors import ConfigError, PlacementError, ShapeError
-from synthgen.gaps import near_place
-from synthgen.geometry import grow_mask
-from synthgen.placement import Room, place
-from synthgen.plan import draw_plan
-from synthgen.sample import Attempt, Part
+from synthgen.imaging.geometry import grow_mask
+from synthgen.planning.missed import near_place
+from synthgen.planning.plan import draw_plan
+from synthgen.samples.sample import Attempt, Part
 from synthgen.sources import FolderSources
 from tests.samples import draw_classes, draw_conditions
 

@@ -8,19 +8,23 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.condition import Conditioner
-from synthgen.config import build, compose
-from synthgen.control.dense import DenseControl, MaskControl
-from synthgen.control.edges import EdgeControl, canny_control, canny_edges, outline
-from synthgen.control.functions import function_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.dense import DenseControl, MaskControl
+from synthgen.conditioning.control.edges import EdgeControl, canny_control, canny_edges, outline
+from synthgen.conditioning.control.functions import function_control
+from synthgen.config.build import build_controls, build_parts, check_controlnets
+from synthgen.config.compose import build, compose
 from synthgen.errors import ConfigError, ShapeError
-from synthgen.images import decode_image
-from synthgen.plan import draw_plan
+from synthgen.imaging.images import decode_image
+from synthgen.planning.plan import draw_plan
 from synthgen.runs.reader import read_run
-from synthgen.setup import build_controls, build_parts, check_controlnets
 from synthgen.sources import ProceduralSources
 from tests.factories import make_run, make_sample
 from tests.samples import draw_classes, draw_conditions
+
+CANNY = "synthgen.conditioning.control.edges.canny_control"
+BY_NAME = "synthgen.conditioning.control.functions.function_control"
+MASK = "synthgen.conditioning.control.dense.MaskControl"
 
 FUNCTIONS = """
 import numpy as np
@@ -105,13 +109,13 @@ def test_further_control_images_lie_beside_the_first(tmp_path) -> None:
     ("nodes", "text"),
     [
         ({}, "control names no control image"),
-        ({"_target_": "synthgen.control.edges.canny_control", "low": 1}, r"control\._target_ is"),
+        ({"_target_": CANNY, "low": 1}, r"control\._target_ is"),
         (
-            {"a/b": {"_target_": "synthgen.control.dense.MaskControl"}},
+            {"a/b": {"_target_": MASK}},
             r"control\.a/b is no control",
         ),
-        ({"canny": {"_target_": "synthgen.control.edges.canny_control", "low": "much"}}, "'much'"),
-        ({"canny": {"_target_": "synthgen.control.edges.canny_control", "high": 1}}, "canny.low"),
+        ({"canny": {"_target_": CANNY, "low": "much"}}, "'much'"),
+        ({"canny": {"_target_": CANNY, "high": 1}}, "canny.low"),
     ],
 )
 def test_what_is_no_control(nodes, text) -> None:
@@ -192,7 +196,7 @@ def test_maps_of_another_size_are_laid_over_the_image(own_maps) -> None:
     ],
 )
 def test_functions_that_are_not_there(own_maps, function, text) -> None:
-    node = {"_target_": "synthgen.control.functions.function_control", "kind": "dense"}
+    node = {"_target_": BY_NAME, "kind": "dense"}
     with pytest.raises(ConfigError, match=text):
         build(node | {"function": function}, "control.callable")
 

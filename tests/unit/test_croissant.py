@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from synthgen.export.coco import Coco
-from synthgen.export.croissant import write_croissant, write_label_table
+from synthgen.export.formats.coco import Coco
+from synthgen.export.formats.croissant import write_croissant, write_label_table
+from synthgen.export.formats.mvtec import Mvtec
+from synthgen.export.formats.semantic import Semantic
 from synthgen.export.labels import LabelledSet, read_labels
 from synthgen.export.media import Media, MediaMode
-from synthgen.export.mvtec import Mvtec
-from synthgen.export.semantic import Semantic
 from synthgen.export.write import export
 from tests.hard_set import make_hard_run
 

@@ -14,12 +14,12 @@ from pyarrow import parquet
 
 from synthgen.export.labels import read_labels
 from synthgen.export.lengths import are_labels_sound
-from synthgen.files import digest_file
-from synthgen.geometry import mask_to_box, mask_to_rle, read_run_lengths
-from synthgen.images import encode_png, read_image
-from synthgen.runs.edits import Edit, EditedInstance, add_edits
+from synthgen.imaging.geometry import mask_to_box, mask_to_rle, read_run_lengths
+from synthgen.imaging.images import encode_png, read_image
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
+from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
+from synthgen.storage.files import digest_file
 from tests.cli import run_here, run_well
 from tests.factories import make_run
 from tests.hard_set import make_hard_run

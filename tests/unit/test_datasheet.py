@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from synthgen.backends.checkpoints import checkpoint_digest, find_checkpoint
-from synthgen.export.coco import Coco
+from synthgen.backends.checkpoints.find import checkpoint_digest, find_checkpoint
 from synthgen.export.datasheet import KNOWN_LIMITS, write_datasheet
+from synthgen.export.formats.coco import Coco
+from synthgen.export.formats.semantic import Semantic
 from synthgen.export.labels import LabelledSet, read_labels
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
-from synthgen.export.semantic import Semantic
 from synthgen.export.write import export
-from synthgen.storage import StoredFile
+from synthgen.storage.places import StoredFile
 from tests.hard_set import make_hard_run
 
 WHERE = "/home/somebody/private"

@@ -17,9 +17,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
 from synthgen.errors import SourceError
-from synthgen.images import composite, grey_window, read_image, to_rgb8
 from synthgen.imaging import decoding
 from synthgen.imaging.decoding import check_image, read_opaque, read_orientation, read_size
+from synthgen.imaging.images import composite, grey_window, read_image, to_rgb8
 from synthgen.imaging.levels import find_levels
 from synthgen.realdata.read import load_real
 from synthgen.sources import FolderSources

@@ -10,15 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from synthgen.defects import DEFECTS, Drawing, Scene, lay_on
-from synthgen.defects.drawing import SCALE, soften, visible_extent
+from synthgen.defects.drawing.drawing import SCALE, soften, visible_extent
 from synthgen.defects.pit import Pit
 from synthgen.defects.scratch import Scratch
-from synthgen.geometry import grow_mask
-from synthgen.images import LUMA
+from synthgen.imaging.geometry import grow_mask
+from synthgen.imaging.images import LUMA
 from synthgen.imaging.optics import Optics
 from synthgen.quality.belonging import edge_width_ratio, grain_ratio
 from synthgen.quality.realised import delta_e
-from synthgen.surfaces import SURFACES, draw_surface
+from synthgen.sources.surfaces import SURFACES, draw_surface
 
 HARD = ("crack", "fibre", "inclusion", "pit", "scratch", "spatter")
 

@@ -13,15 +13,15 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from pydantic import ValidationError
 
-from synthgen.backends.patch_inpaint import (
+from synthgen.backends.diffusion.patch_inpaint import (
     PatchControlNetInpaintPipeline,
     decode_patches,
     encode_patches,
 )
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.imaging.optics import Optics, estimate_optics
-from synthgen.prompts import vocabulary
-from synthgen.surfaces import draw_surface
+from synthgen.planning.prompts import vocabulary
+from synthgen.sources.surfaces import draw_surface
 from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
 from synthgen.training.features import FeatureLoss, load_features

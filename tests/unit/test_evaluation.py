@@ -15,7 +15,7 @@ from synthgen.evaluation.scores import (
     in_mask_difference,
     texture_deviation,
 )
-from synthgen.images import crop_around
+from synthgen.imaging.images import crop_around
 from synthgen.quality.changes import edge_agreement
 
 

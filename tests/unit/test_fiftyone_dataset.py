@@ -17,10 +17,10 @@ import numpy as np
 import psutil
 import pytest
 
-from synthgen.export.fiftyone_dataset import FiftyOne
+from synthgen.export.formats.fiftyone_dataset import FiftyOne
 from synthgen.export.labels import LabelledSet
 from synthgen.export.media import Media
-from synthgen.review.startup import Progress
+from synthgen.review.service.startup import Progress
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 
 needs_fiftyone = pytest.mark.skipif(

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from synthgen.backends.loading import set_scheduler
+from synthgen.backends.diffusion.loading import set_scheduler
+from synthgen.config.foreign import check_buildable, list_shipped
 from synthgen.errors import ConfigError, RunError
-from synthgen.runs.foreign import check_buildable, list_shipped
 from tests.cli import run_here, run_well
+
+AUGMENT = "synthgen.conditioning.augment.AlbumentationsAugment"
+BY_NAME = "synthgen.conditioning.control.functions.function_control"
 
 WRITTEN = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,9 +36,9 @@ TARGETS: list[dict[str, Any]] = [
     {"_target_": "os.system", "command": f"touch {RAN}"},
     {"_target_": "pandas.read_pickle", "filepath_or_buffer": "evil.pkl"},
     {"_target_": "torch.hub.load", "repo_or_dir": ".", "model": "x", "source": "local"},
-    {"_target_": "synthgen.files.os.system", "command": f"touch {RAN}"},
-    {"_target_": "synthgen.storage.write_bytes", "path": RAN, "data": "x"},
-    {"_target_": "synthgen.config.hydra.utils.call", "config": POPEN},
+    {"_target_": "synthgen.storage.files.os.system", "command": f"touch {RAN}"},
+    {"_target_": "synthgen.storage.places.write_bytes", "path": RAN, "data": "x"},
+    {"_target_": "synthgen.config.compose.hydra.utils.call", "config": POPEN},
     {"_target_": ["os", "system"]},
 ]
 NODES = (
@@ -89,7 +92,7 @@ def test_a_target_of_others_is_not_built(run, key, target) -> None:
         ("source.kinds", [POPEN]),
         ("backend.x", [[{"a": [POPEN]}]]),
         ("defect.burn.shape", {"_target_": "synthgen.defects.Pit", "depth": POPEN}),
-        ("augment.source", {"_target_": "synthgen.augment.AlbumentationsAugment", "t": [POPEN]}),
+        ("augment.source", {"_target_": AUGMENT, "t": [POPEN]}),
         ("quality.x", {"a": {"b": {"c": POPEN}}}),
     ],
 )
@@ -109,14 +112,14 @@ def test_a_reference_is_not_followed(run, value) -> None:
 
 @pytest.mark.parametrize("function", ["os:system", "traps:flat", "", None, ["os:system"]])
 def test_a_function_of_others_is_not_imported(run, function) -> None:
-    node = {"_target_": "synthgen.control.functions.function_control", "function": function}
+    node = {"_target_": BY_NAME, "function": function}
     put(run, "control.canny", node | {"kind": "dense"})
     assert_not_run(run, "control.canny.function=", "allow=[")
 
 
 @pytest.mark.parametrize("order", ["_args_", "_partial_", "_recursive_", "_convert_"])
 def test_no_other_order_to_hydra_is_taken(run, order) -> None:
-    node = {"_target_": "synthgen.control.functions.function_control", "function": "traps:flat"}
+    node = {"_target_": BY_NAME, "function": "traps:flat"}
     put(run, "control.canny", node | {"kind": "dense", order: ["traps:flat", "dense"]})
     done = run_here("reproduce", f"run.folder={run}", SAMPLE, "allow=[traps:flat]")
     assert done.returncode == 2
@@ -140,7 +143,7 @@ def test_a_config_that_is_none(run, config) -> None:
 
 
 def test_a_function_that_is_named_again_is_called(run) -> None:
-    node = {"_target_": "synthgen.control.functions.function_control", "function": "traps:flat"}
+    node = {"_target_": BY_NAME, "function": "traps:flat"}
     put(run, "control.canny", node | {"kind": "dense"})
     run_well("reproduce", f"run.folder={run}", SAMPLE, "allow=[traps:flat]")
     assert Path("imported.txt").is_file()
@@ -165,7 +168,7 @@ def test_an_allowed_name_allows_no_other(run) -> None:
 def test_what_ships_is_known() -> None:
     known = list_shipped()
     assert {"synthgen.defects.Crack", "synthgen.defects.crack.Crack"} <= known
-    assert "synthgen.backends.diffusion.DiffusionBackend" in known
+    assert "synthgen.backends.diffusion.backend.DiffusionBackend" in known
     assert all(name.startswith("synthgen.") for name in known)
     assert len(known) >= 38
 

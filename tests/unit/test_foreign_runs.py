@@ -15,12 +15,12 @@ import pytest
 import yaml
 from pyarrow import parquet
 
-from synthgen.bank.items import read_bank
 from synthgen.errors import RunError
+from synthgen.export.formats.mvtec import Mvtec
 from synthgen.export.labels import read_labels
 from synthgen.export.media import Media
-from synthgen.export.mvtec import Mvtec
 from synthgen.export.write import export
+from synthgen.references.items import read_bank
 from tests.cli import run_here
 from tests.hard_set import make_hard_run
 

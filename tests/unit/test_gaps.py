@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.condition import Conditioner
-from synthgen.control.edges import canny_control
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import DEFECTS
 from synthgen.errors import ConfigError
-from synthgen.gaps import Gap, near_place, read_gaps
-from synthgen.plan import draw_plan
-from synthgen.sample import Condition
+from synthgen.planning.missed import Gap, near_place, read_gaps
+from synthgen.planning.plan import draw_plan
+from synthgen.samples.sample import Condition
 from synthgen.sources import ProceduralSources
 from tests.cli import run_here
 from tests.samples import draw_classes

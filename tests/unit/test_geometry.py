@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from synthgen.geometry import (
+from synthgen.imaging.geometry import (
     grow_mask,
     grow_to_cells,
     mask_to_box,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import RunError, ShapeError, SourceError
-from synthgen.images import composite, grey_window, read_image, to_rgb8, write_png
+from synthgen.imaging.images import composite, grey_window, read_image, to_rgb8, write_png
 from synthgen.realdata.masks import read_mask
 from tests.pngs import with_chunk
 
@@ -229,7 +229,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypa
     def refuse(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("synthgen.files.os.replace", refuse)
+    monkeypatch.setattr("synthgen.storage.files.os.replace", refuse)
     with pytest.raises(RunError, match=r"x\.png: No space left on device"):
         write_png(tmp_path / "x.png", RGB16)
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]

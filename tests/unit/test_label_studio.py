@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from synthgen.export.label_studio import LabelStudio, encode_brush
+from synthgen.export.formats.label_studio import LabelStudio, encode_brush
 from synthgen.export.labels import LabelledSet, read_labels
 from synthgen.export.media import Media
 from synthgen.export.write import export
-from synthgen.geometry import mask_to_box
-from synthgen.images import read_image
+from synthgen.imaging.geometry import mask_to_box
+from synthgen.imaging.images import read_image
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
 
 with warnings.catch_warnings():

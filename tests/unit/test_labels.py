@@ -12,21 +12,21 @@ import pyarrow as pa
 import pytest
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.bank.items import build_bank
 from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.known_truth import KINDS, draw_case
 from synthgen.evaluation.labels import LabelSettings, measure_labels, score_labels
-from synthgen.generate import Stages, generate
-from synthgen.geometry import overlap
-from synthgen.images import read_image, write_png
+from synthgen.generation.generate import Stages, generate
+from synthgen.imaging.geometry import overlap
+from synthgen.imaging.images import read_image, write_png
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import MEASURED, Limits, read_limits
 from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
 from synthgen.realdata.records import RealDefect, RealImage
-from synthgen.runs.decide import decide as decide_table
-from synthgen.runs.decide import explain_shortfall
+from synthgen.references.items import build_bank
 from synthgen.runs.folder import inspect_run
 from synthgen.runs.reader import read_run
+from synthgen.runs.reviews.decide import decide as decide_table
+from synthgen.runs.reviews.decide import explain_shortfall
 from tests.factories import CONFIG, make_run, make_sample
 from tests.samples import draw_classes, draw_conditions
 

@@ -17,7 +17,7 @@ import pytest
 from synthgen.errors import RunError
 from synthgen.runs import lock
 from synthgen.runs.lock import Lease, hold_run
-from synthgen.storage import LocalFolder, open_storage
+from synthgen.storage.places import LocalFolder, open_storage
 
 
 @pytest.fixture

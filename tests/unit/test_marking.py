@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.marking import (
+from synthgen.storage.provenance import (
     DRAWN,
     PAINTED,
     PASTED,

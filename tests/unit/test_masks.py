@@ -243,7 +243,7 @@ def test_a_heatmap_is_refused_until_a_level_is_given(tmp_path) -> None:
 
 
 def test_advice_survives_the_command_line() -> None:
-    from synthgen.config import compose
+    from synthgen.config.compose import compose
 
     config = compose("bank", ["out=x", "real.path=y", 'real.classes={a: "#800000", b: 2}'])
     assert config.real.classes == {"a": "#800000", "b": 2}

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.backends.crops import cut_jobs, paste, take
-from synthgen.geometry import grow_mask
+from synthgen.backends.diffusion.crops import cut_jobs, paste, take
+from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.matching import match_optics
 from synthgen.imaging.optics import Optics
 from synthgen.quality.belonging import edge_width_ratio, grain_ratio

@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 
 from synthgen.errors import ConfigError, RunError, SourceError
-from synthgen.export.coco import Coco
+from synthgen.export.formats.coco import Coco
+from synthgen.export.formats.mvtec import Mvtec
 from synthgen.export.gather import ExportSettings, Gathered, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
 from synthgen.export.mix import mix, read_real
-from synthgen.export.mvtec import Mvtec
 from synthgen.export.splits import split_anew, stratify
 from synthgen.export.write import export
-from synthgen.images import write_png
-from synthgen.runs.verdicts import Verdict, add_verdicts
-from synthgen.storage import StoredFile
+from synthgen.imaging.images import write_png
+from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
+from synthgen.storage.places import StoredFile
 from tests.hard_set import CASES, make_hard_run
 from tests.unit.test_pairing import (
     OTHER,

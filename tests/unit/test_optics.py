@@ -13,8 +13,8 @@ import pytest
 from synthgen.defects import Scene
 from synthgen.imaging.grain import shape_grain
 from synthgen.imaging.optics import Optics, draw_grain, estimate_near, estimate_optics
-from synthgen.surfaces import draw_surface
-from synthgen.surfaces.noise import fractal_noise, relief_shading, streaks
+from synthgen.sources.surfaces import draw_surface
+from synthgen.sources.surfaces.noise import fractal_noise, relief_shading, streaks
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PIXEL_PX = 0.29  # the deviation of a pixel's own box: part of every kernel

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
 
-from synthgen.config import compose, find_own_folders, to_plain
+from synthgen.backends.renamed import find_moved, former_names, rename_config
+from synthgen.config.compose import compose, find_own_folders, to_plain
+from synthgen.config.foreign import list_shipped
 from synthgen.errors import ConfigError
 from tests.cli import run_here, run_well
 
@@ -179,8 +182,8 @@ def test_a_misspelt_name_is_refused_with_the_near_one(own, argument, text) -> No
 
 
 def test_a_setting_of_a_controlnet_is_near_one() -> None:
-    from synthgen.backends.diffusion import DiffusionBackend
-    from synthgen.suggest import list_settings
+    from synthgen.backends.diffusion.backend import DiffusionBackend
+    from synthgen.config.suggest import list_settings
 
     path = ("model", "controlnets", "canny")
     assert "scale" in list_settings(DiffusionBackend, path)
@@ -192,3 +195,38 @@ def test_an_experiment_of_ones_own_is_misspelt_inside(own) -> None:
         compose("generate", ["experiment=mine"])
     with pytest.raises(ConfigError, match="experiment=min is unknown; did you mean mine"):
         compose("generate", ["experiment=min"])
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        (
+            "synthgen.control.edges.canny_control",
+            "synthgen.conditioning.control.edges.canny_control",
+        ),
+        ("synthgen.export.coco.Coco", "synthgen.export.formats.coco.Coco"),
+        (
+            "synthgen.backends.diffusion.DiffusionBackend",
+            "synthgen.backends.diffusion.backend.DiffusionBackend",
+        ),
+    ],
+)
+def test_classes_that_moved_are_found_under_their_former_names(former, now) -> None:
+    config = {"a": [{"_target_": former, "key": 1}]}
+    assert rename_config(config) == {"a": [{"_target_": now, "key": 1}]}
+    assert rename_config(rename_config(config)) == rename_config(config)
+    assert find_moved(config) == {former: now}
+    assert former_names(now) == [former]
+    assert {former, now} <= list_shipped()
+    assert hydra.utils.get_object(now)
+
+
+def test_a_former_name_in_a_file_of_ones_own_is_told(tmp_path, caplog) -> None:
+    (tmp_path / "executor").mkdir()
+    (tmp_path / "executor" / "mine.yaml").write_text(
+        "_target_: synthgen.runs.executor.LocalExecutor\n"
+    )
+    with caplog.at_level("WARNING"):
+        config = compose("generate", ["executor=mine"], [tmp_path])
+    assert config.executor._target_ == "synthgen.generation.executors.executor.LocalExecutor"
+    assert "synthgen.runs.executor.LocalExecutor is now" in caplog.text

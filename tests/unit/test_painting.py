@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from synthgen.backends.crops import cut_jobs, paste
-from synthgen.backends.diffusion import DiffusionBackend
+from synthgen.backends.diffusion.backend import DiffusionBackend
+from synthgen.backends.diffusion.crops import cut_jobs, paste
 from synthgen.errors import ConfigError
 from synthgen.training.embedded import build_pipeline
 from tests.backends import make_diffusion

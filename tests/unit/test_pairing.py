@@ -18,7 +18,7 @@ from synthgen.errors import ConfigError, SourceError
 from synthgen.realdata.read import load_real, read_real
 from synthgen.realdata.records import RealImage
 from synthgen.sources import FolderSources
-from synthgen.sources.pairing import pair_masks
+from synthgen.storage.pairing import pair_masks
 from tests.cli import run_here
 
 SIZE = (40, 60)

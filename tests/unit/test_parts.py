@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError
-from synthgen.geometry import grow_mask
-from synthgen.sample import Part
+from synthgen.imaging.geometry import grow_mask
+from synthgen.samples.sample import Part
 from synthgen.sources.parts import PartFinder, edge_band, off_part_fraction, short_side_px
-from synthgen.surfaces import SURFACES, draw_surface
+from synthgen.sources.surfaces import SURFACES, draw_surface
 from tests.part_scenes import Scene, draw_scene, draw_series
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from synthgen.defects import Scratch
 from synthgen.errors import ConfigError
-from synthgen.plan import DefectClass, draw_plan, find_empty_train, split_groups
+from synthgen.planning.plan import DefectClass, draw_plan, find_empty_train, split_groups
 from synthgen.runs import planned
 from synthgen.runs.manifest import write_table
 from synthgen.runs.planned import (
@@ -19,7 +19,7 @@ from synthgen.runs.planned import (
     tabulate_plan,
 )
 from synthgen.sources import ProceduralSources
-from synthgen.storage import open_storage
+from synthgen.storage.places import open_storage
 from tests.samples import draw_classes
 
 SPLITS = {"train": 0.6, "val": 0.2, "test": 0.2}

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.config import compose
+from synthgen.config.build import set_up
+from synthgen.config.compose import compose
 from synthgen.errors import RunError, SourceError
-from synthgen.images import decode_image, read_image, write_png
+from synthgen.imaging.images import decode_image, read_image, write_png
 from synthgen.report.preview import choose_specs, draw_preview, write_preview
 from synthgen.runs.reader import read_run
-from synthgen.sample import Part, SourceImage
-from synthgen.setup import set_up
+from synthgen.samples.sample import Part, SourceImage
 from synthgen.sources import SourceEntry
 from synthgen.sources.findings import describe_parts
 from tests.cli import run_here, run_well

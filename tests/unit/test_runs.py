@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from synthgen.backends.checkpoints import describe_models, find_checkpoint
+from synthgen.backends.checkpoints.find import describe_models, find_checkpoint
 from synthgen.errors import RunError
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from synthgen.runs.folder import FREE_TO_CHANGE, open_run
 from synthgen.runs.reader import read_run
 from tests.factories import CASES, CONFIG, make_masks, make_run

@@ -14,9 +14,9 @@ from synthgen.export.facts import PATHS
 from synthgen.review.documents import FIELDS, LABEL_FIELDS
 from synthgen.review.look import ADDED, ORDER
 from synthgen.runs import schema
-from synthgen.runs.edits import FROM_LABEL
 from synthgen.runs.manifest import manifest_row, schema_of, to_arrow
 from synthgen.runs.reader import read_run
+from synthgen.runs.reviews.edits import FROM_LABEL
 from synthgen.runs.schema import COLUMNS, GROUPS, Column, columns_of, measure_names, names_of
 from tests.factories import make_run, make_sample
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import synthgen
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 ROOT = Path(synthgen.__file__).parent
 

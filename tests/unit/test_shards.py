@@ -13,11 +13,11 @@ import pytest
 
 from synthgen.quality.limits import read_limits, reasons_to_reject
 from synthgen.quality.twins import bits_between, colour_distance
-from synthgen.runs.decide import decide
 from synthgen.runs.folder import RunFolder, inspect_run, open_run
 from synthgen.runs.reader import read_run
+from synthgen.runs.reviews.decide import decide
 from synthgen.runs.schema import FILLERS, columns_of, measure_names
-from synthgen.sample import Failure, Measurement
+from synthgen.samples.sample import Failure, Measurement
 from tests.factories import CASES, CONFIG, make_sample
 from tests.specs import make_spec
 

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.coco import Coco
+from synthgen.export.formats.coco import Coco
 from synthgen.export.labels import LabelledImage, read_labels
 from synthgen.export.media import Media
 from synthgen.export.signing import make_signer
 from synthgen.export.write import export
-from synthgen.images import read_image
-from synthgen.marking import PAINTED, PASTED, VOCABULARY, is_marked, mark_png
-from synthgen.storage import StoredFile
+from synthgen.imaging.images import read_image
+from synthgen.storage.places import StoredFile
+from synthgen.storage.provenance import PAINTED, PASTED, VOCABULARY, is_marked, mark_png
 from tests.hard_set import make_hard_run
 
 c2pa = pytest.importorskip("c2pa")

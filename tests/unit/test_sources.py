@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.config import compose, to_plain
+from synthgen.config.build import make_worker
+from synthgen.config.compose import compose, to_plain
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.setup import make_worker
 from synthgen.sources import FolderSources, ProceduralSources, SourceIndex
 from synthgen.sources.findings import describe_parts
-from synthgen.surfaces import SURFACES
+from synthgen.sources.surfaces import SURFACES
 
 
 def save(path, shape=(48, 64, 3)) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from synthgen.errors import RunError
 from synthgen.review import startup
-from synthgen.review.startup import Progress, wait_for_port
+from synthgen.review.service.startup import Progress, wait_for_port
 
 WORK = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 0)); print('up', flush=True)\n"

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from synthgen.errors import RunError
-from synthgen.files import remove_leftovers
-from synthgen.storage import LocalFolder, ObjectStorage, StoredFile, open_storage
+from synthgen.storage.files import remove_leftovers
+from synthgen.storage.places import LocalFolder, ObjectStorage, StoredFile, open_storage
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path) -> None:
     code = """
 import resource, sys
 from synthgen.errors import RunError
-from synthgen.storage import open_storage
+from synthgen.storage.places import open_storage
 storage = open_storage(sys.argv[1])
 storage.write("images/a.png", b"old")
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -162,7 +162,7 @@ def test_leftovers_of_another_host_go_after_a_day(tmp_path) -> None:
     import os
     import time
 
-    from synthgen.files import remove_leftovers
+    from synthgen.storage.files import remove_leftovers
 
     new, old = (tmp_path / f".{name}.01234567-999999999-1.tmp.png" for name in ("new", "old"))
     new.touch()
@@ -175,7 +175,7 @@ def test_leftovers_of_another_host_go_after_a_day(tmp_path) -> None:
 def test_two_hosts_never_write_into_one_temporary_file(tmp_path, monkeypatch) -> None:
     import socket
 
-    from synthgen.files import name_beside
+    from synthgen.storage.files import name_beside
 
     here = name_beside(tmp_path / "a.png")
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from synthgen.augment import TorchvisionAugment
+from synthgen.conditioning.augment import TorchvisionAugment
 from synthgen.imaging.silence import silent_opencv, silent_warnings
-from synthgen.seeds import seeded_torch
+from synthgen.samples.seeds import seeded_torch
 
 
 def overlap(first, second) -> None:

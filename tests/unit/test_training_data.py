@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 
 from synthgen.errors import ConfigError, ShapeError
 from synthgen.export.labels import LabelledSet, read_labels
-from synthgen.images import grey_window, read_image, to_rgb8
-from synthgen.storage import StoredFile
+from synthgen.imaging.images import grey_window, read_image, to_rgb8
+from synthgen.storage.places import StoredFile
 from synthgen.training.dataset import BoxesFromMasks, DefectDataset
 from synthgen.training.mixing import MixingSampler
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of

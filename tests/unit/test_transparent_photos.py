@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.images import read_image
+from synthgen.imaging.images import read_image
 from synthgen.runs.reader import read_run
 from synthgen.sources import FolderSources
 from tests.cli import run_well

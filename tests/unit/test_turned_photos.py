@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthgen.export.formats.semantic import Semantic
+from synthgen.export.formats.voc import Voc
+from synthgen.export.formats.web_dataset import WebDataset
 from synthgen.export.gather import ExportSettings, MixSettings, gather, make_media
-from synthgen.export.semantic import Semantic
-from synthgen.export.voc import Voc
-from synthgen.export.web_dataset import WebDataset
 from synthgen.export.write import export
 from tests.hard_set import make_hard_run
 

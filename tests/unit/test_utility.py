@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision
 
-from synthgen.config import check_value
+from synthgen.config.compose import check_value
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis

@@ -13,18 +13,18 @@ import pytest
 
 from synthgen.errors import RunError, ShapeError
 from synthgen.export.labels import read_labels
-from synthgen.images import decode_image
+from synthgen.imaging.images import decode_image
 from synthgen.quality.limits import read_limits
-from synthgen.runs.decide import count_reasons
-from synthgen.runs.edits import Edit, EditedInstance, add_edits, read_edits
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
-from synthgen.runs.revisions import find_work
+from synthgen.runs.reviews.decide import count_reasons
+from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits, read_edits
+from synthgen.runs.reviews.revisions import find_work
+from synthgen.runs.reviews.verdicts import Judgement, Verdict, add_verdicts, judge, read_verdicts
 from synthgen.runs.schema import measure_names
-from synthgen.runs.verdicts import Judgement, Verdict, add_verdicts, judge, read_verdicts
-from synthgen.sample import SampleSpec
-from synthgen.seeds import revise
-from synthgen.storage import open_storage
+from synthgen.samples.sample import SampleSpec
+from synthgen.samples.seeds import revise
+from synthgen.storage.places import open_storage
 from tests.factories import SIZE, make_masks, make_run
 from tests.specs import make_spec
 

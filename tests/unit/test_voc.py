@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthgen.export.formats.voc import Voc, voc_colour
 from synthgen.export.labels import LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
-from synthgen.export.voc import Voc, voc_colour
 from synthgen.export.write import Exported, export
-from synthgen.geometry import grow_mask, mask_to_box
-from synthgen.images import read_image, write_png
-from synthgen.storage import StoredFile
+from synthgen.imaging.geometry import grow_mask, mask_to_box
+from synthgen.imaging.images import read_image, write_png
+from synthgen.storage.places import StoredFile
 from tests.datumaro_reader import needs_datumaro, read_with_datumaro
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run, size_of
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from synthgen.errors import ConfigError, ModelError, RunError
-from synthgen.runs.cluster import RayExecutor
-from synthgen.runs.executor import Executor, LocalExecutor, Worker
-from synthgen.runs.processes import ProcessExecutor
-from synthgen.runs.supply import Supply
-from synthgen.sample import Status
+from synthgen.generation.executors.executor import Executor, LocalExecutor, Worker
+from synthgen.generation.executors.processes import ProcessExecutor
+from synthgen.generation.executors.ray_cluster import RayExecutor
+from synthgen.generation.executors.supply import Supply
+from synthgen.samples.sample import Status
 from tests.plain_workers import (
     PlainWorker,
     die_while_loading,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import ConfigError, SourceError
-from synthgen.geometry import mask_to_rle
+from synthgen.imaging.geometry import mask_to_rle
 from synthgen.realdata.read import load_real
 from synthgen.sources import FolderSources
 from tests.cli import run_here

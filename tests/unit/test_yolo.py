@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from synthgen.errors import SourceError
+from synthgen.export.formats.yolo import Yolo, read_yolo
 from synthgen.export.labels import LabelledSet, label_defect, read_labels
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.export.write import Exported, export
-from synthgen.export.yolo import Yolo, read_yolo
-from synthgen.geometry import overlap
+from synthgen.imaging.geometry import overlap
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run
 
 with warnings.catch_warnings():

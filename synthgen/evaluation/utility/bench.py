@@ -31,7 +31,7 @@ from synthgen.evaluation.utility.pictures import (
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
 from synthgen.quality.twins import bits_between, look_of
 from synthgen.realdata.read import read_real
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = ["Bench"]
 

@@ -16,8 +16,8 @@ from synthgen.evaluation.utility.arms import Draw
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Picture
 from synthgen.evaluation.utility.settings import Job, UtilitySettings
-from synthgen.files import defuse, write_text, write_whole
-from synthgen.images import write_png
+from synthgen.imaging.images import write_png
+from synthgen.storage.files import defuse, write_text, write_whole
 
 __all__ = ["write_draws"]
 

@@ -22,7 +22,7 @@ from synthgen.evaluation.utility.crops import (
     group_by_class,
 )
 from synthgen.evaluation.utility.network import Inspector, segmentation_loss, update_average
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = ["Lessons", "Training", "train_inspector"]
 

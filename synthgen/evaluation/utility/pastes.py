@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.defects import DEFECTS, Scene, lay_on
-from synthgen.images import to_levels
+from synthgen.imaging.images import to_levels
 from synthgen.imaging.optics import estimate_optics
-from synthgen.surfaces import draw_surface
+from synthgen.sources.surfaces import draw_surface
 
 __all__ = ["Patch", "blend_nsa", "blend_perlin", "draw_sketch", "paste", "perlin_noise"]
 

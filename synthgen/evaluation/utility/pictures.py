@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import SourceError
-from synthgen.images import holds_grey
+from synthgen.imaging.images import holds_grey
 from synthgen.realdata.records import RealImage
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = [
     "GOOD",

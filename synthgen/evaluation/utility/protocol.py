@@ -22,7 +22,7 @@ from synthgen.evaluation.utility.arms import digest_runs
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Tally
 from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
-from synthgen.files import read_json, remove_leftovers, write_text
+from synthgen.storage.files import read_json, remove_leftovers, write_text
 from synthgen.training.card import processor_name
 
 __all__ = ["collect_facts", "measure_utility", "warn_of_few_parts"]

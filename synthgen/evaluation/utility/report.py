@@ -22,7 +22,7 @@ from synthgen.evaluation.utility.compare import (
     compare_arms,
     summarise_arms,
 )
-from synthgen.files import defuse, write_text
+from synthgen.storage.files import defuse, write_text
 
 __all__ = ["tabulate_utility", "write_utility"]
 

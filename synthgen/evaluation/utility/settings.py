@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.backends.loading import best_precision, pick_device
+from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.evaluation.utility.arms import Arm
 from synthgen.evaluation.utility.learning import Training
 from synthgen.evaluation.utility.network import FOLD
 from synthgen.realdata.settings import RealSettings
-from synthgen.seeds import stream
+from synthgen.samples.seeds import stream
 
 __all__ = ["Job", "UtilitySettings", "list_jobs"]
 

@@ -14,7 +14,7 @@ from fiftyone.operators import types
 
 from synthgen.review.decisions import count_progress, decide, fix_class
 from synthgen.review.fields import REVIEWER
-from synthgen.sample import ACCEPT, CONFLICT, REJECT
+from synthgen.samples.sample import ACCEPT, CONFLICT, REJECT
 
 REASONS = ("label is wrong", "looks unreal", "defect is hardly visible", "wrong class")
 AGAIN = "paint again"

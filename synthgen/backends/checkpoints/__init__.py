@@ -1,0 +1,1 @@
+"""Checkpoints: found, known by family, licence and digest; adapters."""

@@ -1,0 +1,1 @@
+"""Painting with diffusion models: loading, crops, prompts, pipelines."""

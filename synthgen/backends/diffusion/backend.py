@@ -1,0 +1,291 @@
+"""The diffusion backend: any model of families.py, from a local folder or the hub's cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, validate_call
+
+from synthgen.backends.backend import Backend, BackendInfo
+from synthgen.backends.checkpoints.families import Call, find_call
+from synthgen.backends.checkpoints.find import Checkpoint, describe_models
+from synthgen.backends.checkpoints.selection import select, trained_px
+from synthgen.backends.diffusion.crops import CropJob, cut_jobs, cut_whole, paste
+from synthgen.backends.diffusion.loading import (
+    load_pipeline,
+    pick_device,
+    pick_dtype,
+    set_scheduler,
+    switch_pipeline,
+)
+from synthgen.backends.diffusion.painting import Painter, Settings
+from synthgen.backends.diffusion.prompt_weights import encode_weighted, why_no_weights
+from synthgen.backends.diffusion.references import add_reference
+from synthgen.backends.diffusion.texts import Texts
+from synthgen.backends.settings import (
+    CropSettings,
+    Hardware,
+    ModelSettings,
+    PaintingSettings,
+    resolve_crops,
+    resolve_painting,
+)
+from synthgen.errors import ConfigError
+from synthgen.imaging.matching import match_optics
+from synthgen.samples.sample import Boost, Condition
+from synthgen.samples.seeds import rng_for
+
+__all__ = ["DiffusionBackend", "least_strength", "need_diffusion"]
+
+
+class DiffusionBackend:
+    """Cuts a crop around each defect, inpaints it, and lays it back; the model loads once.
+
+    E.g. ``DiffusionBackend(ModelSettings("embedded"))``: what is not given is what suits the
+    model's family. Raises ConfigError, ModelError, before anything is loaded where it can be known.
+    """
+
+    @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+    def __init__(
+        self,
+        model: ModelSettings,
+        painting: PaintingSettings = PaintingSettings(),  # noqa: B008 (frozen)
+        crops: CropSettings = CropSettings(),  # noqa: B008
+        hardware: Hardware = Hardware(),  # noqa: B008
+        name: str = "diffusion",
+    ) -> None:
+        self.name, self.hardware = name, hardware
+        self.controlnets, self.reference = model.controlnets, model.reference
+        self.model = select(model)
+        self.family = self.model.family
+        self.call = find_call(self.family, self.model.controlnet, is_varied=False)
+        self._asked = painting
+        self.painting = resolve_painting(painting, self.family, self.call)
+        if model.safety_checker and self._safety_checker is None:
+            raise ConfigError(
+                f"backend.model.safety_checker=true, but {self.folder} holds none; set it to false"
+            )
+        if painting.prompt_weights and (reason := why_no_weights(self.family)):
+            raise ConfigError(reason)
+        self.crops = resolve_crops(crops, self.family, trained_px(self.model.base, self.family))
+        self.reads = tuple(self.controlnets)
+        self.checkpoint = self.model.describe()
+        self._painters: dict[bool, Painter] = {}  # for parts of an image, for whole ones
+
+    def vary(self, **changes: Any) -> DiffusionBackend:
+        """Return the same loaded model with other ``PaintingSettings``, e.g. ``steps=8``.
+
+        Raises ConfigError for settings that leave no step to run.
+        """
+        self.load()
+        other = copy(self)
+        other._asked = replace(self._asked, **changes)
+        other.painting = resolve_painting(other._asked, self.family, self.call)
+        return other
+
+    def describe(self) -> BackendInfo:
+        """Return what it is; raises ConfigError where its device is not there."""
+        adapter = self.model.adapter
+        reads_all = self._asked.prompt_weights and self.family.reads_long_prompts
+        return BackendInfo(
+            name=self.name,
+            checkpoint=self.checkpoint,
+            cell_px=self.family.cell_px,
+            models=describe_models(self._models()),
+            dtype=self.dtype,
+            reads=self.reads,
+            taught=adapter.classes if adapter else {},
+            tokenizers=None if reads_all else self.folder,
+            safety_checker=self._safety_checker,
+            why_not_whole=self._why_not_whole(),
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint lies."""
+        return self.model.base.folder
+
+    def _models(self) -> dict[str, Checkpoint | Path]:
+        """Return every checkpoint and file of added weights, by the key that names it."""
+        model = self.model
+        nets = {f"controlnets.{name}": net for name, net in model.controlnets.items()}
+        loras = {f"loras.{name}": path for name, (path, _) in model.loras.items()}
+        reference = {"reference": model.reference} if model.reference else {}
+        adapter = {"adapter": model.adapter.weights} if model.adapter else {}
+        return {"checkpoint": model.base, **nets, **loras, **reference, **adapter}
+
+    @property
+    def _safety_checker(self) -> bool | None:
+        has_one = (self.folder / "safety_checker").is_dir()
+        return self.model.keeps_safety_checker if has_one else None
+
+    @property
+    def dtype(self) -> str:
+        """The type of number that the weights have, on this machine."""
+        asked = self.hardware.dtype or self.family.dtype
+        return pick_dtype(asked, pick_device(self.hardware.device))
+
+    def device_name(self) -> str:
+        """Return the GPU's name, or cpu."""
+        import torch
+
+        device = pick_device(self.hardware.device)
+        return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+    def load(self, is_varied: bool = False) -> Painter:
+        """Load the weights, once; ``paint`` does so by itself when it is first called.
+
+        ``is_varied``: what paints whole images, from the same weights.
+        """
+        if is_varied not in self._painters:
+            self._painters[is_varied] = self._make_varied() if is_varied else self._make_painter()
+        return self._painters[is_varied]
+
+    def _make_painter(self) -> Painter:
+        pipeline = load_pipeline(self.model, self.call, self.hardware)
+        if self._asked.scheduler:
+            set_scheduler(pipeline, self._asked.scheduler)
+        return self._paint_with(pipeline, self.call)
+
+    def _why_not_whole(self) -> str | None:
+        try:
+            find_call(self.family, self.model.controlnet, is_varied=True)
+        except ConfigError as error:
+            return str(error)
+        strength, steps = self.painting.vary_strength, self.painting.steps
+        if 0 < strength <= 1 and int(steps * strength) >= 1:
+            return None
+        return (
+            f"backend.painting.vary_strength={strength:g} with backend.painting.steps={steps} "
+            "leaves no step to run; it must lie in 0..1 and int(steps * vary_strength) be at least "
+            "1"
+        )
+
+    def _make_varied(self) -> Painter:
+        call = find_call(self.family, self.model.controlnet, is_varied=True)
+        return self._paint_with(
+            switch_pipeline(self.load().pipeline, self.model, call, self.hardware), call
+        )
+
+    def _paint_with(self, pipeline: Any, call: Call) -> Painter:
+        refer = None
+        if self.reference and self.model.reference:
+            refer = add_reference(pipeline, self.reference, self.model.reference)
+        texts = Texts(
+            pipeline, self.family, encode_weighted if self._asked.prompt_weights else None
+        )
+        return Painter(pipeline, call, texts, self.hardware.paint_batch, self.reads, refer)
+
+    def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
+        """Return one painted image per condition; crops of one size go through together."""
+        images = [condition.image for condition in conditions]
+        for whole in (False, True):
+            for alike in self._alike(conditions, whole):
+                boost = alike[0].condition.boost
+                settings = self._whole_settings(boost) if whole else self._settings(boost)
+                crops = self.load(whole).paint(alike, settings)
+                for job, crop in zip(alike, crops, strict=True):
+                    feather_px = 0 if whole else self.crops.feather_px
+                    images[job.index] = paste(images[job.index], crop, job, feather_px)
+        if not self._asked.match_optics:
+            return images
+        return [_match(c, image) for c, image in zip(conditions, images, strict=True)]
+
+    def _alike(self, conditions: Sequence[Condition], whole: bool) -> list[list[CropJob]]:
+        """Return the crops of conditions, those together that may go through in one call."""
+        step, crops = max(32, self.family.size_multiple), self.crops
+        jobs = [
+            job
+            for job in (
+                cut_whole(conditions, crops.max_image_px, step)
+                if whole
+                else cut_jobs(
+                    conditions,
+                    crops.context_px,
+                    crops.min_px,
+                    crops.max_px,
+                    step,
+                    crops.resolution_px,
+                )
+            )
+            if job.condition.is_whole == whole
+        ]
+        jobs.sort(key=self._kind)
+        return [list(group) for _, group in groupby(jobs, key=self._kind)]
+
+    def _kind(self, job: CropJob) -> tuple[Any, ...]:
+        """Return what jobs share that go through together: size, settings, length of the text."""
+        boost = job.condition.boost
+        if not self._asked.prompt_weights:
+            return job.size_hw, boost
+        spec = job.condition.spec
+        length = self.load().texts.length((spec.prompt, spec.negative_prompt), True)
+        return job.size_hw, boost, length
+
+    def _whole_settings(self, boost: Boost) -> Settings:
+        """Return how to paint a whole image; a retry stays closer to the source."""
+        settings = self._settings(Boost(1.0, 0.0))
+        least = least_strength(self.painting.steps)
+        weaker = max(self.painting.vary_strength + boost.strength_added, least)
+        return replace(settings, strength=weaker, init="source")
+
+    def _settings(self, boost: Boost) -> Settings:
+        """Return how to paint; a retry may be boosted."""
+        nets, painting = list(self.controlnets.values()), self.painting
+        scales = [painting.control_scale if net.scale is None else net.scale for net in nets]
+        return Settings(
+            painting.steps,
+            painting.guidance * boost.guidance_factor,
+            min(1.0, painting.strength + boost.strength_added),
+            painting.init,
+            tuple(scales) if nets else (painting.control_scale,) * bool(self.model.controlnet),
+            tuple(net.start for net in nets),
+            tuple(net.end for net in nets),
+            tuple(net.mode for net in nets),
+        )
+
+
+def _match(condition: Condition, painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what was painted with the optics of its photo; a whole image stays as it is."""
+    if condition.is_whole:
+        return painted
+    attempt = condition.attempt
+    drawn = rng_for(condition.spec, attempt, f"grain {attempt.variant}")
+    seed = int(drawn.integers(2**31))
+    return match_optics(
+        condition.image,
+        painted,
+        condition.repaint_mask,
+        condition.defect_mask,
+        condition.optics,
+        seed,
+    )
+
+
+def least_strength(steps: int) -> float:
+    """Return the lowest strength at which one of ``steps`` runs: ``int(steps * strength) == 1``.
+
+    That is 1 / steps, or the next float above where rounding loses the step, as for 49.
+
+    >>> int(49 * (1 / 49)), int(49 * least_strength(49))
+    (0, 1)
+    """
+    strength = 1 / steps
+    while int(steps * strength) < 1:
+        strength = math.nextafter(strength, 2)
+    return strength
+
+
+def need_diffusion(backend: Backend, what: str) -> DiffusionBackend:
+    """Return the backend, if it runs a diffusion model, as ``what`` needs; raises ConfigError."""
+    if not isinstance(backend, DiffusionBackend):
+        raise ConfigError(f"{what} needs a diffusion backend, e.g. backend=embedded")
+    return backend

@@ -1,0 +1,131 @@
+"""What a checkpoint's text encoders read of a prompt, and which words they never see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+from synthgen.backends.checkpoints.families import BY_BASE, Family
+from synthgen.errors import ModelError
+
+__all__ = ["Cut", "Reader", "explain_cuts", "find_cuts"]
+
+# max_sequence_length of diffusers' pipelines, where the tokenizer itself would take more.
+MOST_TOKENS = 512
+SHOWN = 60  # letters of what is lost
+CHAT_TOKENS = 16  # kept free for what a chat template puts around a prompt
+
+
+class Cut(NamedTuple):
+    """What is lost of one prompt; the first word may be lost in part."""
+
+    lost_tokens: int
+    lost_words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One tokenizer of a checkpoint, by the name of its folder.
+
+    It reads ``limit`` tokens, its own marks at both ends among them. ``cuts``: by prompt, only
+    those that are longer.
+    """
+
+    name: str
+    limit: int
+    cuts: Mapping[str, Cut]
+
+
+def find_cuts(folder: Path, prompts: Sequence[str]) -> list[Reader]:
+    """Return what each tokenizer in a checkpoint's folder cuts off.
+
+    Loads tokenizers, no weights; a second for 1,000 prompts. Raises ModelError.
+    """
+    distinct = list(dict.fromkeys(prompts))
+    readers = []
+    for path in sorted(folder.glob("tokenizer*/tokenizer_config.json")):
+        tokenizer = _load_tokenizer(path.parent)
+        limit = min(tokenizer.model_max_length, _most_tokens(folder, path.parent.name))
+        readers.append(Reader(path.parent.name, limit, _cut_all(tokenizer, limit, distinct)))
+    return readers
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the tokenizer in {folder} does not load: {reason}") from error
+
+
+def _most_tokens(folder: Path, name: str) -> int:
+    family = _family_of(folder)
+    return family.most_tokens.get(name, MOST_TOKENS) if family else MOST_TOKENS
+
+
+def _family_of(folder: Path) -> Family | None:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return None
+    return BY_BASE.get(str(json.loads(index.read_text(encoding="utf-8")).get("_class_name")))
+
+
+def _cut_all(tokenizer: Any, limit: int, prompts: Sequence[str]) -> dict[str, Cut]:
+    if not prompts:
+        return {}
+    room = limit - tokenizer.num_special_tokens_to_add()
+    if getattr(tokenizer, "chat_template", None):
+        room -= CHAT_TOKENS
+    tokens = tokenizer(
+        list(prompts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    return {
+        prompt: Cut(len(places) - room, _words_from(prompt, places[room][0]))
+        for prompt, places in zip(prompts, tokens["offset_mapping"], strict=True)
+        if len(places) > room
+    }
+
+
+def _words_from(text: str, start: int) -> str:
+    """Return what begins with the word that the character at ``start`` belongs to.
+
+    >>> _words_from("a scratch on steel", 4)
+    'scratch on steel'
+    """
+    while 0 < start < len(text) and not (text[start].isspace() or text[start - 1].isspace()):
+        start -= 1
+    return text[start:].strip()
+
+
+def explain_cuts(folder: Path, readers: Sequence[Reader], total: int) -> list[str]:
+    """Return a sentence for each limit that some of ``total`` distinct prompts break."""
+    family = _family_of(folder)
+    can_read_more = family is not None and family.reads_long_prompts
+    sentences = []
+    for limit in sorted({reader.limit for reader in readers if reader.cuts}):
+        cutting = [r for r in readers if r.limit == limit and r.cuts]
+        whole = [f"{r.name} reads {r.limit}" for r in readers if not r.cuts]
+        sentences.append(_explain(cutting, whole, total, can_read_more))
+    return sentences
+
+
+def _explain(
+    cutting: Sequence[Reader], whole: Sequence[str], total: int, can_read_more: bool
+) -> str:
+    cuts = {prompt: cut for reader in reversed(cutting) for prompt, cut in reader.cuts.items()}
+    names = " and ".join(reader.name for reader in cutting)
+    others = f" ({', '.join(whole)})" if whole else ""
+    remedy = ", or set backend.painting.prompt_weights=true" if can_read_more else ""
+    are, them = ("is", "it") if len(cuts) == 1 else ("are", "them")
+    lost = shorten(next(iter(cuts.values())).lost_words, SHOWN, placeholder=" ...")
+    return (
+        f"{len(cuts)} of {total} prompts {are} longer than the {cutting[0].limit} tokens that "
+        f"{names} {'reads' if len(cutting) == 1 else 'read'}{others}; the first loses "
+        f"{lost!r}: shorten {them}{remedy}"
+    )

@@ -1,0 +1,474 @@
+"""What a run is made of, built from its config and checked before anything is painted."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict, Field
+from pydantic import dataclasses as checked
+
+from synthgen.backends.backend import Backend, BackendInfo
+from synthgen.backends.diffusion.tokens import explain_cuts, find_cuts
+from synthgen.conditioning.augment import Augment
+from synthgen.conditioning.conditioner import Conditioner
+from synthgen.conditioning.control.controls import Control
+from synthgen.conditioning.variation import check_finish
+from synthgen.config.compose import build, check_value, to_plain
+from synthgen.defects import DEFECTS
+from synthgen.defects.drawing.lines import Line
+from synthgen.errors import ConfigError
+from synthgen.generation.executors.executor import TakingTurns
+from synthgen.generation.generate import Retry, Stages, generate
+from synthgen.planning.missed import Gap, GapSettings, read_gaps
+from synthgen.planning.plan import DefectClass, Splits, draw_plan, find_empty_train
+from synthgen.planning.prompts import PromptSettings, PromptWriter, read_prompt_table
+from synthgen.quality.bank import DefectBank
+from synthgen.quality.limits import read_limits
+from synthgen.references.lending import BankSettings, Donors, load_donors
+from synthgen.runs.folder import RunFolder
+from synthgen.samples.sample import Failure, Sample, SampleSpec, Status
+from synthgen.sources import SourceIndex, Sources
+from synthgen.sources.findings import describe_parts
+from synthgen.storage.files import check_name
+
+__all__ = [
+    "Job",
+    "MaskSettings",
+    "Parts",
+    "RunWorker",
+    "add_donors",
+    "build_augment",
+    "build_classes",
+    "build_controls",
+    "build_gaps",
+    "build_parts",
+    "build_prompts",
+    "check_controlnets",
+    "collect_facts",
+    "find_donors_elsewhere",
+    "find_faint_donors",
+    "find_long_prompts",
+    "find_other_names",
+    "find_own_lines",
+    "find_unused_words",
+    "make_worker",
+    "set_up",
+]
+
+CONTROL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a part of file names
+SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}  # where none are asked for
+RECORDED = (
+    "synthgen-inspection",
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "opencv-python-headless",
+    "albumentations",
+    "torchvision",
+)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RunSettings:
+    """The ``run`` part of the config."""
+
+    folder: str = Field(min_length=1)
+    count: int = Field(ge=1, le=10_000_000)
+    good_fraction: float = Field(ge=0, le=100)
+    batch_size: int = Field(ge=1, le=4096)
+    retries: list[Retry] = Field(max_length=100)
+    candidates: int = Field(ge=1, le=64)
+    storage: Literal["files", "tar"] = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every process of a run is made of."""
+
+    settings: RunSettings
+    sources: Sources
+    classes: Mapping[str, DefectClass]
+    stages: Stages
+    info: BackendInfo
+    donors: Donors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run, ready to go. ``skipped``: a sentence per source file that is left out.
+
+    ``notes``: sentences on what will not come out as it was asked for. ``bank_classes``: ids of
+    the classes that only the bank has. ``is_varied``: whether it paints good images only.
+    ``parts``: what it is made of.
+    """
+
+    specs: list[SampleSpec]
+    backend: BackendInfo
+    skipped: Sequence[str]
+    batch_size: int
+    parts: Parts
+    notes: Sequence[str] = ()
+    bank_classes: Mapping[str, int] = field(default_factory=dict)
+    is_varied: bool = False
+
+
+def set_up(config: DictConfig) -> Job:
+    """Build every part of a run and draw its plan; raises ConfigError, SourceError, ModelError."""
+    plain = to_plain(config)
+    parts = build_parts(config)
+    seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
+    asked = SPLITS if plain["splits"] is None else plain["splits"]  # a dict would be merged
+    splits = check_value(dict[str, float], asked, "splits")
+    for name in splits:
+        check_name(name, "split")
+    run, is_varied = parts.settings, read_mode(plain) == "vary"
+    specs = draw_plan(
+        parts.sources,
+        parts.classes,
+        0 if is_varied else run.count,
+        run.count if is_varied else round(run.count * run.good_fraction),
+        splits,
+        seed,
+        build_prompts(plain["prompt"], parts.classes),
+        *build_gaps(plain.get("gaps"), parts.classes),
+        parts.donors,
+    )
+    notes = [] if is_varied else describe_parts(parts.sources)
+    info = parts.info
+    notes += find_empty_train(specs, splits)
+    notes += [*find_long_prompts(info, specs), *find_unused_words(info.taught, parts.classes)]
+    notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
+    notes += find_other_names(parts.donors, parts.sources, splits)
+    notes += find_own_lines(parts.donors, parts.classes)
+    added = {
+        name: kind.class_id
+        for name, kind in parts.classes.items()
+        if name not in (plain["defect"] or {})
+    }
+    skipped = list(parts.sources.skipped)
+    return Job(specs, info, skipped, run.batch_size, parts, notes, added, is_varied)
+
+
+def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
+    """Build what a worker needs; the model is loaded when it first paints.
+
+    ``sources`` that another process has built of that config are used as they are.
+    """
+    plain = to_plain(config)
+    run = check_value(RunSettings, plain["run"], "run")
+    check_value(LabelSettings, plain["label"], "label")
+    margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
+    donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
+    classes = add_donors(build_classes(plain["defect"]), donors)
+    limits = read_limits(plain["quality"], classes)
+    sources = build(config.source, "source", ("read", "part")) if sources is None else sources
+    controls = build_controls(config.control)
+    backend: Backend = build(config.backend, "backend", ("paint", "describe"))
+    info = backend.describe()
+    check_controlnets(info.reads, controls)
+    bank = None if donors is None else DefectBank([*donors.items.values(), *donors.joined()])
+    augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
+    varied = build_augment(augment.source, "augment.source")
+    finish = build_augment(augment.finish, "augment.finish")
+    is_varied = read_mode(plain) == "vary"
+    if is_varied and info.why_not_whole:
+        raise ConfigError(f"mode=vary: backend={info.name} cannot do it: {info.why_not_whole}")
+    conditioner = Conditioner(
+        sources,
+        classes,
+        controls,
+        margin_px,
+        info.cell_px,
+        augment=varied,
+        is_varied=is_varied,
+        donors=donors,
+    )
+    stages = Stages(
+        conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
+    )
+    return Parts(run, sources, classes, stages, info, donors)
+
+
+class RunWorker:
+    """Makes samples and writes them into the run folder; one per process."""
+
+    def __init__(self, config: DictConfig, location: str, parts: Parts) -> None:
+        self.stages, self._info = parts.stages, parts.info
+        self._shared = replace(self.stages, backend=TakingTurns(self.stages.backend))
+        self._run = RunFolder(
+            location, bool(config.label.ignore_border), config.run.get("storage", "files")
+        )
+
+    def __call__(self, specs: Sequence[SampleSpec]) -> list[Status]:
+        return self._write(list(generate(specs, self._shared)))
+
+    def give_up(self, specs: Sequence[SampleSpec], reason: str) -> list[Status]:
+        return self._write([Failure(spec, reason) for spec in specs])
+
+    def _write(self, outcomes: list[Sample | Failure]) -> list[Status]:
+        self._run.write(outcomes, self._info.name, self._info.checkpoint)
+        return [outcome.status for outcome in outcomes]
+
+
+def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) -> RunWorker:
+    """Return a worker from a plain config; a process elsewhere can be sent this call."""
+    made = OmegaConf.create(dict(config))
+    return RunWorker(made, location, build_parts(made, index.sources))
+
+
+@checked.dataclass(frozen=True)
+class Mode:
+    """What a run makes: defects on good images, or new good images from good ones."""
+
+    mode: Literal["defects", "vary"] = "defects"
+
+
+def read_mode(plain: Mapping[str, Any]) -> str:
+    """Return ``mode`` of a config; raises ConfigError."""
+    return check_value(Mode, {"mode": plain.get("mode", "defects")}, "").mode
+
+
+@checked.dataclass(frozen=True)
+class Seed:
+    """The run's seed."""
+
+    seed: int = Field(ge=0, lt=2**63)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class MaskSettings:
+    """The ``mask`` part of the config."""
+
+    margin_px: int = Field(ge=0, le=64)
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LabelSettings:
+    """The ``label`` part of the config."""
+
+    ignore_border: bool
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AugmentSettings:
+    """The ``augment`` part of the config; None = no augmentation."""
+
+    source: dict[str, Any] | None = None
+    finish: dict[str, Any] | None = None
+
+
+def build_augment(node: Mapping[str, Any] | None, key: str) -> Augment | None:
+    """Build what varies pictures, None where nothing does; raises ConfigError that names the key.
+
+    A finish is also tried on a picture and its clean partner.
+    """
+    if node is None:
+        return None
+    try:
+        augment: Augment = build(dict(node), key)
+        if key.endswith("finish"):
+            check_finish(augment)
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if text.startswith(key) else f"{key}: {text}") from error
+    return augment
+
+
+def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
+    """Build the defect classes of a config by name; raises ConfigError that names the key."""
+    classes = {}
+    for name, node in (nodes or {}).items():
+        check_name(name, "a defect class")
+        if not isinstance(node, Mapping) or "shape" not in node:
+            raise ConfigError(
+                f"defect.{name}={str(node)[:100]} is no class of defects: it needs class_id, noun "
+                "and shape, see conf/defect"
+            )
+        shape = build(node["shape"], f"defect.{name}.shape")
+        classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
+    return classes
+
+
+def add_donors(classes: Mapping[str, DefectClass], donors: Donors | None) -> dict[str, DefectClass]:
+    """Return the classes and those that only the bank has, under the next free ids, by name."""
+    added = dict(classes)
+    if donors is None:
+        return added
+    weight = donors.settings.weight
+    for name in donors.classes:
+        if name not in added:
+            class_id = max((kind.class_id for kind in added.values()), default=0) + 1
+            added[name] = DefectClass(class_id, donors.noun(name), None, severity=(0.0, 1.0))
+        added[name] = replace(added[name], weight=weight or added[name].weight)
+    return added | _weigh_lines({n: k for n, k in added.items() if n not in donors.classes}, donors)
+
+
+def _weigh_lines(drawn: Mapping[str, DefectClass], donors: Donors) -> dict[str, DefectClass]:
+    """Return the classes that are only drawn, as many of them lines as of the bank's defects."""
+    share = donors.share_of_lines
+    total = sum(kind.weight for kind in drawn.values())
+    lines = sum(kind.weight for kind in drawn.values() if isinstance(kind.shape, Line))
+    if not share or lines in (0, total):
+        return dict(drawn)
+    gains = (1 - share) * total / (total - lines), share * total / lines
+    return {
+        name: replace(kind, weight=kind.weight * gains[isinstance(kind.shape, Line)])
+        for name, kind in drawn.items()
+    }
+
+
+def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:
+    """Return what a detector missed, and the share of the samples that ask for it."""
+    settings = check_value(GapSettings, {} if node is None else node, "gaps")
+    if settings.path is None:
+        return (), 0.0
+    return read_gaps(settings.path, classes), settings.share
+
+
+def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter:
+    """Build what writes the prompts of a run; raises ConfigError that names key or line."""
+    settings = check_value(PromptSettings, node, "prompt")
+    if settings.table is None:
+        return PromptWriter(settings)
+    return PromptWriter(settings, read_prompt_table(settings.table, {*classes, *DEFECTS}))
+
+
+def find_long_prompts(info: BackendInfo, specs: Sequence[SampleSpec]) -> list[str]:
+    """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
+    folder = info.tokenizers
+    if folder is None:
+        return []
+    texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
+    return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))
+
+
+def find_unused_words(taught: Mapping[str, str], classes: Mapping[str, DefectClass]) -> list[str]:
+    """Return a sentence where an adapter has learned a word that no class of the run is called."""
+    asked = {kind.noun for kind in classes.values()}
+    unused = sorted(set(taught.values()) - asked)
+    if not unused or not classes:
+        return []
+    return [
+        f"the adapter has learned {', '.join(unused)}, which no class of this run is called; give "
+        f"bank.path, or the word to a class, e.g. defect.{next(iter(classes))}.noun={unused[0]!r}"
+    ]
+
+
+def find_faint_donors(donors: Donors | None) -> list[str]:
+    """Return a sentence where real defects lend nothing because they are hardly visible."""
+    if donors is None or not donors.faint:
+        return []
+    counts = Counter(item.defect_class for item in donors.faint)
+    told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return [
+        f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
+        f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
+        "without them (bank.least_visible)"
+    ]
+
+
+def find_own_lines(donors: Donors | None, classes: Mapping[str, DefectClass]) -> list[str]:
+    """Return a sentence where drawn lines are like the bank's though nobody asked for it."""
+    if donors is None or donors.settings.own_lines != "auto" or not donors.share_of_lines:
+        return []
+    drawn = sorted(name for name, kind in classes.items() if isinstance(kind.shape, Line))
+    if not drawn:
+        return []
+    count, total = donors.images_with_lines
+    return [
+        f"{count} of the bank's {total} images hold lines: drawn ones ({', '.join(drawn)}) are as "
+        "many, long, wide, straight and strong; bank.own_lines=false leaves them as their kinds are"
+    ]
+
+
+def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) -> list[str]:
+    """Return a sentence where parts of the bank may be parts of the source under other names, and
+    so come into two splits unseen."""
+    photos = sorted({entry.group for entry in sources.entries if entry.path is not None})
+    parts = donors.groups if donors else []
+    several = sum(share > 0 for share in splits.values()) > 1
+    if not (several and photos and parts) or set(photos) & set(parts):
+        return []
+    return [
+        f"no part of the bank ({parts[0]}, ...) is one of the source's ({photos[0]}, ...): if they "
+        "are the same parts under other names, these can be in two splits; give "
+        "source.group_by=<a CSV with image and group>, or 'splits={train: 1}'"
+    ]
+
+
+def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) -> list[str]:
+    """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
+    if donors is None or not any(spec.donor for spec in specs):
+        return []
+    largest = Counter(spec.split for spec in specs).most_common(1)[0][0]
+    parts: dict[str, set[str]] = {}
+    others: dict[str, set[str]] = {}
+    for spec in specs:
+        if spec.donor and spec.defect_class:
+            kept = parts if spec.split == largest else others
+            kept.setdefault(spec.defect_class, set()).add(spec.donor_group or "")
+    if not others:
+        return []
+    told = (
+        f"{name} {len(parts.get(name, ()))} of {len(donors.groups_of(name))}"
+        for name in sorted(others)
+    )
+    return [
+        f"the split {largest} is drawn after some of the bank's parts only, the others lend to "
+        f"smaller splits ({', '.join(told)}); 'splits={{{largest}: 1}}' gives it all"
+    ]
+
+
+def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:
+    """Build the control images of a config by name, in order; raises ConfigError."""
+    if not nodes:
+        raise ConfigError("control names no control image; give at least one, e.g. control=canny")
+    controls = {}
+    for name, node in nodes.items():
+        if not CONTROL_NAME.fullmatch(str(name)) or not isinstance(node, Mapping):
+            raise ConfigError(
+                f"control.{name} is no control image; give them by name, e.g. "
+                "control=[canny,mask], names of letters, digits, - and _"
+            )
+        controls[name] = build(node, f"control.{name}", ("draw",))
+    return controls
+
+
+def check_controlnets(reads: Sequence[str], controls: Mapping[str, Control]) -> None:
+    """Raise ConfigError where a ControlNet reads a control image that is not drawn."""
+    for name in reads:
+        if name not in controls:
+            raise ConfigError(
+                f"backend.model.controlnets.{name} reads the control image {name!r}, but control "
+                f"makes {', '.join(controls)}; give control=[{','.join([*controls, name])}]"
+            )
+
+
+def collect_facts(job: Job) -> dict[str, Any]:
+    """Return what else decides how pixels come out: versions, backend, models with digests."""
+    versions = {"python": platform.python_version()}
+    for package in RECORDED:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    backend = job.backend
+    checker = backend.safety_checker
+    return {
+        "versions": versions,
+        "backend": backend.name,
+        "checkpoint": backend.checkpoint,
+        "dtype": backend.dtype,
+        "models": dict(backend.models),
+        **({} if checker is None else {"safety_checker": checker}),
+        "notes": list(job.notes),
+        "bank_classes": dict(job.bank_classes),
+    }

@@ -1,0 +1,393 @@
+"""From YAML to objects: compose, construct, and say what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import hydra
+import yaml
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from synthgen.backends.renamed import (
+    find_former,
+    find_moved,
+    rename_config,
+    rename_overrides,
+    tell_moved,
+    tell_renamed,
+)
+from synthgen.config.environment import resolve
+from synthgen.config.invalid import explain_invalid
+from synthgen.config.overrides import OPEN, open_keys, search_in
+from synthgen.config.sections import check_sections, check_values
+from synthgen.config.suggest import did_you_mean, find_near_key, list_settings
+from synthgen.errors import ConfigError, SynthgenError
+from synthgen.storage.files import find_shipped
+
+__all__ = [
+    "build",
+    "check_choices",
+    "check_keys",
+    "check_value",
+    "compose",
+    "find_own_folders",
+    "find_text",
+    "finish",
+    "read_text",
+    "to_plain",
+]
+
+log = logging.getLogger(__name__)
+Value = TypeVar("Value")
+NEEDED = {"source", "backend", "quality", "executor", "review"}  # groups that cannot be left out
+RECIPES = ("experiment", "debug")  # groups whose files change keys of others, and have no own
+UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expect
+    *(HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError),
+    *(KeyError, AssertionError, RecursionError),
+)
+ORDERS = {"_args_": Sequence, "_convert_": str, "_partial_": bool, "_recursive_": bool}
+
+
+def compose(
+    pipeline: str, overrides: Sequence[str], folders: Sequence[Path] | None = None
+) -> DictConfig:
+    """Return the config of a pipeline; raises ConfigError that names the key.
+
+    ``folders``: configuration of one's own (see ``find_own_folders``, the default), whose files are
+    choices beside those that ship.
+    """
+    own = find_own_folders() if folders is None else list(folders)
+    renamed, former = rename_overrides(overrides)
+    with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
+        try:
+            config = _compose(pipeline, overrides, own)
+        except ConfigError as error:
+            if not former:
+                raise
+            try:  # a backend of one's own may have keys of these names
+                config = _compose(pipeline, renamed, own)
+            except ConfigError as other:
+                raise other from error
+            _tell(tell_renamed(former))
+    return finish(config, pipeline)
+
+
+def find_own_folders(given: str | None = None) -> list[Path]:
+    """Return the folders of one's own configuration that are there: ``given`` (--config-dir),
+    ./conf and ~/.config/synthgen (XDG_CONFIG_HOME); raises ConfigError where ``given`` is not."""
+    places = [Path.cwd() / "conf", _config_home() / "synthgen"]
+    if given is not None:
+        place = Path(given).expanduser().absolute()
+        if not place.is_dir():
+            raise ConfigError(f"--config-dir={given}: there is no such folder")
+        places.insert(0, place)
+    shipped = find_shipped("conf").resolve()
+    there = [place for place in places if place.is_dir() and place.resolve() != shipped]
+    return list(dict.fromkeys(there))
+
+
+def _config_home() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return Path(home) if home else Path.home() / ".config"
+
+
+def _compose(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> DictConfig:
+    opened = open_keys(overrides)
+    try:
+        config = hydra.compose(pipeline, [*search_in(own), *opened], return_hydra_config=True)
+    except UNREADABLE as error:
+        raise ConfigError(_explain(str(error), pipeline, opened, own)) from error
+    check_choices(pipeline, config.hydra.runtime.choices, own)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def check_choices(pipeline: str, choices: Mapping[str, Any], own: Sequence[Path]) -> None:
+    """Raise ConfigError where a file of one's own would count, but has the name of one that ships.
+
+    ``choices``: the names that were chosen, by group; those of lists (defect, control, format) are
+    not among them, so that any such file of these groups is an error.
+    """
+    shipped, (_, groups) = find_shipped("conf"), _read_shipped(pipeline)
+    for folder in own:
+        for path in sorted(folder.glob("*/*.yaml")):
+            group, name = path.parent.name, path.stem
+            is_chosen = choices.get(group, name) == name
+            if group in groups and is_chosen and (shipped / group / path.name).is_file():
+                raise ConfigError(
+                    f"{path} is not read, since a {group}={name} ships with synthgen; give your "
+                    "file another name"
+                )
+
+
+def finish(config: DictConfig, pipeline: str) -> DictConfig:
+    """Return a composed config with former keys under their new names, and its references resolved
+    but for those to the environment (see ``to_stored``).
+
+    Raises ConfigError where a key must be given, or one stands at the top that nobody reads.
+    """
+    shown, (shipped, groups) = _shown(pipeline), _read_shipped(pipeline)
+    sections = {name: node for name, node in shipped.items() if name not in groups}
+    try:
+        config = resolve(config)
+        to_plain(config)  # those to the environment lead somewhere, too
+    except UNREADABLE as error:
+        raw: Any = OmegaConf.to_container(config)  # what it refers to may be no section
+        check_sections(raw, sections, (), OPEN, shown)
+        raise ConfigError(_first_lines(str(error))) from error
+    known = {*shipped, *groups}
+    if unknown := sorted(str(key) for key in config if str(key) not in known):
+        near = did_you_mean(unknown[0], known)
+        raise ConfigError(
+            f"{unknown[0]} is no key of {shown}; {near}see synthgen {shown} --cfg job for all of "
+            "them"
+        )
+    plain: Any = OmegaConf.to_container(config)
+    moved, former = find_moved(plain), find_former(plain)
+    if moved or former:  # in a file of one's own
+        _tell([*tell_moved(moved), *tell_renamed(former)])
+        config = OmegaConf.create(rename_config(plain))
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        keys = " and ".join(missing)
+        raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
+    whole = to_plain(config)
+    check_values(whole)
+    check_sections(whole, sections, sorted(groups & NEEDED), OPEN, shown)
+    for name in sorted(groups - NEEDED):
+        _check_optional(config, name)
+    return config
+
+
+def _check_optional(config: DictConfig, name: str) -> None:
+    """Put {} in the place of a choice that was left out; raises ConfigError for what is none."""
+    given = config.get(name)
+    if given is not None and (name in RECIPES or not OmegaConf.is_dict(given)):
+        raise ConfigError(f"{name}={given!r} is no choice for {name}; see conf/{name}")
+    if given is None and name not in RECIPES:
+        with open_dict(config):
+            config[name] = {}
+
+
+def _read_shipped(pipeline: str) -> tuple[dict[str, Any], set[str]]:
+    """Return a pipeline's config as its file has it, and for which keys a file is chosen."""
+    path = find_shipped("conf") / f"{pipeline}.yaml"
+    node = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    groups: set[str] = set()
+    for default in node.pop("defaults", []):
+        if isinstance(default, Mapping):
+            names = (str(key).removeprefix("optional ").partition("@")[0] for key in default)
+            groups |= {name for name in names if "/" not in name}
+        elif default != "_self_":
+            inner, others = _read_shipped(default)
+            node, groups = inner | node, groups | others
+    return node, groups
+
+
+def _shown(pipeline: str) -> str:
+    return pipeline.replace("_", " ")
+
+
+def _tell(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        log.warning("synthgen: %s", sentence)
+
+
+def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
+    """Return what Hydra's message says in one sentence, with the near names."""
+    shown = _shown(pipeline)
+    if unknown := re.search(r"Could not override '([^']+)'", message):
+        key = unknown[1]
+        near = find_near_key(key, _compose_without(key, pipeline, overrides, own))
+        hint = f"did you mean {near}? " if near else ""
+        return f"{key} is no key of {shown}; {hint}see synthgen {shown} --cfg job for all of them"
+    if option := re.search(r"Could not (?:find|load) '(\w+(?:/\w+)*)/([^/']+)'", message):
+        group, name = option[1], option[2]
+        folders = [find_shipped("conf"), *own]
+        known = sorted({path.stem for f in folders for path in (f / group).glob("*.yaml")})
+        hint = did_you_mean(name, known)
+        return f"{group}={name} is unknown; {hint}choose from {', '.join(known)}"
+    return _name_override(pipeline, overrides, own) + _first_lines(message)
+
+
+def _name_override(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
+    """Return the override without which the others can be read, and a colon; '' for none."""
+    for place, text in enumerate(overrides):
+        others = [*overrides[:place], *overrides[place + 1 :]]
+        with suppress(*UNREADABLE):
+            hydra.compose(pipeline, [*search_in(own), *others])
+            return f"{text[:200]}: "
+    return ""
+
+
+def _first_lines(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return " ".join(lines[:2]) or "the configuration cannot be read"
+
+
+def _compose_without(
+    key: str, pipeline: str, overrides: Sequence[str], own: Sequence[Path]
+) -> Mapping[str, Any]:
+    """Return the config without the overrides of a key, or else as it ships."""
+    others = [text for text in overrides if text.partition("=")[0].lstrip("+~") != key]
+    choices = [text for text in others if "." not in text.partition("=")[0]]
+    for kept in (others, choices, []):
+        try:
+            config = hydra.compose(pipeline, [*search_in(own), *kept])
+        except UNREADABLE:
+            continue
+        plain = OmegaConf.to_container(config)
+        return plain if isinstance(plain, dict) else {}  # type: ignore[return-value]
+    return {}
+
+
+def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
+    """Construct what a config node's ``_target_`` names; errors carry the key they come from.
+
+    ``needs``: methods that it must have. Raises ConfigError for a node that names nothing, for
+    arguments of other types and for what is no such part.
+    """
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        named = node.get("_target_") if isinstance(node, Mapping) else node
+        raise ConfigError(
+            f"{key}._target_={str(named)[:100]} is not possible: it must be the name of a class"
+        )
+    try:
+        target = hydra.utils.get_object(node["_target_"])
+    except Exception as error:  # whatever importing it raises
+        raise ConfigError(
+            f"{key}._target_={node['_target_']!r} names nothing that can be imported"
+        ) from error
+    _check_arguments(target, node, key)
+    try:
+        made = hydra.utils.instantiate(node, _convert_="all", **extra)
+    except InstantiationException as error:
+        raise _explain_cause(error, node, key) from error
+    for name in needs:
+        if not callable(getattr(made, name, None)):
+            raise ConfigError(
+                f"{key}._target_={node['_target_']} is of another kind: {key} needs {name}()"
+            )
+    return made
+
+
+def _explain_cause(error: InstantiationException, node: Any, key: str) -> SynthgenError:
+    """Return what went wrong in a constructor, with the key."""
+    cause = error.__cause__
+    if isinstance(cause, SynthgenError):
+        return cause
+    if isinstance(cause, ValidationError):
+        return ConfigError(explain_invalid(cause, key, _target(node)))
+    if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
+        near = did_you_mean(found[1], list_settings(_target(node), ()))
+        return ConfigError(f"{key}.{found[1]} is unknown or missing: {near}{cause}")
+    if isinstance(cause, TypeError) and str(cause).endswith("takes no arguments"):
+        return ConfigError(f"{key}.{next(name for name in node if name != '_target_')}: {cause}")
+    lines = str(cause or error).strip().splitlines() or [type(cause).__name__]
+    return ConfigError(f"{key} cannot be made: {lines[0]}")
+
+
+def _check_arguments(
+    target: Any, node: Mapping[str, Any], key: str, *, is_deep: bool = False
+) -> None:
+    """Raise ConfigError where an argument is not of the type that its parameter says.
+
+    ``is_deep``: also those that have keys of their own; what is made checks them itself.
+    """
+    for order, kind in ORDERS.items():
+        if order in node and not isinstance(node[order], kind):
+            raise ConfigError(f"{key}.{order}={node[order]!r} is none of Hydra's orders")
+    if hasattr(target, "__pydantic_validator__"):  # which checks them itself
+        return
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        return
+    for name, value in node.items():
+        if name in hints and (is_deep or not isinstance(value, Mapping)):
+            try:
+                adapter = TypeAdapter(hints[name])
+            except PydanticUserError:  # a type of others
+                continue
+            is_config = OmegaConf.is_config(value)
+            plain = OmegaConf.to_container(value, resolve=True) if is_config else value
+            _validate(adapter, plain, f"{key}.{name}", hints[name])
+
+
+def check_keys(node: Any, key: str) -> None:
+    """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
+    depth, and for a value of another type, without making it."""
+    target = _target(node)
+    if target is not None:
+        _check_arguments(target, node, key, is_deep=True)
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), node)]
+    while target is not None and waiting:
+        path, inner = waiting.pop()
+        here = ".".join((key, *path))
+        if not isinstance(inner, Mapping) or here in OPEN:
+            continue
+        known = list_settings(target, path)
+        for name in map(str, inner):
+            if known and name not in known and name != "_target_":
+                near = did_you_mean(name, known)
+                raise ConfigError(f"{here}.{name} is unknown; {near}it is not read")
+        waiting += [((*path, str(name)), value) for name, value in inner.items()]
+
+
+def check_value(kind: type[Value], value: Any, key: str) -> Value:
+    """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
+    valid: Value = _validate(TypeAdapter(kind), value, key, kind)
+    return valid
+
+
+def _validate(adapter: TypeAdapter[Any], value: Any, key: str, kind: Any) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(explain_invalid(error, key, kind)) from error
+    except ArithmeticError as error:
+        raise ConfigError(f"{key} is not possible: {error}") from error
+
+
+def read_text(config: DictConfig, key: str) -> str:
+    """Return a text of a config that must be there, as ``run.folder``; raises ConfigError."""
+    found = find_text(config, key)
+    if not found:
+        raise ConfigError(f"{key} must be given as a text of one character or more")
+    return found
+
+
+def find_text(config: DictConfig, key: str) -> str | None:
+    """Return a text of a config, None where it is null; raises ConfigError for something else."""
+    node = OmegaConf.select(config, key)
+    if node is None or isinstance(node, str):
+        return node
+    if isinstance(node, int) and not isinstance(node, bool):  # a folder may be called 2
+        return str(node)
+    raise ConfigError(f"{key}={str(node)[:100]} is not possible: it should be a text")
+
+
+def _target(node: Any) -> Any:
+    """Return what a node constructs; None where that cannot be known."""
+    try:
+        return hydra.utils.get_object(node["_target_"])
+    except (KeyError, TypeError, ValueError, ImportError):
+        return None
+
+
+def to_plain(config: DictConfig) -> Mapping[str, Any]:
+    """Return a config as plain dictionaries, lists and numbers, interpolations resolved."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

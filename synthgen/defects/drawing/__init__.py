@@ -1,0 +1,1 @@
+"""What the classes of defects share: shapes, lines, and the renderer."""

@@ -1,0 +1,98 @@
+"""CVAT for images 1.1: masks as run lengths of their boxes, one XML a split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from synthgen.export.formats.run_lengths import run_lengths
+from synthgen.export.formats.voc import hex_colour
+from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media
+
+__all__ = ["Cvat"]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Cvat:
+    """``<split>.xml``, ``images/<split>/*.png``, and ``labels.json`` for a task's raw labels.
+
+    Make one task a split: paste ``labels.json`` as its labels, upload the folder of images, then
+    the XML as "CVAT 1.1". Masks are held to the pixel, those that overlap too.
+    """
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        for split in labels.splits:
+            images = labels.of_split(split)
+            (folder / "images" / split).mkdir(parents=True)
+            with (folder / f"{split}.xml").open("w", encoding="utf-8", newline="\n") as file:
+                file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+                file.write("  <version>1.1</version>\n" + _meta(labels, split, len(images)))
+                for number, image in enumerate(images):
+                    media.place(image, folder / "images" / split / image.file_name)
+                    file.write(_image_entry(number, labels.names, image))
+                file.write("</annotations>\n")
+        text = json.dumps(_raw_labels(labels), indent=1, ensure_ascii=False)
+        (folder / "labels.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _raw_labels(labels: LabelledSet) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "color": hex_colour(class_id), "type": "any", "attributes": []}
+        for name, class_id in labels.classes.items()
+    ]
+
+
+def _meta(labels: LabelledSet, split: str, count: int) -> str:
+    entries = "".join(
+        f"        <label>\n          <name>{escape(name)}</name>\n"
+        f"          <color>{hex_colour(class_id)}</color>\n          <type>any</type>\n"
+        "          <attributes></attributes>\n        </label>\n"
+        for name, class_id in labels.classes.items()
+    )
+    return (
+        f"  <meta>\n    <task>\n      <name>synthgen {escape(split)}</name>\n"
+        f"      <size>{count}</size>\n      <mode>annotation</mode>\n"
+        f"      <subset>{escape(split)}</subset>\n"
+        f"      <labels>\n{entries}      </labels>\n    </task>\n  </meta>\n"
+    )
+
+
+def _tag(name: str, values: Mapping[str, Any]) -> str:
+    return f"<{name} " + " ".join(f"{key}={quoteattr(str(v))}" for key, v in values.items()) + ">"
+
+
+def _image_entry(number: int, names: Mapping[int, str], image: LabelledImage) -> str:
+    height, width = image.size_hw
+    values = {"id": number, "name": image.file_name, "width": width, "height": height}
+    masks = "".join(
+        f"    {_tag('mask', _mask_values(names, image, defect, z_order))}\n    </mask>\n"
+        for z_order, defect in enumerate(image.defects)
+    )
+    return f"  {_tag('image', values)}\n{masks}  </image>\n"
+
+
+def _mask_values(
+    names: Mapping[int, str], image: LabelledImage, defect: DefectLabel, z_order: int
+) -> dict[str, Any]:
+    x, y, width, height = defect.box
+    crop = defect.mask(image.size_hw)[y : y + height, x : x + width]
+    return {
+        "label": names[defect.class_id],
+        "source": "file",
+        "occluded": 0,
+        "rle": ", ".join(map(str, run_lengths(crop))),
+        "left": x,
+        "top": y,
+        "width": width,
+        "height": height,
+        "z_order": z_order,  # later defects on top, as everywhere
+    }

@@ -1,0 +1,110 @@
+"""Tables for pandas and others: one row an image, one row a defect."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from synthgen.export.facts import (
+    DEFECT_MEASURES,
+    defect_facts,
+    fact_types,
+    image_facts,
+    write_parquet,
+)
+from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.losses import LabelLoss
+from synthgen.export.media import Media, refer_to
+from synthgen.storage.files import defuse
+
+__all__ = ["Table", "place_or_refer"]
+
+DEFECT_TYPES = {
+    "sample_id": "string",
+    "split": "string",
+    "instance_id": "int64",
+    "defect_class": "string",
+    "class_id": "int64",
+    "area_px": "int64",
+    "box_x": "int64",
+    "box_y": "int64",
+    "box_w": "int64",
+    "box_h": "int64",
+    "height": "int64",
+    "width": "int64",
+    "rle": "string",
+    **dict.fromkeys(DEFECT_MEASURES, "float64"),
+}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Table:
+    """``images.*``, ``defects.*`` and the images in ``images/``; with media=refer, where they are.
+
+    ``file_name`` is relative to the tables; all else is as in the run's manifest, without its
+    paths. A mask is its RLE with height and width, as in COCO. In CSV a text that a spreadsheet
+    would take for a formula has a ' before it. CSV has no types: read sample_id and rle as text,
+    e.g.
+    ``pandas.read_csv("defects.csv", dtype={"sample_id": str, "rle": str}, keep_default_na=False)``.
+    """
+
+    kind: Literal["csv", "parquet", "both"] = "both"
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one."""
+        files = {i.sample_id: place_or_refer(i, folder, "images", media) for i in labels}
+        types = {"sample_id": "string", "file_name": "string"} | fact_types(labels)
+        for kind in ("csv", "parquet") if self.kind == "both" else (self.kind,):
+            images = ({"file_name": files[i.sample_id], **image_facts(i)} for i in labels)
+            _write(folder / f"images.{kind}", types, images)
+            _write(folder / f"defects.{kind}", DEFECT_TYPES, _defect_rows(labels))
+
+
+def place_or_refer(image: LabelledImage, root: Path, folder: str, media: Media) -> str:
+    """Put an image into a folder of ``root``, unless media refers; return its path from there."""
+    if media.mode == "refer":
+        return refer_to(image, root)
+    (root / folder).mkdir(exist_ok=True)
+    media.place(image, root / folder / image.file_name)
+    return f"{folder}/{image.file_name}"
+
+
+def _defect_rows(labels: LabelledSet) -> Iterator[dict[str, Any]]:
+    for image in labels:
+        for defect in defect_facts(labels, image):
+            x, y, width, height = defect["bbox"]
+            yield {
+                "sample_id": image.sample_id,
+                "split": image.split,
+                "instance_id": defect["id"],
+                "defect_class": defect["category"],
+                "class_id": defect["category_id"],
+                "area_px": defect["area"],
+                "box_x": x,
+                "box_y": y,
+                "box_w": width,
+                "box_h": height,
+                "height": image.size_hw[0],
+                "width": image.size_hw[1],
+                "rle": defect["rle"],
+                **{name: defect[name] for name in DEFECT_MEASURES},
+            }
+
+
+def _write(path: Path, types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
+    if path.suffix == ".parquet":
+        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
+        write_parquet(path, schema, rows)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(types), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:  # run lengths may begin with =, and cannot do anything
+            safe = {name: cell if name == "rle" else defuse(cell) for name, cell in row.items()}
+            writer.writerow(safe)

@@ -1,0 +1,205 @@
+"""The whole flow on one page: specs in, Samples out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.backends.backend import Backend
+from synthgen.conditioning.augment import Augment
+from synthgen.conditioning.variation import finish_candidate
+from synthgen.errors import PlacementError, SourceError
+from synthgen.imaging.geometry import nearest_instance
+from synthgen.imaging.images import composite, to_rgb8
+from synthgen.quality.annotate import annotate, measure_own
+from synthgen.quality.bank import DefectBank
+from synthgen.quality.limits import Limits, reasons_to_reject
+from synthgen.quality.measures import measure, view_change
+from synthgen.quality.realised import realise_mask
+from synthgen.samples.sample import (
+    Attempt,
+    Candidate,
+    Condition,
+    Failure,
+    Sample,
+    SampleSpec,
+    Status,
+    Try,
+)
+
+__all__ = ["RETRIES", "Retry", "Stages", "batched", "compose", "generate"]
+
+Item = TypeVar("Item")
+Order = tuple[SampleSpec, Attempt]
+Retry = Literal["noise", "stronger", "place"]
+FIRST, STRONGER, PLACE = "first", "stronger", "place"
+RETRIES: tuple[Retry, ...] = get_args(Retry)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What the flow is made of.
+
+    ``retries``: what is changed, try by try, for a sample that was rejected: *noise* paints the
+    same condition from other noise, *stronger* also raises guidance and strength, *place* draws
+    shape and place anew. ``candidates``: paintings a try, of which the best is kept.
+    ``bank``: real defects that the model has seen, which none of its own may repeat. ``finish``:
+    what a camera makes of a finished image.
+    """
+
+    condition: Callable[[SampleSpec, Attempt], Condition]
+    backend: Backend
+    limits: Limits
+    batch_size: int = 8
+    retries: Sequence[str] = RETRIES
+    candidates: int = 1
+    bank: DefectBank | None = None
+    finish: Augment | None = None
+
+
+def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | Failure]:
+    """Yield one Sample per spec, in order; rejected ones too, with their reasons.
+
+    A rejected sample is tried again along ``stages.retries``; the last image is the one that is
+    kept, all tries are in ``tries``. A spec that comes to no image yields a Failure.
+    """
+    for batch in batched(specs, stages.batch_size):
+        done: dict[str, Sample | Failure] = {}
+        for step in (FIRST, *stages.retries):
+            tried = _begin(batch) if step == FIRST else _climb(done.values(), step)
+            for outcome in _generate_batch(tried, stages):
+                before = done.get(outcome.spec.sample_id)
+                tries = (*(before.tries if before else ()), _note(outcome, step))
+                is_lost = isinstance(outcome, Failure) and isinstance(before, Sample)
+                kept = before if is_lost and before is not None else outcome
+                done[outcome.spec.sample_id] = replace(kept, tries=tries)
+        yield from (done[spec.sample_id] for spec in batch)
+
+
+def _begin(specs: Iterable[SampleSpec]) -> list[Order]:
+    return [(spec, Attempt()) for spec in specs]
+
+
+def _climb(outcomes: Iterable[Sample | Failure], step: str) -> list[Order]:
+    """Return the next try of what was rejected.
+
+    A sample that found no room is only helped by another place.
+    """
+    return [
+        (outcome.spec, _next_attempt([one.step for one in outcome.tries], step))
+        for outcome in outcomes
+        if outcome.status is Status.REJECTED and (step == PLACE or outcome.tries[-1].measurements)
+    ]
+
+
+def _next_attempt(steps: Sequence[str], step: str) -> Attempt:
+    """Return the try after those of ``steps``."""
+    climbed = [*steps, step]
+    since_place = (
+        climbed[len(climbed) - climbed[::-1].index(PLACE) :] if PLACE in climbed else climbed
+    )
+    return Attempt(len(steps), climbed.count(PLACE), since_place.count(STRONGER))
+
+
+def _note(outcome: Sample | Failure, step: str) -> Try:
+    if isinstance(outcome, Failure):
+        return Try(outcome.attempt, step, (outcome.reason,), ())
+    return Try(outcome.attempt, step, outcome.reasons, outcome.measurements, outcome.boost)
+
+
+def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample | Failure]:
+    started = time.perf_counter()
+    conditions: list[Condition] = []
+    for spec, attempt in orders:
+        try:
+            condition = stages.condition(spec, attempt)
+            if stages.finish is not None:
+                stages.finish.check(condition.source.pixels)  # before it is painted for nothing
+            conditions.append(condition)
+        except (SourceError, PlacementError) as error:
+            yield Failure(spec, str(error), attempt=attempt)
+    conditioned = time.perf_counter()
+    asked = [[_again(c, n) for n in range(_paintings(c, stages))] for c in conditions]
+    images = iter(stages.backend.paint(list(chain.from_iterable(asked))))
+    done = time.perf_counter()
+    share = max(1, len(conditions))
+    for variants in asked:
+        begun = time.perf_counter()
+        pairs = zip(variants, list(islice(images, len(variants))), strict=True)
+        try:
+            best = max((_inspect(c, painted, stages) for c, painted in pairs), key=_rank)
+        except SourceError as error:  # a finish that cannot take it, as a crop larger than it is
+            yield Failure(variants[0].spec, str(error), attempt=variants[0].attempt)
+            continue
+        durations_s = {
+            "condition": (conditioned - started) / share,
+            "paint": (done - conditioned) / share,
+            "inspect": time.perf_counter() - begun,
+        }
+        yield replace(best, durations_s=durations_s)
+
+
+def _paintings(condition: Condition, stages: Stages) -> int:
+    return 1 if condition.spec.is_defect_free else stages.candidates
+
+
+def _again(condition: Condition, number: int) -> Condition:
+    return replace(condition, attempt=replace(condition.attempt, variant=number))
+
+
+def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
+    candidate = compose(condition, painted)
+    if stages.finish is not None:
+        owners = nearest_instance(condition.instance_map)
+        candidate = finish_candidate(stages.finish, candidate, owners)
+    view = view_change(candidate)
+    measurements = measure(candidate, view)
+    if stages.bank is not None and not condition.spec.is_defect_free:
+        measurements = (*measurements, *stages.bank.measure(candidate))
+    annotations = annotate(candidate, view)
+    measurements = (*measurements, *measure_own(condition, annotations))
+    reasons = reasons_to_reject(measurements, stages.limits.of(condition.spec.defect_class))
+    return Sample(candidate, measurements, reasons, annotations)
+
+
+def _rank(sample: Sample) -> tuple[bool, float]:
+    """Say which of several paintings is kept: one that breaks no limit, then the one whose label
+    agrees best with what was asked (IoU)."""
+    agreement = [m.value for m in sample.measurements if m.name == "mask_iou"]
+    return not sample.reasons, agreement[0] if agreement else 0.0
+
+
+def compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
+    """Lay what was painted over the source, inside the repaint mask, and see what changed."""
+    source = condition.source
+    pixels = composite(
+        source.pixels, source.window, condition.image, painted, condition.repaint_mask
+    )
+    image = to_rgb8(pixels, source.window)
+    if condition.is_whole:  # another good image: there is nothing to label
+        return Candidate(condition, pixels, image, condition.defect_mask)
+    realised = realise_mask(
+        condition.image,
+        image,
+        condition.repaint_mask,
+        condition.defect_mask,
+        condition.label_close_px,
+    )
+    return Candidate(condition, pixels, image, realised)
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of ``size`` items, the last one shorter.
+
+    >>> list(batched("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,1 @@
+"""Every choice of a run, drawn before anything is painted: plan, prompts, missed defects."""

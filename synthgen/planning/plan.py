@@ -1,0 +1,289 @@
+"""The plan: every choice for every sample, drawn before anything is painted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count as count_up
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, SkipValidation
+from pydantic.dataclasses import dataclass
+
+from synthgen.defects import DefectKind
+from synthgen.defects.drawing.checks import Span
+from synthgen.defects.drawing.lines import Line
+from synthgen.errors import ConfigError
+from synthgen.planning.missed import Gap, severity_for
+from synthgen.planning.prompts import PromptSettings, PromptWriter, SeverityWords, Template, Wording
+from synthgen.references.lending import Donors
+from synthgen.samples.sample import SampleSpec
+from synthgen.samples.seeds import stream
+from synthgen.sources import SourceEntry, Sources
+
+__all__ = ["DefectClass", "Splits", "draw_plan", "find_empty_train", "split_groups"]
+
+CHECKED = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+Splits = Mapping[str, float]
+
+
+@dataclass(frozen=True, config=CHECKED)
+class DefectClass:
+    """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it.
+
+    ``shape`` None: drawn only from real defects of a bank.
+    """
+
+    class_id: Annotated[int, Field(ge=1, le=254)]  # 255 = ignored
+    noun: Annotated[str, Field(min_length=1)]
+    shape: SkipValidation[DefectKind | None]
+    weight: Annotated[float, Field(gt=0)] = (
+        1.0  # its share of the images, relative to the other classes
+    )
+    instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
+    severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
+    close_px: Annotated[int, Field(ge=0, le=15)] = 2  # a gap in the change that is still one defect
+    synonyms: tuple[Annotated[str, Field(min_length=1)], ...] | None = None  # None = the known ones
+    template: Template | None = None  # None, here and below: as the run's prompts are
+    severity_words: SeverityWords | None = None
+    negative: str | None = None
+    place: Literal["anywhere", "edge"] = "anywhere"  # edge: of the part, where one is seen
+
+    def __post_init__(self) -> None:
+        low, high = self.instances
+        if not 1 <= low <= high <= 20:
+            raise ValueError(f"instances [{low}, {high}] must run upward between 1 and 20")
+        if not 0 <= self.severity[0] <= self.severity[1] <= 1:
+            raise ValueError(f"severity {list(self.severity)} must lie between 0 and 1")
+
+    def wording(self) -> Wording:
+        """Return what its prompts are made of."""
+        return Wording(self.noun, self.synonyms, self.template, self.severity_words, self.negative)
+
+
+def draw_plan(
+    sources: Sources,
+    classes: Mapping[str, DefectClass],
+    count: int,
+    good: int,
+    splits: Splits,
+    seed: int,
+    prompts: PromptWriter | None = None,
+    gaps: Sequence[Gap] = (),
+    gap_share: float = 0.0,
+    donors: Donors | None = None,
+) -> list[SampleSpec]:
+    """Return ``count`` defect samples and ``good`` good ones, in order.
+
+    Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
+    and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
+    ``gap_share`` of the defect samples ask for what is in ``gaps``, one after the other. Parts
+    whose real defects lend their look are split like those of the sources: a donor's part and what
+    is drawn after it are in one split.
+    """
+    _check_classes(classes, count)
+    prompts = prompts or PromptWriter(PromptSettings(synonym_share=0.0))
+    groups = [e.group for e in sources.entries]
+    split_of = split_groups(groups + (donors.groups if donors else []), splits, seed)
+    lenders = _Lenders(donors, classes, split_of, {split_of[group] for group in groups})
+    names = _spread_classes(classes, count)
+    wishes = _spread_gaps(gaps, gap_share, count, seed)
+    specs = []
+    endless = _spread_sources(sources.entries, seed)
+    for index in range(count + good):
+        name = names[index] if index < count else None
+        if index in wishes:
+            name = wishes[index].defect_class
+        entry = next(e for e in endless if lenders.can_draw(name, split_of[e.group]))
+        spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
+        spec = lenders.name_donor(spec, seed)
+        if index in wishes:
+            specs.append(_ask(spec, wishes[index], classes))
+        else:
+            specs.append(lenders.count_lines(spec, seed))
+    return specs
+
+
+class _Lenders:
+    """Which samples are drawn after a real defect, and after which: one whose part is of the
+    sample's own split."""
+
+    def __init__(
+        self,
+        donors: Donors | None,
+        classes: Mapping[str, DefectClass],
+        split_of: Mapping[str, str],
+        splits: Collection[str],
+    ) -> None:
+        self._donors, self._classes = donors, classes
+        self._due: dict[str, float] = {}  # donors, by class, of a share that is spread evenly
+        self._groups: dict[tuple[str, str], list[str]] = {}
+        for name in donors.classes if donors else ():
+            for group in sorted(donors.groups_of(name) if donors else ()):
+                self._groups.setdefault((name, split_of[group]), []).append(group)
+        for name, kind in classes.items():
+            lent = sorted(split for own, split in self._groups if own == name)
+            if kind.shape is None and not set(lent) & set(splits):
+                raise ConfigError(
+                    f"the bank's defects of class {name!r} are in the split {', '.join(lent)}, "
+                    f"where no source is, only in {', '.join(sorted(splits))}; give more sources, "
+                    "or splits={train: 1}"
+                )
+
+    def can_draw(self, name: str | None, split: str) -> bool:
+        kind = None if name is None else self._classes[name]
+        return name is None or kind is None or kind.shape is not None or self._has(name, split)
+
+    def _has(self, name: str, split: str) -> bool:
+        return (name, split) in self._groups
+
+    def name_donor(self, spec: SampleSpec, seed: int) -> SampleSpec:
+        """Return the spec with a donor and, where wanted, its like's place; or as it is."""
+        name = spec.defect_class
+        if self._donors is None or name is None or not self._has(name, spec.split):
+            return spec
+        rng, settings = stream(seed, "donor", spec.index), self._donors.settings
+        if self._classes[name].shape is not None:
+            self._due[name] = self._due.get(name, 0.5) + settings.share
+            if self._due[name] < 1:
+                return spec
+            self._due[name] -= 1
+        item = self._donors.pick(rng, name, self._groups[name, spec.split])
+        spec = replace(spec, donor=item.item_id, donor_group=item.group)
+        if not settings.own_place:
+            return spec
+        x, y = self._donors.place(rng, item)
+        return replace(spec, asked_x=x, asked_y=y)
+
+    def count_lines(self, spec: SampleSpec, seed: int) -> SampleSpec:
+        """Return a spec of drawn lines with as many of them as the bank's images have."""
+        name = spec.defect_class
+        if self._donors is None or name is None or spec.donor:
+            return spec
+        if not isinstance(self._classes[name].shape, Line):
+            return spec
+        count = self._donors.count_lines(stream(seed, "lines", spec.index))
+        return spec if count is None else replace(spec, instances=count)
+
+
+def _spread_gaps(gaps: Sequence[Gap], share: float, count: int, seed: int) -> dict[int, Gap]:
+    """Return which samples ask for which gap, in turn, anywhere along the run."""
+    if not gaps:
+        return {}
+    chosen = stream(seed, "gaps").permutation(count)[: round(count * share)]
+    return {int(index): gaps[n % len(gaps)] for n, index in enumerate(sorted(chosen))}
+
+
+def _ask(spec: SampleSpec, gap: Gap, classes: Mapping[str, DefectClass]) -> SampleSpec:
+    """Return a spec that asks for what was missed: its size and place; its contrast by severity."""
+    contrast, span = gap.contrast_delta_e, classes[gap.defect_class].severity
+    return replace(
+        spec,
+        severity=spec.severity if contrast is None else severity_for(contrast, span),
+        asked_area_px=gap.area_px,
+        asked_x=spec.asked_x if gap.x is None else gap.x,
+        asked_y=spec.asked_y if gap.y is None else gap.y,
+    )
+
+
+def _check_classes(classes: Mapping[str, DefectClass], count: int) -> None:
+    if count and not classes:
+        raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
+    seen: dict[int, str] = {}
+    for name, kind in classes.items():
+        if kind.class_id in seen:
+            raise ConfigError(
+                f"defect.{name}.class_id={kind.class_id} is also that of "
+                f"{seen[kind.class_id]!r}; give each class its own"
+            )
+        seen[kind.class_id] = name
+
+
+def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]:
+    """Return class names in the ratio of their weights, evenly mixed along the run."""
+    names = sorted(classes)
+    if not count:
+        return []
+    weights = np.array([classes[name].weight for name in names], float)
+    shares = weights / weights.sum()
+    due = np.zeros(len(names))
+    order = []
+    for _ in range(count):
+        due += shares
+        pick = int(due.argmax())
+        due[pick] -= 1
+        order.append(names[pick])
+    return order
+
+
+def _spread_sources(entries: Sequence[SourceEntry], seed: int) -> Iterator[SourceEntry]:
+    """Yield sources without end, each once a turn, every turn in another order."""
+    for turn in count_up():
+        for place in stream(seed, "sources", turn).permutation(len(entries)):
+            yield entries[int(place)]
+
+
+def _draw_spec(
+    entry: SourceEntry,
+    split: str,
+    name: str | None,
+    classes: Mapping[str, DefectClass],
+    seed: int,
+    index: int,
+    prompts: PromptWriter,
+) -> SampleSpec:
+    rng = stream(seed, "spec", index)
+    own_seed = int(rng.integers(2**63 - 1))
+    kind = None if name is None else classes[name]
+    severity = 0.0 if kind is None else float(rng.uniform(*kind.severity))
+    wording = None if kind is None else kind.wording()
+    texts = prompts.write(name, wording, severity, entry.surface, own_seed)
+    return SampleSpec(
+        sample_id=f"{name or 'good'}-{index:06d}",
+        index=index,
+        seed=own_seed,
+        defect_class=name,
+        class_id=0 if kind is None else kind.class_id,
+        source_id=entry.source_id,
+        group=entry.group,
+        split=split,
+        prompt=texts.prompt,
+        negative_prompt=texts.negative_prompt,
+        instances=0 if kind is None else _draw_count(kind.instances, rng),
+        severity=severity,
+    )
+
+
+def _draw_count(instances: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(instances[0], instances[1] + 1))
+
+
+def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, str]:
+    """Return the split of each group: whole groups, in the given shares, shuffled by ``seed``.
+
+    >>> split_groups(["a", "b"], {"train": 1.0}, 0)
+    {'a': 'train', 'b': 'train'}
+    """
+    shares = {name: share for name, share in splits.items() if share > 0}
+    if not shares or any(share < 0 for share in splits.values()):
+        raise ConfigError(f"splits={dict(splits)} must hold shares of 0 or more, not all 0")
+    unique = sorted(set(groups))
+    order = stream(seed, "splits").permutation(len(unique))
+    bounds = np.cumsum(list(shares.values())) / sum(shares.values())
+    names = list(shares)
+    middle = (np.arange(len(unique)) + 0.5) / len(unique)
+    chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
+    return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
+
+
+def find_empty_train(specs: Sequence[SampleSpec], splits: Splits) -> list[str]:
+    """Return a sentence where a run leaves nothing to train on, though it is asked to."""
+    if splits.get("train", 0) <= 0 or any(spec.split == "train" for spec in specs):
+        return []
+    parts = len({spec.group for spec in specs})
+    used = ", ".join(sorted({spec.split for spec in specs}))
+    return [
+        f"nothing is in the split train: {parts} parts are all in {used}; give photos of more "
+        "parts, or another splits="
+    ]

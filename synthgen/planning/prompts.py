@@ -1,0 +1,316 @@
+"""Prompts: the words that name a defect, how strong it is, and the surface it is on."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import dataclasses as checked
+
+from synthgen.errors import ConfigError
+from synthgen.samples.seeds import stream
+
+__all__ = [
+    "SEVERITY_WORDS",
+    "SYNONYMS",
+    "PromptSettings",
+    "PromptTable",
+    "PromptWriter",
+    "SeverityWords",
+    "Template",
+    "Texts",
+    "Wording",
+    "describe",
+    "describe_good",
+    "read_prompt_table",
+    "vocabulary",
+]
+
+Choice = TypeVar("Choice")
+# What the embedded model was trained on; the first word of each is the class's own.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "abrasion": ("abrasion", "scuff", "worn patch"),
+    "burn": ("burn", "heat tint", "scorch", "discoloration"),
+    "chip": ("chip", "edge break", "flake"),
+    "corrosion": ("corrosion", "rust"),
+    "crack": ("crack", "fracture"),
+    "dent": ("dent", "dimple", "bump"),
+    "fibre": ("fibre", "hair", "thread"),
+    "inclusion": ("inclusion", "foreign particle"),
+    "pit": ("pit", "blowhole", "pore"),
+    "scratch": ("scratch", "groove"),
+    "spatter": ("spatter", "drop"),
+    "stain": ("stain", "spot", "spill"),
+}
+# From weak to strong; the middle says nothing, as people do.
+SEVERITY_WORDS: tuple[tuple[str, ...], ...] = (
+    ("faint", "slight", "shallow", "hairline"),
+    ("",),
+    ("strong", "deep", "heavy", "severe"),
+)
+TEMPLATE, GOOD_TEMPLATE = "{article} {severity} {noun} on {material}", "a clean {material}"
+FIELDS, GOOD_FIELDS = ("article", "severity", "noun", "material"), ("article", "material")
+GOOD = "good"  # the class of good images in a table
+COLUMNS, OPTIONAL_COLUMNS = ("defect_class", "prompt"), ("negative_prompt", "weight")
+ARTICLE = "\0"  # holds its place until the word behind it is known
+
+
+def check_template(text: str, known: Sequence[str] = FIELDS) -> str:
+    """Return a template that says something in these fields; raises ValueError.
+
+    >>> check_template("{colour} rust")
+    Traceback (most recent call last):
+    ValueError: {colour} is no field here; there are {article}, {severity}, {noun}, {material}
+    """
+    for _, name, form, conversion in Formatter().parse(text):
+        if name is not None and (name not in known or form or conversion):
+            fields = ", ".join(f"{{{field}}}" for field in known)
+            raise ValueError(f"{{{name}}} is no field here; there are {fields}")
+    if not text.strip():
+        raise ValueError("it is empty; say what is to be painted")
+    return text
+
+
+def _check_good_template(text: str) -> str:
+    return check_template(text, GOOD_FIELDS)
+
+
+Template = Annotated[str, AfterValidator(check_template)]
+SeverityWords = Annotated[
+    tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...], Field(min_length=1)
+]
+
+
+@lru_cache(4096)
+def fill(template: str, noun: str, severity_word: str, material: str) -> str:
+    """Return a checked template's text; the article fits the word behind it.
+
+    >>> fill("{article} {severity} {noun}", "abrasion", "", "wood")
+    'an abrasion'
+    """
+    text = template.format(article=ARTICLE, severity=severity_word, noun=noun, material=material)
+    return re.sub(rf"{ARTICLE}(\W*\w?)", _put_article, " ".join(text.split()))
+
+
+def _put_article(found: re.Match[str]) -> str:
+    return ("an" if found[1][-1:].lower() in tuple("aeiou") else "a") + found[1]
+
+
+def _severity_words(levels: SeverityWords, severity: float) -> tuple[str, ...]:
+    return levels[min(len(levels) - 1, int(severity * len(levels)))]
+
+
+def describe(noun: str, severity: float, surface: str, word: int = 0) -> str:
+    """Return the prompt for a defect; ``severity`` 0..1, ``word`` picks among its synonyms.
+
+    >>> describe("scratch", 0.9, "brushed metal")
+    'a strong scratch on brushed metal'
+    >>> describe("crack", 0.5, "concrete")
+    'a crack on concrete'
+    >>> describe("abrasion", 0.5, "wood")
+    'an abrasion on wood'
+    """
+    words = _severity_words(SEVERITY_WORDS, severity)
+    return fill(TEMPLATE, noun, words[word % len(words)], surface)
+
+
+def describe_good(surface: str) -> str:
+    """Return the prompt for a surface without a defect."""
+    return fill(GOOD_TEMPLATE, "", "", surface)
+
+
+def vocabulary(surfaces: list[str]) -> list[str]:
+    """Return every word that these prompts are made of, sorted: what a small tokenizer knows."""
+    nouns = [noun for nouns in SYNONYMS.values() for noun in nouns]
+    severities = [word for words in SEVERITY_WORDS for word in words]
+    extra = [
+        "a",
+        "an",
+        "on",
+        "clean",
+        "and",
+        "of",
+        "the",
+        "surface",
+        "part",
+        "metal",
+        "photo",
+        "defect",
+    ]
+    return sorted({w for text in [*nouns, *severities, *surfaces, *extra] for w in text.split()})
+
+
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PromptSettings:
+    """The ``prompt`` part of the config."""
+
+    template: Template = TEMPLATE
+    good: Annotated[str, AfterValidator(_check_good_template)] = GOOD_TEMPLATE
+    negative: str | None = ""
+    material: Annotated[str, Field(min_length=1)] | None = None  # None = what the source says
+    severity_words: SeverityWords = (("faint",), ("",), ("strong",))  # from weak to strong
+    synonym_share: Annotated[float, Field(ge=0, le=1)] = 0.4
+    table: Annotated[str, Field(min_length=1)] | None = None  # a CSV file, see read_prompt_table
+
+
+class Wording(NamedTuple):
+    """What one class says about its prompts; None = as the settings say.
+
+    ``synonyms`` None are those that the embedded model knows for the noun.
+    """
+
+    noun: str
+    synonyms: tuple[str, ...] | None = None
+    template: str | None = None
+    severity_words: SeverityWords | None = None
+    negative: str | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """Return the noun and its synonyms."""
+        return _name_all(self.noun, self.synonyms)
+
+
+@lru_cache(1024)
+def _name_all(noun: str, synonyms: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((noun, *(SYNONYMS.get(noun, ()) if synonyms is None else synonyms))))
+
+
+class Texts(NamedTuple):
+    """What a sample is painted from, and what guidance leads away from."""
+
+    prompt: str
+    negative_prompt: str
+
+
+class TableRow(NamedTuple):
+    """One prompt of a table. ``negative`` None = as the class or the settings say."""
+
+    prompt: str
+    negative: str | None
+    weight: float
+
+
+PromptTable = Mapping[str, Sequence[TableRow]]
+
+
+class PromptWriter:
+    """Writes the texts of samples: from the rows of ``table`` for a class, else from templates."""
+
+    def __init__(
+        self, settings: PromptSettings | None = None, table: PromptTable | None = None
+    ) -> None:
+        self.settings, self.table = settings or PromptSettings(), table or {}
+        self._bounds = {
+            name: np.cumsum([row.weight for row in rows]) for name, rows in self.table.items()
+        }
+
+    def write(
+        self, name: str | None, wording: Wording | None, severity: float, surface: str, seed: int
+    ) -> Texts:
+        """Return the texts of one sample; ``name`` and ``wording`` are None for a good image.
+
+        Words are drawn from a stream of their own by the sample's ``seed``. It gives every draw in
+        every case, so that no setting shifts the draw of another.
+        """
+        draws = stream(seed, "prompt").random(4)
+        words = wording or Wording("")
+        template, negative = self._choose_template(name or GOOD, wording, draws[0])
+        nouns = words.words()
+        noun = _pick(nouns, draws[2]) if draws[1] < self.settings.synonym_share else nouns[0]
+        levels = words.severity_words or self.settings.severity_words
+        strength = _pick(_severity_words(levels, severity), draws[3])
+        return Texts(fill(template, noun, strength, self.settings.material or surface), negative)
+
+    def _choose_template(self, name: str, wording: Wording | None, draw: float) -> tuple[str, str]:
+        settings = self.settings
+        own = settings.good if wording is None else wording.template or settings.template
+        negative = settings.negative or ""
+        if wording is not None and wording.negative is not None:
+            negative = wording.negative
+        if rows := self.table.get(name):
+            bounds = self._bounds[name]
+            place = int(np.searchsorted(bounds, draw * bounds[-1], side="right"))
+            row = rows[min(place, len(rows) - 1)]
+            return row.prompt, negative if row.negative is None else row.negative
+        return own, negative
+
+
+def _pick(choices: Sequence[Choice], draw: float) -> Choice:
+    return choices[int(draw * len(choices))]
+
+
+def read_prompt_table(path: str, classes: Collection[str]) -> PromptTable:
+    """Read own prompts: CSV with defect_class, prompt and, if wanted, negative_prompt and weight.
+
+    ``classes`` may be named, and *good*. Raises ConfigError with the line of what is wrong.
+    """
+    table: dict[str, list[TableRow]] = {}
+    for line, cells in _read_lines(path):
+        try:
+            name, row = _read_row(cells, classes)
+        except ValueError as error:
+            raise ConfigError(f"prompt.table={path}, line {line}: {error}") from error
+        table.setdefault(name, []).append(row)
+    if not table:
+        raise ConfigError(f"prompt.table={path} holds no prompt below its first line")
+    return table
+
+
+def _read_lines(path: str) -> Iterator[tuple[int, dict[str | None, str]]]:
+    """Yield the lines below the first with their numbers, cells by column."""
+    try:
+        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True, restval="")
+            _check_columns(path, reader.fieldnames or [])
+            for cells in reader:
+                yield reader.line_num, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"prompt.table={path} cannot be read ({reason}); give a CSV file in UTF-8"
+        ) from error
+
+
+def _check_columns(path: str, found: Sequence[str]) -> None:
+    missing = [name for name in COLUMNS if name not in found]
+    unknown = [name for name in found if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
+    if missing or unknown:
+        what = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}"
+        raise ConfigError(
+            f"prompt.table={path}, line 1 {what}; the columns are {', '.join(COLUMNS)} and, if "
+            f"wanted, {', '.join(OPTIONAL_COLUMNS)}, with commas between"
+        )
+
+
+def _read_row(cells: Mapping[str | None, str], classes: Collection[str]) -> tuple[str, TableRow]:
+    if None in cells:
+        raise ValueError("it has more cells than columns; put a text with a comma into quotes")
+    name = cells["defect_class"].strip()
+    if name not in {*classes, GOOD}:
+        known = ", ".join([*sorted(classes), GOOD])
+        raise ValueError(f"defect_class {name!r} is unknown; there are {known}")
+    try:
+        prompt = check_template(cells["prompt"], GOOD_FIELDS if name == GOOD else FIELDS)
+    except ValueError as error:
+        raise ValueError(f"prompt {cells['prompt']!r} is not possible: {error}") from error
+    negative = cells.get("negative_prompt") or None
+    return name, TableRow(prompt, negative, _read_weight(cells.get("weight")))
+
+
+def _read_weight(text: str | None) -> float:
+    if not (text or "").strip():
+        return 1.0
+    try:
+        weight = float(str(text))
+    except ValueError:
+        weight = 0.0
+    if not 0 < weight < float("inf"):
+        raise ValueError(f"weight {text!r} must be a number over 0")
+    return weight

@@ -1,0 +1,1 @@
+"""FiftyOne's database and App, started, waited for, and ended."""

@@ -1,0 +1,103 @@
+"""FiftyOne's App on a port of this machine, for as long as a review lasts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import synthgen
+from synthgen.errors import ConfigError
+from synthgen.review.fields import REVIEWER
+from synthgen.review.guard import LOCAL
+from synthgen.review.look import WORKSPACE
+from synthgen.review.service.database import load_fiftyone
+from synthgen.review.settings import ReviewSettings
+
+__all__ = ["find_port", "serve", "wait", "warn_of_address"]
+
+PORTS = 50  # tried from the one asked for
+
+
+@contextmanager
+def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
+    """Show a dataset in the App while inside; give its address. The server ends with it, and
+    answers those only who ask for it by that address.
+
+    Raises ConfigError where no port is free or nothing can listen at ``settings.address``,
+    RunError where the App does not start.
+    """
+    load_fiftyone()
+    from fiftyone.core.service import ServerService
+
+    port = find_port(settings.address, settings.port)
+    os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
+    paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
+    ServerService.command = property(_command)
+    server = ServerService(port, address=settings.address, do_not_track=True)
+    address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
+    try:
+        if settings.browser:
+            webbrowser.open(address)
+        yield address
+    finally:
+        server.stop()
+
+
+def _command(service: Any) -> list[str]:
+    """Return how FiftyOne's server is started: behind the guard."""
+    place = ["--port", str(service.port), "--address", str(service.address)]
+    return [sys.executable, "-m", "synthgen.review.guard", *place]
+
+
+def find_port(address: str, first: int) -> int:
+    """Return the first port from ``first`` on at which nothing listens; raises ConfigError."""
+    for port in range(first, min(first + PORTS, 65536)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not for one just left
+            try:
+                probe.bind((address, port))
+            except PermissionError as error:
+                raise ConfigError(f"review.port={port} is not allowed: {error.strerror}") from error
+            except socket.gaierror as error:
+                raise ConfigError(f"review.address={address} is unknown here") from error
+            except OSError:
+                continue
+            return port
+    raise ConfigError(
+        f"no port from {first} on is free at {address}; give review.port=... and an address of "
+        "this machine"
+    )
+
+
+def warn_of_address(address: str) -> str:
+    """Return what to say of an address that others reach, '' for one of this machine alone."""
+    if address in LOCAL:
+        return ""
+    return (
+        f"review.address={address} lets everyone who reaches this machine read every file that you "
+        "can read: FiftyOne's App asks for no password"
+    )
+
+
+def wait() -> None:
+    """Return at Ctrl-C, or when this process is asked to end."""
+    asked = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        while not asked.wait(0.5):  # without a timeout no signal gets through on some systems
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

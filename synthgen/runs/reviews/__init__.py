@@ -1,0 +1,1 @@
+"""What people decided of a run's samples, and what follows from it."""

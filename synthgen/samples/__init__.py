@@ -1,0 +1,1 @@
+"""The nouns of the flow, and the seeds that every draw comes from."""

@@ -1,0 +1,378 @@
+"""Where a run's files lie: a folder on this machine, or object storage behind an address."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from synthgen.errors import RunError
+from synthgen.storage.files import beside, check_kind, check_relative, inside, write_bytes
+
+__all__ = [
+    "LocalFolder",
+    "ObjectStorage",
+    "Storage",
+    "StoredFile",
+    "find_files",
+    "hide_passwords",
+    "inside",
+    "open_storage",
+]
+
+SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory")  # memory: for tests
+USER_INFO = re.compile(r"://[^/\s@]*:[^/\s@]*@")
+MOST_BYTES = 4 << 30  # of one file that is read as a whole
+CONNECT_S, REQUEST_S = 3, 30
+SETTLE_S = 0.2
+TRIES = 5  # of one request, once the bucket has answered
+
+
+class Storage(Protocol):
+    """Named bytes. Names have ``/`` between their parts, as in ``images/pit-000001.png``, and stay
+    inside: see ``inside``.
+
+    What refuses raises RunError; reading what is not there raises FileNotFoundError.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for messages and for ``open_storage``."""
+        ...
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return the bytes of a file, or ``size`` of them from ``start``."""
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that must not be there yet; say whether it was written."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Say whether there is a file of this name."""
+        ...
+
+    def names(self, folder: str = "") -> list[str]:
+        """Return what lies directly in a folder, files and folders, sorted; [] for none."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        ...
+
+    def local(self, name: str) -> Path | None:
+        """Return the path of a file on this machine, None where it is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A folder on this machine.
+
+    ``follows_links``: names are the user's own, no file gave them, so that links may lead anywhere.
+    """
+
+    folder: Path
+    follows_links: bool = False
+
+    @property
+    def location(self) -> str:
+        return str(self.folder)
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        path = self._place(name)
+        try:
+            with path.open("rb") as file:
+                left = max(0, os.fstat(file.fileno()).st_size - start)
+                wanted = left if size is None else min(size, left)
+                if wanted > MOST_BYTES:
+                    raise RunError(f"{path} is larger than {MOST_BYTES >> 30} GiB; it is not read")
+                if not wanted:
+                    return b""
+                file.seek(start)
+                return file.read(wanted)
+        except FileNotFoundError:
+            raise
+        except NotADirectoryError as error:
+            raise FileNotFoundError(*error.args, str(path)) from error
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}") from error
+
+    def write(self, name: str, data: bytes) -> None:
+        write_bytes(self._place(name), data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        path = self._place(name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with beside(path) as whole:
+                whole.write_bytes(data)
+                _link(whole, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror}") from error
+        return True
+
+    def exists(self, name: str) -> bool:
+        return self._place(name).is_file()
+
+    def names(self, folder: str = "") -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._place(folder)))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RunError(f"cannot list {self.folder / folder}: {error.strerror}") from error
+
+    def remove(self, name: str) -> None:
+        try:
+            self._place(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot remove {self.folder / name}: {error.strerror}") from error
+
+    def local(self, name: str) -> Path | None:
+        return self._place(name)
+
+    def _place(self, name: str) -> Path:
+        if not name:
+            return self.folder
+        if not self.follows_links:
+            return inside(self.folder, name)
+        path = self.folder / name
+        with suppress(OSError):  # whoever opens it says so
+            check_kind(path, path.stat().st_mode)
+        return path
+
+
+def _link(whole: Path, path: Path) -> None:
+    """Give a file a second name, unless it is taken; raises FileExistsError."""
+    try:
+        os.link(whole, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: readers may see it half-written
+        with path.open("xb") as file:
+            file.write(whole.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStorage:
+    """A prefix in object storage, as ``s3://bucket/prefix``; each write is one whole object.
+
+    The client is opened again in every process, since none outlives a fork; so this pickles.
+    """
+
+    location: str
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        with self._asked("read", name) as (client, path):
+            if start == 0 and size is None:
+                return bytes(client.cat_file(path))
+            # Arrow's client would open a stream, of which it can give no part
+            more = {"seekable": True} if self.location.startswith("s3://") else {}
+            end = None if size is None else start + size
+            return bytes(client.cat_file(path, start=start, end=end, **more))
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._asked("write", name) as (client, path):
+            client.pipe_file(path, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        if self.exists(name):
+            return False
+        self.write(name, data)
+        time.sleep(SETTLE_S)  # it knows no "only if new": the last of two writers is seen
+        return self.read(name) == data
+
+    def exists(self, name: str) -> bool:
+        # not the client's own exists(): it says no where the network fails
+        with suppress(FileNotFoundError), self._asked("look for", name) as (client, path):
+            return bool(client.info(path)["type"] == "file")
+        return False
+
+    def names(self, folder: str = "") -> list[str]:
+        found: list[dict[str, Any]] = []
+        with suppress(FileNotFoundError), self._asked("list", folder) as (client, path):
+            client.invalidate_cache(path)
+            found = [entry for entry in client.ls(path, detail=True) if entry["name"] != path]
+        return sorted({PurePosixPath(entry["name"]).name for entry in found})
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._asked("remove", name) as (client, path):
+            client.rm_file(path)
+
+    def local(self, name: str) -> Path | None:
+        return None
+
+    @contextmanager
+    def _asked(self, what: str, name: str) -> Iterator[tuple[Any, str]]:
+        """Give the client and the path of a file; all that goes wrong becomes a RunError."""
+        if name:
+            check_relative(name, self.location)
+        client, root = find_files(self.location)
+        try:
+            yield client, f"{root}/{name}" if name else root
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # every client has errors of its own
+            place = f"{self.location}/{name}" if name else self.location
+            raise RunError(f"cannot {what} {place}: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a storage, whether or not it is on this machine."""
+
+    storage: Storage
+    path: str
+
+    @classmethod
+    def at(cls, path: Path) -> StoredFile:
+        """Return the file at a path on this machine, which may be a link."""
+        return cls(LocalFolder(path.parent, follows_links=True), path.name)
+
+    def __str__(self) -> str:
+        return f"{self.storage.location}/{self.path}"
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.path).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.path).suffix
+
+    @property
+    def local(self) -> Path | None:
+        """Its path on this machine; None where it lies elsewhere or inside another file."""
+        return self.storage.local(self.path)
+
+    def is_file(self) -> bool:
+        return self.storage.exists(self.path)
+
+    def read_bytes(self) -> bytes:
+        """Return its bytes; raises FileNotFoundError, and RunError where the storage refuses."""
+        return self.storage.read(self.path)
+
+    def read_head(self, size: int) -> bytes:
+        """Return its first bytes."""
+        return self.storage.read(self.path, 0, size)
+
+
+def hide_passwords(text: str) -> str:
+    """Return a text without the passwords of the addresses in it.
+
+    >>> hide_passwords("ray://ann:secret@head:10001 does not answer")
+    'ray://***@head:10001 does not answer'
+    """
+    return USER_INFO.sub("://***@", text)
+
+
+def _check_scheme(text: str) -> None:
+    """Raise RunError for an address whose kind is none that runs lie at, or that has a password."""
+    scheme = text.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise RunError(
+            f"{text} is an address of a kind that is not opened; there are "
+            f"{', '.join(f'{name}://' for name in SCHEMES)}, and folders"
+        )
+    if USER_INFO.search(text):
+        raise RunError(
+            f"{text} holds a user or a password, which would be stored; give keys by the variables "
+            "of the environment or the files that its cloud knows"
+        )
+
+
+def open_storage(location: str | Path) -> Storage:
+    """Return the storage at a path, or at an address such as ``s3://bucket/prefix``.
+
+    ``s3://``: keys and region come from the usual AWS variables or files, another server's address
+    from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Raises RunError where nothing answers.
+    """
+    text = str(location)
+    if re.match(r"^\w[\w+.-]+:/[^/]", text) and not Path(text).exists():
+        raise RunError(
+            f"{text!r} has one slash behind its colon; write {text.replace(':/', '://')}"
+        )
+    if "://" not in text:
+        return LocalFolder(Path(text).expanduser())
+    if text.startswith("file://"):
+        return LocalFolder(Path(text.removeprefix("file://")))
+    _check_scheme(text)
+    storage = ObjectStorage(text.rstrip("/"))
+    find_files(storage.location)
+    return storage
+
+
+def find_files(location: str) -> tuple[Any, str]:
+    """Return fsspec's client of an address and the path behind it; raises RunError.
+
+    Each process has its own, since a client that was forked hangs.
+    """
+    return _connect(location, os.getpid(), _endpoint())
+
+
+@lru_cache(maxsize=16)
+def _connect(location: str, process: int, endpoint: str | None) -> tuple[Any, str]:
+    if location.startswith("s3://"):
+        return _connect_s3(location, endpoint)
+    import fsspec
+
+    try:
+        client, path = fsspec.core.url_to_fs(location)
+    except (ImportError, ValueError, OSError) as error:
+        raise RunError(f"run.folder={location!r} cannot be opened: {_first_line(error)}") from error
+    return client, str(path).rstrip("/")
+
+
+def _connect_s3(location: str, endpoint: str | None) -> tuple[Any, str]:
+    """Ask for the bucket once, without trying again: what is unreachable is told at once."""
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import FileType
+
+    path = location.removeprefix("s3://").strip("/")
+    bucket = path.partition("/")[0]
+    try:
+        (info,) = _s3_client(endpoint, tries=1).get_file_info([bucket])
+    except (OSError, ValueError) as error:
+        raise RunError(f"{location} cannot be reached: {_first_line(error)}") from error
+    if info.type == FileType.NotFound:
+        raise RunError(f"{location} cannot be used: there is no bucket {bucket!r}; make it first")
+    return ArrowFSWrapper(_s3_client(endpoint, TRIES)), path
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _s3_client(endpoint: str | None, tries: int) -> Any:
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return S3FileSystem(
+        endpoint_override=endpoint,
+        region=region or ("us-east-1" if endpoint else None),
+        connect_timeout=CONNECT_S,
+        request_timeout=REQUEST_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=tries),
+        allow_delayed_open=True,  # a small object is then one request
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")

@@ -1,5 +1,0 @@
-"""Procedural good surfaces: seeded photographs of nothing, for a first run without data."""
-
-from synthgen.surfaces.kinds import SURFACES, Surface, draw_surface
-
-__all__ = ["SURFACES", "Surface", "draw_surface"]

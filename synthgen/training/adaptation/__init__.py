@@ -1,0 +1,1 @@
+"""Adapting a backend to real defects."""

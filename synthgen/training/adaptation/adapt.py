@@ -1,0 +1,244 @@
+"""Teach the embedded model real defects: its own training, gone on with on crops of them.
+
+Of DefectFill (Song et al. 2025, https://arxiv.org/abs/2503.13985) two of three losses are here in
+another form. The masked-defect loss is the squared error of the change, three times as heavy on
+the defect. The object loss keeps the surroundings: loose masks (boxes, hulls) are part of the
+crops, and all of the repaint mask that is no defect has to stay as it is. Its attention loss is
+left out: the mask goes into this model pixel by pixel, and its attention has cells of 8 px.
+Noise on the prompts follows MAGIC (Kim et al. 2025, https://arxiv.org/abs/2507.02314).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from numpy.typing import NDArray
+
+from synthgen.backends.checkpoints.adapters import add_words
+from synthgen.backends.checkpoints.find import Checkpoint
+from synthgen.backends.diffusion.backend import DiffusionBackend
+from synthgen.backends.diffusion.loading import best_precision, pick_device
+from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.errors import ConfigError
+from synthgen.planning.prompts import SYNONYMS
+from synthgen.realdata.records import RealImage
+from synthgen.references.items import check_donors
+from synthgen.samples.seeds import stream
+from synthgen.training.adaptation.crops import (
+    Augmentation,
+    RealCrops,
+    RealLesson,
+    draw_judged,
+    draw_real_crop,
+    hold_back,
+    make_lessons,
+    name_classes,
+)
+from synthgen.training.adaptation.folder import (
+    Outcome,
+    check_folder,
+    draw_sheet,
+    find_changes,
+    write_folder,
+)
+from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Teacher, identify
+from synthgen.training.crops import draw_crops
+from synthgen.training.learner import (
+    PARTS,
+    Learner,
+    LossSettings,
+    change_loss,
+    stack_crops,
+)
+from synthgen.training.pretrain import paint_crops
+
+__all__ = ["AdaptProgress", "AdaptSettings", "adapt", "adapt_backend"]
+
+FLOOR = 1.0  # more than in pretraining: how these defects look must be known from noise alone
+LORA_LAYERS = r".*(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2|conv1|conv2)"
+
+
+def adapt_backend(
+    images: Sequence[RealImage],
+    backend: DiffusionBackend,
+    settings: AdaptSettings,
+    folder: Path,
+    report: Callable[[AdaptProgress], None],
+) -> Outcome:
+    """Adapt what a backend paints with: all of the embedded model, or low ranks of a UNet.
+
+    Raises ConfigError for families that cannot be adapted here, and what ``adapt`` does.
+    """
+    family, base = backend.family, backend.model.base
+    if family.adapts == "all":
+        return adapt(images, base, settings, folder, report)
+    if not family.adapts:
+        raise ConfigError(
+            f"adapt cannot teach {family.title}; use backend=embedded, or a Stable Diffusion 1.5 "
+            "or SDXL checkpoint"
+        )
+    from synthgen.training.adaptation.lora import adapt_unet
+
+    return adapt_unet(images, backend, settings, folder, report)
+
+
+def adapt(
+    images: Sequence[RealImage],
+    base: Checkpoint,
+    settings: AdaptSettings,
+    folder: Path,
+    report: Callable[[AdaptProgress], None],
+) -> Outcome:
+    """Adapt a patch model to the defects of ``images``; write the adapter into ``folder``.
+
+    The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
+    """
+    check_donors(images, settings.donors, "adapt.donors")
+    check_folder(folder)
+    torch.set_num_threads(settings.threads)
+    cv2.setNumThreads(1)
+    nouns = name_classes(images, settings.words)
+    lessons, good = make_lessons(images, nouns, settings.surface)
+    taught, held = hold_back(lessons, settings.hold_back, settings.seed)
+    pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))
+    plain = {n: p.detach().clone() for n, p in _parameters(pipeline).items()}
+    words = new_words(pipeline, lessons, settings)
+    add_words(pipeline, words)
+    plain |= {n: p.detach().clone() for n, p in _parameters(pipeline).items() if "token_" in n}
+    learner = prepare(pipeline, settings)
+    own = PatchLessons(pipeline, learner, settings, taught, held, good)
+    teacher = Teacher(learner, settings, own.lose, own.judge)
+    started = time.monotonic()
+    curve = teacher.run(folder, identify(images, base, settings), report)
+    seconds = time.monotonic() - started
+    outcome = Outcome(base, settings, nouns, words, taught, held, curve, seconds)
+    sheet = draw_sheet(held, lambda crops: paint_crops(pipeline, list(crops), 1.0, 12, 1.0))
+    write_folder(folder, outcome, find_changes(pipeline, plain), sheet)
+    return outcome
+
+
+def load_base(base: Checkpoint) -> PatchControlNetInpaintPipeline:
+    """Load a patch model in float32 for training."""
+    pipeline: PatchControlNetInpaintPipeline = PatchControlNetInpaintPipeline.from_pretrained(
+        base.folder, local_files_only=True, dtype=torch.float32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
+    return pipeline
+
+
+def new_words(
+    pipeline: PatchControlNetInpaintPipeline,
+    lessons: Sequence[RealLesson],
+    settings: AdaptSettings,
+) -> dict[str, str]:
+    """Return the words that the model does not know, each with the noun to start from.
+
+    That is the noun by which the model, as it is, paints this class best: of least loss.
+    """
+    known = pipeline.tokenizer.get_vocab()
+    words: dict[str, str] = {}
+    for name in sorted({lesson.defect_class for lesson in lessons}):
+        own = [lesson for lesson in lessons if lesson.defect_class == name]
+        missing = [w for w in own[0].noun.split() if w not in known and w not in words]
+        if missing:
+            nearest = _nearest_noun(pipeline, own, settings)
+            words |= dict.fromkeys(missing, nearest)
+    return words
+
+
+@torch.no_grad()
+def _nearest_noun(
+    pipeline: PatchControlNetInpaintPipeline, lessons: Sequence[RealLesson], settings: AdaptSettings
+) -> str:
+    learner, vary = Learner(pipeline, ()), Augmentation(transplant=0)
+    rng = stream(settings.seed, "nearest noun", lessons[0].defect_class)
+    batch = stack_crops(
+        [draw_real_crop(rng, lessons[n % len(lessons)], (), 64, vary) for n in range(12)]
+    )
+    losses = {}
+    for noun in sorted(SYNONYMS):
+        batch["prompts"] = [f"a {noun} on surface"] * 12
+        draw = torch.Generator().manual_seed(0)
+        loss = change_loss(learner, pipeline, batch, LossSettings(0, 1), draw, pipeline.device)
+        losses[noun] = float(loss)
+    return min(losses, key=losses.__getitem__)
+
+
+def prepare(pipeline: PatchControlNetInpaintPipeline, settings: AdaptSettings) -> Learner:
+    """Return the parts with what is to be trained switched on."""
+    if settings.method == "full":
+        return Learner(pipeline, settings.parts)
+    from peft import LoraConfig
+
+    learner = Learner(pipeline, ())
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.seed)  # peft takes no generator
+        pipeline.unet.add_adapter(
+            LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=LORA_LAYERS)
+        )
+    pipeline.text_encoder.get_input_embeddings().requires_grad_(True)
+    return learner
+
+
+def _parameters(pipeline: PatchControlNetInpaintPipeline) -> dict[str, torch.nn.Parameter]:
+    """Return all weights by part and name."""
+    return {
+        f"{part}.{name}": parameter
+        for part in PARTS
+        for name, parameter in getattr(pipeline, part).named_parameters()
+    }
+
+
+class PatchLessons:
+    """What a patch model is taught with and judged by."""
+
+    def __init__(
+        self,
+        pipeline: PatchControlNetInpaintPipeline,
+        learner: Learner,
+        settings: AdaptSettings,
+        taught: Sequence[RealLesson],
+        held: Sequence[RealLesson],
+        good: Sequence[NDArray[np.uint8]],
+    ) -> None:
+        self.pipeline, self.learner, self.settings = pipeline, learner, settings
+        asked = settings.mixed_precision
+        precision = best_precision(pipeline.device.type) if asked == "auto" else asked
+        self._is_half = precision == "bf16"
+        self.crops = RealCrops(taught, good, settings)
+        self.judged = [stack_crops(crops) for crops in draw_judged(held, settings.seed)]
+
+    def lose(self, step: int) -> torch.Tensor:
+        """Return the loss of a step, on real crops and on those of pretraining."""
+        s = self.settings
+        size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
+        count = max(2, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
+        prior = min(round(count * s.prior_share), count - 1)
+        crops = draw_crops(s.seed, step, prior, size) + self.crops.draw(step, count - prior, size)
+        draw = torch.Generator().manual_seed(s.seed + 7919 * step)
+        losses = LossSettings(s.drop_prompt, s.drop_control, s.prompt_noise, FLOOR)
+        batch = stack_crops(crops)
+        device = self.pipeline.device
+        return change_loss(self.learner, self.pipeline, batch, losses, draw, device, self._autocast)
+
+    @torch.no_grad()
+    def judge(self) -> float:
+        """Return the loss on what is held back: always the same crops, noise and levels."""
+        losses = []
+        for number, batch in enumerate(self.judged):
+            draw = torch.Generator().manual_seed(number)
+            rules, device = LossSettings(floor=FLOOR), self.pipeline.device
+            with self._autocast():
+                loss = change_loss(self.learner, self.pipeline, batch, rules, draw, device)
+            losses.append(float(loss))
+        return float(np.mean(losses))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.pipeline.device.type, torch.bfloat16, self._is_half)

@@ -1,0 +1,282 @@
+"""Crops to learn real defects from: a real one in place of the drawn one of pretraining.
+
+A photo of a defect has no partner without it. The partner is made (``bank.removal``); what is
+learned is the change between the two, where the defect is, or laid on another good surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from synthgen.conditioning.control.edges import canny_control
+from synthgen.defects.drawing.render import add_change
+from synthgen.errors import SourceError
+from synthgen.imaging.geometry import grow_mask
+from synthgen.imaging.images import to_levels
+from synthgen.planning.prompts import describe
+from synthgen.realdata.records import RealImage
+from synthgen.references.removal import (
+    GOOD_PHOTOS,
+    near_weights,
+    remove_defects,
+    to_own_texture,
+    to_shares,
+)
+from synthgen.samples.seeds import stream
+from synthgen.training.adaptation.loop import AdaptSettings
+from synthgen.training.crops import Crop, fade, loosen
+
+__all__ = [
+    "Augmentation",
+    "RealCrops",
+    "RealLesson",
+    "blur_sketch",
+    "draw_judged",
+    "draw_real_crop",
+    "hold_back",
+    "make_lessons",
+    "name_classes",
+]
+
+Rng = np.random.Generator
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+DrawSketch = Callable[[Rng, Image, NDArray[np.float32], Mask], Image]
+
+LEAST_PX = 4  # smaller specks of a mask teach nothing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealLesson:
+    """One real image and one class of its defects: the photo and how it looks without them."""
+
+    image_id: str
+    group: str
+    defect_class: str
+    noun: str
+    surface: str
+    removed: Image  # (H, W, 3)
+    change: NDArray[np.float32]  # (H, W, 3) levels; 0 away from the defect
+    mask: Mask
+
+    @property
+    def real(self) -> Image:
+        """The photo, as far as this class is concerned."""
+        return to_levels(self.removed + self.change)
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How lessons are varied. ``transplant``: share that is laid on another good surface."""
+
+    transplant: float = 0.4
+    turn: float = 0.3  # share that is turned by 90, 180 or 270 degrees; all are mirrored evenly
+    scale: tuple[float, float] = (0.85, 1.2)
+    gain: tuple[float, float] = (0.8, 1.25)  # of the light
+    contrast: tuple[float, float] = (0.8, 1.25)  # of the defect against its surface
+    own_texture: float = 0.5  # share of transplants through which no new surface shows
+
+
+def make_lessons(
+    images: Sequence[RealImage], nouns: Mapping[str, str], surface: str
+) -> tuple[list[RealLesson], list[Image]]:
+    """Return the lessons of all real defects, and the good photos. ``nouns``: word of each class.
+
+    Raises SourceError where there is no defect.
+    """
+    good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
+    lessons = []
+    for image in images:
+        if image.defects:
+            lessons += _make_lessons(image, good, nouns, surface)
+    if not lessons:
+        raise SourceError("real holds no image with a masked defect; adapt needs some per class")
+    return lessons, good
+
+
+def _make_lessons(
+    image: RealImage, good: Sequence[Image], nouns: Mapping[str, str], surface: str
+) -> list[RealLesson]:
+    photo = image.read_rgb()
+    everything = np.logical_or.reduce([defect.mask for defect in image.defects])
+    removed = remove_defects(photo, everything, good)
+    lessons = []
+    for defect in image.defects:
+        if defect.mask.sum() < LEAST_PX:
+            continue
+        change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
+        noun = nouns[defect.defect_class]
+        lessons.append(
+            RealLesson(
+                image.image_id,
+                image.group,
+                defect.defect_class,
+                noun,
+                surface,
+                removed,
+                change,
+                defect.mask,
+            )
+        )
+    return lessons
+
+
+def draw_real_crop(
+    rng: Rng,
+    lesson: RealLesson,
+    good: Sequence[Image],
+    size_px: int,
+    vary: Augmentation,
+    draw_sketch: DrawSketch | None = None,
+) -> Crop:
+    """Return a crop (S, S) around a random place of a real defect, varied.
+
+    Its sketch is what ``draw_sketch`` makes of the surface, the change and the mask; by default a
+    blurred copy of the defect itself.
+    """
+    matrix = _draw_view(rng, lesson.mask, size_px, vary)
+    removed = _warp(lesson.removed, matrix, size_px)
+    change = _warp(lesson.change, matrix, size_px, cv2.BORDER_CONSTANT)
+    mask = _warp(lesson.mask.astype(np.float32), matrix, size_px, cv2.BORDER_CONSTANT) > 0.5
+    light = rng.uniform(*vary.gain)
+    source = to_levels(removed * light)
+    change = change * light * rng.uniform(*vary.contrast)
+    surface = lesson.surface
+    if good and rng.random() < vary.transplant:
+        other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
+        shares, veil = (
+            to_own_texture(change, source, mask)
+            if rng.random() < vary.own_texture
+            else (to_shares(change, source, mask), None)
+        )
+        change = add_change(other.astype(np.float32), shares, veil) - other
+        source = other
+    repaint = loosen(rng, mask) | grow_mask(mask, 2)
+    change = change * fade(repaint)
+    sketch = (draw_sketch or blur_sketch)(rng, source, change, mask)
+    control = canny_control().draw(source, sketch, mask, repaint)
+    word = surface if rng.random() < 0.85 else "surface"
+    prompt = describe(lesson.noun, float(rng.random()), word, int(rng.integers(12)))
+    return Crop(source, to_levels(source + change), sketch, mask, repaint, control, prompt)
+
+
+def blur_sketch(rng: Rng, source: Image, change: NDArray[np.float32], mask: Mask) -> Image:
+    """Return a surface (S, S, 3) with a blurred copy of its defect."""
+    coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))
+    return to_levels(source + coarse)
+
+
+def _draw_view(rng: Rng, mask: Mask, size_px: int, vary: Augmentation) -> NDArray[np.float32]:
+    """Return the affine map (2, 3) from the photo to the crop: scale, turn, mirror, place."""
+    places = np.argwhere(mask)
+    centre = places[int(rng.integers(len(places)))][::-1].astype(float)
+    turns = int(rng.integers(1, 4)) if rng.random() < vary.turn else 0
+    angle = turns * np.pi / 2
+    scale = rng.uniform(*vary.scale)
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = linear @ np.diag([rng.choice([-1, 1]), 1])
+    target = size_px / 2 + rng.uniform(-size_px / 5, size_px / 5, 2)
+    return np.hstack([linear, (target - linear @ centre)[:, None]]).astype(np.float32)
+
+
+def _warp(
+    image: NDArray[np.generic],
+    matrix: NDArray[np.float32],
+    size_px: int,
+    border: int = cv2.BORDER_REFLECT_101,
+) -> NDArray[np.float32]:
+    warped = cv2.warpAffine(
+        image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=border
+    )
+    return np.asarray(warped, np.float32)
+
+
+def _cut(rng: Rng, image: Image, size_px: int) -> Image:
+    """Return a random crop, mirrored beyond the border of a small image."""
+    short = [max(0, size_px - side) for side in image.shape[:2]]
+    padded = cv2.copyMakeBorder(image, 0, short[0], 0, short[1], cv2.BORDER_REFLECT_101)
+    row, column = (int(rng.integers(side - size_px + 1)) for side in padded.shape[:2])
+    cut = padded[row : row + size_px, column : column + size_px]
+    return np.ascontiguousarray(cut[:, ::-1] if rng.random() < 0.5 else cut)
+
+
+def name_classes(images: Sequence[RealImage], words: Mapping[str, str]) -> dict[str, str]:
+    """Return the noun of each class: as configured, or the class's own name in words."""
+    classes = sorted({defect.defect_class for image in images for defect in image.defects})
+    for name in words:
+        if name not in classes:
+            raise SourceError(
+                f"adapt.words names {name!r}; the data has {', '.join(classes) or 'no defect'}"
+            )
+    return {name: words.get(name, name.replace("_", " ").replace("-", " ")) for name in classes}
+
+
+def hold_back(
+    lessons: Sequence[RealLesson], share: float, seed: int
+) -> tuple[list[RealLesson], list[RealLesson]]:
+    """Return lessons to learn and to judge by; whole groups, one of each class where there are two.
+
+    Of every class a group is left to learn; where none can be held back, all lessons do both.
+    """
+    groups_of: dict[str, set[str]] = {}
+    for one in lessons:
+        groups_of.setdefault(one.defect_class, set()).add(one.group)
+    chosen: set[str] = set()
+    for name, groups in sorted(groups_of.items()):
+        count = min(max(1, round(share * len(groups))), len(groups) - 1) if share else 0
+        free = sorted(groups - chosen)
+        for place in stream(seed, "hold back", name).permutation(len(free)):
+            if len(chosen & groups) < count and _leaves_each(groups_of, chosen | {free[place]}):
+                chosen.add(free[place])
+    held = [one for one in lessons if one.group in chosen]
+    taught = [one for one in lessons if one.group not in chosen]
+    return (taught, held) if taught and held else (list(lessons), list(lessons))
+
+
+def _leaves_each(groups_of: Mapping[str, set[str]], held: set[str]) -> bool:
+    return all(groups - held for groups in groups_of.values())
+
+
+class RealCrops:
+    """Crops of real defects, classes evenly; the same for the same step, whatever came before."""
+
+    def __init__(
+        self, lessons: Sequence[RealLesson], good: Sequence[Image], settings: AdaptSettings
+    ) -> None:
+        self.kinds, self.good, self.seed = by_class(lessons), good, settings.seed
+        self.vary = Augmentation(
+            settings.transplant, settings.turn, own_texture=settings.own_texture
+        )
+
+    def draw(self, step: int, count: int, size_px: int) -> list[Crop]:
+        """Return the crops of a step."""
+        crops = []
+        for number in range(count):
+            rng = stream(self.seed, "real crop", step, number)
+            kind = self.kinds[int(rng.integers(len(self.kinds)))]
+            lesson = kind[int(rng.integers(len(kind)))]
+            crops.append(draw_real_crop(rng, lesson, self.good, size_px, self.vary))
+        return crops
+
+
+def by_class(lessons: Sequence[RealLesson]) -> list[list[RealLesson]]:
+    """Return the lessons of each class."""
+    names = sorted({lesson.defect_class for lesson in lessons})
+    return [[one for one in lessons if one.defect_class == name] for name in names]
+
+
+def draw_judged(held: Sequence[RealLesson], seed: int) -> list[list[Crop]]:
+    """Return the fixed crops that a model is judged by, in batches: 48 of 64 px, classes evenly."""
+    kinds, vary = by_class(held), Augmentation(transplant=0, turn=0)
+    crops = []
+    for number in range(48):
+        kind = kinds[number % len(kinds)]
+        rng = stream(seed, "held back", number)
+        crops.append(draw_real_crop(rng, kind[number // len(kinds) % len(kind)], (), 64, vary))
+    return [crops[at : at + 16] for at in range(0, 48, 16)]
