@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
-from synthgen.evaluation.scores import edge_agreement
+from synthgen.quality.changes import edge_agreement
 from synthgen.training.crops import draw_crops
 from synthgen.training.pretrain import paint_crops
 

@@ -22,8 +22,9 @@ def main(config: DictConfig) -> None:
     from synthgen.backends.diffusion.backend import need_diffusion
     from synthgen.config.build import MaskSettings, build_classes, build_controls
     from synthgen.config.compose import build, check_value, to_plain
-    from synthgen.evaluation import fidelity_report as report
-    from synthgen.evaluation.fidelity import FidelitySettings, Subject, measure_fidelity
+    from synthgen.evaluation.fidelity import report
+    from synthgen.evaluation.fidelity.measure import measure_fidelity
+    from synthgen.evaluation.fidelity.settings import FidelitySettings, Subject
     from synthgen.evaluation.score import summarise_scores
     from synthgen.runs.progress import TaskProgress
 

@@ -105,10 +105,10 @@ def _run_hydra(
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
-    from synthgen.backends.renamed import rename_overrides
     from synthgen.config.compose import check_choices, finish
     from synthgen.config.overrides import open_keys, search_in
     from synthgen.errors import SynthgenError
+    from synthgen.runs.renamed import rename_overrides
     from synthgen.storage.files import find_shipped
 
     given = list(open_keys(rename_overrides(overrides)[0]))

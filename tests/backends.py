@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.backends.renamed import RENAMED
+from synthgen.runs.renamed import RENAMED
 
 __all__ = ["make_diffusion"]
 

@@ -32,7 +32,7 @@ SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("bank", "bank"): "synthgen.references.items.BuildSettings",
     ("bank", "real"): "synthgen.realdata.settings.RealSettings",
     ("adapt", "real"): "synthgen.realdata.settings.RealSettings",
-    ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.FidelitySettings",
+    ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.settings.FidelitySettings",
     ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
     ("export", ""): "synthgen.export.gather.ExportSettings",

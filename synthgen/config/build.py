@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +14,11 @@ from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
 from synthgen.backends.backend import Backend, BackendInfo
-from synthgen.backends.diffusion.tokens import explain_cuts, find_cuts
 from synthgen.conditioning.augment import Augment
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.controls import Control
 from synthgen.conditioning.variation import check_finish
+from synthgen.config.advice import advise
 from synthgen.config.compose import build, check_value, to_plain
 from synthgen.defects import DEFECTS
 from synthgen.defects.drawing.lines import Line
@@ -27,7 +26,7 @@ from synthgen.errors import ConfigError
 from synthgen.generation.executors.executor import TakingTurns
 from synthgen.generation.generate import Retry, Stages, generate
 from synthgen.planning.missed import Gap, GapSettings, read_gaps
-from synthgen.planning.plan import DefectClass, Splits, draw_plan, find_empty_train
+from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.planning.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
@@ -52,12 +51,6 @@ __all__ = [
     "build_prompts",
     "check_controlnets",
     "collect_facts",
-    "find_donors_elsewhere",
-    "find_faint_donors",
-    "find_long_prompts",
-    "find_other_names",
-    "find_own_lines",
-    "find_unused_words",
     "make_worker",
     "set_up",
 ]
@@ -141,20 +134,16 @@ def set_up(config: DictConfig) -> Job:
         *build_gaps(plain.get("gaps"), parts.classes),
         parts.donors,
     )
-    notes = [] if is_varied else describe_parts(parts.sources)
-    info = parts.info
-    notes += find_empty_train(specs, splits)
-    notes += [*find_long_prompts(info, specs), *find_unused_words(info.taught, parts.classes)]
-    notes += [*find_faint_donors(parts.donors), *find_donors_elsewhere(specs, parts.donors)]
-    notes += find_other_names(parts.donors, parts.sources, splits)
-    notes += find_own_lines(parts.donors, parts.classes)
+    notes = advise(parts.info, parts.classes, parts.donors, parts.sources, specs, splits)
+    if not is_varied:
+        notes = [*describe_parts(parts.sources), *notes]
     added = {
         name: kind.class_id
         for name, kind in parts.classes.items()
         if name not in (plain["defect"] or {})
     }
     skipped = list(parts.sources.skipped)
-    return Job(specs, info, skipped, run.batch_size, parts, notes, added, is_varied)
+    return Job(specs, parts.info, skipped, run.batch_size, parts, notes, added, is_varied)
 
 
 def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
@@ -339,92 +328,6 @@ def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter
     if settings.table is None:
         return PromptWriter(settings)
     return PromptWriter(settings, read_prompt_table(settings.table, {*classes, *DEFECTS}))
-
-
-def find_long_prompts(info: BackendInfo, specs: Sequence[SampleSpec]) -> list[str]:
-    """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
-    folder = info.tokenizers
-    if folder is None:
-        return []
-    texts = {text: None for spec in specs for text in (spec.prompt, spec.negative_prompt) if text}
-    return explain_cuts(folder, find_cuts(folder, list(texts)), len(texts))
-
-
-def find_unused_words(taught: Mapping[str, str], classes: Mapping[str, DefectClass]) -> list[str]:
-    """Return a sentence where an adapter has learned a word that no class of the run is called."""
-    asked = {kind.noun for kind in classes.values()}
-    unused = sorted(set(taught.values()) - asked)
-    if not unused or not classes:
-        return []
-    return [
-        f"the adapter has learned {', '.join(unused)}, which no class of this run is called; give "
-        f"bank.path, or the word to a class, e.g. defect.{next(iter(classes))}.noun={unused[0]!r}"
-    ]
-
-
-def find_faint_donors(donors: Donors | None) -> list[str]:
-    """Return a sentence where real defects lend nothing because they are hardly visible."""
-    if donors is None or not donors.faint:
-        return []
-    counts = Counter(item.defect_class for item in donors.faint)
-    told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-    return [
-        f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
-        f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
-        "without them (bank.least_visible)"
-    ]
-
-
-def find_own_lines(donors: Donors | None, classes: Mapping[str, DefectClass]) -> list[str]:
-    """Return a sentence where drawn lines are like the bank's though nobody asked for it."""
-    if donors is None or donors.settings.own_lines != "auto" or not donors.share_of_lines:
-        return []
-    drawn = sorted(name for name, kind in classes.items() if isinstance(kind.shape, Line))
-    if not drawn:
-        return []
-    count, total = donors.images_with_lines
-    return [
-        f"{count} of the bank's {total} images hold lines: drawn ones ({', '.join(drawn)}) are as "
-        "many, long, wide, straight and strong; bank.own_lines=false leaves them as their kinds are"
-    ]
-
-
-def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) -> list[str]:
-    """Return a sentence where parts of the bank may be parts of the source under other names, and
-    so come into two splits unseen."""
-    photos = sorted({entry.group for entry in sources.entries if entry.path is not None})
-    parts = donors.groups if donors else []
-    several = sum(share > 0 for share in splits.values()) > 1
-    if not (several and photos and parts) or set(photos) & set(parts):
-        return []
-    return [
-        f"no part of the bank ({parts[0]}, ...) is one of the source's ({photos[0]}, ...): if they "
-        "are the same parts under other names, these can be in two splits; give "
-        "source.group_by=<a CSV with image and group>, or 'splits={train: 1}'"
-    ]
-
-
-def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) -> list[str]:
-    """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
-    if donors is None or not any(spec.donor for spec in specs):
-        return []
-    largest = Counter(spec.split for spec in specs).most_common(1)[0][0]
-    parts: dict[str, set[str]] = {}
-    others: dict[str, set[str]] = {}
-    for spec in specs:
-        if spec.donor and spec.defect_class:
-            kept = parts if spec.split == largest else others
-            kept.setdefault(spec.defect_class, set()).add(spec.donor_group or "")
-    if not others:
-        return []
-    told = (
-        f"{name} {len(parts.get(name, ()))} of {len(donors.groups_of(name))}"
-        for name in sorted(others)
-    )
-    return [
-        f"the split {largest} is drawn after some of the bank's parts only, the others lend to "
-        f"smaller splits ({', '.join(told)}); 'splits={{{largest}: 1}}' gives it all"
-    ]
 
 
 def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:

@@ -19,7 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from synthgen.backends.renamed import (
+from synthgen.config.environment import resolve
+from synthgen.config.invalid import explain_invalid
+from synthgen.config.overrides import OPEN, open_keys, search_in
+from synthgen.config.sections import check_sections, check_values
+from synthgen.config.suggest import did_you_mean, find_near_key, list_settings
+from synthgen.errors import ConfigError, SynthgenError
+from synthgen.runs.renamed import (
     find_former,
     find_moved,
     rename_config,
@@ -27,12 +33,6 @@ from synthgen.backends.renamed import (
     tell_moved,
     tell_renamed,
 )
-from synthgen.config.environment import resolve
-from synthgen.config.invalid import explain_invalid
-from synthgen.config.overrides import OPEN, open_keys, search_in
-from synthgen.config.sections import check_sections, check_values
-from synthgen.config.suggest import did_you_mean, find_near_key, list_settings
-from synthgen.errors import ConfigError, SynthgenError
 from synthgen.storage.files import find_shipped
 
 __all__ = [

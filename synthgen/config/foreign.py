@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from synthgen.backends.renamed import former_names
 from synthgen.defects import DEFECTS
 from synthgen.errors import RunError
+from synthgen.runs.renamed import former_names
 from synthgen.storage.files import find_shipped
 
 __all__ = ["check_buildable", "list_shipped"]

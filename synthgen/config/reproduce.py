@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from synthgen.backends.renamed import rename_config
 from synthgen.config.build import build_parts
 from synthgen.config.foreign import check_buildable
 from synthgen.errors import ConfigError, RunError
@@ -19,6 +18,7 @@ from synthgen.imaging.images import IGNORED, read_image, to_rgb8
 from synthgen.runs.manifest import file_stem
 from synthgen.runs.planned import read_spec
 from synthgen.runs.reader import read_run
+from synthgen.runs.renamed import rename_config
 from synthgen.samples.sample import Sample
 from synthgen.samples.seeds import revise
 

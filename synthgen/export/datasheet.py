@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from synthgen.backends.checkpoints.find import find_checkpoint
-from synthgen.backends.renamed import rename_config
 from synthgen.errors import ModelError
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
@@ -22,6 +21,7 @@ from synthgen.imaging.silence import silent_warnings
 from synthgen.quality.limits import Bounds, read_limits
 from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
+from synthgen.runs.renamed import rename_config
 from synthgen.storage.files import write_text
 from synthgen.storage.places import StoredFile
 from synthgen.storage.provenance import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.intact import check_image, check_label_map, check_tables
 from synthgen.export.reviewed import Review, read_review
-from synthgen.imaging.decoding import read_orientation
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
+from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image
 from synthgen.realdata.records import GOOD, Scanned
 from synthgen.runs.manifest import is_augmented, photo_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
-from synthgen.imaging.decoding import read_orientation
+from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import read_image
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import check_image, read_orientation
+from synthgen.imaging.headers import check_image, read_orientation
 from synthgen.realdata.names import (
     clean_class,
     find_split,

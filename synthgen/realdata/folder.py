@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synthgen.errors import ConfigError, SourceError
-from synthgen.imaging.decoding import check_image
+from synthgen.imaging.headers import check_image
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import name_split
 from synthgen.realdata.paths import list_images

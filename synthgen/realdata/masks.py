@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.imaging.decoding import Pixels, read_orientation
+from synthgen.imaging.decoding import Pixels
+from synthgen.imaging.headers import read_orientation
 from synthgen.realdata.areas import (
     LOW,
     SOFT_LEVEL,

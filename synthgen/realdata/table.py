@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthgen.errors import SourceError
-from synthgen.imaging.decoding import check_image
+from synthgen.imaging.headers import check_image
 from synthgen.realdata.folder import read_defects
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import clean_class, is_good, name_split

@@ -18,10 +18,10 @@ from synthgen.imaging.images import read_image
 from synthgen.review.dataset import find_dataset
 from synthgen.review.documents import digest_labels, has_edits, labels_of
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
+from synthgen.review.growing import read_so_far
 from synthgen.review.service.database import load_fiftyone
 from synthgen.review.settings import ReviewSettings
 from synthgen.runs.folder import RunFolder
-from synthgen.runs.growing import read_so_far
 from synthgen.runs.lock import hold_run
 from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.reviews.verdicts import (

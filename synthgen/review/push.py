@@ -14,12 +14,12 @@ from synthgen.references.items import read_bank
 from synthgen.review.dataset import find_dataset, open_dataset
 from synthgen.review.documents import Document, document_real, document_rows, has_edits
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
+from synthgen.review.growing import read_so_far
 from synthgen.review.look import arrange
 from synthgen.review.media import ShownFiles
 from synthgen.review.pull import pull
 from synthgen.review.service.database import load_fiftyone, new_id
 from synthgen.review.settings import ReviewSettings
-from synthgen.runs.growing import read_so_far
 from synthgen.runs.reader import RunTables
 from synthgen.runs.reviews.verdicts import judge, read_verdicts
 

@@ -13,7 +13,6 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from synthgen.backends.renamed import rename_config
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import IGNORED, encode_png
 from synthgen.quality.limits import Limits, read_limits
@@ -31,6 +30,7 @@ from synthgen.runs.manifest import (
 )
 from synthgen.runs.planned import explain_difference, plan_digest, read_plan, tabulate_plan
 from synthgen.runs.record import QUALITY, RECORD, read_classes, read_quality, read_record
+from synthgen.runs.renamed import rename_config
 from synthgen.runs.reviews.decide import decide
 from synthgen.runs.reviews.edits import Overlay
 from synthgen.runs.schema import Table

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, ShapeError, SourceError
-from synthgen.imaging.decoding import check_image, read_opaque
+from synthgen.imaging.decoding import read_opaque
+from synthgen.imaging.headers import check_image
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.realdata.masks import read_mask
 from synthgen.samples.sample import Part, SourceImage

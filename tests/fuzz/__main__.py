@@ -25,7 +25,7 @@ from tests.fuzz.kills import fuzz_kills
 HEAVY = (  # imported once, before the forks
     *("synthgen.backends.diffusion.backend", "synthgen.report", "synthgen.config.build"),
     *("synthgen.references.items",),
-    *("synthgen.evaluation.fidelity_report", "synthgen.evaluation.utility.protocol"),
+    *("synthgen.evaluation.fidelity.report", "synthgen.evaluation.utility.protocol"),
     *("synthgen.training.adaptation.adapt", "synthgen.training.pretrain", "synthgen.export.gather"),
     *("synthgen.export.write", "synthgen.config.reproduce"),
     *("synthgen.generation.executors.processes",),

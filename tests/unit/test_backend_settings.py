@@ -10,11 +10,11 @@ import yaml
 
 from synthgen.backends.backend import BackendInfo, SketchBackend
 from synthgen.backends.diffusion.backend import DiffusionBackend, least_strength
-from synthgen.backends.renamed import RENAMED, rename_config, rename_overrides
 from synthgen.backends.settings import ModelSettings
 from synthgen.config.compose import build, compose, to_plain
 from synthgen.errors import ConfigError
 from synthgen.runs.folder import open_run
+from synthgen.runs.renamed import RENAMED, rename_config, rename_overrides
 from synthgen.samples.sample import Attempt
 from tests.backends import make_diffusion
 from tests.cli import run_here

@@ -19,13 +19,13 @@ from synthgen.cli import main
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.conditioning.placement import Room, place
-from synthgen.config.build import (
-    add_donors,
+from synthgen.config.advice import (
     find_donors_elsewhere,
     find_faint_donors,
     find_other_names,
     find_own_lines,
 )
+from synthgen.config.build import add_donors
 from synthgen.config.compose import check_value
 from synthgen.defects import Scene, lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
@@ -978,7 +978,7 @@ def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
 
 
 def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
-    from synthgen.config.build import find_unused_words
+    from synthgen.config.advice import find_unused_words
 
     taught = {"pore": "pore"}
     [note] = find_unused_words(taught, draw_classes("crack"))

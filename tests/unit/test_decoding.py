@@ -17,8 +17,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
 from synthgen.errors import SourceError
-from synthgen.imaging import decoding
-from synthgen.imaging.decoding import check_image, read_opaque, read_orientation, read_size
+from synthgen.imaging import decoding, headers
+from synthgen.imaging.decoding import read_opaque
+from synthgen.imaging.headers import check_image, read_orientation, read_size
 from synthgen.imaging.images import composite, grey_window, read_image, to_rgb8
 from synthgen.imaging.levels import find_levels
 from synthgen.realdata.read import load_real
@@ -270,10 +271,10 @@ def test_a_preview_in_a_jpeg_is_no_picture_but_a_second_photo_is(tmp_path) -> No
 def test_too_many_pixels_are_a_sentence(tmp_path, monkeypatch, pixels) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), pixels)
     monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56)
-    decoding._read_head_once.cache_clear()
+    headers._read_head_once.cache_clear()
     assert read_image(tmp_path / "x.png").shape[:2] == (40, 56)
     monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56 - 1)
-    decoding._read_head_once.cache_clear()
+    headers._read_head_once.cache_clear()
     for read in (read_image, read_size, check_image):
         with pytest.raises(SourceError, match=r"x\.png has 40 x 56 px .*cut it into tiles"):
             read(tmp_path / "x.png")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from synthgen.errors import ConfigError, ModelError
-from synthgen.evaluation.classifier import train_classifier
-from synthgen.evaluation.distance import Reference
-from synthgen.evaluation.fidelity_report import BEGIN, draw_sheet, write_card_part
-from synthgen.evaluation.score import Score, summarise_scores
-from synthgen.evaluation.scores import (
+from synthgen.evaluation.fidelity.classifier import train_classifier
+from synthgen.evaluation.fidelity.distance import Reference
+from synthgen.evaluation.fidelity.report import BEGIN, draw_sheet, write_card_part
+from synthgen.evaluation.fidelity.scores import (
     border_ratio,
     in_mask_difference,
     texture_deviation,
 )
+from synthgen.evaluation.score import Score, summarise_scores
 from synthgen.imaging.images import crop_around
 from synthgen.quality.changes import edge_agreement
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import hydra
 import pytest
 
-from synthgen.backends.renamed import find_moved, former_names, rename_config
 from synthgen.config.compose import compose, find_own_folders, to_plain
 from synthgen.config.foreign import list_shipped
 from synthgen.errors import ConfigError
+from synthgen.runs.renamed import find_moved, former_names, rename_config
 from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]

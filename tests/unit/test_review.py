@@ -22,11 +22,11 @@ from synthgen.export.formats.fiftyone_dataset import pack_mask
 from synthgen.imaging.geometry import rle_to_mask
 from synthgen.references.items import BankItem, write_bank
 from synthgen.review.documents import digest_labels
+from synthgen.review.growing import read_so_far
 from synthgen.review.pull import label_to_mask
 from synthgen.review.service.database import find_mongod, load_fiftyone
 from synthgen.review.service.server import find_port, warn_of_address
 from synthgen.review.similar import features_of, project
-from synthgen.runs.growing import read_so_far
 from synthgen.runs.reader import read_run
 from synthgen.runs.reviews.verdicts import read_verdicts
 from tests.factories import CASES, make_run

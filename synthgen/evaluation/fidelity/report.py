@@ -14,8 +14,8 @@ from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.errors import ModelError
-from synthgen.evaluation.distance import EXTRACTOR, LEAST_CROPS, Reference
-from synthgen.evaluation.fidelity import DRAWN, Fidelity, FidelitySettings
+from synthgen.evaluation.fidelity.distance import EXTRACTOR, LEAST_CROPS, Reference
+from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.imaging.images import encode_jpeg, tile
 from synthgen.storage.files import write_bytes, write_text, write_whole
