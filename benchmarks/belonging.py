@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from synthgen.imaging.images import read_image
 from synthgen.runs.reader import read_run
 
-LEAST_PX = 12
+MIN_PX = 12
 HARD = ("crack", "scratch", "pit", "chip", "fibre", "inclusion", "spatter")
 
 
@@ -32,7 +32,7 @@ def measure(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Iterator[tuple
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     for number in range(1, count):
-        if stats[number, cv2.CC_STAT_AREA] < LEAST_PX:
+        if stats[number, cv2.CC_STAT_AREA] < MIN_PX:
             continue
         own = (parts == number).astype(np.uint8)
         near = cv2.dilate(own, np.ones((15, 15), np.uint8)) > cv2.dilate(own, np.ones((5, 5)))

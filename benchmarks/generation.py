@@ -48,7 +48,8 @@ from synthgen.backends.settings import CropSettings, Hardware, ModelSettings, Pa
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
-from synthgen.config.compose import compose, to_plain
+from synthgen.config.compose import compose
+from synthgen.config.objects import to_plain
 from synthgen.defects import DEFECTS
 from synthgen.generation.executors.executor import Executor
 from synthgen.generation.executors.processes import ProcessExecutor
@@ -267,7 +268,7 @@ def print_ratios(seconds: dict[str, float], count: int) -> None:
 
 def part_b(count: int = 48, size_px: int = 256) -> None:
     """Say what of a run, from condition to files, is the denoiser's."""
-    shares, rates = [], []
+    fractions, rates = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
             overrides = [f"run.folder={folder}/{number}", f"run.count={count}"]
@@ -282,11 +283,11 @@ def part_b(count: int = 48, size_px: int = 256) -> None:
                 for batch in batched(job.specs, job.batch_size):
                     worker(batch)
             seconds = time.perf_counter() - begun
-            shares.append(sum(spent) / seconds)
+            fractions.append(sum(spent) / seconds)
             rates.append(len(job.specs) / seconds)
     print(
         f"b  the embedded model, {len(job.specs)} samples of {size_px} px with retries: denoiser "
-        f"{statistics.median(shares):.1%} of the time, {statistics.median(rates):.2f} images/s"
+        f"{statistics.median(fractions):.1%} of the time, {statistics.median(rates):.2f} images/s"
     )
 
 

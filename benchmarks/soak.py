@@ -35,8 +35,8 @@ def main() -> None:
                 time.sleep(0.2)
         if work.returncode:
             sys.exit(work.returncode)
-    share = len(seen) // 10
-    tenths = [statistics.median(seen[n * share : (n + 1) * share]) for n in range(10)]
+    fraction = len(seen) // 10
+    tenths = [statistics.median(seen[n * fraction : (n + 1) * fraction]) for n in range(10)]
     third = len(seen) // 3
     ratio = statistics.median(seen[-third:]) / statistics.median(seen[:third])
     print(f"{count} images in {time.perf_counter() - begun:.0f} s")

@@ -3,7 +3,8 @@
 python benchmarks/tables.py            # 1,000,000 samples
 python benchmarks/tables.py 20000      # fewer
 
-The plan is a real one; the rows of the manifest are plausible ones, with labels that have twins.
+The plan is a real one; the rows of the manifest are plausible ones, with labels that have near
+duplicates.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from numpy.typing import NDArray
 PER_SHARD = 8000
 SURFACES = 200
 CLASSES = 12
-LIMITS = {"fill_fraction": [0.1, None], "leak_fraction": [None, 0.9], "twin_bits": [6, None]}
+LIMITS = {
+    "fill_fraction": [0.1, None],
+    "leak_fraction": [None, 0.9],
+    "near_duplicate_bits": [6, None],
+}
 
 
 @contextmanager
@@ -126,7 +131,7 @@ def draw_rows(plan: pa.Table, rng: np.random.Generator) -> dict[str, Any]:
         "box_w": width,
         "box_h": height,
         "area_px": width * height // 2,
-        "look": draw_hex(rng, count, 8),
+        "perceptual_hash": draw_hex(rng, count, 8),
         "colours": draw_hex(rng, count, 48),
         "rle": draw_hex(rng, count, 40),
     }

@@ -19,8 +19,8 @@ from synthgen.conditioning.control.edges import canny_control
 from synthgen.defects import Stain
 from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.quality.measures import measure, view_change
+from synthgen.quality.near_duplicates import bits_between, perceptual_hash
 from synthgen.quality.realised import realise_mask
-from synthgen.quality.twins import bits_between, look_of
 from synthgen.samples.sample import Candidate, Condition
 from synthgen.sources import ProceduralSources
 
@@ -101,11 +101,13 @@ def main() -> None:
             axes.set_title(f"{name}\n{word}: {number(name)(candidate):.2f}", fontsize=8)
     first, other = rows["area_px"][1], rows["leak_fraction"][0]
     pair = [("bad", first), ("good", other)]
-    looks = [look_of(k.image, k.realised_mask) for k in (first, other)]
+    hashes = [perceptual_hash(k.image, k.realised_mask) for k in (first, other)]
     for side, (word, candidate) in enumerate(pair):
         axes = grid.flat[2 * len(rows) + side]
         axes.imshow(_window(candidate))
-        axes.set_title(f"twin_bits\n{word}: {bits_between(looks[0], looks[side])}", fontsize=8)
+        axes.set_title(
+            f"near_duplicate_bits\n{word}: {bits_between(hashes[0], hashes[side])}", fontsize=8
+        )
     figure.savefig(Path(__file__).parent / "images" / "measures.png", dpi=110)
 
 

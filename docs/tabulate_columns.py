@@ -1,4 +1,4 @@
-"""Write the columns of a run's tables into run-folder.md and the measures into quality.md.
+"""Write the columns of a run's tables, the measures and former names into their pages.
 
 python docs/tabulate_columns.py
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synthgen.quality.measures import MEASURES
+from synthgen.runs.renamed import COLUMNS_NOW, RENAMED
 from synthgen.runs.schema import columns_of
 
 HERE = Path(__file__).parent
@@ -38,7 +39,19 @@ def tabulate_measures() -> str:
     return "\n".join(["| measurement | unit | of | what |", "|---|---|---|---|", *rows, ""])
 
 
-PAGES = {"run-folder.md": tabulate_columns, "quality.md": tabulate_measures}
+def tabulate_former_names() -> str:
+    """Return the former names of keys and columns as a table in Markdown."""
+    columns = {f"column `{former}`": f"`{now}`" for former, now in COLUMNS_NOW.items()}
+    keys = {f"`{former}`": f"`{now}`" for former, now in RENAMED.items()}
+    rows = [f"| {former} | {now} |" for former, now in (keys | columns).items()]
+    return "\n".join(["| former | now |", "|---|---|", *rows, ""])
+
+
+PAGES = {
+    "run-folder.md": tabulate_columns,
+    "quality.md": tabulate_measures,
+    "names.md": tabulate_former_names,
+}
 
 
 def fill_in(page: str, tables: str) -> str:

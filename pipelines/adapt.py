@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.backends.diffusion.backend import need_diffusion
-    from synthgen.config.compose import build, check_value, read_text, to_plain
+    from synthgen.config.objects import build, check_value, read_text, to_plain
     from synthgen.realdata.read import load_real
     from synthgen.training.adaptation.adapt import AdaptProgress, AdaptSettings, adapt_backend
 

@@ -18,7 +18,7 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config.compose import check_value, read_text, to_plain
+    from synthgen.config.objects import check_value, read_text, to_plain
     from synthgen.quality.bank import measure_visible
     from synthgen.realdata.read import load_real
     from synthgen.references.items import BuildSettings, build_bank, write_bank

@@ -19,7 +19,7 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.compose import find_text
+    from synthgen.config.objects import find_text
     from synthgen.doctor import diagnose, show_diagnosis, write_diagnosis
 
     models, out = find_text(config, "models"), find_text(config, "out")

@@ -21,7 +21,7 @@ def main(config: DictConfig) -> None:
 
     from synthgen.backends.diffusion.backend import need_diffusion
     from synthgen.config.build import MaskSettings, build_classes, build_controls
-    from synthgen.config.compose import build, check_value, to_plain
+    from synthgen.config.objects import build, check_value, to_plain
     from synthgen.evaluation.fidelity import report
     from synthgen.evaluation.fidelity.measure import measure_fidelity
     from synthgen.evaluation.fidelity.settings import FidelitySettings, Subject

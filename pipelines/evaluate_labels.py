@@ -19,14 +19,14 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.config.build import build_classes
-    from synthgen.config.compose import check_value, to_plain
+    from synthgen.config.objects import check_value, to_plain
     from synthgen.evaluation import labels
     from synthgen.evaluation.score import summarise_scores
     from synthgen.quality.limits import read_limits
     from synthgen.runs.progress import TaskProgress
 
     plain = to_plain(config)
-    settings = check_value(labels.LabelSettings, plain["evaluate"], "evaluate")
+    settings = check_value(labels.LabelTestSettings, plain["evaluate"], "evaluate")
     classes = build_classes(plain["defect"])
     limits = read_limits(plain["quality"], classes)
     with TaskProgress() as progress:

@@ -19,11 +19,11 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config.compose import check_value, to_plain
+    from synthgen.config.objects import check_value, to_plain
     from synthgen.evaluation.utility import report
     from synthgen.evaluation.utility.draws import write_draws
     from synthgen.evaluation.utility.protocol import (
-        collect_facts,
+        describe_machine,
         measure_utility,
         warn_of_few_parts,
     )
@@ -37,7 +37,7 @@ def main(config: DictConfig) -> None:
         return
     with TaskProgress() as progress:
         rows = measure_utility(settings, progress.report)
-    folder, facts = Path(settings.folder), collect_facts(settings)
+    folder, facts = Path(settings.folder), describe_machine(settings)
     warning = warn_of_few_parts(folder)
     page = report.write_utility(folder, rows, facts, settings.baseline, warning)
     show(report.tabulate_utility(rows, settings.baseline))

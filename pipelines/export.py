@@ -15,7 +15,7 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.compose import build, check_value, read_text, to_plain
+    from synthgen.config.objects import build, check_value, read_text, to_plain
     from synthgen.export.gather import ExportSettings, gather, make_media
     from synthgen.export.summary import summarise_export
     from synthgen.export.write import export

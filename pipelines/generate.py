@@ -5,7 +5,7 @@ synthgen generate run.folder=out source=folder source.path=photos/ defect=[scrat
 synthgen generate -m seed=1,2,3 'run.folder=out/seed-${seed}'
 synthgen generate debug=smoke run.folder=/tmp/smoke
 
-The same command again continues a run that was stopped, and makes anew what people rejected in a
+The same command again continues a run that was stopped, and makes again what people rejected in a
 review. Every key: synthgen generate --cfg job
 """
 
@@ -21,9 +21,9 @@ def main(config: DictConfig) -> None:
     from functools import partial
 
     from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
-    from synthgen.config.compose import build, read_text, to_plain
     from synthgen.config.defaults import find_default
     from synthgen.config.environment import to_stored
+    from synthgen.config.objects import build, read_text, to_plain
     from synthgen.generation.generate import batched
     from synthgen.generation.stop import Stop
     from synthgen.report import write_report

@@ -14,7 +14,7 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.compose import read_text, to_plain
+    from synthgen.config.objects import read_text, to_plain
     from synthgen.report import write_report
     from synthgen.runs.folder import inspect_run
     from synthgen.runs.progress import summarise

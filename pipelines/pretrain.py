@@ -20,15 +20,15 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config.compose import check_value, read_text, to_plain
-    from synthgen.training.pretrain import PretrainSettings, Progress, pretrain
+    from synthgen.config.objects import check_value, read_text, to_plain
+    from synthgen.training.pretrain import PretrainProgress, PretrainSettings, pretrain
 
     options = dict(to_plain(config)["pretrain"])
     folder = Path(read_text(config, "pretrain.folder"))
     del options["folder"]
     settings = check_value(PretrainSettings, options, "pretrain")
 
-    def report(progress: Progress) -> None:
+    def report(progress: PretrainProgress) -> None:
         left_h = (settings.steps - progress.step) * progress.seconds_per_step / 3600
         show(
             f"step {progress.step}/{settings.steps}  loss {progress.loss:.4f}  "

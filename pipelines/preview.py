@@ -23,15 +23,17 @@ def main(config: DictConfig) -> None:
     from rich.console import Console
 
     from synthgen.config.build import read_mode, set_up
-    from synthgen.config.compose import check_keys, check_value, read_text, to_plain
+    from synthgen.config.objects import check_keys, check_value, read_text, to_plain
     from synthgen.errors import ConfigError
-    from synthgen.report.preview import PreviewSettings, draw_preview, tabulate, write_preview
+    from synthgen.report.preview import PreviewSettings, draw_preview, tabulate_sizes, write_preview
 
     plain = to_plain(config)
     settings = check_value(PreviewSettings, plain["preview"], "preview")
     if read_mode(plain) == "vary":
         raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
-    check_keys(plain["backend"], "backend")  # which is not made
+    check_keys(plain["backend"], "backend")  # which is not made, as the control images
+    for name, node in (plain["control"] or {}).items():
+        check_keys(node, f"control.{name}")
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
     preview = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
@@ -40,7 +42,7 @@ def main(config: DictConfig) -> None:
     console = Console()
     for sentence in preview.sentences:
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    console.print(tabulate(preview))
+    console.print(tabulate_sizes(preview))
     console.print(f"open  {page}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from synthgen.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config.compose import check_value, find_text, read_text, to_plain
+    from synthgen.config.objects import check_value, find_text, read_text, to_plain
     from synthgen.errors import ConfigError
     from synthgen.report import write_comparison, write_report
 

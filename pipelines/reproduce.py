@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     import numpy as np
     from rich import print as show
 
-    from synthgen.config.compose import check_value, find_text, read_text, to_plain
+    from synthgen.config.objects import check_value, find_text, read_text, to_plain
     from synthgen.config.reproduce import reproduce
     from synthgen.imaging.images import write_png
 

@@ -4,7 +4,7 @@ synthgen review run.folder=out
 synthgen review run.folder=out review.reviewer=ann review.port=6001
 
 Shows the run at http://127.0.0.1:5151 until Ctrl-C, then takes verdicts and changed labels home;
-synthgen generate then paints the rejected ones anew. Needs pip install
+synthgen generate then paints the rejected ones again. Needs pip install
 'synthgen-inspection[review]'.
 """
 
@@ -16,7 +16,7 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.compose import check_value, read_text, to_plain
+    from synthgen.config.objects import check_value, read_text, to_plain
     from synthgen.review.pull import pull
     from synthgen.review.push import push
     from synthgen.review.service.server import serve, wait

@@ -12,7 +12,7 @@ from synthgen.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.compose import check_value, read_text, to_plain
+    from synthgen.config.objects import check_value, read_text, to_plain
     from synthgen.review.pull import pull
     from synthgen.review.settings import ReviewSettings
     from synthgen.review.summary import tell_pulled

@@ -9,7 +9,8 @@ from synthgen.runs.renamed import RENAMED
 
 __all__ = ["make_diffusion"]
 
-PART_OF = {new.partition(".")[2]: new.partition(".")[0] for new in RENAMED.values()}
+KEYS = [now.split(".") for former, now in RENAMED.items() if former.startswith("backend.")]
+PART_OF = {key: part for _, part, key in KEYS}
 
 
 def make_diffusion(checkpoint: str, **settings: Any) -> DiffusionBackend:

@@ -55,7 +55,7 @@ def seeded(seed: int = 0) -> Iterator[None]:
 def wake(model: Any, seed: int) -> Any:
     """Fill the weights that a model starts at zero: an untrained ControlNet adds nothing.
 
-    The layers that read a control image start anew: untrained, they answer every image alike.
+    The layers that read a control image start again: untrained, they answer every image alike.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

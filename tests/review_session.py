@@ -19,8 +19,8 @@ import numpy as np
 
 from synthgen.export.formats.fiftyone_dataset import pack_mask
 from synthgen.imaging.geometry import rle_to_mask
-from synthgen.review.decisions import count_progress, decide, fix_class
-from synthgen.review.pull import Pulled, label_to_mask, pull
+from synthgen.review.decisions import count_progress, fix_class, store_decision
+from synthgen.review.pull import PullResult, label_to_mask, pull
 from synthgen.review.push import push
 from synthgen.review.service.database import load_fiftyone
 from synthgen.review.settings import ReviewSettings
@@ -30,7 +30,7 @@ from synthgen.runs.reviews.verdicts import Verdict, add_verdicts, read_verdicts
 push_module = importlib.import_module("synthgen.review.push")
 
 
-def told(pulled: Pulled) -> dict[str, Any]:
+def told(pulled: PullResult) -> dict[str, Any]:
     return {"verdicts": pulled.verdicts, "edits": pulled.edits, "conflicts": pulled.conflicts}
 
 
@@ -96,7 +96,7 @@ def decide_while_pushed(dataset: Any, root: str, settings: ReviewSettings) -> li
         def run(*arguments: Any) -> Any:
             done = act(*arguments)
             if who := late.pop(name, ""):
-                decide(dataset, ids_of(dataset, "two_parts"), "accept", "", who)
+                store_decision(dataset, ids_of(dataset, "two_parts"), "accept", "", who)
             return done
 
         return run
@@ -148,8 +148,8 @@ def main(root: str, tars: str, bank: str, before: str, out: str) -> None:
     found["masks"] = compare_masks(dataset, root)
     found["first"] = describe(dataset)
 
-    decide(dataset, ids_of(dataset, "hole", "two_parts"), "accept", "", "ann")
-    decide(dataset, ids_of(dataset, "hole", slice_name="source"), "reject", "unreal", "ben")
+    store_decision(dataset, ids_of(dataset, "hole", "two_parts"), "accept", "", "ann")
+    store_decision(dataset, ids_of(dataset, "hole", slice_name="source"), "reject", "unreal", "ben")
     fix_class(dataset, ids_of(dataset, "touches_border"), [], "stain", "ben")
     dataset.reload()
     moved = dataset.match({"synthgen_id": "one_pixel_scratch"}).first()
@@ -165,7 +165,7 @@ def main(root: str, tars: str, bank: str, before: str, out: str) -> None:
     )
     found["order"] = dataset.values("synthgen_id")
 
-    decide(dataset, ids_of(dataset, "hole"), "accept", "", "ben")
+    store_decision(dataset, ids_of(dataset, "hole"), "accept", "", "ben")
     found["agreed"] = told(pull(root, ben))
     found["between"] = decide_while_pushed(dataset, root, ann)
     found["moved"] = fix_class_while_moved(dataset)
@@ -188,11 +188,13 @@ def main(root: str, tars: str, bank: str, before: str, out: str) -> None:
     ]
     older = push(before, ann)
     dataset = fiftyone.load_dataset(older.dataset)
-    decide(dataset, ids_of(dataset, "chip-000002"), "accept", "", "ann")
+    store_decision(dataset, ids_of(dataset, "chip-000002"), "accept", "", "ann")
     home = pull(before, ann)
     found["older"] = [older.new, home.verdicts, dict(Counter(dataset.values("verdict")))]
     dataset = fiftyone.load_dataset("mine")
-    found["real"] = decide(dataset, dataset.match_tags("real").values("id"), "accept", "", "ann")
+    found["real"] = store_decision(
+        dataset, dataset.match_tags("real").values("id"), "accept", "", "ann"
+    )
     Path(out).write_text(json.dumps(found))
 
 

@@ -23,7 +23,8 @@ from synthgen.backends.settings import (
     resolve_crops,
     resolve_painting,
 )
-from synthgen.config.compose import compose, to_plain
+from synthgen.config.compose import compose
+from synthgen.config.objects import to_plain
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -33,12 +34,12 @@ SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("bank", "real"): "synthgen.realdata.settings.RealSettings",
     ("adapt", "real"): "synthgen.realdata.settings.RealSettings",
     ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.settings.FidelitySettings",
-    ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelSettings",
+    ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelTestSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
     ("export", ""): "synthgen.export.gather.ExportSettings",
     ("generate", "bank"): "synthgen.references.lending.BankSettings",
     ("generate", "bank.deform"): "synthgen.references.deform.Deformation",
-    ("generate", "gaps"): "synthgen.planning.missed.GapSettings",
+    ("generate", "missed"): "synthgen.planning.missed.MissedSettings",
     ("generate", "label"): "synthgen.config.build.LabelSettings",
     ("generate", "mask"): "synthgen.config.build.MaskSettings",
     ("generate", "prompt"): "synthgen.planning.prompts.PromptSettings",

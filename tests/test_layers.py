@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,7 @@ ORDER = (  # of the rooms: each imports from those before it alone
     *("training", "review", "evaluation", "config", "doctor", "cli", "__main__"),
 )
 LEVEL = {name: number for number, name in enumerate(ORDER)}
-MOST_ENTRIES, MOST_MODULES, MOST_LINES = 24, 14, 400
+MAX_ENTRIES, MAX_MODULES, MAX_LINES = 24, 14, 400
 ROOMS = {
     "torch": {"conditioning", "backends", "generation", "samples", "training", "evaluation"},
     "diffusers": {"backends", "training"},
@@ -69,11 +71,11 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_the_house_has_few_rooms_and_no_room_is_crowded() -> None:
     entries = [p for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
-    assert len(entries) <= MOST_ENTRIES
+    assert len(entries) <= MAX_ENTRIES
     assert {p.stem for p in entries} == {*ORDER, "__init__"}
     for folder in {path.parent for path in FILES}:
         modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
-        assert len(modules) <= MOST_MODULES, folder
+        assert len(modules) <= MAX_MODULES, folder
 
 
 def test_importing_the_package_is_light() -> None:
@@ -82,3 +84,17 @@ def test_importing_the_package_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_of_the_architecture_names_what_is_there() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rooms == [name for name in ORDER if name != "__main__"]
+    places = re.findall(r"`((?:\w+\.)+\w+)`", page)
+    named = [place for place in places if place.split(".")[0] in rooms]
+    assert len(named) > 10
+    for place in named:
+        module, _, name = place.rpartition(".")
+        assert hasattr(importlib.import_module(f"synthgen.{module}"), name), place
+    steps = [int(step) for step in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
+    assert steps == [*range(1, 11), *range(1, 5)]  # at most 10 and 4 hops

@@ -13,7 +13,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.transforms import v2
 
 from synthgen.export.labels import read_labels
-from synthgen.export.mix import mix, read_real
+from synthgen.export.mix import mix, read_real_images
 from synthgen.training.datamodule import DefectDataModule
 from synthgen.training.dataset import BoxesFromMasks
 
@@ -34,7 +34,7 @@ torch.manual_seed(0)
 device = "cuda" if torch.cuda.is_available() else "cpu"
 labels = read_labels(args.run)
 if args.real:  # the test images are real ones then; synthetic images are for training only
-    labels = mix(labels, read_real(args.real), None, seed=0).labels
+    labels = mix(labels, read_real_images(args.real), None, seed=0).labels
 flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
 data = DefectDataModule(
     labels,

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 
 from synthgen.export.labels import read_labels
-from synthgen.export.mix import mix, read_real
+from synthgen.export.mix import mix, read_real_images
 from synthgen.training.datamodule import DefectDataModule
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +68,7 @@ def measure(model, loader):  # defect or good, pixel by pixel: average precision
 lightning.seed_everything(0)
 labels = read_labels(args.run)
 if args.real:  # the val and test images are real ones then; synthetic ones are for training only
-    labels = mix(labels, read_real(args.real), None, seed=0).labels
+    labels = mix(labels, read_real_images(args.real), None, seed=0).labels
 crop = v2.RandomCrop(args.crop, pad_if_needed=True, fill={Image: 0, Mask: 255})  # 255: ignored
 flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
 train = v2.Compose([crop, *flips, v2.ToDtype(torch.float32, scale=True)])

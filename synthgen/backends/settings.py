@@ -24,7 +24,7 @@ __all__ = [
     "ModelSettings",
     "Painting",
     "PaintingSettings",
-    "Reference",
+    "ReferenceImage",
     "resolve_crops",
     "resolve_painting",
 ]
@@ -34,8 +34,8 @@ STARTS = ("sketch", "source", "noise")
 OFFLOADS = (None, "model", "sequential")
 DTYPES = ("float32", "float16", "bfloat16", "auto")
 NO_NODES = BeforeValidator(lambda nodes: {} if nodes is None else nodes)  # null in a config
-MOST_PX = 16384  # of a crop
-Share = Annotated[float, Field(ge=0, le=1)]
+MAX_PX = 16384  # of a crop
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -46,8 +46,8 @@ class ControlNet:
 
     checkpoint: str
     scale: Scale | None = None
-    start: Share = 0.0
-    end: Share = 1.0
+    start: Fraction = 0.0
+    end: Fraction = 1.0
     mode: int | None = None
     revision: str | None = None
 
@@ -66,7 +66,7 @@ class Lora:
 
 
 @checked.dataclass(frozen=True, config=STRICT)
-class Reference:
+class ReferenceImage:
     """An IP-Adapter and the image whose look it passes on. ``checkpoint`` is its .safetensors
     file; ``encoder`` the folder of its image encoder."""
 
@@ -91,7 +91,7 @@ class ModelSettings:
     offline: bool = True
     controlnets: Annotated[dict[str, ControlNet], NO_NODES] = Field(default_factory=dict)
     loras: Annotated[dict[str, Lora], NO_NODES] = Field(default_factory=dict)
-    reference: Reference | None = None
+    reference: ReferenceImage | None = None
     adapter: str | None = None
     safety_checker: bool = False
 
@@ -135,12 +135,12 @@ class CropSettings:
     border, inward.
     """
 
-    context_px: int | None = Field(default=None, ge=0, le=MOST_PX)
-    min_px: int = Field(default=64, ge=1, le=MOST_PX)
-    max_px: int = Field(default=512, le=MOST_PX)
-    max_image_px: int = Field(default=1024, ge=64, le=MOST_PX)
+    context_px: int | None = Field(default=None, ge=0, le=MAX_PX)
+    min_px: int = Field(default=64, ge=1, le=MAX_PX)
+    max_px: int = Field(default=512, le=MAX_PX)
+    max_image_px: int = Field(default=1024, ge=64, le=MAX_PX)
     resolution_px: int | Literal["auto"] | None = "auto"
-    feather_px: float | None = Field(default=None, ge=0, le=MOST_PX)
+    feather_px: float | None = Field(default=None, ge=0, le=MAX_PX)
 
 
 @checked.dataclass(frozen=True, config=STRICT)

@@ -128,8 +128,8 @@ class AlbumentationsAugment:
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
         library = _import_albumentations()
         steps = _read_steps(transforms, library, library.BasicTransform, set())
-        self._chain = _Albumented([step.make() for step in steps])
-        always = {step.name: _Albumented([step.make(p=1.0)]) for step in steps}
+        self._chain = _AlbumentationsChain([step.make() for step in steps])
+        always = {step.name: _AlbumentationsChain([step.make(p=1.0)]) for step in steps}
         self._refusals = _Refusals(always)
 
     def check(self, pixels: Pixels) -> None:
@@ -151,8 +151,10 @@ class TorchvisionAugment:
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
         library = _import_torchvision()
         steps = _read_steps(transforms, library, library.Transform, {"p"})
-        self._chain = _Torched([_make_torched(library, step) for step in steps])
-        always = {step.name: _Torched([_make_torched(library, step, 1.0)]) for step in steps}
+        self._chain = _TorchvisionChain([_make_torched(library, step) for step in steps])
+        always = {
+            step.name: _TorchvisionChain([_make_torched(library, step, 1.0)]) for step in steps
+        }
         self._refusals = _Refusals(always)
 
     def check(self, pixels: Pixels) -> None:
@@ -198,7 +200,7 @@ def _make_torched(library: Any, step: _Step, p: float | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class _Albumented:
+class _AlbumentationsChain:
     """Runs a chain of albumentations with random numbers of its own."""
 
     transforms: Sequence[Any]
@@ -222,7 +224,7 @@ class _Albumented:
 
 
 @dataclass(frozen=True)
-class _Torched:
+class _TorchvisionChain:
     """Runs a chain of torchvision; torch's global generator is put back as it was."""
 
     transforms: Sequence[Any]
@@ -230,7 +232,7 @@ class _Torched:
     def __call__(self, seed: int, images: list[Array], masks: list[Array]) -> Moved:
         moved: list[Array] = []
         pictures: list[Array] = []
-        for picture in images:  # one by one: noise would be drawn anew for the second
+        for picture in images:  # one by one: noise would be drawn again for the second
             rest = [] if pictures else masks
             with seeded_torch(seed):
                 first, *others = self._run(picture, rest)

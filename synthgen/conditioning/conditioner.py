@@ -22,7 +22,7 @@ from synthgen.imaging.images import to_rgb8
 from synthgen.imaging.optics import Optics, estimate_near, estimate_optics
 from synthgen.planning.missed import near_place
 from synthgen.planning.plan import DefectClass
-from synthgen.references.lending import Donors
+from synthgen.references.lending import References
 from synthgen.samples.sample import Attempt, Condition, Part, SampleSpec, SourceImage
 from synthgen.samples.seeds import rng_for
 from synthgen.sources import Sources
@@ -31,13 +31,13 @@ from synthgen.sources.parts import short_side_px
 __all__ = ["Conditioner"]
 
 NEAR = 0.1  # of the longer side: as near as a defect lies to a place that was asked for
-LEAST_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
-LEAST_CUT = 0.3  # of one that the image's border cuts off, as it did its donor
-LEAST_OF_LINE = 0.6  # of a line, which may run out at the part's edge
-LEAST_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
-LEAST_OF_LONG = 0.4  # of a line there
-LEAST_AT_EDGE = 0.35  # of what has broken out of the part's edge
-DRAWS = 6  # a defect that finds no room is drawn anew ...
+MIN_INSIDE = 0.5  # of a real defect for which there is no room elsewhere
+MIN_CUT = 0.3  # of one that the image's border cuts off, as it did its reference defect
+MIN_OF_LINE = 0.6  # of a line, which may run out at the part's edge
+MIN_OF_SURFACE = 0.6  # of any defect, where the picture cuts a larger surface off
+MIN_OF_LONG = 0.4  # of a line there
+MIN_AT_EDGE = 0.35  # of what has broken out of the part's edge
+DRAWS = 6  # a defect that finds no room is drawn again ...
 SMALLER = 0.75  # ... each time smaller
 KERNELS_AROUND = 2.0  # of the photo's blur: how far a softened edge reaches beyond the mask
 NEAR_PX = 24  # around a defect: what its own optics are measured on
@@ -50,8 +50,8 @@ class Conditioner:
 
     ``cell_px`` is the backend's mask grid: the repaint mask is grown to whole cells of it.
     ``detail`` gives the sketch its fine structure and the photo's grain. ``augment`` varies the
-    source, for each sample anew. ``is_varied``: good images are painted anew, wholly. ``donors``:
-    real defects, which draw what a spec names one for.
+    source, for each sample again. ``is_varied``: good images are painted again, wholly.
+    ``references``: real defects, which draw what a spec names one for.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Conditioner:
         detail: bool = True,
         augment: Augment | None = None,
         is_varied: bool = False,
-        donors: Donors | None = None,
+        references: References | None = None,
     ) -> None:
         self.sources, self.classes, self.controls = sources, classes, controls
         self.margin_px, self.cell_px, self.detail = margin_px, cell_px, detail
-        self.augment, self.is_varied, self.donors = augment, is_varied, donors
+        self.augment, self.is_varied, self.references = augment, is_varied, references
         self._optics: dict[str, Optics] = {}
 
     def __call__(self, spec: SampleSpec, attempt: Attempt = FIRST) -> Condition:
@@ -185,10 +185,11 @@ class Conditioner:
         if is_first and spec.asked_xy is not None:
             asked = near_place(free, *spec.asked_xy, NEAR)
         for draw in range(DRAWS):
-            is_free = bool(spec.donor) and draw >= DRAWS // 2  # a donor's place is not binding
+            # the place of a reference defect is not binding
+            is_free = bool(spec.reference) and draw >= DRAWS // 2
             smaller = replace(scene, short_side_px=scene.short_side_px * SMALLER**draw)
             near, edge = asked, None
-            if kind.place == "edge" and not spec.donor:
+            if kind.place == "edge" and not spec.reference:
                 edge = choose_edge(rng, free, asked, is_border=bool(spec.seed % 4))
                 if edge is not None:
                     near, smaller = edge.near, replace(smaller, edge_deg=edge.along_deg)
@@ -196,7 +197,7 @@ class Conditioner:
             if is_first and spec.asked_area_px:
                 drawing = fit_area(drawing, spec.asked_area_px)
             if edge is not None:
-                room = edge.room(free, LEAST_AT_EDGE)
+                room = edge.room(free, MIN_AT_EDGE)
             else:
                 room = self._room(spec, kind, free, free if is_free else near, drawing, is_free)
             try:
@@ -218,26 +219,26 @@ class Conditioner:
         """Return where a drawing may go: a real defect as it lay, a line out over the part's edge,
         all others wholly on the part. Where no background is seen, the picture's border may cut a
         defect off."""
-        if spec.donor:
+        if spec.reference:
             cut_at = {} if is_free else drawing.cut_at
-            least = LEAST_INSIDE if is_free else LEAST_CUT if cut_at else 1.0
+            least = MIN_INSIDE if is_free else MIN_CUT if cut_at else 1.0
             return Room(free=free, near=near, on_image_fraction=least, cut_at=cut_at)
         is_line = isinstance(kind.shape, Line)
-        on_part = LEAST_OF_LINE if is_line else 1.0
+        on_part = MIN_OF_LINE if is_line else 1.0
         on_image = 1.0
         if free.all():  # no part's edge is seen
-            on_image = LEAST_OF_LONG if is_line else LEAST_OF_SURFACE
+            on_image = MIN_OF_LONG if is_line else MIN_OF_SURFACE
         return Room(free=free, near=near, on_image_fraction=on_image, on_part_fraction=on_part)
 
     def _draw(
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, scene: Scene
     ) -> Drawing:
-        if self.donors is not None and spec.donor:
+        if self.references is not None and spec.reference:
             is_alone = spec.asked_area_px is not None  # an area is that of one defect
-            return self.donors.draw(rng, spec.donor, spec.severity, spec.asked_xy, is_alone)
-        assert kind.shape is not None  # the plan names a donor for classes that have no shape
-        if self.donors is not None and isinstance(kind.shape, Line):
-            return self.donors.draw_line(
+            return self.references.draw(rng, spec.reference, spec.severity, spec.asked_xy, is_alone)
+        assert kind.shape is not None  # else the plan names a reference defect
+        if self.references is not None and isinstance(kind.shape, Line):
+            return self.references.draw_line(
                 rng, kind.shape, spec.defect_class or "", spec.severity, scene
             )
         return kind.shape.draw(rng, spec.severity, scene)

@@ -113,10 +113,10 @@ def place(
         middle = np.array([np.median(rows), np.median(columns)]).astype(int)
         for pick in rng.choice(candidates, TRIES):
             corner = np.array(divmod(int(pick), room.free.shape[1])) - middle
-            for side, share in room.cut_at.items():
+            for side, fraction in room.cut_at.items():
                 axis = AXIS_OF[side]
                 border = 0 if side in ("top", "left") else room.free.shape[axis]
-                corner[axis] = border - round(share * shape.shape[axis])
+                corner[axis] = border - round(fraction * shape.shape[axis])
             if room.holds(rows + corner[0], columns + corner[1]):
                 return int(corner[0]), int(corner[1])
     raise PlacementError(

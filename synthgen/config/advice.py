@@ -9,17 +9,17 @@ from synthgen.backends.backend import BackendInfo
 from synthgen.backends.diffusion.tokens import explain_cuts, find_cuts
 from synthgen.defects.drawing.lines import Line
 from synthgen.planning.plan import DefectClass, Splits, find_empty_train
-from synthgen.references.lending import Donors
+from synthgen.references.lending import References
 from synthgen.samples.sample import SampleSpec
 from synthgen.sources import Sources
 
 __all__ = [
     "advise",
-    "find_donors_elsewhere",
-    "find_faint_donors",
+    "find_faint_references",
     "find_long_prompts",
     "find_other_names",
     "find_own_lines",
+    "find_references_elsewhere",
     "find_unused_words",
 ]
 
@@ -27,7 +27,7 @@ __all__ = [
 def advise(
     info: BackendInfo,
     classes: Mapping[str, DefectClass],
-    donors: Donors | None,
+    references: References | None,
     sources: Sources,
     specs: Sequence[SampleSpec],
     splits: Splits,
@@ -37,10 +37,10 @@ def advise(
         *find_empty_train(specs, splits),
         *find_long_prompts(info, specs),
         *find_unused_words(info.taught, classes),
-        *find_faint_donors(donors),
-        *find_donors_elsewhere(specs, donors),
-        *find_other_names(donors, sources, splits),
-        *find_own_lines(donors, classes),
+        *find_faint_references(references),
+        *find_references_elsewhere(specs, references),
+        *find_other_names(references, sources, splits),
+        *find_own_lines(references, classes),
     ]
 
 
@@ -65,39 +65,44 @@ def find_unused_words(taught: Mapping[str, str], classes: Mapping[str, DefectCla
     ]
 
 
-def find_faint_donors(donors: Donors | None) -> list[str]:
+def find_faint_references(references: References | None) -> list[str]:
     """Return a sentence where real defects lend nothing because they are hardly visible."""
-    if donors is None or not donors.faint:
+    if references is None or not references.faint:
         return []
-    counts = Counter(item.defect_class for item in donors.faint)
+    counts = Counter(item.defect_class for item in references.faint)
     told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    visible = references.settings.min_visible_fraction
     return [
-        f"{len(donors.faint)} of the bank's {len(donors.items)} defects lend nothing ({told}): "
-        f"under {donors.settings.least_visible:.0%} of their mask visibly differs from the surface "
-        "without them (bank.least_visible)"
+        f"{len(references.faint)} of the bank's {len(references.items)} defects lend nothing "
+        f"({told}): under {visible:.0%} of their mask visibly differs from the surface without "
+        "them (bank.min_visible_fraction)"
     ]
 
 
-def find_own_lines(donors: Donors | None, classes: Mapping[str, DefectClass]) -> list[str]:
+def find_own_lines(references: References | None, classes: Mapping[str, DefectClass]) -> list[str]:
     """Return a sentence where drawn lines are like the bank's though nobody asked for it."""
-    if donors is None or donors.settings.own_lines != "auto" or not donors.share_of_lines:
+    if (
+        references is None
+        or references.settings.own_lines != "auto"
+        or not references.line_fraction
+    ):
         return []
     drawn = sorted(name for name, kind in classes.items() if isinstance(kind.shape, Line))
     if not drawn:
         return []
-    count, total = donors.images_with_lines
+    count, total = references.images_with_lines
     return [
         f"{count} of the bank's {total} images hold lines: drawn ones ({', '.join(drawn)}) are as "
         "many, long, wide, straight and strong; bank.own_lines=false leaves them as their kinds are"
     ]
 
 
-def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) -> list[str]:
+def find_other_names(references: References | None, sources: Sources, splits: Splits) -> list[str]:
     """Return a sentence where parts of the bank may be parts of the source under other names, and
     so come into two splits unseen."""
     photos = sorted({entry.group for entry in sources.entries if entry.path is not None})
-    parts = donors.groups if donors else []
-    several = sum(share > 0 for share in splits.values()) > 1
+    parts = references.groups if references else []
+    several = sum(fraction > 0 for fraction in splits.values()) > 1
     if not (several and photos and parts) or set(photos) & set(parts):
         return []
     return [
@@ -107,21 +112,23 @@ def find_other_names(donors: Donors | None, sources: Sources, splits: Splits) ->
     ]
 
 
-def find_donors_elsewhere(specs: Sequence[SampleSpec], donors: Donors | None) -> list[str]:
+def find_references_elsewhere(
+    specs: Sequence[SampleSpec], references: References | None
+) -> list[str]:
     """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
-    if donors is None or not any(spec.donor for spec in specs):
+    if references is None or not any(spec.reference for spec in specs):
         return []
     largest = Counter(spec.split for spec in specs).most_common(1)[0][0]
     parts: dict[str, set[str]] = {}
     others: dict[str, set[str]] = {}
     for spec in specs:
-        if spec.donor and spec.defect_class:
+        if spec.reference and spec.defect_class:
             kept = parts if spec.split == largest else others
-            kept.setdefault(spec.defect_class, set()).add(spec.donor_group or "")
+            kept.setdefault(spec.defect_class, set()).add(spec.reference_group or "")
     if not others:
         return []
     told = (
-        f"{name} {len(parts.get(name, ()))} of {len(donors.groups_of(name))}"
+        f"{name} {len(parts.get(name, ()))} of {len(references.groups_of(name))}"
         for name in sorted(others)
     )
     return [

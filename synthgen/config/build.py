@@ -19,18 +19,18 @@ from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.controls import Control
 from synthgen.conditioning.variation import check_finish
 from synthgen.config.advice import advise
-from synthgen.config.compose import build, check_value, to_plain
+from synthgen.config.objects import build, check_value, to_plain
 from synthgen.defects import DEFECTS
 from synthgen.defects.drawing.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.generation.executors.executor import TakingTurns
 from synthgen.generation.generate import Retry, Stages, generate
-from synthgen.planning.missed import Gap, GapSettings, read_gaps
+from synthgen.planning.missed import MissedDefect, MissedSettings, read_missed
 from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.planning.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
-from synthgen.references.lending import BankSettings, Donors, load_donors
+from synthgen.references.lending import BankSettings, References, load_references
 from synthgen.runs.folder import RunFolder
 from synthgen.samples.sample import Failure, Sample, SampleSpec, Status
 from synthgen.sources import SourceIndex, Sources
@@ -42,11 +42,11 @@ __all__ = [
     "MaskSettings",
     "Parts",
     "RunWorker",
-    "add_donors",
+    "add_references",
     "build_augment",
     "build_classes",
     "build_controls",
-    "build_gaps",
+    "build_missed",
     "build_parts",
     "build_prompts",
     "check_controlnets",
@@ -91,7 +91,7 @@ class Parts:
     classes: Mapping[str, DefectClass]
     stages: Stages
     info: BackendInfo
-    donors: Donors | None = None
+    references: References | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,10 @@ def set_up(config: DictConfig) -> Job:
         splits,
         seed,
         build_prompts(plain["prompt"], parts.classes),
-        *build_gaps(plain.get("gaps"), parts.classes),
-        parts.donors,
+        *build_missed(plain.get("missed"), parts.classes),
+        parts.references,
     )
-    notes = advise(parts.info, parts.classes, parts.donors, parts.sources, specs, splits)
+    notes = advise(parts.info, parts.classes, parts.references, parts.sources, specs, splits)
     if not is_varied:
         notes = [*describe_parts(parts.sources), *notes]
     added = {
@@ -155,15 +155,19 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
     run = check_value(RunSettings, plain["run"], "run")
     check_value(LabelSettings, plain["label"], "label")
     margin_px = check_value(MaskSettings, plain["mask"], "mask").margin_px
-    donors = load_donors(check_value(BankSettings, plain.get("bank") or {}, "bank"))
-    classes = add_donors(build_classes(plain["defect"]), donors)
+    references = load_references(check_value(BankSettings, plain.get("bank") or {}, "bank"))
+    classes = add_references(build_classes(plain["defect"]), references)
     limits = read_limits(plain["quality"], classes)
     sources = build(config.source, "source", ("read", "part")) if sources is None else sources
     controls = build_controls(config.control)
     backend: Backend = build(config.backend, "backend", ("paint", "describe"))
     info = backend.describe()
     check_controlnets(info.reads, controls)
-    bank = None if donors is None else DefectBank([*donors.items.values(), *donors.joined()])
+    bank = (
+        None
+        if references is None
+        else DefectBank([*references.items.values(), *references.joined()])
+    )
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")
@@ -178,12 +182,12 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
         info.cell_px,
         augment=varied,
         is_varied=is_varied,
-        donors=donors,
+        references=references,
     )
     stages = Stages(
         conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
     )
-    return Parts(run, sources, classes, stages, info, donors)
+    return Parts(run, sources, classes, stages, info, references)
 
 
 class RunWorker:
@@ -286,40 +290,48 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
     return classes
 
 
-def add_donors(classes: Mapping[str, DefectClass], donors: Donors | None) -> dict[str, DefectClass]:
+def add_references(
+    classes: Mapping[str, DefectClass], references: References | None
+) -> dict[str, DefectClass]:
     """Return the classes and those that only the bank has, under the next free ids, by name."""
     added = dict(classes)
-    if donors is None:
+    if references is None:
         return added
-    weight = donors.settings.weight
-    for name in donors.classes:
+    weight = references.settings.weight
+    for name in references.classes:
         if name not in added:
             class_id = max((kind.class_id for kind in added.values()), default=0) + 1
-            added[name] = DefectClass(class_id, donors.noun(name), None, severity=(0.0, 1.0))
+            added[name] = DefectClass(class_id, references.noun(name), None, severity=(0.0, 1.0))
         added[name] = replace(added[name], weight=weight or added[name].weight)
-    return added | _weigh_lines({n: k for n, k in added.items() if n not in donors.classes}, donors)
+    return added | _weigh_lines(
+        {n: k for n, k in added.items() if n not in references.classes}, references
+    )
 
 
-def _weigh_lines(drawn: Mapping[str, DefectClass], donors: Donors) -> dict[str, DefectClass]:
+def _weigh_lines(
+    drawn: Mapping[str, DefectClass], references: References
+) -> dict[str, DefectClass]:
     """Return the classes that are only drawn, as many of them lines as of the bank's defects."""
-    share = donors.share_of_lines
+    fraction = references.line_fraction
     total = sum(kind.weight for kind in drawn.values())
     lines = sum(kind.weight for kind in drawn.values() if isinstance(kind.shape, Line))
-    if not share or lines in (0, total):
+    if not fraction or lines in (0, total):
         return dict(drawn)
-    gains = (1 - share) * total / (total - lines), share * total / lines
+    gains = (1 - fraction) * total / (total - lines), fraction * total / lines
     return {
         name: replace(kind, weight=kind.weight * gains[isinstance(kind.shape, Line)])
         for name, kind in drawn.items()
     }
 
 
-def build_gaps(node: Any, classes: Mapping[str, DefectClass]) -> tuple[Sequence[Gap], float]:
+def build_missed(
+    node: Any, classes: Mapping[str, DefectClass]
+) -> tuple[Sequence[MissedDefect], float]:
     """Return what a detector missed, and the share of the samples that ask for it."""
-    settings = check_value(GapSettings, {} if node is None else node, "gaps")
+    settings = check_value(MissedSettings, {} if node is None else node, "missed")
     if settings.path is None:
         return (), 0.0
-    return read_gaps(settings.path, classes), settings.share
+    return read_missed(settings.path, classes), settings.fraction
 
 
 def build_prompts(node: Any, classes: Mapping[str, DefectClass]) -> PromptWriter:

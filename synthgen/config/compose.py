@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import hydra
 import yaml
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 
 from synthgen.config.environment import resolve
-from synthgen.config.invalid import explain_invalid
+from synthgen.config.objects import to_plain
 from synthgen.config.overrides import OPEN, open_keys, search_in
 from synthgen.config.sections import check_sections, check_values
-from synthgen.config.suggest import did_you_mean, find_near_key, list_settings
-from synthgen.errors import ConfigError, SynthgenError
+from synthgen.config.suggest import did_you_mean, find_near_key
+from synthgen.errors import ConfigError
 from synthgen.runs.renamed import (
     find_former,
     find_moved,
     rename_config,
     rename_overrides,
-    tell_moved,
     tell_renamed,
 )
 from synthgen.storage.files import find_shipped
 
 __all__ = [
-    "build",
     "check_choices",
-    "check_keys",
-    "check_value",
     "compose",
     "find_own_folders",
-    "find_text",
     "finish",
-    "read_text",
-    "to_plain",
 ]
 
 log = logging.getLogger(__name__)
-Value = TypeVar("Value")
 NEEDED = {"source", "backend", "quality", "executor", "review"}  # groups that cannot be left out
 RECIPES = ("experiment", "debug")  # groups whose files change keys of others, and have no own
 UNREADABLE = (  # what Hydra and OmegaConf raise for texts that they do not expect
     *(HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError),
     *(KeyError, AssertionError, RecursionError),
 )
-ORDERS = {"_args_": Sequence, "_convert_": str, "_partial_": bool, "_recursive_": bool}
 
 
 def compose(
@@ -147,6 +135,11 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
         raw: Any = OmegaConf.to_container(config)  # what it refers to may be no section
         check_sections(raw, sections, (), OPEN, shown)
         raise ConfigError(_first_lines(str(error))) from error
+    plain: Any = OmegaConf.to_container(config)
+    moved, former = find_moved(plain), find_former(plain)
+    if moved or former:  # in a file of one's own
+        _tell(tell_renamed(moved | former))
+        config = OmegaConf.create(rename_config(plain))
     known = {*shipped, *groups}
     if unknown := sorted(str(key) for key in config if str(key) not in known):
         near = did_you_mean(unknown[0], known)
@@ -154,11 +147,6 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
             f"{unknown[0]} is no key of {shown}; {near}see synthgen {shown} --cfg job for all of "
             "them"
         )
-    plain: Any = OmegaConf.to_container(config)
-    moved, former = find_moved(plain), find_former(plain)
-    if moved or former:  # in a file of one's own
-        _tell([*tell_moved(moved), *tell_renamed(former)])
-        config = OmegaConf.create(rename_config(plain))
     if missing := sorted(OmegaConf.missing_keys(config)):
         keys = " and ".join(missing)
         raise ConfigError(f"{keys} must be given, e.g. synthgen {shown} {missing[0]}=...")
@@ -250,144 +238,3 @@ def _compose_without(
         plain = OmegaConf.to_container(config)
         return plain if isinstance(plain, dict) else {}  # type: ignore[return-value]
     return {}
-
-
-def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
-    """Construct what a config node's ``_target_`` names; errors carry the key they come from.
-
-    ``needs``: methods that it must have. Raises ConfigError for a node that names nothing, for
-    arguments of other types and for what is no such part.
-    """
-    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        named = node.get("_target_") if isinstance(node, Mapping) else node
-        raise ConfigError(
-            f"{key}._target_={str(named)[:100]} is not possible: it must be the name of a class"
-        )
-    try:
-        target = hydra.utils.get_object(node["_target_"])
-    except Exception as error:  # whatever importing it raises
-        raise ConfigError(
-            f"{key}._target_={node['_target_']!r} names nothing that can be imported"
-        ) from error
-    _check_arguments(target, node, key)
-    try:
-        made = hydra.utils.instantiate(node, _convert_="all", **extra)
-    except InstantiationException as error:
-        raise _explain_cause(error, node, key) from error
-    for name in needs:
-        if not callable(getattr(made, name, None)):
-            raise ConfigError(
-                f"{key}._target_={node['_target_']} is of another kind: {key} needs {name}()"
-            )
-    return made
-
-
-def _explain_cause(error: InstantiationException, node: Any, key: str) -> SynthgenError:
-    """Return what went wrong in a constructor, with the key."""
-    cause = error.__cause__
-    if isinstance(cause, SynthgenError):
-        return cause
-    if isinstance(cause, ValidationError):
-        return ConfigError(explain_invalid(cause, key, _target(node)))
-    if isinstance(cause, TypeError) and (found := re.search(r"argument '(\w+)'", str(cause))):
-        near = did_you_mean(found[1], list_settings(_target(node), ()))
-        return ConfigError(f"{key}.{found[1]} is unknown or missing: {near}{cause}")
-    if isinstance(cause, TypeError) and str(cause).endswith("takes no arguments"):
-        return ConfigError(f"{key}.{next(name for name in node if name != '_target_')}: {cause}")
-    lines = str(cause or error).strip().splitlines() or [type(cause).__name__]
-    return ConfigError(f"{key} cannot be made: {lines[0]}")
-
-
-def _check_arguments(
-    target: Any, node: Mapping[str, Any], key: str, *, is_deep: bool = False
-) -> None:
-    """Raise ConfigError where an argument is not of the type that its parameter says.
-
-    ``is_deep``: also those that have keys of their own; what is made checks them itself.
-    """
-    for order, kind in ORDERS.items():
-        if order in node and not isinstance(node[order], kind):
-            raise ConfigError(f"{key}.{order}={node[order]!r} is none of Hydra's orders")
-    if hasattr(target, "__pydantic_validator__"):  # which checks them itself
-        return
-    try:
-        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except (NameError, TypeError, AttributeError):
-        return
-    for name, value in node.items():
-        if name in hints and (is_deep or not isinstance(value, Mapping)):
-            try:
-                adapter = TypeAdapter(hints[name])
-            except PydanticUserError:  # a type of others
-                continue
-            is_config = OmegaConf.is_config(value)
-            plain = OmegaConf.to_container(value, resolve=True) if is_config else value
-            _validate(adapter, plain, f"{key}.{name}", hints[name])
-
-
-def check_keys(node: Any, key: str) -> None:
-    """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
-    depth, and for a value of another type, without making it."""
-    target = _target(node)
-    if target is not None:
-        _check_arguments(target, node, key, is_deep=True)
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), node)]
-    while target is not None and waiting:
-        path, inner = waiting.pop()
-        here = ".".join((key, *path))
-        if not isinstance(inner, Mapping) or here in OPEN:
-            continue
-        known = list_settings(target, path)
-        for name in map(str, inner):
-            if known and name not in known and name != "_target_":
-                near = did_you_mean(name, known)
-                raise ConfigError(f"{here}.{name} is unknown; {near}it is not read")
-        waiting += [((*path, str(name)), value) for name, value in inner.items()]
-
-
-def check_value(kind: type[Value], value: Any, key: str) -> Value:
-    """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
-    valid: Value = _validate(TypeAdapter(kind), value, key, kind)
-    return valid
-
-
-def _validate(adapter: TypeAdapter[Any], value: Any, key: str, kind: Any) -> Any:
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise ConfigError(explain_invalid(error, key, kind)) from error
-    except ArithmeticError as error:
-        raise ConfigError(f"{key} is not possible: {error}") from error
-
-
-def read_text(config: DictConfig, key: str) -> str:
-    """Return a text of a config that must be there, as ``run.folder``; raises ConfigError."""
-    found = find_text(config, key)
-    if not found:
-        raise ConfigError(f"{key} must be given as a text of one character or more")
-    return found
-
-
-def find_text(config: DictConfig, key: str) -> str | None:
-    """Return a text of a config, None where it is null; raises ConfigError for something else."""
-    node = OmegaConf.select(config, key)
-    if node is None or isinstance(node, str):
-        return node
-    if isinstance(node, int) and not isinstance(node, bool):  # a folder may be called 2
-        return str(node)
-    raise ConfigError(f"{key}={str(node)[:100]} is not possible: it should be a text")
-
-
-def _target(node: Any) -> Any:
-    """Return what a node constructs; None where that cannot be known."""
-    try:
-        return hydra.utils.get_object(node["_target_"])
-    except (KeyError, TypeError, ValueError, ImportError):
-        return None
-
-
-def to_plain(config: DictConfig) -> Mapping[str, Any]:
-    """Return a config as plain dictionaries, lists and numbers, interpolations resolved."""
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

@@ -22,7 +22,7 @@ TARGET = "_target_"
 ASIDE = ("_args_", "_convert_", "_partial_", "_recursive_")  # further orders to Hydra
 FUNCTION = "synthgen.conditioning.control.functions.function_control"
 IMPORTED = dict.fromkeys([FUNCTION, *former_names(FUNCTION)], "function")  # imports by a name
-MOST_NODES, DEEPEST = 100_000, 40  # more than any config has; YAML's aliases multiply
+MAX_NODES, DEEPEST = 100_000, 40  # more than any config has; YAML's aliases multiply
 
 
 def check_buildable(config: Any, allowed: Collection[str], run: str) -> None:
@@ -87,7 +87,7 @@ def _check(key: str, name: Any, known: Collection[str], run: str) -> None:
 def _walk(tree: Any, at: str, run: str) -> Iterator[tuple[str, Any]]:
     """Yield each value of nested mappings and lists, with its key; raises RunError for too many."""
     waiting = [(at, tree, 0)]
-    for count in range(MOST_NODES):
+    for count in range(MAX_NODES):
         if not waiting:
             return
         key, node, depth = waiting.pop()
@@ -98,7 +98,7 @@ def _walk(tree: Any, at: str, run: str) -> Iterator[tuple[str, Any]]:
         elif isinstance(node, list | tuple):
             inner = enumerate(node)
         children = [(f"{key}.{n}" if key else str(n), each, depth + 1) for n, each in inner]
-        if children and (depth == DEEPEST or count + len(waiting) + len(children) > MOST_NODES):
+        if children and (depth == DEEPEST or count + len(waiting) + len(children) > MAX_NODES):
             break
         waiting += reversed(children)
     raise RunError(f"{run}/run.yaml is too large or nested too deep for a config; it was changed")

@@ -18,15 +18,14 @@ from synthgen.imaging.images import IGNORED, read_image, to_rgb8
 from synthgen.runs.manifest import file_stem
 from synthgen.runs.planned import read_spec
 from synthgen.runs.reader import read_run
-from synthgen.runs.renamed import rename_config
 from synthgen.samples.sample import Sample
 from synthgen.samples.seeds import revise
 
-__all__ = ["Reproduced", "reproduce"]
+__all__ = ["Reproduction", "reproduce"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reproduced:
+class Reproduction:
     """A sample made again, beside what the run holds. Images (H, W, 3) uint8, 8-bit views.
 
     ``worst_levels``: the largest difference of any pixel, in grey levels of the file's own depth;
@@ -44,7 +43,7 @@ class Reproduced:
         return self.worst_levels <= 1 and self.other_label_px == 0
 
 
-def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> Reproduced:
+def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> Reproduction:
     """Make the sample again by the run's own config, with all its tries.
 
     The run may be anybody's: nothing is built but what ships with synthgen and what ``allow`` names
@@ -63,7 +62,7 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image: {row['reasons']}")
     check_buildable(run.record.get("config"), allow, str(run.root))
-    config = _stay_offline(rename_config(run.record["config"]))
+    config = _stay_offline(run.record["config"])
     try:
         parts = build_parts(OmegaConf.create(config))
     except ConfigError as error:
@@ -84,7 +83,7 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
     if kept.shape != now.shape[:2]:
         raise RunError(f"{run.stored(painted)} is {kept.shape} px but its image {now.shape[:2]}")
     window = outcome.candidate.condition.source.window
-    return Reproduced(
+    return Reproduction(
         sample_id,
         int(np.abs(before.astype(np.int64) - now).max()),
         int(((kept != outcome.class_map()) & (kept != IGNORED)).sum()),

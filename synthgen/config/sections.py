@@ -14,9 +14,9 @@ from synthgen.errors import ConfigError
 __all__ = ["check_sections", "check_values"]
 
 LARGEST, SMALLEST = 1e12, 1e-30  # of a number with a fraction: beyond, sums and squares break down
-MOST_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 100_000  # of all values, levels, characters of a text
+MAX_ENTRIES, DEEPEST, LONGEST = 100_000, 20, 100_000  # of all values, levels, characters of a text
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # no file and no name holds these
-NULLABLE = ("bank", "gaps")  # sections that may be left out as a whole
+NULLABLE = ("bank", "missed")  # sections that may be left out as a whole
 
 
 def check_values(tree: Any) -> None:
@@ -35,10 +35,10 @@ def check_values(tree: Any) -> None:
         else:
             _check_leaf(key, node)
         children = [(f"{key}.{name}" if key else str(name), value) for name, value in inner]
-        if children and (depth >= DEEPEST or count + len(waiting) + len(children) > MOST_ENTRIES):
+        if children and (depth >= DEEPEST or count + len(waiting) + len(children) > MAX_ENTRIES):
             raise ConfigError(
                 f"{key} holds more than a setting can: at most {DEEPEST} levels, and "
-                f"{MOST_ENTRIES} values in all"
+                f"{MAX_ENTRIES} values in all"
             )
         for child, value in reversed(children):
             _check_name(child)

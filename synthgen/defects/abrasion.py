@@ -13,7 +13,7 @@ from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Abrasion"]
 
-LEAST_KERNELS = 6.0  # of a radius: less has no room for marks side by side
+MIN_KERNELS = 6.0  # of a radius: less has no room for marks side by side
 FRACTION_BITS = 4  # of the ends of OpenCV's lines
 FULL = 0.25  # of the densest wear: where the patch counts as worn
 
@@ -25,16 +25,16 @@ class Abrasion:
     radius_fraction: Fraction = (0.03, 0.14)
     radius_px: Positive | None = None
     contrast: Contrast = (0.15, 0.6)
-    bright_share: Ratio = 0.85
+    bright_fraction: Ratio = 0.85
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         width = max(2.0, 1.5 * scene.kernel_px * SCALE)
         marks = _marks(rng, radius, width)
         worn = cv2.GaussianBlur(marks, (0, 0), max(0.08 * radius, 1.5 * width))
         worn = np.clip(worn / np.percentile(worn[worn > 0.02], 90), 0, 1)
         marks = marks * np.clip(worn / FULL, 0, 1)  # a lone mark beside it is a scratch
-        sign = 1 if rng.random() < self.bright_share else -1
+        sign = 1 if rng.random() < self.bright_fraction else -1
         # Between the marks it is rubbed dull or bright too, less so.
         haze = worn * np.clip(1 + 0.3 * fractal_noise(rng, marks.shape, radius / 2), 0.4, 1.6)
         polish = rng.uniform(0.25, 0.6) if sign > 0 else rng.uniform(0.6, 1.2)

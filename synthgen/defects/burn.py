@@ -28,7 +28,7 @@ class Burn:
 
     radius_fraction: Fraction = (0.02, 0.16)
     radius_px: Positive | None = None
-    tint_share: Ratio = 0.5
+    tint_fraction: Ratio = 0.5
     contrast: Contrast = (0.15, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
@@ -37,7 +37,7 @@ class Burn:
         ragged = rng.uniform(0, 0.1)
         field = radial_field(rng, radius, rng.uniform(1, 2.2), rng.uniform(0, 0.12), ragged, 1.6)
         heat = _heat(rng, field, radius)
-        tempered = rng.random() < self.tint_share
+        tempered = rng.random() < self.tint_fraction
         darkness, colours = TEMPER if tempered else SCORCH
         profile = np.interp(heat, np.linspace(0, 1, 5), darkness).astype(np.float32)
         # Its label ends where it is clearly seen; the weaker it is, the sooner.

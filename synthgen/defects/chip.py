@@ -13,7 +13,7 @@ from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Chip"]
 
-LEAST_KERNELS = 1.5  # of a radius
+MIN_KERNELS = 1.5  # of a radius
 EDGE_SWAY_DEG = 6.0  # by which the long side of a chip deviates from its edge
 
 
@@ -29,12 +29,12 @@ class Chip:
     elongation: Positive = (1.0, 4.0)
     corners: Count = (5, 9)
     contrast: Contrast = (0.2, 0.75)
-    bright_share: Ratio = 0.3
+    bright_fraction: Ratio = 0.3
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         cover = self._outline(rng, radius, scene.edge_deg)
-        sign = 1 if rng.random() < self.bright_share else -1
+        sign = 1 if rng.random() < self.bright_fraction else -1
         shade, relief = _facets(rng, cover.shape, radius)
         # Fresh fracture: each facet has its own shade, is rough, and falls off inward.
         rough = fractal_noise(rng, cover.shape, max(4.0, radius / 4), octaves=3)

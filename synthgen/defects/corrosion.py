@@ -60,7 +60,7 @@ class Corrosion:
         grain = max(4.0, 3 * scene.kernel_px * SCALE)
         fine = fractal_noise(rng, field.shape, max(grain, radius * 0.25), 1, 4, 0.75)
         # Nothing reaches the frame, whatever the noise.
-        field = field + 5 * np.clip(_edge_share(field.shape) - 0.7, 0, None)
+        field = field + 5 * np.clip(_edge_fraction(field.shape) - 0.7, 0, None)
         patch = field + 0.2 * ragged * fine
         # Specks: fewer and smaller the further away.
         seeds = fractal_noise(rng, field.shape, grain * rng.uniform(0.8, 1.6), 1, 2, 0.6)
@@ -71,7 +71,7 @@ class Corrosion:
         return np.asarray(cover, np.float32), np.clip(1 - patch, 0, 1)
 
 
-def _edge_share(shape: tuple[int, ...]) -> Field:
+def _edge_fraction(shape: tuple[int, ...]) -> Field:
     """Return how far each point is from the frame's middle: 1 at its edge."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     return np.asarray(np.maximum(np.abs(y), np.abs(x)), np.float32)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
 from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.defects.drawing.lines import LEAST_WIDTH, heading_deviation
+from synthgen.defects.drawing.lines import MIN_WIDTH, heading_deviation
 from synthgen.defects.drawing.shapes import Points, merge, stroke
 from synthgen.sources.surfaces.noise import Field, fractal_noise
 
@@ -20,8 +20,8 @@ __all__ = ["Crack"]
 PULL = 0.15  # of a crack's heading toward where it goes, a step
 SWAY = (1 - (1 - PULL) ** 2) ** -0.5  # deviation of a crack's heading, in its jaggedness
 STEPS = 36  # about, along a crack, whatever its length
-LEAST_STEP_PX = 1.2
-MOST_BRANCHES = 5
+MIN_STEP_PX = 1.2
+MAX_BRANCHES = 5
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,19 +44,19 @@ class Crack:
         """Return one, no more jagged or branched than this, whose ends are apart by about that
         share of its length, 0..1."""
         jaggedness = min(self.jaggedness, heading_deviation(straightness) / SWAY)
-        share = jaggedness / max(self.jaggedness, 1e-6)
+        fraction = jaggedness / max(self.jaggedness, 1e-6)
         return replace(
             self,
             jaggedness=jaggedness,
-            branch_probability=self.branch_probability * share**2,
+            branch_probability=self.branch_probability * fraction**2,
         )
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
-        width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
+        width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / 6)
         branches: list[tuple[Field, Points]] = []
-        step = max(length / STEPS, LEAST_STEP_PX * SCALE)
+        step = max(length / STEPS, MIN_STEP_PX * SCALE)
         heading = rng.uniform(0, 2 * np.pi)
         self._walk(rng, branches, np.zeros(2), heading, length, width, step)
         cover = merge(branches)
@@ -91,11 +91,7 @@ class Crack:
             heading += rng.normal(0, self.jaggedness) + PULL * (goal - heading)
             points.append(points[-1] + step * np.array([np.cos(heading), np.sin(heading)]))
             rest = count - number
-            if (
-                len(branches) < MOST_BRANCHES
-                and rest > 6
-                and rng.random() < self.branch_probability
-            ):
+            if len(branches) < MAX_BRANCHES and rest > 6 and rng.random() < self.branch_probability:
                 side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
                 part = rest * step * rng.uniform(0.3, 0.7)
                 self._walk(rng, branches, points[-1], side, part, width * 0.7, step)

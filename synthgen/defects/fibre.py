@@ -18,7 +18,7 @@ from synthgen.defects.drawing.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.defects.drawing.lines import LEAST_WIDTH, heading_deviation
+from synthgen.defects.drawing.lines import MIN_WIDTH, heading_deviation
 from synthgen.defects.drawing.shapes import stroke
 from synthgen.sources.surfaces.noise import fractal_noise
 
@@ -37,7 +37,7 @@ class Fibre:
     width_px: Positive | None = None
     curl: Span = (0.2, 1.6)
     contrast: Contrast = (0.2, 0.75)
-    dark_share: Ratio = 0.5
+    dark_fraction: Ratio = 0.5
 
     def as_long(self, length_px: float) -> Fibre:
         """Return one of that length."""
@@ -51,7 +51,7 @@ class Fibre:
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
-        width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
+        width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / 8)
         count = max(16, int(length / 4))
         bends = np.interp(
@@ -61,7 +61,7 @@ class Fibre:
         path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1) * length / count, axis=0)
         widths = np.full(count, width, np.float32)
         cover, _ = stroke(path.astype(np.float32), widths, np.ones(count, np.float32))
-        sign = -1 if rng.random() < self.dark_share else 1
+        sign = -1 if rng.random() < self.dark_fraction else 1
         # A thread is round: lit along its upper side, and its shadow falls beside it.
         inside = cv2.distanceTransform((cover > 0.3).astype(np.uint8), cv2.DIST_L2, 3)
         round_ = np.sqrt(np.clip(inside / max(width / 2, 1), 0, 1)).astype(np.float32)

@@ -21,9 +21,9 @@ from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Inclusion"]
 
-LEAST_KERNELS = 1.5  # of a radius
-LEAST_WIDTH = 2.0  # kernels: of a piece
-BESIDE_SHARE = 0.4  # of the chains: smaller pieces beside it
+MIN_KERNELS = 1.5  # of a radius
+MIN_WIDTH = 2.0  # kernels: of a piece
+BESIDE_FRACTION = 0.4  # of the chains: smaller pieces beside it
 DRAWN_OUT = 2.2  # the elongation from which a particle is rolled into lenses and breaks up
 
 
@@ -34,12 +34,12 @@ class Inclusion:
     radius_fraction: Fraction = (0.02, 0.12)
     radius_px: Positive | None = None
     elongation: Positive = (1.0, 6.0)
-    broken_share: Ratio = 0.6  # of the drawn-out ones: a chain of pieces
+    broken_fraction: Ratio = 0.6  # of the drawn-out ones: a chain of pieces
     contrast: Contrast = (0.25, 0.85)
-    dark_share: Ratio = 0.8
+    dark_fraction: Ratio = 0.8
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         aspect = float(np.exp(rng.uniform(*np.log(np.maximum(self.elongation, 1)))))
         along, across, outline = self._frame(rng, radius, aspect, scene)
         field = np.full(along.shape, -9, np.float32)  # points inside the nearest outline
@@ -48,7 +48,7 @@ class Inclusion:
             own = _piece(along - middle, across - side, length, width, lens, skew, outline)
             np.maximum(field, own, out=field)
         cover = np.clip(field / 1.2 + 0.5, 0, 1)
-        sign = -1 if rng.random() < self.dark_share else 1
+        sign = -1 if rng.random() < self.dark_fraction else 1
         # Its matter is uneven, drawn out as it is, and thins toward its edge.
         thick = np.clip(field / (0.35 * radius / aspect**0.5), 0, 1) ** 0.5
         mottle = _drawn_out(rng, along, across, max(4.0, radius * 0.5), aspect)
@@ -71,9 +71,9 @@ class Inclusion:
         self, rng: Rng, radius: float, aspect: float, scene: Scene
     ) -> list[tuple[float, float, float, float]]:
         """Return the pieces: where along and beside the line, half length and half width."""
-        least = LEAST_WIDTH * scene.kernel_px * SCALE / 2
+        least = MIN_WIDTH * scene.kernel_px * SCALE / 2
         length, width = radius * aspect**0.5, max(radius / aspect**0.5, least)
-        if aspect < DRAWN_OUT or rng.random() > self.broken_share:
+        if aspect < DRAWN_OUT or rng.random() > self.broken_fraction:
             return [(0.0, 0.0, length, width)]
         pieces = []
         cuts = np.sort(rng.uniform(-1, 1, int(rng.integers(1, 5))))
@@ -84,7 +84,7 @@ class Inclusion:
             pieces.append(
                 ((first + last) / 2, rng.normal(0, 0.6) * width, max(half, 2.2 * own), own)
             )
-        for _ in range(int(rng.integers(1, 4)) * int(rng.random() < BESIDE_SHARE)):
+        for _ in range(int(rng.integers(1, 4)) * int(rng.random() < BESIDE_FRACTION)):
             own = max(least, width * rng.uniform(0.2, 0.7))
             half = max(2.2 * own, length * rng.uniform(0.15, 0.5))
             side = width * rng.uniform(1.2, 2.5) * rng.choice([-1, 1])
@@ -96,7 +96,7 @@ class Inclusion:
     ) -> tuple[Field, Field, Field]:
         """Return where each point of a frame lies along and across the rolling, and a noise that
         roughens outlines."""
-        half = int(radius * aspect**0.5 * 1.75 + 2 * LEAST_WIDTH * scene.kernel_px * SCALE) + 8
+        half = int(radius * aspect**0.5 * 1.75 + 2 * MIN_WIDTH * scene.kernel_px * SCALE) + 8
         y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
         angle = np.float32(scene.draw_heading(rng))
         along = x * np.cos(angle) + y * np.sin(angle)

@@ -20,7 +20,7 @@ from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Pit"]
 
-LEAST_KERNELS = 1.5  # of a radius: a pit is three kernels across, at least
+MIN_KERNELS = 1.5  # of a radius: a pit is three kernels across, at least
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,9 +34,9 @@ class Pit:
     contrast: Contrast = (0.25, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
-        least = LEAST_KERNELS * scene.kernel_px * SCALE
+        least = MIN_KERNELS * scene.kernel_px * SCALE
         spots = [
             radial_field(
                 rng,

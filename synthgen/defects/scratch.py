@@ -18,7 +18,7 @@ from synthgen.defects.drawing.drawing import (
     draw_size,
     draw_strength,
 )
-from synthgen.defects.drawing.lines import LEAST_WIDTH
+from synthgen.defects.drawing.lines import MIN_WIDTH
 from synthgen.defects.drawing.shapes import Points, merge, stroke
 from synthgen.sources.surfaces.noise import Field, fractal_noise
 
@@ -26,7 +26,7 @@ __all__ = ["Scratch"]
 
 SLENDER = 16.0  # least length over width: what is wider is no scratch but a rub
 LINE_KERNELS = 2.0  # of the photo's blur: the width of one line; wider grooves are of several
-MOST_LINES = 12  # in one groove
+MAX_LINES = 12  # in one groove
 FADED = 0.06  # of full pressure: less leaves no trace, and the line is broken there
 
 
@@ -44,7 +44,7 @@ class Scratch:
     curvature: Span = (-0.06, 0.06)
     count: Count = (1, 4)
     contrast: Contrast = (0.35, 0.95)
-    bright_share: Ratio = 0.85
+    bright_fraction: Ratio = 0.85
 
     def as_long(self, length_px: float) -> Scratch:
         """Return one of that length."""
@@ -56,7 +56,7 @@ class Scratch:
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
-        width = draw_size(rng, self.width_px, self.width_fraction, scene, LEAST_WIDTH)
+        width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / SLENDER)
         least = max(LINE_KERNELS * scene.kernel_px, 1.0) * SCALE
         angle = scene.draw_heading(rng)
@@ -69,7 +69,7 @@ class Scratch:
                 for line in self._groove(rng, length, width, least, angle, bend, number)
             ]
         )
-        sign = 1 if rng.random() < self.bright_share else -1
+        sign = 1 if rng.random() < self.bright_fraction else -1
         fine = min(width, least)
         burr = cv2.GaussianBlur(cover, (0, 0), 0.35 * fine + 1) - cover * 0.8
         return Drawing.of(
@@ -102,7 +102,7 @@ class Scratch:
             length *= rng.uniform(0.2, 0.8)
             width *= rng.uniform(0.3, 0.9)
             angle += rng.normal(0, 0.015)
-        lines = int(np.clip(round(width / least * rng.uniform(0.5, 1.2)), 1, MOST_LINES))
+        lines = int(np.clip(round(width / least * rng.uniform(0.5, 1.2)), 1, MAX_LINES))
         return [
             _line(
                 rng,

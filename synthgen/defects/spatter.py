@@ -21,7 +21,7 @@ from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Spatter"]
 
-LEAST_KERNELS = 1.5  # of a radius: a drop is three kernels across, at least
+MIN_KERNELS = 1.5  # of a radius: a drop is three kernels across, at least
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,12 +32,12 @@ class Spatter:
     radius_px: Positive | None = None
     count: Count = (1, 4)
     spread: Positive = (3.0, 9.0)  # of a cluster, in radii
-    splashed_share: Ratio = 0.25  # of the drops, that came at an angle
+    splashed_fraction: Ratio = 0.25  # of the drops, that came at an angle
     contrast: Contrast = (0.25, 0.85)
-    dark_share: Ratio = 0.6
+    dark_fraction: Ratio = 0.6
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, LEAST_KERNELS)
+        radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
         spots = [self._drop(rng, radius, n, scene) for n in range(min(number, self.count[1]))]
         field = scatter(rng, spots, draw_range(rng, self.spread) * radius)
@@ -48,7 +48,7 @@ class Spatter:
         bump = fractal_noise(rng, cover.shape, max(6.0, radius), octaves=2) * 0.02
         relief = (dome + bump * cover) * size * rng.uniform(0.4, 0.8)
         relief = cv2.GaussianBlur(relief, (0, 0), 0.1 * radius)  # it was molten: smooth
-        dark = rng.random() < self.dark_share
+        dark = rng.random() < self.dark_fraction
         facing, glint = _reflect(relief, scene.optics.light_deg, rng.uniform(12, 40))
         # A drop mirrors what is around it: its steep foot the dark, its top the light.
         body, shine = (-0.55, rng.uniform(0.4, 1.3)) if dark else (0.6, rng.uniform(0.3, 0.9))
@@ -72,10 +72,10 @@ class Spatter:
     def _drop(self, rng: Rng, radius: float, number: int, scene: Scene) -> Field:
         """Return the radial field of one drop; all but the first are smaller."""
         own = radius * (rng.uniform(0.3, 0.85) if number else 1)
-        splashed = rng.random() < self.splashed_share
+        splashed = rng.random() < self.splashed_fraction
         return radial_field(
             rng,
-            max(LEAST_KERNELS * scene.kernel_px * SCALE, own),
+            max(MIN_KERNELS * scene.kernel_px * SCALE, own),
             rng.uniform(1.6, 3) if splashed else rng.uniform(1, 1.25),
             rng.uniform(0.1, 0.3) if splashed else rng.uniform(0, 0.1),
             rng.uniform(0, 0.06),

@@ -24,8 +24,8 @@ class Stain:
     radius_fraction: Fraction = (0.027, 0.27)
     radius_px: Positive | None = None
     raggedness: Ratio = 0.35
-    rim_share: Ratio = 0.5
-    bright_share: Ratio = 0.15
+    rim_fraction: Ratio = 0.5
+    bright_fraction: Ratio = 0.15
     contrast: Contrast = (0.24, 0.95)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
@@ -36,10 +36,10 @@ class Stain:
         # The film is thicker here than there, and has drawn its matter to the rim as it dried.
         film = 0.8 + 0.2 * fractal_noise(rng, field.shape, radius * 0.7, octaves=4)
         film = np.clip(film, 0.3, 1.4)
-        if rng.random() < self.rim_share:
+        if rng.random() < self.rim_fraction:
             film = film * rng.uniform(0.45, 0.9) + _rims(rng, field) * rng.uniform(0.3, 0.9)
         film = film * cover
-        bright = rng.random() < self.bright_share
+        bright = rng.random() < self.bright_fraction
         colour = _film_colour(rng, bright)
         crust = fractal_noise(rng, field.shape, 6, octaves=2) * film
         strength = draw_strength(self.contrast, severity)

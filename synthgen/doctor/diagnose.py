@@ -13,7 +13,7 @@ from typing import Any
 from synthgen.doctor.features import Feature, find_features
 from synthgen.doctor.machine import Facts, find_machine
 from synthgen.doctor.models import FoundModel, find_models
-from synthgen.doctor.packages import Package, Warned, find_packages, find_warnings
+from synthgen.doctor.packages import Caution, Package, find_packages, find_warnings
 
 __all__ = ["Diagnosis", "diagnose", "without_names"]
 
@@ -27,7 +27,7 @@ class Diagnosis:
     machine: Facts
     packages: Sequence[Package]
     models: Sequence[FoundModel]
-    warnings: Sequence[Warned]
+    warnings: Sequence[Caution]
     features: Sequence[Feature]
 
     @property

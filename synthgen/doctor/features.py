@@ -14,7 +14,7 @@ from synthgen.backends.checkpoints.find import EMBEDDED, find_checkpoint
 from synthgen.backends.checkpoints.hub import is_hub_id
 from synthgen.doctor.machine import find_chromium, torch_error
 from synthgen.doctor.models import FoundModel
-from synthgen.doctor.packages import PROGRAM, REQUIRED, Package, Warned, install
+from synthgen.doctor.packages import PROGRAM, REQUIRED, Caution, Package, install
 from synthgen.errors import ModelError
 from synthgen.review.service.database import find_mongod
 from synthgen.storage.files import find_shipped
@@ -51,7 +51,7 @@ class Feature:
 
 
 def find_features(
-    packages: Sequence[Package], models: Sequence[FoundModel], warnings: Sequence[Warned]
+    packages: Sequence[Package], models: Sequence[FoundModel], warnings: Sequence[Caution]
 ) -> list[Feature]:
     """Return presets and features, each with whether it runs."""
     installed = {package.name for package in packages if package.version}

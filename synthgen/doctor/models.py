@@ -10,13 +10,13 @@ from synthgen.backends.checkpoints.digests import is_quick
 from synthgen.backends.checkpoints.families import find_family
 from synthgen.backends.checkpoints.find import EMBEDDED, find_checkpoint
 from synthgen.backends.checkpoints.hub import hub_cache
-from synthgen.backends.checkpoints.weights import read_json, weight_files
+from synthgen.backends.checkpoints.weights import read_config_json, weight_files
 from synthgen.errors import ModelError
 
 __all__ = ["FoundModel", "find_models"]
 
 INDEX, CONFIG = "model_index.json", "config.json"
-MOST_LEVELS = 3  # of folders below the one that was given
+MAX_LEVELS = 3  # of folders below the one that was given
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _in_hub() -> Iterator[tuple[str, bool]]:
 def _below(folder: Path, level: int = 0) -> Iterator[tuple[str, bool]]:
     if (kind := _kind(folder)) is not None:
         yield str(folder), kind
-    elif level < MOST_LEVELS:
+    elif level < MAX_LEVELS:
         for inside in sorted(path for path in folder.iterdir() if path.is_dir()):
             yield from _below(inside, level + 1)
 
@@ -72,7 +72,7 @@ def _kind(folder: Path) -> bool | None:
     if (folder / INDEX).is_file():
         return True
     try:
-        config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+        config = read_config_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     except ModelError:
         return None
     return False if "_class_name" in config and weight_files(folder) else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 
-__all__ = ["EXTRAS", "PROGRAM", "Package", "Warned", "find_packages", "find_warnings", "install"]
+__all__ = ["EXTRAS", "PROGRAM", "Caution", "Package", "find_packages", "find_warnings", "install"]
 
 PROGRAM = "synthgen-inspection"
 REQUIRED = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
@@ -40,7 +40,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Warned:
+class Caution:
     """Something that runs into trouble, and what to do."""
 
     text: str
@@ -68,7 +68,7 @@ def find_packages() -> list[Package]:
     ]
 
 
-def find_warnings() -> list[Warned]:
+def find_warnings() -> list[Caution]:
     """Return what is wrong with the environment: OpenCV, licences that reach further."""
     return [*_opencv_trouble(), *_agpl()]
 
@@ -80,18 +80,18 @@ def _version(name: str) -> str:
         return ""
 
 
-def _opencv_trouble() -> Iterator[Warned]:
+def _opencv_trouble() -> Iterator[Caution]:
     found = [name for name in OPENCVS if _version(name)]
     again = f"pip install --force-reinstall --no-deps {OPENCV_NEEDED}"
     remove = f"pip uninstall -y {' '.join(found)} && " if found else ""
     if len(found) > 1:
-        yield Warned(
+        yield Caution(
             f"{' and '.join(found)} are installed into one folder, cv2: the last one wins, and "
             "removing either breaks the other",
             remove + again,
         )
     if (error := _cv2_error()) is not None:
-        yield Warned(f"OpenCV does not work: {error}", remove + again)
+        yield Caution(f"OpenCV does not work: {error}", remove + again)
 
 
 def _cv2_error() -> str | None:
@@ -103,7 +103,7 @@ def _cv2_error() -> str | None:
     return None
 
 
-def _agpl() -> Iterator[Warned]:
+def _agpl() -> Iterator[Caution]:
     for distribution in distributions():
         fields = distribution.metadata
         stated = [
@@ -113,7 +113,7 @@ def _agpl() -> Iterator[Warned]:
         ]
         if any(re.search(r"\bAGPL|Affero", text) for text in stated):
             name = fields["Name"]
-            yield Warned(
+            yield Caution(
                 f"{name} is under the AGPL, which may reach what you build with it; synthgen does "
                 "not use it",
                 f"pip uninstall {name}",

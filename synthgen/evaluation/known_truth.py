@@ -52,7 +52,7 @@ class Case:
     candidate: Candidate
     truth: Mask
     contrast: float
-    grain: float  # deviation, in grey levels, of the grain that the backend painted anew
+    grain: float  # deviation, in grey levels, of the grain that the backend painted again
     jpeg_quality: int | None
     is_obeyed: bool  # False: it was asked for elsewhere, and larger
 
@@ -127,8 +127,8 @@ def _perlin(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, M
     noise = fractal_noise(rng, surface.shape[:2], rng.uniform(25, 60), octaves=3)
     asked = noise > rng.uniform(1.2, 1.9)
     other = draw_surface(rng, surface.shape[:2]).image
-    share = rng.uniform(0.15, 1)
-    mixed = to_levels(surface + share * asked[..., None] * (other.astype(np.float32) - surface))
+    fraction = rng.uniform(0.15, 1)
+    mixed = to_levels(surface + fraction * asked[..., None] * (other.astype(np.float32) - surface))
     mixed = _as_seen(surface, mixed)
     return mixed, asked, asked & (delta_e(surface, mixed) >= JUST_NOTICEABLE)
 

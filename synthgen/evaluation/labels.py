@@ -26,11 +26,11 @@ from synthgen.storage.files import write_text, write_whole
 
 __all__ = [
     "RULES",
-    "LabelSettings",
+    "LabelTestSettings",
     "label_by_otsu",
     "measure_labels",
     "score_labels",
-    "tabulate",
+    "tabulate_agreement",
     "write_labels",
 ]
 
@@ -39,7 +39,7 @@ VISIBLE_DELTA_E = 5.0  # the least change that a sample is accepted with, as in 
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
-class LabelSettings:
+class LabelTestSettings:
     """How many cases are drawn; the report goes to ``folder``."""
 
     folder: Annotated[str, Field(min_length=1)]
@@ -66,7 +66,7 @@ RULES: dict[str, Callable[[Candidate], Mask]] = {
 
 
 def measure_labels(
-    settings: LabelSettings,
+    settings: LabelTestSettings,
     classes: Mapping[str, DefectClass],
     limits: Limits,
     report: Callable[[str, int, int], None],
@@ -100,7 +100,7 @@ def write_labels(
     folder: Path,
     rows: pd.DataFrame,
     scores: Sequence[Score],
-    settings: LabelSettings,
+    settings: LabelTestSettings,
     classes: Mapping[str, DefectClass],
 ) -> Path:
     """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``."""
@@ -115,7 +115,7 @@ def write_labels(
             "",
             *tabulate_scores(scores),
             "",
-            *tabulate(rows),
+            *tabulate_agreement(rows),
             "",
             "Source | finished | truth | realised | asked | Otsu:",
             "",
@@ -167,7 +167,7 @@ def score_labels(rows: pd.DataFrame) -> list[Score]:
     ]
 
 
-def tabulate(rows: pd.DataFrame) -> list[str]:
+def tabulate_agreement(rows: pd.DataFrame) -> list[str]:
     """Return a Markdown table: median and 5th percentile of IoU, by what was painted."""
     seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
     parts: Sequence[tuple[str, pd.DataFrame]] = [
@@ -176,8 +176,8 @@ def tabulate(rows: pd.DataFrame) -> list[str]:
         ("painted as asked", seen[seen["is_obeyed"]]),
         ("painted otherwise", seen[~seen["is_obeyed"]]),
         ("source's own grain kept", seen[seen["grain"] == 0]),
-        ("grain painted anew, under 2.5", seen[(seen["grain"] > 0) & (seen["grain"] < 2.5)]),
-        ("grain painted anew, 2.5 to 5", seen[seen["grain"] >= 2.5]),
+        ("grain painted again, under 2.5", seen[(seen["grain"] > 0) & (seen["grain"] < 2.5)]),
+        ("grain painted again, 2.5 to 5", seen[seen["grain"] >= 2.5]),
         ("source was JPEG", seen[seen["jpeg_quality"] < 100]),
         ("contrast 5 to 8", seen[seen["contrast"] < 8]),
         ("contrast 8 to 15", seen[(seen["contrast"] >= 8) & (seen["contrast"] < 15)]),
@@ -186,6 +186,8 @@ def tabulate(rows: pd.DataFrame) -> list[str]:
     heads = " | ".join(f"{name}: median | 5 %" for name in RULES)
     lines = [f"| IoU with the truth | n | {heads} |", "|---" * (2 + 2 * len(RULES)) + "|"]
     for name, part in parts:
-        cells = [f"{part[rule].quantile(share):.2f}" for rule in RULES for share in (0.5, 0.05)]
+        cells = [
+            f"{part[rule].quantile(fraction):.2f}" for rule in RULES for fraction in (0.5, 0.05)
+        ]
         lines.append(f"| {name} | {len(part)} | {' | '.join(cells)} |")
     return lines

@@ -21,7 +21,6 @@ from synthgen.imaging.silence import silent_warnings
 from synthgen.quality.limits import Bounds, read_limits
 from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
-from synthgen.runs.renamed import rename_config
 from synthgen.storage.files import write_text
 from synthgen.storage.places import StoredFile
 from synthgen.storage.provenance import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
@@ -29,7 +28,7 @@ from synthgen.storage.provenance import DRAWN, ENHANCED, PAINTED, PASTED, SIGNAT
 __all__ = ["KNOWN_LIMITS", "write_datasheet"]
 
 NOT_STATED = "not stated"
-MOST_KINDS = 10  # rows of image sizes
+MAX_KINDS = 10  # rows of image sizes
 KNOWN_LIMITS = (
     "Synthetic defects look like what their generator draws and paints. Scores on them say little "
     "about real defects: keep real images that no training has seen for the test.",
@@ -152,11 +151,11 @@ def _describe_kinds(labels: LabelledSet) -> list[dict[str, Any]]:
         {"size": f"{width} x {height}", "pixels": pixels, "images": count}
         for ((height, width), pixels), count in order
     ]
-    if len(rows) <= MOST_KINDS:
+    if len(rows) <= MAX_KINDS:
         return rows
-    rest = sum(count for _, count in order[MOST_KINDS:])
-    pixels = ", ".join(sorted({pixels for (_, pixels), _ in order[MOST_KINDS:]}))
-    return [*rows[:MOST_KINDS], {"size": "others", "pixels": pixels, "images": rest}]
+    rest = sum(count for _, count in order[MAX_KINDS:])
+    pixels = ", ".join(sorted({pixels for (_, pixels), _ in order[MAX_KINDS:]}))
+    return [*rows[:MAX_KINDS], {"size": "others", "pixels": pixels, "images": rest}]
 
 
 def _pixels_of(file: StoredFile) -> str:
@@ -192,7 +191,7 @@ def _name_of(path: str | None) -> str:
 def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     record = labels.record
     config, checkpoint = record.get("config", {}), str(record.get("checkpoint") or "")
-    backend = rename_config(config).get("backend") or {}
+    backend = config.get("backend") or {}
     asked = {**(backend.get("painting") or {}), **(backend.get("hardware") or {})}
     name, _, digest = checkpoint.rpartition("@")
     prompts = sorted({str(i.facts.get("prompt") or "") for i in labels if i.defects} - {""})

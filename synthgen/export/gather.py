@@ -13,13 +13,13 @@ from pydantic.dataclasses import dataclass as checked
 from synthgen.errors import ConfigError
 from synthgen.export.labels import Include, LabelledSet, read_labels
 from synthgen.export.media import Media, MediaMode
-from synthgen.export.mix import mix, read_real
+from synthgen.export.mix import mix, read_real_images
 from synthgen.export.signing import make_signer
 from synthgen.export.splits import split_anew
 from synthgen.realdata.records import GOOD
 from synthgen.realdata.settings import RealSettings
 
-__all__ = ["ExportSettings", "Gathered", "MixSettings", "gather", "make_media"]
+__all__ = ["ExportContent", "ExportSettings", "MixSettings", "gather", "make_media"]
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -55,14 +55,14 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class ExportContent:
     """The labelled images of an export, and sentences that its user should read."""
 
     labels: LabelledSet
     notes: Sequence[str]
 
 
-def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
+def gather(run_folder: Path | str, settings: ExportSettings) -> ExportContent:
     """Return what is to be exported; raises RunError, SourceError, ConfigError."""
     labels = read_labels(run_folder, settings.include)
     reviewed = settings.include == "reviewed"
@@ -73,20 +73,20 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> Gathered:
                 "split and real.path exclude each other: real splits stay as they are"
             )
         told: list[str] = []
-        real = read_real(settings.real, told)
+        real = read_real_images(settings.real, told)
         mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
         labels = mixed.labels
         notes += [*mixed.notes, *told, *_tell_turned(real, settings.media)]
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
         notes += [
-            f"split {name} is empty: there are too few parts for {share:g} of them"
-            for name, share in settings.split.items()
-            if share > 0 and name not in labels.splits
+            f"split {name} is empty: there are too few parts for {fraction:g} of them"
+            for name, fraction in settings.split.items()
+            if fraction > 0 and name not in labels.splits
         ]
     if settings.licence is not None:
         labels = replace(labels, record={**labels.record, "licence": settings.licence})
-    return Gathered(labels, [*notes, *_gaps(labels)])
+    return ExportContent(labels, [*notes, *_gaps(labels)])
 
 
 def _tell_turned(real: LabelledSet, mode: MediaMode) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import RunError
 from synthgen.export.lengths import are_labels_sound
-from synthgen.imaging.geometry import MOST_PIXELS, read_run_lengths
+from synthgen.imaging.geometry import MAX_PIXELS, read_run_lengths
 from synthgen.imaging.images import decode_image
 from synthgen.runs.reader import RunTables
 from synthgen.samples.sample import BoxXYWH
@@ -25,7 +25,7 @@ from synthgen.storage.files import digest_file
 from synthgen.storage.places import StoredFile
 from synthgen.storage.provenance import SIGNATURE
 
-__all__ = ["check_image", "check_label_map", "check_tables"]
+__all__ = ["check_label_map", "check_stored_image", "check_tables"]
 
 SAMPLE = ("sample_id", "defect_class", "class_id", "height", "width", "instances", "area_px")
 BOX = ("box_x", "box_y", "box_w", "box_h")
@@ -84,7 +84,7 @@ def _check_manifest(run: RunTables, rows: pd.DataFrame) -> None:
         if classes.get(name) != class_id:
             raise RunError(_tell_class(where, name, class_id, run))
     height, width = rows["height"], rows["width"]
-    wrong = (height < 1) | (width < 1) | (height.astype(float) * width > MOST_PIXELS)
+    wrong = (height < 1) | (width < 1) | (height.astype(float) * width > MAX_PIXELS)
     if wrong.any():
         row = rows[wrong].iloc[0]
         raise RunError(
@@ -146,7 +146,9 @@ def _check_counts(rows: pd.DataFrame, own: pd.DataFrame, where: str) -> None:
             )
 
 
-def check_image(data: bytes, size_hw: tuple[int, int], digest: str, file: StoredFile) -> None:
+def check_stored_image(
+    data: bytes, size_hw: tuple[int, int], digest: str, file: StoredFile
+) -> None:
     """Raise RunError where a run's image is not the one that was written.
 
     By its digest, where the run has stored one; else it is decoded. ``size_hw``: what the manifest

@@ -17,12 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.intact import check_image, check_label_map, check_tables
+from synthgen.export.intact import check_label_map, check_stored_image, check_tables
 from synthgen.export.reviewed import Review, read_review
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image
-from synthgen.realdata.records import GOOD, Scanned
+from synthgen.realdata.records import GOOD, DatasetIndex
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_present, read_run
 from synthgen.runs.schema import columns_of
@@ -127,7 +127,7 @@ def _read_ids(image: LabelledImage) -> NDArray[np.uint8]:
     file = image.label_path
     assert file is not None
     data, name = read_present(file), str(file)
-    check_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), file)
+    check_stored_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), file)
     pixels = decode_image(data, name)
     known = frozenset({0, IGNORED, *(defect.class_id for defect in image.defects)})
     check_label_map(pixels, image.size_hw, known, name)
@@ -199,7 +199,7 @@ class LabelledSet:
         return replace(self, images=images)
 
 
-def label_images(scanned: Scanned) -> LabelledSet:
+def label_images(scanned: DatasetIndex) -> LabelledSet:
     """Return what a dataset's files say as labels; each image is a group of its own."""
     images = [
         LabelledImage(

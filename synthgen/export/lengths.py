@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.imaging.geometry import CONTINUES, MOST_PIXELS, join_characters, read_characters
+from synthgen.imaging.geometry import CONTINUES, MAX_PIXELS, join_characters, read_characters
 
 __all__ = ["are_labels_sound"]
 
@@ -29,7 +29,7 @@ def are_labels_sound(rows: pd.DataFrame, sizes_hw: Ints) -> bool:
     if parts.min() < 0 or parts.max() > 63 or (parts[ends - 1] & CONTINUES).any():
         return False
     values, last = join_characters(parts)
-    if values is None or np.abs(values).max() > MOST_PIXELS:  # their sums stay in 64 bits
+    if values is None or np.abs(values).max() > MAX_PIXELS:  # their sums stay in 64 bits
         return False
     label = np.searchsorted(ends, last, side="right")  # which row a value is of
     first = np.flatnonzero(np.diff(label, prepend=-1))  # where the values of each begin

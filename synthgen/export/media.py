@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from synthgen.errors import ConfigError
-from synthgen.export.intact import check_image
+from synthgen.export.intact import check_stored_image
 from synthgen.export.labels import LabelledImage
 from synthgen.imaging.images import decode_image, encode_png
 from synthgen.runs.reader import read_present
@@ -68,7 +68,7 @@ def _read(image: LabelledImage) -> bytes:
     data = read_present(image.path, "" if image.facts else "the real data")
     if image.facts:  # those of a run; real images have none
         digest = str(image.facts.get("image_digest") or "")
-        check_image(data, image.size_hw, digest, image.path)
+        check_stored_image(data, image.size_hw, digest, image.path)
     return data
 
 

@@ -13,19 +13,19 @@ from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import read_image
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries
-from synthgen.realdata.records import Marked
+from synthgen.realdata.records import ImageRecord
 from synthgen.realdata.settings import RealSettings
 from synthgen.runs.manifest import photo_of
 from synthgen.samples.seeds import stream
 from synthgen.storage.places import StoredFile
 
-__all__ = ["Mixed", "mix", "read_real"]
+__all__ = ["MixResult", "mix", "read_real_images"]
 
 TRAIN = "train"
 PREFIX = "real-"
 
 
-def read_real(asked: Path | RealSettings, notes: list[str] | None = None) -> LabelledSet:
+def read_real_images(asked: Path | RealSettings, notes: list[str] | None = None) -> LabelledSet:
     """Read real images in any format of docs/bank.md; ids of classes are by name.
 
     ``notes`` gets sentences on what was guessed or left out. Raises SourceError, ShapeError,
@@ -53,7 +53,7 @@ def read_real(asked: Path | RealSettings, notes: list[str] | None = None) -> Lab
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
+class _KeptImage:
     """What is kept of a real image: run lengths by class, its size, where it is from, and whether
     EXIF turns it."""
 
@@ -63,9 +63,9 @@ class _Taken:
     is_turned: bool
 
 
-def _label(one: Marked) -> _Taken:
+def _label(one: ImageRecord) -> _KeptImage:
     defects = [(d.defect_class, label_defect(0, d.mask)) for d in one.defects]
-    return _Taken(defects, one.size_hw, one.digital_source, read_orientation(one.path) != 1)
+    return _KeptImage(defects, one.size_hw, one.digital_source, read_orientation(one.path) != 1)
 
 
 def renumber(labels: LabelledSet, classes: dict[str, int]) -> LabelledSet:
@@ -79,14 +79,14 @@ def renumber(labels: LabelledSet, classes: dict[str, int]) -> LabelledSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
+class MixResult:
     """Real and synthetic images, and sentences on what was left out."""
 
     labels: LabelledSet
     notes: Sequence[str]
 
 
-def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed: int) -> Mixed:
+def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed: int) -> MixResult:
     """Return the real images in their own splits, with synthetic ones in ``train``.
 
     ``per_real``: synthetic images per real one in train, every class alike; None = all. A synthetic
@@ -132,7 +132,7 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
         if wanted > len(free):
             notes.append(f"{wanted} synthetic images were asked for, {len(free)} are there")
         free = _pick(synthetic, free, wanted, seed)
-    return Mixed(replace(synthetic, classes=classes, images=[*own, *free]), notes)
+    return MixResult(replace(synthetic, classes=classes, images=[*own, *free]), notes)
 
 
 def _pick(

@@ -14,7 +14,7 @@ from synthgen.samples.seeds import stream
 __all__ = ["split_anew", "stratify"]
 
 
-def split_anew(labels: LabelledSet, shares: Mapping[str, float], seed: int) -> LabelledSet:
+def split_anew(labels: LabelledSet, fractions: Mapping[str, float], seed: int) -> LabelledSet:
     """Return the set split again by the given shares: whole groups, every class in its share.
 
     Groups with samples after real defects of one part stay together, and with that part. Raises
@@ -24,13 +24,14 @@ def split_anew(labels: LabelledSet, shares: Mapping[str, float], seed: int) -> L
     kinds: dict[str, list[str]] = {}
     for image in labels:
         kinds.setdefault(tied[image.group], []).extend(labels.kinds(image))
-    wanted = sum(share > 0 for share in shares.values())
+    wanted = sum(fraction > 0 for fraction in fractions.values())
     if len(kinds) < wanted and len({image.group for image in labels}) >= wanted:
         raise ConfigError(
-            f"split={dict(shares)}: shared donors of the bank tie the parts into {len(kinds)}; "
-            "split when the run is planned (splits=), where a donor's samples stay in one split"
+            f"split={dict(fractions)}: shared reference defects tie the parts into {len(kinds)}; "
+            "split when the run is planned (splits=), where the samples of a reference defect stay "
+            "in one split"
         )
-    split_of = stratify(kinds, shares, seed)
+    split_of = stratify(kinds, fractions, seed)
     return labels.with_splits({group: split_of[first] for group, first in tied.items()})
 
 
@@ -46,15 +47,15 @@ def _tie_groups(labels: LabelledSet) -> dict[str, str]:
 
     for image in labels:
         ends = [find(image.group)]
-        if donor := str(image.facts.get("donor_group") or ""):
-            ends.append(find(donor))
+        if reference := str(image.facts.get("reference_group") or ""):
+            ends.append(find(reference))
         for end in ends:
             first[end] = min(ends)
     return {image.group: find(image.group) for image in labels}
 
 
 def stratify(
-    kinds: Mapping[str, Sequence[str]], shares: Mapping[str, float], seed: int
+    kinds: Mapping[str, Sequence[str]], fractions: Mapping[str, float], seed: int
 ) -> dict[str, str]:
     """Return the split of each group so that every kind comes in the given shares.
 
@@ -67,15 +68,15 @@ def stratify(
     >>> sorted(stratify(kinds, {"train": 0.5, "test": 0.5}, 0).values())
     ['test', 'test', 'train', 'train']
     """
-    names = [name for name, share in shares.items() if share > 0]
-    if not names or any(share < 0 for share in shares.values()):
-        raise ConfigError(f"split={dict(shares)} must hold shares of 0 or more, not all 0")
+    names = [name for name, fraction in fractions.items() if fraction > 0]
+    if not names or any(fraction < 0 for fraction in fractions.values()):
+        raise ConfigError(f"split={dict(fractions)} must hold shares of 0 or more, not all 0")
     groups = sorted(kinds)
     known = sorted({kind for own in kinds.values() for kind in own})
     tallies = [Counter(kinds[group]) for group in groups]
     counts = np.array([[tally[kind] for kind in known] for tally in tallies])
-    share = np.array([shares[name] for name in names]) / sum(shares.values())
-    lacking = share[:, None] * counts.sum(axis=0)[None]  # (splits, kinds)
+    fraction = np.array([fractions[name] for name in names]) / sum(fractions.values())
+    lacking = fraction[:, None] * counts.sum(axis=0)[None]  # (splits, kinds)
     held = np.zeros(lacking.shape, bool)  # which split has some of which kind
     place: dict[int, int] = {}
     waiting = [int(n) for n in stream(seed, "stratify").permutation(len(groups))]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from synthgen.export.write import Exported
+from synthgen.export.write import ExportResult
 
 __all__ = ["summarise_export"]
 
 
-def summarise_export(exported: Exported) -> None:
+def summarise_export(exported: ExportResult) -> None:
     """Print images by class and split, what each format lost, and what to open."""
     console = Console()
     counts = exported.labels.counts()

@@ -17,7 +17,7 @@ from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.storage.files import is_left, name_beside
 
-__all__ = ["Exported", "Format", "export"]
+__all__ = ["ExportResult", "Format", "export"]
 
 
 class Format(Protocol):
@@ -29,7 +29,7 @@ class Format(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What was written, and what each format lost."""
 
     path: Path
@@ -45,7 +45,7 @@ def export(
     media: Media,
     report: Callable[[str, int, int], None] = lambda what, done, total: None,
     notes: Sequence[str] = (),
-) -> Exported:
+) -> ExportResult:
     """Write ``out/<format>/`` for each format and the sidecars beside them.
 
     Everything is written beside ``out`` and moved there at the end. ``notes`` on the data go into
@@ -56,7 +56,7 @@ def export(
         raise ConfigError("format names none; give at least one, e.g. format=[coco,yolo]")
     if out.exists():
         raise RunError(f"{out} exists already; give a new out=<folder>, or delete that one")
-    remove_leftovers(out)
+    remove_old_parts(out)
     beside = name_beside(out)
     losses = {name: LabelLoss() for name in formats}
     try:
@@ -73,10 +73,10 @@ def export(
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Exported(out, labels, losses, [*notes, *told])
+    return ExportResult(out, labels, losses, [*notes, *told])
 
 
-def remove_leftovers(out: Path) -> None:
+def remove_old_parts(out: Path) -> None:
     """Remove what an export to ``out`` left that was killed: its process is no more."""
     for path in out.parent.glob(f".{out.stem}.*.tmp{out.suffix}"):
         if is_left(path):

@@ -33,7 +33,7 @@ from synthgen.samples.sample import (
     Try,
 )
 
-__all__ = ["RETRIES", "Retry", "Stages", "batched", "compose", "generate"]
+__all__ = ["RETRIES", "Retry", "Stages", "batched", "build_candidate", "generate"]
 
 Item = TypeVar("Item")
 Order = tuple[SampleSpec, Attempt]
@@ -48,7 +48,7 @@ class Stages:
 
     ``retries``: what is changed, try by try, for a sample that was rejected: *noise* paints the
     same condition from other noise, *stronger* also raises guidance and strength, *place* draws
-    shape and place anew. ``candidates``: paintings a try, of which the best is kept.
+    shape and place again. ``candidates``: paintings a try, of which the best is kept.
     ``bank``: real defects that the model has seen, which none of its own may repeat. ``finish``:
     what a camera makes of a finished image.
     """
@@ -128,7 +128,7 @@ def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample 
     asked = [[_again(c, n) for n in range(_paintings(c, stages))] for c in conditions]
     images = iter(stages.backend.paint(list(chain.from_iterable(asked))))
     done = time.perf_counter()
-    share = max(1, len(conditions))
+    fraction = max(1, len(conditions))
     for variants in asked:
         begun = time.perf_counter()
         pairs = zip(variants, list(islice(images, len(variants))), strict=True)
@@ -138,8 +138,8 @@ def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample 
             yield Failure(variants[0].spec, str(error), attempt=variants[0].attempt)
             continue
         durations_s = {
-            "condition": (conditioned - started) / share,
-            "paint": (done - conditioned) / share,
+            "condition": (conditioned - started) / fraction,
+            "paint": (done - conditioned) / fraction,
             "inspect": time.perf_counter() - begun,
         }
         yield replace(best, durations_s=durations_s)
@@ -154,7 +154,7 @@ def _again(condition: Condition, number: int) -> Condition:
 
 
 def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
-    candidate = compose(condition, painted)
+    candidate = build_candidate(condition, painted)
     if stages.finish is not None:
         owners = nearest_instance(condition.instance_map)
         candidate = finish_candidate(stages.finish, candidate, owners)
@@ -175,7 +175,7 @@ def _rank(sample: Sample) -> tuple[bool, float]:
     return not sample.reasons, agreement[0] if agreement else 0.0
 
 
-def compose(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
+def build_candidate(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
     """Lay what was painted over the source, inside the repaint mask, and see what changed."""
     source = condition.source
     pixels = composite(

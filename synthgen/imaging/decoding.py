@@ -23,7 +23,7 @@ from synthgen.imaging.silence import silent_opencv, silent_warnings
 
 __all__ = [
     "ACCEPTED",
-    "MOST_PIXELS",
+    "MAX_PIXELS",
     "ORIENTATION",
     "Pixels",
     "decode_image",
@@ -35,7 +35,7 @@ __all__ = [
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 ACCEPTED = "save it as PNG, JPEG, BMP or TIFF with 8 or 16 bit integers"
-MOST_PIXELS = 100_000_000  # of an image; each sample made from it takes some 200 bytes a pixel
+MAX_PIXELS = 100_000_000  # of an image; each sample made from it takes some 200 bytes a pixel
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
 OPAQUE = 0.98  # of the highest alpha; scaled and lossy files give a little less than all
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)
@@ -103,7 +103,7 @@ def _as_source_error(name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:  # raised before a size is known
-        raise SourceError(_too_large(f"more than {MOST_PIXELS // 10**6}", name)) from error
+        raise SourceError(_too_large(f"more than {MAX_PIXELS // 10**6}", name)) from error
     except BROKEN as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         raise SourceError(f"{name} cannot be read as an image ({reason}); {ACCEPTED}") from error
@@ -118,7 +118,7 @@ def _read_head(data: bytes | Path) -> bytes:
 
 def check_pixels(size_hw: tuple[int, ...], name: str) -> None:
     """Raise SourceError for an image of more pixels than one sample can be made of."""
-    if (count := size_hw[0] * size_hw[1]) > MOST_PIXELS:
+    if (count := size_hw[0] * size_hw[1]) > MAX_PIXELS:
         raise SourceError(
             _too_large(f"{size_hw[0]} x {size_hw[1]} px (height, width), {count / 10**6:.0f}", name)
         )
@@ -126,7 +126,7 @@ def check_pixels(size_hw: tuple[int, ...], name: str) -> None:
 
 def _too_large(megapixels: str, name: str) -> str:
     return (
-        f"{name} has {megapixels} megapixels; images of up to {MOST_PIXELS // 10**6} are read, as "
+        f"{name} has {megapixels} megapixels; images of up to {MAX_PIXELS // 10**6} are read, as "
         "each sample takes 200 times as many bytes of memory: cut it into tiles, or scale it down"
     )
 

@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 
 HALF_WIDTH = 1.1774  # of a Gaussian at half its height, in deviations
 REACH_PX, STEP_PX = 16.0, 0.5  # of profiles across edges
-MOST_EDGES = 200
+MAX_EDGES = 200
 WEAKEST = 0.3  # of the strongest slopes: less is an edge of something else
 BORDER_PX = 4  # a photo's border is no edge
 # What slopes by central differences, smoothed and sampled between pixels, add to the variance of
@@ -52,17 +52,17 @@ def grain_floor(grain: float, smooth_px: float) -> float:
     return grain / (math.sqrt(8 * math.pi) * (smooth_px**2 + 0.3))
 
 
-def find_edges(grey: Grey, where: Mask, least_slope: float, smooth_px: float) -> Edges:
+def find_edges(grey: Grey, where: Mask, min_slope: float, smooth_px: float) -> Edges:
     """Return at most 200 crests of the slope of a field (H, W), strongest first."""
     slope_x, slope_y = _slopes(grey, smooth_px)
     slope = cv2.magnitude(slope_x, slope_y)
     top = float(np.partition(slope.ravel(), -min(20, slope.size))[-min(20, slope.size) :].mean())
-    crest = (slope > max(least_slope, WEAKEST * top)) & where
+    crest = (slope > max(min_slope, WEAKEST * top)) & where
     crest &= slope >= 0.8 * cv2.dilate(slope, np.ones((3, 3), np.uint8))
     crest[:BORDER_PX] = crest[-BORDER_PX:] = False
     crest[:, :BORDER_PX] = crest[:, -BORDER_PX:] = False
     rows, columns = np.nonzero(crest)
-    order = np.argsort(-slope[rows, columns], kind="stable")[: 8 * MOST_EDGES]
+    order = np.argsort(-slope[rows, columns], kind="stable")[: 8 * MAX_EDGES]
     rows, columns = rows[order], columns[order]
     strength = slope[rows, columns].astype(np.float64) + 1e-9
     edges = Edges(
@@ -75,7 +75,7 @@ def find_edges(grey: Grey, where: Mask, least_slope: float, smooth_px: float) ->
     if not rows.size:
         return edges
     beside = sample_across(slope, edges, np.array([-1.0, 1.0]))
-    on_top = np.flatnonzero((strength[:, None] >= beside).all(axis=1))[:MOST_EDGES]
+    on_top = np.flatnonzero((strength[:, None] >= beside).all(axis=1))[:MAX_EDGES]
     return Edges(**{name: getattr(edges, name)[on_top] for name in Edges.__slots__})
 
 

@@ -31,8 +31,8 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 CONTINUES, SIGN = 0x20, 0x10  # of the 6 bits of each character of compressed run lengths
-MOST_PIXELS = 1 << 28  # of one mask
-MOST_CHARACTERS = 7  # of one run length
+MAX_PIXELS = 1 << 28  # of one mask
+MAX_CHARACTERS = 7  # of one run length
 
 
 def mask_to_box(mask: Mask) -> BoxXYWH:
@@ -86,7 +86,7 @@ def read_run_lengths(counts: str, size_hw: Sequence[int]) -> NDArray[np.int64]:
     [0, 1, 2, 1]
     """
     height, width = size_hw
-    if min(height, width) < 1 or height * width > MOST_PIXELS:
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
         raise ValueError(f"a mask of {height} x {width} pixels is not possible")
     if not counts or not counts.isascii():
         raise ValueError("it holds no run lengths")
@@ -119,7 +119,7 @@ def join_characters(
     ends = np.flatnonzero((parts & CONTINUES) == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
     count = ends - starts + 1
-    if count.max() > MOST_CHARACTERS:
+    if count.max() > MAX_CHARACTERS:
         return None, ends
     shift = 5 * (np.arange(len(parts)) - np.repeat(starts, count))
     values = np.add.reduceat((parts & 31) << shift, starts)

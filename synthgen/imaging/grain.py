@@ -25,11 +25,11 @@ QUIET_FRACTION = 0.3  # of the blocks of a level: there the surface adds least t
 SPACINGS = (1, 2, 3)  # pixels between the taps of the mask
 WELL_EXPLAINED = 0.06  # as a fraction of what was measured
 WHITE = 36.0  # the energy by which the mask answers white noise of deviation 1
-LEAST_KERNEL_PX = 1.1  # of photos whose coarser mask sees grain alone
-LEAST_SD = 0.15  # grey levels: less is the grain of no sensor
+MIN_KERNEL_PX = 1.1  # of photos whose coarser mask sees grain alone
+MIN_SD = 0.15  # grey levels: less is the grain of no sensor
 KNOTS = 5  # levels at which grain is told, where the photo has that many
 WHOLE_LEVELS = 1 / 12  # the variance that rounding to whole levels adds
-MOST_CORRELATED_PX = 1.5
+MAX_CORRELATED_PX = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def guess_grain(blocks: Blocks, kernel_px: float = 0.0) -> Grain:
         return Grain(levels=(128.0,), sd=(0.0,), px=0.0)
     order = np.argsort(levels, kind="stable")
     parts = np.array_split(order, max(1, min(KNOTS, levels.size // 40)))
-    is_soft = kernel_px >= LEAST_KERNEL_PX
+    is_soft = kernel_px >= MIN_KERNEL_PX
     ranks = energies[:2].sum(axis=0) if is_soft else energies[0]
     quiet = []
     for part in parts:
@@ -155,11 +155,11 @@ def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
     answers of three masks. The least soft grain that explains them counts: white grain is the rule,
     below 0.4 px it cannot be told, and grain is never softer than its photo.
     """
-    if energies[1] < WHITE * LEAST_SD**2:
+    if energies[1] < WHITE * MIN_SD**2:
         return 0.0, 0.0
     surface = _surface_gains(kernel_px)
     found = []
-    for px in (0.0, *np.arange(0.4, min(MOST_CORRELATED_PX, kernel_px), 0.02)):
+    for px in (0.0, *np.arange(0.4, min(MAX_CORRELATED_PX, kernel_px), 0.02)):
         grain = np.array([_immerkaer_gain(px, spacing) for spacing in SPACINGS])
         parts, misfit = nnls(np.stack([grain, surface], axis=1) / energies[:, None], np.ones(3))
         found.append(
@@ -210,7 +210,7 @@ LUMINANCE = np.array(
 )
 PLACES = [(v, u) for v in range(5) for u in range(5) if 0 < v + u < 5]
 QUALITIES = range(30, 97)
-MOST_BLOCKS = 500
+MAX_BLOCKS = 500
 SURE = 0.5  # mean cosine at the multiples of a table's steps: 1 = all lie there, 0 = anywhere
 
 
@@ -225,7 +225,7 @@ def guess_jpeg_quality(grey: Grey) -> int | None:
     blocks = grid.transpose(0, 2, 1, 3).reshape(-1, 8, 8)
     clipped = (blocks.max(axis=(1, 2)) >= 254.5) | (blocks.min(axis=(1, 2)) <= 0.5)
     blocks = blocks[~clipped]
-    blocks = blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]
+    blocks = blocks[:: max(1, -(-len(blocks) // MAX_BLOCKS))]
     if len(blocks) < 16:
         return None
     k, n = np.mgrid[:8, :8]

@@ -19,7 +19,7 @@ __all__ = [
     "SHARPEST_PX",
     "SOFTEST_PX",
     "UNSEEN",
-    "Guess",
+    "KernelEstimate",
     "combine",
     "guess_by_edges",
     "guess_by_spectrum",
@@ -33,7 +33,7 @@ SHARPEST_PX, SOFTEST_PX = 0.3, 6.0  # a pixel's own width is 0.29; softer shows 
 FEWEST_EDGES = 12
 STRONG = 0.35  # of the slope of the strongest
 EDGE_PERCENTILE = 50.0  # of the widths of strong edges: some are soft, noise makes some narrow
-MOST_TILES = 16
+MAX_TILES = 16
 TILE = 128  # of the spectrum: frequencies from 0.02 cycles per pixel
 SURFACE_SLOPE = 1.5  # b of the prior: photos of scenes have 2, surfaces close by less of the coarse
 SOFT_GRAIN_COST = 2.0  # in squares: white grain is the rule
@@ -41,33 +41,33 @@ BIN_ERROR = 0.3  # of the logarithm of a spectrum's bin: surfaces are no exact p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
+class KernelEstimate:
     """A kernel's deviation in pixels, and how sure it is: the deviation of its logarithm."""
 
     kernel_px: float
     log_error: float
 
 
-UNSEEN = Guess(kernel_px=0.8, log_error=0.9)  # of a photo that shows nothing but grain
+UNSEEN = KernelEstimate(kernel_px=0.8, log_error=0.9)  # of a photo that shows nothing but grain
 
 
-def combine(guesses: Sequence[Guess]) -> Guess:
+def combine(guesses: Sequence[KernelEstimate]) -> KernelEstimate:
     """Return the mean of the guesses, in logarithms, weighted by how sure each is."""
     weights = np.array([guess.log_error**-2.0 for guess in guesses])
     logs = np.log([guess.kernel_px for guess in guesses])
     mean = float((weights * logs).sum() / weights.sum())
-    return Guess(kernel_px=float(np.exp(mean)), log_error=float(weights.sum() ** -0.5))
+    return KernelEstimate(kernel_px=float(np.exp(mean)), log_error=float(weights.sum() ** -0.5))
 
 
 # ---- edges -------------------------------------------------------------------------------------
 
 
-def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess | None:
+def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> KernelEstimate | None:
     """Return the kernel by the widths of the strongest edges, or None where there are too few.
 
     ``grain`` is the deviation of the grain in grey levels.
     """
-    found: list[Guess] = []
+    found: list[KernelEstimate] = []
     for smooth_px in (0.8, 1.6, 2.6):  # against grain: as little as leaves edges that stand out
         guess = _guess_at_scale(regions, grain, smooth_px)
         found += [guess] if guess else []
@@ -78,12 +78,12 @@ def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Guess 
     both = combine(found)
     apart = abs(float(np.log(found[0].kernel_px / found[1].kernel_px))) / 2
     sure = min(guess.log_error for guess in found)  # the same edges: two looks are no two votes
-    return Guess(kernel_px=both.kernel_px, log_error=float(np.hypot(sure, apart)))
+    return KernelEstimate(kernel_px=both.kernel_px, log_error=float(np.hypot(sure, apart)))
 
 
 def _guess_at_scale(
     regions: Sequence[tuple[Grey, Mask]], grain: float, smooth_px: float
-) -> Guess | None:
+) -> KernelEstimate | None:
     """Return the kernel by the edges that stand out after a Gaussian of ``smooth_px``."""
     least = 8 * grain_floor(max(grain, 0.3), smooth_px)
     edges = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
@@ -99,13 +99,13 @@ def _guess_at_scale(
     low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
     kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
     spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
-    return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
+    return KernelEstimate(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
 
 
 # ---- spectrum ----------------------------------------------------------------------------------
 
 
-def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> Guess | None:
+def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> KernelEstimate | None:
     """Return the kernel by the fall-off of the power spectrum, or None where all is masked.
 
     The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (whole scenes have b = 2:
@@ -136,7 +136,7 @@ def measure_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Floa
                 tiles.append(tile)
     least = max(inside)  # tiles that the part fills, or the fullest there is
     kept = [tile for tile, full in zip(tiles, inside, strict=True) if full >= least]
-    stack = np.stack(kept[:: -(-len(kept) // MOST_TILES)])
+    stack = np.stack(kept[:: -(-len(kept) // MAX_TILES)])
     hann = np.hanning(side + 1)[:side]
     taper = np.outer(hann, hann)
     taper = (taper / np.sqrt((taper * taper).mean())).astype(np.float32)
@@ -159,7 +159,7 @@ def _starts(length: int, side: int) -> list[int]:
     return [int(start) for start in np.linspace(0, length - side, count)]
 
 
-def fit_spectrum(frequencies: Floats, power: Floats) -> Guess:
+def fit_spectrum(frequencies: Floats, power: Floats) -> KernelEstimate:
     """Return mean and deviation of ln s over a grid of (s, b, N, g), weighted by how each fits.
 
     g is how soft the grain is: compressed or denoised, its power falls toward high frequencies.
@@ -192,4 +192,4 @@ def fit_spectrum(frequencies: Floats, power: Floats) -> Guess:
     mean = float((weights * log_s).sum())
     spread = float(np.sqrt((weights * (log_s - mean) ** 2).sum()))
     kernel = float(np.clip(np.exp(mean), SHARPEST_PX, SOFTEST_PX))
-    return Guess(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
+    return KernelEstimate(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))

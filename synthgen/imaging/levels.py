@@ -17,7 +17,7 @@ __all__ = ["Levels", "find_levels"]
 
 SPARSE = 8  # every so many rows and columns show a step of 1, if there is one
 DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras
-LEAST_LEVELS = 16  # fewer are a drawing, or a flat picture: they do not show a camera's step
+MIN_LEVELS = 16  # fewer are a drawing, or a flat picture: they do not show a camera's step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ def _find_step(flat: NDArray[Any], most: int) -> tuple[int, int, NDArray[np.uint
     """Return step, first level and table of levels (H, W); (0, 0, None) for too few of them."""
     counts = cv2.calcHist([np.ascontiguousarray(flat)], [0], None, [most + 1], [0, most + 1])
     used = np.flatnonzero(counts)
-    if len(used) < LEAST_LEVELS:
+    if len(used) < MIN_LEVELS:
         return 0, 0, None
     step = int(np.gcd.reduce(np.diff(used)))
     if step == 1 and most > 255:

@@ -16,7 +16,7 @@ Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MOST_TILES = 24
+MAX_TILES = 24
 SIDE = 64  # of the tiles whose spectra are measured
 BANDS = ((0.04, 0.09), (0.09, 0.17), (0.17, 0.3))  # cycles per pixel
 
@@ -70,7 +70,7 @@ def _harmonics(grey: Grey, where: Mask, grain_sd: float) -> tuple[float, complex
     ]
     if not tiles or side < 16:
         return 0.0, 0j, 0j, 0.0
-    step = -(-len(tiles) // MOST_TILES)
+    step = -(-len(tiles) // MAX_TILES)
     hann = np.hanning(side + 1)[:side]
     taper = np.outer(hann, hann)
     taper = (taper / np.sqrt((taper * taper).mean())).astype(np.float32)

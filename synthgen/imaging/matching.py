@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 AS_SOFT = 0.95  # of the kernel: a change as soft as that is left alone
 BLACK_LEVEL = 1  # and below: black, after scaling
 BLACKED_OUT = 0.25  # of what may be repainted
-MOST_GAIN = 1.6  # of what the blur takes from a thin line
+MAX_GAIN = 1.6  # of what the blur takes from a thin line
 AROUND_PX = 12
 BORDER_PX = 2.0  # over which the change ends, inside what may be repainted
 FEWEST_PX = 24
@@ -65,7 +65,7 @@ def _soften(change: Field, label: Mask, blur_px: float) -> Field:
     """Return a change (H, W, 3) blurred, as strong within the label as it was."""
     soft = cv2.GaussianBlur(change, (0, 0), max(blur_px, 0.2))
     kept = float(np.abs(soft[label]).mean()) / max(float(np.abs(change[label]).mean()), 1e-3)
-    return np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MOST_GAIN), np.float32)
+    return np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MAX_GAIN), np.float32)
 
 
 def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, seed: int) -> Field:
@@ -82,9 +82,9 @@ def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, see
     seen = float(np.median(np.abs(fine[inside]))) / 0.6745 / 6
     wanted = float(optics.grain_at(levels[inside]).mean())
     lost = np.sqrt(max(wanted**2 - seen**2, 0.0)) / max(wanted, 1e-3)
-    share = cv2.GaussianBlur(label.astype(np.float32), (0, 0), max(optics.kernel_px, 0.5))
+    fraction = cv2.GaussianBlur(label.astype(np.float32), (0, 0), max(optics.kernel_px, 0.5))
     grain = draw_grain(np.random.default_rng(seed), optics, levels)
-    return np.asarray(lost * share[..., None] * grain, np.float32)
+    return np.asarray(lost * fraction[..., None] * grain, np.float32)
 
 
 def _grey(image: Field) -> Field:

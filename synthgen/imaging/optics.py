@@ -21,7 +21,7 @@ from synthgen.imaging.grain import (
 )
 from synthgen.imaging.kernel import (
     UNSEEN,
-    Guess,
+    KernelEstimate,
     combine,
     guess_by_edges,
     guess_by_spectrum,
@@ -55,7 +55,7 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     likeness = _channel_likeness(image, windows)
     light = guess_light(regions, _mean_grain(grain))
     black, white = _levels(grey, inside)
-    streak_deg, streak_share = _streaks(regions)
+    streak_deg, streak_fraction = _streaks(regions)
     factor = 1.0 if likeness > GREY_LIKENESS else 1 / float(np.linalg.norm(GREY_WEIGHTS))
     return Optics(
         kernel_px=round(kernel, 4),
@@ -69,7 +69,7 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
         light_deg=light.deg,
         light_directedness=light.directedness,
         streak_deg=streak_deg,
-        streak_share=streak_share,
+        streak_fraction=streak_fraction,
         jpeg_quality=guess_jpeg_quality(grey),
     )
 
@@ -91,7 +91,7 @@ def estimate_near(optics: Optics, image: Image, window: tuple[slice, slice]) -> 
     if not optics.grain_is_grey:
         grain *= float(np.linalg.norm(GREY_WEIGHTS))
     here = _guess_kernel([region], grain)
-    photo = Guess(kernel_px=optics.kernel_px, log_error=NEAR_ERROR)
+    photo = KernelEstimate(kernel_px=optics.kernel_px, log_error=NEAR_ERROR)
     return replace(optics, kernel_px=round(combine([photo, here]).kernel_px, 4))
 
 
@@ -115,7 +115,7 @@ def _inside(grey: Grey, where: Mask | None) -> Mask:
     return np.asarray(inside, np.bool_) if inside.any() else np.ones(grey.shape, np.bool_)
 
 
-def _guess_kernel(regions: list[Region], grain: float) -> Guess:
+def _guess_kernel(regions: list[Region], grain: float) -> KernelEstimate:
     """Return the kernel by edges and by the spectrum, each as far as it is sure."""
     guesses = [UNSEEN, guess_by_edges(regions, grain), guess_by_spectrum(regions)]
     return combine([guess for guess in guesses if guess is not None])
@@ -208,5 +208,5 @@ def _streaks(regions: list[Region]) -> tuple[float, float]:
         tensor += [float((x * x).mean()), float((y * y).mean()), float((x * y).mean())]
     xx, yy, xy = tensor / max(len(regions), 1)
     across = 0.5 * np.arctan2(2 * xy, xx - yy)  # of most change, y downward
-    share = float(np.hypot(xx - yy, 2 * xy)) / max(xx + yy, 1e-6)
-    return round(float(np.rad2deg(np.pi / 2 - across)) % 180, 1), round(share, 3)
+    fraction = float(np.hypot(xx - yy, 2 * xy)) / max(xx + yy, 1e-6)
+    return round(float(np.rad2deg(np.pi / 2 - across)) % 180, 1), round(fraction, 3)

@@ -28,7 +28,7 @@ SHARPEST_SQUARE = 0.06  # square pixels: a little below that of a pixel itself
 # those where grain helps, and look narrow. Below FAINT the width is that of grain.
 CLEAR, FAINT = 14.0, 7.0
 FEWEST_EDGES = 10
-LEAST_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to measure
+MIN_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to measure
 IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -108,7 +108,7 @@ def _find_outline(change: Field, label: Mask, kernel_px: float, smooth_px: float
     own = label.astype(np.uint8)
     deep = cv2.erode(own, reach, borderType=cv2.BORDER_CONSTANT, borderValue=1)
     near = cv2.resize(cv2.dilate(own, reach) - deep, size, interpolation=cv2.INTER_NEAREST) > 0
-    least = LEAST_CHANGE / (np.sqrt(2 * np.pi) * np.hypot(kernel_px, smooth_px)) / finer
+    least = MIN_CHANGE / (np.sqrt(2 * np.pi) * np.hypot(kernel_px, smooth_px)) / finer
     edges = find_edges(field, np.asarray(near, np.bool_), float(least), 0.0)
     return _Outline(field=field, edges=edges, finer=finer)
 

@@ -15,7 +15,7 @@ from pydantic import dataclasses as checked
 
 from synthgen.errors import ConfigError
 
-__all__ = ["Gap", "GapSettings", "near_place", "read_gaps", "severity_for"]
+__all__ = ["MissedDefect", "MissedSettings", "near_place", "read_missed", "severity_for"]
 
 STRICT = ConfigDict(extra="forbid", str_strip_whitespace=True)
 FAINT_DELTA_E, STRONG_DELTA_E = 2.0, 25.0  # asked contrasts that mean the weakest, the strongest
@@ -32,7 +32,7 @@ Fraction = Annotated[float, Field(ge=0, le=1), NO_BOOL]
 
 
 @checked.dataclass(frozen=True, config=STRICT)
-class Gap:
+class MissedDefect:
     """One missed defect. What is None is not asked for; ``x`` and ``y`` are the centre's place,
     in shares of the image's width and height."""
 
@@ -48,37 +48,37 @@ class Gap:
 
 
 @checked.dataclass(frozen=True, config=STRICT)
-class GapSettings:
-    """The ``gaps`` part of the config. ``share`` of the defect images are drawn from the misses;
-    ``path`` None = from none."""
+class MissedSettings:
+    """The ``missed`` part of the config. ``fraction`` of the defect images are drawn from the
+    misses; ``path`` None = from none."""
 
     path: Annotated[str, Field(min_length=1)] | None = None
-    share: Fraction = 0.5
+    fraction: Fraction = 0.5
 
 
-def read_gaps(path: str, classes: Collection[str]) -> list[Gap]:
+def read_missed(path: str, classes: Collection[str]) -> list[MissedDefect]:
     """Read misses: a CSV with a column ``defect_class``, or a JSON list of objects with that key;
-    further ones as in ``Gap``, empty = not asked for. Raises ConfigError with the row."""
-    gaps = []
+    further ones as in ``MissedDefect``, empty = not asked for. Raises ConfigError with the row."""
+    missed = []
     for number, row in enumerate(_read_rows(Path(path).expanduser()), start=1):
-        where = f"gaps.path={path}, miss {number}"
+        where = f"missed.path={path}, miss {number}"
         given = {str(key).strip(): value for key, value in row.items() if not _is_empty(value)}
         try:
-            gap = TypeAdapter(Gap).validate_python(given)
+            miss = TypeAdapter(MissedDefect).validate_python(given)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             told = first["msg"].removeprefix("Value error, ")
             raise ConfigError(f"{where}: {f'{key} {told}'.strip().lower()}") from error
-        if gap.defect_class not in classes:
+        if miss.defect_class not in classes:
             raise ConfigError(
-                f"{where}: the run has no class {gap.defect_class!r}, only "
+                f"{where}: the run has no class {miss.defect_class!r}, only "
                 f"{', '.join(sorted(classes))}"
             )
-        gaps.append(gap)
-    if not gaps:
-        raise ConfigError(f"gaps.path={path} holds no misses; set gaps.path to null")
-    return gaps
+        missed.append(miss)
+    if not missed:
+        raise ConfigError(f"missed.path={path} holds no misses; set missed.path to null")
+    return missed
 
 
 def _is_empty(value: Any) -> bool:
@@ -92,10 +92,10 @@ def _read_rows(path: Path) -> Iterable[Mapping[Any, Any]]:
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"gaps.path={str(path)!r} cannot be read ({reason}); give a CSV or a JSON file"
+            f"missed.path={str(path)!r} cannot be read ({reason}); give a CSV or a JSON file"
         ) from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise ConfigError(f"gaps.path={str(path)!r} must hold a list of objects, one per miss")
+        raise ConfigError(f"missed.path={str(path)!r} must hold a list of objects, one per miss")
     return rows
 
 
@@ -119,9 +119,9 @@ def severity_for(contrast_delta_e: float, span: Sequence[float]) -> float:
     >>> severity_for(25, (0.2, 0.8))
     0.8
     """
-    share = (contrast_delta_e - FAINT_DELTA_E) / (STRONG_DELTA_E - FAINT_DELTA_E)
+    fraction = (contrast_delta_e - FAINT_DELTA_E) / (STRONG_DELTA_E - FAINT_DELTA_E)
     low, high = span
-    return low + min(1.0, max(0.0, share)) * (high - low)
+    return low + min(1.0, max(0.0, fraction)) * (high - low)
 
 
 def near_place(free: NDArray[np.bool_], x: float, y: float, spread: float) -> NDArray[np.bool_]:

@@ -15,9 +15,9 @@ from synthgen.defects import DefectKind
 from synthgen.defects.drawing.checks import Span
 from synthgen.defects.drawing.lines import Line
 from synthgen.errors import ConfigError
-from synthgen.planning.missed import Gap, severity_for
+from synthgen.planning.missed import MissedDefect, severity_for
 from synthgen.planning.prompts import PromptSettings, PromptWriter, SeverityWords, Template, Wording
-from synthgen.references.lending import Donors
+from synthgen.references.lending import References
 from synthgen.samples.sample import SampleSpec
 from synthgen.samples.seeds import stream
 from synthgen.sources import SourceEntry, Sources
@@ -70,25 +70,25 @@ def draw_plan(
     splits: Splits,
     seed: int,
     prompts: PromptWriter | None = None,
-    gaps: Sequence[Gap] = (),
-    gap_share: float = 0.0,
-    donors: Donors | None = None,
+    missed: Sequence[MissedDefect] = (),
+    missed_fraction: float = 0.0,
+    references: References | None = None,
 ) -> list[SampleSpec]:
     """Return ``count`` defect samples and ``good`` good ones, in order.
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
     and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
-    ``gap_share`` of the defect samples ask for what is in ``gaps``, one after the other. Parts
-    whose real defects lend their look are split like those of the sources: a donor's part and what
-    is drawn after it are in one split.
+    ``missed_fraction`` of the defect samples ask for what is in ``missed``, one after the other.
+    Parts whose real defects lend their look are split like those of the sources: a reference
+    defect's part and what is drawn after it are in one split.
     """
     _check_classes(classes, count)
-    prompts = prompts or PromptWriter(PromptSettings(synonym_share=0.0))
+    prompts = prompts or PromptWriter(PromptSettings(synonym_fraction=0.0))
     groups = [e.group for e in sources.entries]
-    split_of = split_groups(groups + (donors.groups if donors else []), splits, seed)
-    lenders = _Lenders(donors, classes, split_of, {split_of[group] for group in groups})
+    split_of = split_groups(groups + (references.groups if references else []), splits, seed)
+    lenders = _Lenders(references, classes, split_of, {split_of[group] for group in groups})
     names = _spread_classes(classes, count)
-    wishes = _spread_gaps(gaps, gap_share, count, seed)
+    wishes = _spread_missed(missed, missed_fraction, count, seed)
     specs = []
     endless = _spread_sources(sources.entries, seed)
     for index in range(count + good):
@@ -97,7 +97,7 @@ def draw_plan(
             name = wishes[index].defect_class
         entry = next(e for e in endless if lenders.can_draw(name, split_of[e.group]))
         spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
-        spec = lenders.name_donor(spec, seed)
+        spec = lenders.name_reference(spec, seed)
         if index in wishes:
             specs.append(_ask(spec, wishes[index], classes))
         else:
@@ -111,16 +111,16 @@ class _Lenders:
 
     def __init__(
         self,
-        donors: Donors | None,
+        references: References | None,
         classes: Mapping[str, DefectClass],
         split_of: Mapping[str, str],
         splits: Collection[str],
     ) -> None:
-        self._donors, self._classes = donors, classes
-        self._due: dict[str, float] = {}  # donors, by class, of a share that is spread evenly
+        self._references, self._classes = references, classes
+        self._due: dict[str, float] = {}  # by class: how much of a fraction is still to be lent
         self._groups: dict[tuple[str, str], list[str]] = {}
-        for name in donors.classes if donors else ():
-            for group in sorted(donors.groups_of(name) if donors else ()):
+        for name in references.classes if references else ():
+            for group in sorted(references.groups_of(name) if references else ()):
                 self._groups.setdefault((name, split_of[group]), []).append(group)
         for name, kind in classes.items():
             lent = sorted(split for own, split in self._groups if own == name)
@@ -138,52 +138,55 @@ class _Lenders:
     def _has(self, name: str, split: str) -> bool:
         return (name, split) in self._groups
 
-    def name_donor(self, spec: SampleSpec, seed: int) -> SampleSpec:
-        """Return the spec with a donor and, where wanted, its like's place; or as it is."""
+    def name_reference(self, spec: SampleSpec, seed: int) -> SampleSpec:
+        """Return the spec with a reference defect and, where wanted, its like's place; or as it
+        is."""
         name = spec.defect_class
-        if self._donors is None or name is None or not self._has(name, spec.split):
+        if self._references is None or name is None or not self._has(name, spec.split):
             return spec
-        rng, settings = stream(seed, "donor", spec.index), self._donors.settings
+        rng, settings = stream(seed, "donor", spec.index), self._references.settings
         if self._classes[name].shape is not None:
-            self._due[name] = self._due.get(name, 0.5) + settings.share
+            self._due[name] = self._due.get(name, 0.5) + settings.fraction
             if self._due[name] < 1:
                 return spec
             self._due[name] -= 1
-        item = self._donors.pick(rng, name, self._groups[name, spec.split])
-        spec = replace(spec, donor=item.item_id, donor_group=item.group)
+        item = self._references.pick(rng, name, self._groups[name, spec.split])
+        spec = replace(spec, reference=item.item_id, reference_group=item.group)
         if not settings.own_place:
             return spec
-        x, y = self._donors.place(rng, item)
+        x, y = self._references.place(rng, item)
         return replace(spec, asked_x=x, asked_y=y)
 
     def count_lines(self, spec: SampleSpec, seed: int) -> SampleSpec:
         """Return a spec of drawn lines with as many of them as the bank's images have."""
         name = spec.defect_class
-        if self._donors is None or name is None or spec.donor:
+        if self._references is None or name is None or spec.reference:
             return spec
         if not isinstance(self._classes[name].shape, Line):
             return spec
-        count = self._donors.count_lines(stream(seed, "lines", spec.index))
+        count = self._references.count_lines(stream(seed, "lines", spec.index))
         return spec if count is None else replace(spec, instances=count)
 
 
-def _spread_gaps(gaps: Sequence[Gap], share: float, count: int, seed: int) -> dict[int, Gap]:
+def _spread_missed(
+    missed: Sequence[MissedDefect], fraction: float, count: int, seed: int
+) -> dict[int, MissedDefect]:
     """Return which samples ask for which gap, in turn, anywhere along the run."""
-    if not gaps:
+    if not missed:
         return {}
-    chosen = stream(seed, "gaps").permutation(count)[: round(count * share)]
-    return {int(index): gaps[n % len(gaps)] for n, index in enumerate(sorted(chosen))}
+    chosen = stream(seed, "gaps").permutation(count)[: round(count * fraction)]
+    return {int(index): missed[n % len(missed)] for n, index in enumerate(sorted(chosen))}
 
 
-def _ask(spec: SampleSpec, gap: Gap, classes: Mapping[str, DefectClass]) -> SampleSpec:
+def _ask(spec: SampleSpec, miss: MissedDefect, classes: Mapping[str, DefectClass]) -> SampleSpec:
     """Return a spec that asks for what was missed: its size and place; its contrast by severity."""
-    contrast, span = gap.contrast_delta_e, classes[gap.defect_class].severity
+    contrast, span = miss.contrast_delta_e, classes[miss.defect_class].severity
     return replace(
         spec,
         severity=spec.severity if contrast is None else severity_for(contrast, span),
-        asked_area_px=gap.area_px,
-        asked_x=spec.asked_x if gap.x is None else gap.x,
-        asked_y=spec.asked_y if gap.y is None else gap.y,
+        asked_area_px=miss.area_px,
+        asked_x=spec.asked_x if miss.x is None else miss.x,
+        asked_y=spec.asked_y if miss.y is None else miss.y,
     )
 
 
@@ -206,11 +209,11 @@ def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]
     if not count:
         return []
     weights = np.array([classes[name].weight for name in names], float)
-    shares = weights / weights.sum()
+    fractions = weights / weights.sum()
     due = np.zeros(len(names))
     order = []
     for _ in range(count):
-        due += shares
+        due += fractions
         pick = int(due.argmax())
         due[pick] -= 1
         order.append(names[pick])
@@ -265,13 +268,13 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
     >>> split_groups(["a", "b"], {"train": 1.0}, 0)
     {'a': 'train', 'b': 'train'}
     """
-    shares = {name: share for name, share in splits.items() if share > 0}
-    if not shares or any(share < 0 for share in splits.values()):
+    fractions = {name: fraction for name, fraction in splits.items() if fraction > 0}
+    if not fractions or any(fraction < 0 for fraction in splits.values()):
         raise ConfigError(f"splits={dict(splits)} must hold shares of 0 or more, not all 0")
     unique = sorted(set(groups))
     order = stream(seed, "splits").permutation(len(unique))
-    bounds = np.cumsum(list(shares.values())) / sum(shares.values())
-    names = list(shares)
+    bounds = np.cumsum(list(fractions.values())) / sum(fractions.values())
+    names = list(fractions)
     middle = (np.arange(len(unique)) + 0.5) / len(unique)
     chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
     return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))

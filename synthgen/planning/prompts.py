@@ -20,12 +20,12 @@ from synthgen.samples.seeds import stream
 __all__ = [
     "SEVERITY_WORDS",
     "SYNONYMS",
+    "PromptPair",
     "PromptSettings",
     "PromptTable",
     "PromptWriter",
     "SeverityWords",
     "Template",
-    "Texts",
     "Wording",
     "describe",
     "describe_good",
@@ -89,7 +89,7 @@ SeverityWords = Annotated[
 
 
 @lru_cache(4096)
-def fill(template: str, noun: str, severity_word: str, material: str) -> str:
+def fill_template(template: str, noun: str, severity_word: str, material: str) -> str:
     """Return a checked template's text; the article fits the word behind it.
 
     >>> fill("{article} {severity} {noun}", "abrasion", "", "wood")
@@ -118,12 +118,12 @@ def describe(noun: str, severity: float, surface: str, word: int = 0) -> str:
     'an abrasion on wood'
     """
     words = _severity_words(SEVERITY_WORDS, severity)
-    return fill(TEMPLATE, noun, words[word % len(words)], surface)
+    return fill_template(TEMPLATE, noun, words[word % len(words)], surface)
 
 
 def describe_good(surface: str) -> str:
     """Return the prompt for a surface without a defect."""
-    return fill(GOOD_TEMPLATE, "", "", surface)
+    return fill_template(GOOD_TEMPLATE, "", "", surface)
 
 
 def vocabulary(surfaces: list[str]) -> list[str]:
@@ -156,7 +156,7 @@ class PromptSettings:
     negative: str | None = ""
     material: Annotated[str, Field(min_length=1)] | None = None  # None = what the source says
     severity_words: SeverityWords = (("faint",), ("",), ("strong",))  # from weak to strong
-    synonym_share: Annotated[float, Field(ge=0, le=1)] = 0.4
+    synonym_fraction: Annotated[float, Field(ge=0, le=1)] = 0.4
     table: Annotated[str, Field(min_length=1)] | None = None  # a CSV file, see read_prompt_table
 
 
@@ -182,7 +182,7 @@ def _name_all(noun: str, synonyms: tuple[str, ...] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((noun, *(SYNONYMS.get(noun, ()) if synonyms is None else synonyms))))
 
 
-class Texts(NamedTuple):
+class PromptPair(NamedTuple):
     """What a sample is painted from, and what guidance leads away from."""
 
     prompt: str
@@ -213,7 +213,7 @@ class PromptWriter:
 
     def write(
         self, name: str | None, wording: Wording | None, severity: float, surface: str, seed: int
-    ) -> Texts:
+    ) -> PromptPair:
         """Return the texts of one sample; ``name`` and ``wording`` are None for a good image.
 
         Words are drawn from a stream of their own by the sample's ``seed``. It gives every draw in
@@ -223,10 +223,12 @@ class PromptWriter:
         words = wording or Wording("")
         template, negative = self._choose_template(name or GOOD, wording, draws[0])
         nouns = words.words()
-        noun = _pick(nouns, draws[2]) if draws[1] < self.settings.synonym_share else nouns[0]
+        noun = _pick(nouns, draws[2]) if draws[1] < self.settings.synonym_fraction else nouns[0]
         levels = words.severity_words or self.settings.severity_words
         strength = _pick(_severity_words(levels, severity), draws[3])
-        return Texts(fill(template, noun, strength, self.settings.material or surface), negative)
+        return PromptPair(
+            fill_template(template, noun, strength, self.settings.material or surface), negative
+        )
 
     def _choose_template(self, name: str, wording: Wording | None, draw: float) -> tuple[str, str]:
         settings = self.settings

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synthgen.imaging.geometry import mask_to_box, nearest_instance
-from synthgen.quality.measures import View, measure_label
+from synthgen.quality.measures import ChangeView, measure_label
 from synthgen.samples.sample import Annotation, Candidate, Condition, Measurement
 
 __all__ = ["annotate", "measure_own"]
 
 
-def annotate(candidate: Candidate, view: View) -> tuple[Annotation, ...]:
+def annotate(candidate: Candidate, view: ChangeView) -> tuple[Annotation, ...]:
     """Return the defects that are visible; each changed pixel belongs to the nearest asked one."""
     condition, spec = candidate.condition, candidate.condition.spec
     if spec.defect_class is None or not candidate.realised_mask.any():

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from synthgen.imaging.geometry import grow_mask, mask_window
 from synthgen.planning.plan import DefectClass
+from synthgen.quality.near_duplicates import bits_between, perceptual_hash
 from synthgen.quality.realised import close_gaps, delta_e, realise_mask
-from synthgen.quality.twins import bits_between, look_of
 from synthgen.references.items import BankItem
 from synthgen.samples.sample import Candidate, Measurement
 
@@ -25,34 +25,35 @@ class DefectBank:
     """The looks of real defects, mirrored and turned, too."""
 
     def __init__(self, items: Iterable[BankItem]) -> None:
-        self._looks: list[str] = []
+        self._hashes: list[str] = []
         for item in items:
             for turn in range(VIEWS // 2):
                 one, its_mask = np.rot90(item.crop, turn), np.rot90(item.mask, turn)
-                self._looks.append(_look(one, its_mask))
-                self._looks.append(_look(one[:, ::-1], its_mask[:, ::-1]))
+                self._hashes.append(_hash(one, its_mask))
+                self._hashes.append(_hash(one[:, ::-1], its_mask[:, ::-1]))
 
     def measure(self, candidate: Candidate) -> tuple[Measurement, ...]:
-        """Return ``real_bits`` and, where a donor lent its look, ``donor_delta_e``."""
+        """Return ``real_bits`` and, where a reference defect lent its look,
+        ``reference_delta_e``."""
         bits = self.nearest_bits(candidate.image, candidate.realised_mask)
         found = (Measurement("real_bits", bits),)
-        if not candidate.condition.spec.donor:
+        if not candidate.condition.spec.reference:
             return found
-        return (*found, Measurement("donor_delta_e", away_from_donor(candidate)))
+        return (*found, Measurement("reference_delta_e", away_from_reference(candidate)))
 
     def nearest_bits(self, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
         """Return in how many of 64 bits a look differs from the most alike real one; NaN for none.
 
-        The perceptual hash of the 96 px around the label; see ``look_of``.
+        The perceptual hash of the 96 px around the label; see ``perceptual_hash``.
         """
-        found = self.find_nearest(look_of(image, mask))
+        found = self.find_nearest(perceptual_hash(image, mask))
         return float("nan") if found is None else float(found[1])
 
-    def find_nearest(self, look: str) -> tuple[int, int] | None:
+    def find_nearest(self, hash_: str) -> tuple[int, int] | None:
         """Return the place of the item that is most alike, and in how many bits it differs."""
-        if not look or not self._looks:
+        if not hash_ or not self._hashes:
             return None
-        bits = [bits_between(look, real) for real in self._looks]
+        bits = [bits_between(hash_, real) for real in self._hashes]
         return bits.index(min(bits)) // VIEWS, min(bits)
 
 
@@ -73,17 +74,18 @@ def measure_visible(item: BankItem) -> BankItem:
     return replace(item, visible_fraction=round(float(visible), 3), label_iou=round(float(fit), 3))
 
 
-def away_from_donor(candidate: Candidate) -> float:
-    """Return the mean Delta E between what was painted and the donor in the same shape and place.
+def away_from_reference(candidate: Candidate) -> float:
+    """Return the mean Delta E between what was painted and the reference defect in the same shape
+    and place.
 
-    The sketch is the donor's change, deformed and laid there: registered by how it was made. 0 =
-    pasted as it was.
+    The sketch is the reference defect's change, deformed and laid there: registered by how it was
+    made. 0 = pasted as it was.
     """
     mask = candidate.condition.defect_mask
     window = mask_window(mask, 0)
-    painted, donor = candidate.image[window], candidate.condition.sketch[window]
-    return float(delta_e(painted, donor)[mask[window]].mean())
+    painted, reference = candidate.image[window], candidate.condition.sketch[window]
+    return float(delta_e(painted, reference)[mask[window]].mean())
 
 
-def _look(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
-    return look_of(np.ascontiguousarray(image), np.ascontiguousarray(mask))
+def _hash(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
+    return perceptual_hash(np.ascontiguousarray(image), np.ascontiguousarray(mask))

@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 FEWEST_PX = 24
 RING_PX = 8
 UNSEEN = 0.7  # grey levels of grain
-LEAST_ROOM = 24.0  # grey levels: a defect must differ by some to be seen at all
+MIN_ROOM = 24.0  # grey levels: a defect must differ by some to be seen at all
 EDGE_PX = 3  # from the label: there the change itself is fine structure
 
 
@@ -79,7 +79,7 @@ def range_fraction(source: Image, finished: Image, realised: Mask, optics: Optic
     level = float(_grey(source)[realised].mean())
     is_darker = float(change.mean()) < 0
     room = level - optics.gloom_level if is_darker else optics.glint_level - level
-    return float(np.abs(change).mean()) / max(room, LEAST_ROOM)
+    return float(np.abs(change).mean()) / max(room, MIN_ROOM)
 
 
 def _change(source: Image, finished: Image) -> Field:

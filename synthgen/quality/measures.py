@@ -36,7 +36,7 @@ from synthgen.quality.changes import (
 from synthgen.samples.sample import Candidate, Measurement, Part
 from synthgen.sources.parts import off_part_fraction
 
-__all__ = ["MEASURES", "Measure", "Scope", "View", "measure", "measure_label", "view_change"]
+__all__ = ["MEASURES", "ChangeView", "Measure", "Scope", "measure", "measure_label", "view_change"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -46,7 +46,7 @@ WINDOW_PX = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class ChangeView:
     """The part of a Candidate that its measures look at: the repaint mask and 16 px around.
 
     Images (h, w, 3) uint8 RGB and their CIELAB, masks (h, w) bool. ``allowed``: where a defect may
@@ -66,7 +66,7 @@ class View:
     others: Mask | None = None
     candidate: Candidate | None = None  # the whole image; None = only a label is looked at
 
-    def of(self, realised: Mask, asked: Mask) -> View:
+    def of(self, realised: Mask, asked: Mask) -> ChangeView:
         """Return the same view of one defect among several, its masks given (H, W)."""
         own = realised[self.window]
         others = self.realised & ~own
@@ -80,12 +80,12 @@ class View:
         return ~self.allowed if self.others is None else ~self.allowed | self.others
 
 
-def view_change(candidate: Candidate) -> View:
+def view_change(candidate: Candidate) -> ChangeView:
     """Return what the measures of a candidate look at."""
     condition = candidate.condition
     window = mask_window(condition.repaint_mask, WINDOW_PX)
     source, finished = condition.image[window], candidate.image[window]
-    return View(
+    return ChangeView(
         source,
         finished,
         to_lab(source),
@@ -117,7 +117,7 @@ class Measure:
     unit: str
     scope: Scope
     meaning: str
-    function: Callable[[View], float] | None = None
+    function: Callable[[ChangeView], float] | None = None
     needs_source: bool = False
     since: str = "0.1.0"
 
@@ -128,24 +128,24 @@ class Measure:
         return f"{self.meaning} ({self.unit})" if has_unit else self.meaning
 
 
-def _changed_outside(view: View) -> float:
+def _changed_outside(view: ChangeView) -> float:
     assert view.candidate is not None
     return float(changed_outside(view.candidate).sum())
 
 
-def _off_part(view: View) -> float:
+def _off_part(view: ChangeView) -> float:
     assert view.candidate is not None
     part = view.candidate.condition.part
     return off_part_fraction(view.candidate.realised_mask, part or Part(finding="surface"))
 
 
-def _edges_kept(view: View) -> float:
+def _edges_kept(view: ChangeView) -> float:
     """Of Canny's edges, whatever guided the painting."""
     edges = np.repeat(canny_edges(view.source)[..., None], 3, axis=2)
     return edge_agreement(edges, view.source, view.finished, view.repaint)
 
 
-def _mean_change(view: View) -> float:
+def _mean_change(view: ChangeView) -> float:
     return float(np.linalg.norm(view.finished_lab - view.source_lab, axis=2).mean())
 
 
@@ -300,7 +300,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="from its look to the nearest real defect of the bank: a copy has few",
     ),
     Measure(
-        name="donor_delta_e",
+        name="reference_delta_e",
         title="off its reference",
         unit="CIELAB",
         scope="bank",
@@ -330,7 +330,7 @@ MEASURES: tuple[Measure, ...] = (
         function=_mean_change,
     ),
     Measure(
-        name="twin_bits",
+        name="near_duplicate_bits",
         title="near duplicate",
         unit="bits of 64",
         scope="run",
@@ -340,7 +340,7 @@ MEASURES: tuple[Measure, ...] = (
 OF_SOURCE = frozenset(one.name for one in MEASURES if one.needs_source)
 
 
-def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
+def measure(candidate: Candidate, view: ChangeView) -> tuple[Measurement, ...]:
     """Return every measurement of a finished image that it alone tells; none for a good one."""
     if candidate.condition.is_whole:
         return tuple(_take(view, "painted", "varied"))
@@ -349,7 +349,7 @@ def measure(candidate: Candidate, view: View) -> tuple[Measurement, ...]:
     return tuple(_take(view, "label", "defect", "painted"))
 
 
-def measure_label(view: View, has_source: bool = True) -> tuple[Measurement, ...]:
+def measure_label(view: ChangeView, has_source: bool = True) -> tuple[Measurement, ...]:
     """Return what says how well one label, of an image or of one defect, agrees with the image.
 
     ``has_source`` False: what only the clean image tells is NaN.
@@ -360,7 +360,7 @@ def measure_label(view: View, has_source: bool = True) -> tuple[Measurement, ...
     )
 
 
-def _take(view: View, *scopes: Scope) -> Iterable[Measurement]:
+def _take(view: ChangeView, *scopes: Scope) -> Iterable[Measurement]:
     for one in MEASURES:
         if one.function is not None and one.scope in scopes:
             yield Measurement(one.name, one.function(view))

@@ -18,7 +18,7 @@ LOW_DELTA_E = (
     2.5  # just over 2.3, the just noticeable difference on even patches (Mahy et al. 1994)
 )
 HIGH_DELTA_E = 5.0
-EDGE_SHARE = 0.45  # of the strongest change within EDGE_PX: where a soft edge is cut
+EDGE_FRACTION = 0.45  # of the strongest change within EDGE_PX: where a soft edge is cut
 EDGE_PX = 3
 # To that rule a weaker part beside a strong one, as a burr beside its groove, is a soft edge. Two
 # limits to the cut keep it: no person leaves PLAIN out, and the asked mask tells parts from edges.
@@ -26,9 +26,9 @@ PLAIN_DELTA_E = 14.0
 KEEPS_TO = 0.9  # of the change lies within a pixel of the asked mask, ...
 FILLS = 0.5  # ... and it is this share of its area, or more: then it was painted as asked
 FAINT_DELTA_E = 2.3  # just noticeable; of a label, FAINT_SHARE at most is fainter: bridged gaps
-FAINT_SHARE = 0.05
-LEAST_PART_PX = 4
-LEAST_BAND_PX = 24
+FAINT_FRACTION = 0.05
+MIN_PART_PX = 4
+MIN_BAND_PX = 24
 WINDOW_PX = 16  # around the repaint mask; nothing is looked at beyond
 
 
@@ -50,7 +50,7 @@ def change_noise(
     px) explains it. A shift of them all is no grain: it is seen.
     """
     band = repaint_mask & ~grow_mask(asked_mask, 2)
-    if band.sum() < LEAST_BAND_PX:
+    if band.sum() < MIN_BAND_PX:
         return 0.0
     fine = source_lab - cv2.GaussianBlur(source_lab, (0, 0), 1.5)
     power = cv2.blur((fine**2).sum(axis=2), (15, 15))  # its running sums may end just below 0
@@ -85,7 +85,7 @@ def realise_mask(
     difference, noise = _change(source[window], finished[window], repaint, asked)
     is_strong = repaint & (difference >= max(HIGH_DELTA_E, 4.5 * noise))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE_PX + 1,) * 2)
-    cut = np.minimum(EDGE_SHARE * cv2.dilate(difference, disc), PLAIN_DELTA_E)
+    cut = np.minimum(EDGE_FRACTION * cv2.dilate(difference, disc), PLAIN_DELTA_E)
     least = max(LOW_DELTA_E, 3 * noise)
     seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
     if _is_as_asked(seen, asked):
@@ -111,8 +111,8 @@ def _bridge(seen: Mask, closed: Mask, difference: NDArray[np.float32]) -> Mask:
     areas = np.bincount(pieces.ravel(), minlength=count)
     faint = np.bincount(pieces[difference < FAINT_DELTA_E], minlength=count)
     order = 1 + np.argsort(faint[1:], kind="stable")
-    share = np.cumsum(faint[order]) / (seen.sum() + np.cumsum(areas[order]))
-    kept = order[share <= FAINT_SHARE]
+    fraction = np.cumsum(faint[order]) / (seen.sum() + np.cumsum(areas[order]))
+    kept = order[fraction <= FAINT_FRACTION]
     return seen | np.isin(pieces, kept)
 
 
@@ -151,7 +151,7 @@ def _change(
 def _keep_connected(weak: Mask, strong: Mask) -> Mask:
     """Return the parts of ``weak``, 4 px or larger, that hold a pixel of ``strong``."""
     count, labels = cv2.connectedComponents(weak.astype(np.uint8), connectivity=8)
-    keep = np.bincount(labels.ravel(), minlength=count) >= LEAST_PART_PX
+    keep = np.bincount(labels.ravel(), minlength=count) >= MIN_PART_PX
     has_strong = np.zeros(count, bool)
     has_strong[labels[weak & strong]] = True
     keep &= has_strong

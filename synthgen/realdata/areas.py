@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.decoding import Pixels
-from synthgen.realdata.encodings import FEW, Encoded, used_values
+from synthgen.realdata.encodings import FEW, MaskPixels, used_values
 
 __all__ = [
     "LOW",
@@ -26,10 +26,10 @@ SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
 PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
 FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
 TRACE = 0.3  # of the highest level: what JPEG leaves around an edge is weaker
-BORDER, MOST = 0.9, 0.5  # shares of the border and of all pixels that a background covers
+BORDER, MAX = 0.9, 0.5  # shares of the border and of all pixels that a background covers
 
 
-def is_soft(encoded: Encoded) -> bool:
+def is_soft(encoded: MaskPixels) -> bool:
     """Say whether the values between 0 and the highest are edges, not classes of their own."""
     levels, values = encoded.levels, encoded.values
     top = values[-1]
@@ -78,7 +78,7 @@ def seems_inverted(mask: Mask) -> bool:
     True
     """
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return bool(border.mean() >= BORDER and mask.mean() > MOST)
+    return bool(border.mean() >= BORDER and mask.mean() > MAX)
 
 
 def _far_from(core: Mask, levels: Pixels, reach_px: int) -> Mask:

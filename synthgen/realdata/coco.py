@@ -22,8 +22,8 @@ from synthgen.realdata.names import (
     names_no_split,
     tell_no_split,
 )
-from synthgen.realdata.paths import find_file, read_text, stay_inside
-from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.paths import find_file, read_dataset_text, stay_inside
+from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect
 from synthgen.realdata.settings import RealSettings
 from synthgen.storage.listing import SUFFIXES, is_hidden, show_path
 
@@ -33,7 +33,7 @@ WITHOUT_MASKS = ("captions_", "image_info_", "panoptic_", "person_keypoints_", "
 HINT = "; real.path=<the JSON> real.images=<a folder> says where its names start from"
 
 
-def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
     """Read a folder of COCO datasets, or a single JSON with its images in ``real.images``."""
     otherwise = name_split(asked.split or "train")
     if root.is_file():
@@ -52,7 +52,7 @@ def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scann
     scans = [scan_coco(file, places, name_split(split, otherwise)) for file, places, split in found]
     classes = {name: number for scan in scans for name, number in scan.classes.items()}
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         used: dict[Path, set[Path]] = {}
         for scan in scans:
             for one in scan.images:
@@ -60,7 +60,7 @@ def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scann
                 yield one
         notes.extend(_tell_unnamed(used))
 
-    return Scanned(classes, read())
+    return DatasetIndex(classes, read())
 
 
 def _tell_unnamed(used: Mapping[Path, set[Path]]) -> Iterator[str]:
@@ -99,13 +99,13 @@ def find_annotations(root: Path) -> list[tuple[Path, list[Path], str]]:
     return found
 
 
-def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> Scanned:
+def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> DatasetIndex:
     """Read COCO instances of one split: run lengths, polygons; boxes alone are not enough.
 
     Images lie in the first of ``places`` that has what the JSON names first. Raises SourceError
     that names what is wrong.
     """
-    text = read_text(annotations)
+    text = read_dataset_text(annotations)
     with _readable(annotations):
         data = _check_parts(json.loads(text), annotations)
         names = _read_categories(data["categories"], annotations)
@@ -117,13 +117,13 @@ def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> Scanned:
             by_image[_number(one["image_id"])].append(one)
         images = _pick_place(places, [str(entry["file_name"]) for entry in entries.values()])
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         for number, entry in entries.items():
             with _readable(annotations):
                 marked = _read_image(entry, by_image[number], names, annotations, images, split)
             yield marked
 
-    return Scanned({name: number for number, name in names.items()}, read())
+    return DatasetIndex({name: number for number, name in names.items()}, read())
 
 
 def _check_parts(data: Any, path: Path) -> dict[str, list[Any]]:
@@ -240,7 +240,7 @@ def _read_image(
     file: Path,
     images: Path,
     split: str,
-) -> Marked:
+) -> ImageRecord:
     path = find_file(images, entry["file_name"], file, HINT)
     size_hw = int(entry["height"]), int(entry["width"])
     _check_size(path, size_hw, file)
@@ -255,7 +255,7 @@ def _read_image(
             )
         defects.append(RealDefect(names[_number(one["category_id"])], mask))
     source = str(entry.get("digital_source", ""))
-    return Marked(path, path.stem, split, size_hw, tuple(defects), digital_source=source)
+    return ImageRecord(path, path.stem, split, size_hw, tuple(defects), digital_source=source)
 
 
 def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from synthgen.errors import SourceError
 from synthgen.imaging.decoding import Pixels, decode_opened, opened_image
 
-__all__ = ["FEW", "Encoded", "colour_name", "decode_mask", "used_values"]
+__all__ = ["FEW", "MaskPixels", "colour_name", "decode_mask", "used_values"]
 
 FEW = 16  # more values than this come of soft edges, or of JPEG
 HALF = 128  # of alpha
@@ -24,7 +24,7 @@ VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class MaskPixels:
     """The pixels of a mask file, upright. All arrays (H, W).
 
     ``levels``: the values of the file, 0 = background as a rule; of a file in several colours, the
@@ -75,7 +75,7 @@ def colour_name(colour: int) -> str:
     return f"#{colour:06x}"
 
 
-def decode_mask(path: Path) -> Encoded:
+def decode_mask(path: Path) -> MaskPixels:
     """Return what a mask file holds; raises SourceError where it cannot be read."""
     name = f"the mask {path}"
     try:
@@ -97,36 +97,36 @@ def decode_mask(path: Path) -> Encoded:
     return replace(found, is_lossy=True) if is_lossy else found
 
 
-def _from_pixels(pixels: Pixels, bits: int = 8) -> Encoded:
+def _from_pixels(pixels: Pixels, bits: int = 8) -> MaskPixels:
     """Return what grey levels or colours say; ``bits`` of a level in the file."""
     if pixels.ndim == 3:
         return _from_colours(pixels)
     if bits == 1:
-        return Encoded(np.asarray(pixels > 0, np.uint8), others=(pixels,))
+        return MaskPixels(np.asarray(pixels > 0, np.uint8), others=(pixels,))
     if bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
-        return Encoded(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
-    return Encoded(pixels)
+        return MaskPixels(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
+    return MaskPixels(pixels)
 
 
-def _from_colours(pixels: Pixels) -> Encoded:
+def _from_colours(pixels: Pixels) -> MaskPixels:
     """Return what RGB says: grey, one colour on black, or colours that have to be named."""
     brightest = pixels.max(axis=2)
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
-        return Encoded(brightest)
+        return MaskPixels(brightest)
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
     colours = np.asarray(red << 16 | green << 8 | blue, np.uint32)
     used = np.unique(colours)
     is_tinted = len(used) > FEW and brightest.max() >= BRIGHT
     if is_tinted and spread.max() <= TINT:
-        return Encoded(brightest, colours=colours, is_lossy=True)
+        return MaskPixels(brightest, colours=colours, is_lossy=True)
     own = (pixels.reshape(-1, 3)[brightest.argmax()]).astype(np.float32)  # the brightest colour
     expected = brightest[..., None] * (own / own.max())
     apart = np.abs(pixels - expected).max()
     is_one = apart <= (2 * TINT if is_tinted else 1)
     if is_one and brightest.min() <= (TINT if is_tinted else 0):
-        return Encoded(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
-    return Encoded(brightest, colours=colours, unclear=_say_colours(used), is_coloured=True)
+        return MaskPixels(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
+    return MaskPixels(brightest, colours=colours, unclear=_say_colours(used), is_coloured=True)
 
 
 def _narrow(pixels: Pixels, name: str) -> Pixels:
@@ -154,7 +154,7 @@ def _say_colours(used: NDArray[np.uint32]) -> str:
     return f"the colours {', '.join(names[:6])}{more}" + ("" if 0 in used else ", and no black")
 
 
-def _from_alpha(rgba: NDArray[np.uint8]) -> Encoded | None:
+def _from_alpha(rgba: NDArray[np.uint8]) -> MaskPixels | None:
     """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
     picture, levels = rgba[..., :3], rgba[..., 3]
     alpha = levels
@@ -162,16 +162,16 @@ def _from_alpha(rgba: NDArray[np.uint8]) -> Encoded | None:
         if alpha.min() > 0:
             return None
         if (picture == picture[0, 0]).all():  # one colour, nothing of it shown: no defect
-            return Encoded(levels)
-        return Encoded(levels, unclear="a picture that is transparent all over", is_alpha=True)
+            return MaskPixels(levels)
+        return MaskPixels(levels, unclear="a picture that is transparent all over", is_alpha=True)
     shown, hidden = picture[alpha > 0], picture[alpha == 0]
     if (shown == shown[0]).all() and (hidden == hidden[:1]).all():  # a part, and what is around it
-        return Encoded(levels)
+        return MaskPixels(levels)
     is_painted = np.asarray(picture.any(axis=2))
     if is_painted[alpha > 0].all() or not is_painted[alpha == 0].any():
         # what is transparent is the background, and colours name the classes
         return _from_pixels(_flatten(np.where((alpha >= HALF)[..., None], picture, 0)))
-    return Encoded(
+    return MaskPixels(
         levels, unclear="a picture under transparent pixels that differs from alpha", is_alpha=True
     )
 
@@ -181,7 +181,7 @@ def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[..., 0] if is_grey else picture
 
 
-def _from_palette(upright: Image.Image) -> Encoded:
+def _from_palette(upright: Image.Image) -> MaskPixels:
     """Return what indices say; colours say which of two is the background."""
     indices = np.asarray(upright, np.uint8)
     upright.apply_transparency()
@@ -194,7 +194,7 @@ def _from_palette(upright: Image.Image) -> Encoded:
     colours = shades[indices]
     greys = table[indices, 0].astype(np.uint8)
     is_grey = all(len(set(table[index, :3].tolist())) == 1 for index in used)
-    found = Encoded(indices, others=(greys,) if is_grey else (), colours=colours)
+    found = MaskPixels(indices, others=(greys,) if is_grey else (), colours=colours)
     hidden = [index for index in used if table[index, 3] < HALF]
     black = [index for index in used if shades[index] == 0]
     ground = hidden or ([] if 0 in black else black)

@@ -10,7 +10,7 @@ from synthgen.imaging.headers import check_image
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import name_split
 from synthgen.realdata.paths import list_images
-from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect
 from synthgen.realdata.settings import RealSettings
 from synthgen.storage.listing import SUFFIXES, is_hidden
 from synthgen.storage.pairing import pair_masks
@@ -18,7 +18,7 @@ from synthgen.storage.pairing import pair_masks
 __all__ = ["read_defects", "scan_folder"]
 
 
-def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
     """Read photos, and masks under the photos' own relative names; a photo without one is good.
 
     Raises ConfigError, SourceError.
@@ -57,7 +57,7 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
 
     split = name_split(asked.split or "train")
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         empty: list[Path] = []
         reader = MaskReader(asked.classes, asked.min_mask_level)
         for path in files:
@@ -66,7 +66,7 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
             if mask is not None:
                 defects = read_defects(reader, masks / mask, path, size_hw, asked.defect_class)
                 empty += [] if defects else [path]
-            yield Marked(path, path.stem, split, size_hw, defects)
+            yield ImageRecord(path, path.stem, split, size_hw, defects)
         notes.extend(reader.finish())
         if empty:
             notes.append(
@@ -74,7 +74,7 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
                 f"{empty[0]})"
             )
 
-    return Scanned({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
+    return DatasetIndex({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
 
 
 def _tell_all_good(masks: Path, count: int) -> str:

@@ -27,7 +27,7 @@ from synthgen.realdata.areas import (
     is_soft,
     seems_inverted,
 )
-from synthgen.realdata.encodings import FEW, Encoded, colour_name, decode_mask, used_values
+from synthgen.realdata.encodings import FEW, MaskPixels, colour_name, decode_mask, used_values
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
 
@@ -67,7 +67,7 @@ def read_mask(
     return mask
 
 
-def _one_class(encoded: Encoded, path: Path, advise: Callable[[], str]) -> Mask:
+def _one_class(encoded: MaskPixels, path: Path, advise: Callable[[], str]) -> Mask:
     levels = encoded.levels
     if encoded.unclear:
         raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
@@ -89,7 +89,7 @@ def _one_class(encoded: Encoded, path: Path, advise: Callable[[], str]) -> Mask:
     return np.asarray(levels > top // 2)
 
 
-def _check_ground(encoded: Encoded, mask: Mask, path: Path) -> None:
+def _check_ground(encoded: MaskPixels, mask: Mask, path: Path) -> None:
     """Raise SourceError for a mask that marks what is around a defect, as an inverted one does."""
     if not seems_inverted(mask):
         return
@@ -173,7 +173,7 @@ class MaskReader:
             _check_ground(encoded, mask, path)
         return {defect_class: mask} if mask.any() else {}
 
-    def _read_classes(self, encoded: Encoded, path: Path) -> dict[str, Mask]:
+    def _read_classes(self, encoded: MaskPixels, path: Path) -> dict[str, Mask]:
         assert self.classes is not None
         wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
         by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
@@ -185,7 +185,9 @@ class MaskReader:
         self._named += bool(masks)
         return dict(sorted(masks.items()))
 
-    def _by_value(self, encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+    def _by_value(
+        self, encoded: MaskPixels, wanted: Mapping[str, int], path: Path
+    ) -> dict[str, Mask]:
         """Return the pixels of each value that is there; raises SourceError where they cannot be
         told apart."""
         if encoded.is_coloured and encoded.unclear:
@@ -218,7 +220,7 @@ class MaskReader:
 
     def _note_unnamed(
         self,
-        encoded: Encoded,
+        encoded: MaskPixels,
         masks: Mapping[str, Mask],
         path: Path,
         by_value: Mapping[str, int],
@@ -241,7 +243,7 @@ class MaskReader:
             shown = str(value) if by_value else colour_name(value)
             self._unnamed.setdefault(shown, []).append(path)
 
-    def _compare(self, encoded: Encoded, path: Path, defect_class: str) -> None:
+    def _compare(self, encoded: MaskPixels, path: Path, defect_class: str) -> None:
         """Raise SourceError where masks of one class hold one value each, but not the same."""
         if encoded.mask is not None or encoded.is_lossy:
             return
@@ -260,7 +262,7 @@ class MaskReader:
                 f"{self._advise(encoded, defect_class)}"
             )
 
-    def _advise(self, encoded: Encoded, defect_class: str) -> str:
+    def _advise(self, encoded: MaskPixels, defect_class: str) -> str:
         """Return what to do about a mask that can be meant in several ways."""
         values = encoded.values
         if encoded.is_alpha:
@@ -329,14 +331,14 @@ def parse_value(value: ClassValue, name: str) -> int:
     )
 
 
-def _colours_of(encoded: Encoded) -> NDArray[np.uint32]:
+def _colours_of(encoded: MaskPixels) -> NDArray[np.uint32]:
     """Return 0xRRGGBB of each pixel; grey has three equal channels."""
     if encoded.colours is not None:
         return encoded.colours
     return encoded.levels.astype(np.uint32) * 0x010101
 
 
-def _example(encoded: Encoded, defect_class: str) -> str:
+def _example(encoded: MaskPixels, defect_class: str) -> str:
     """Return a setting that names what a mask holds, as the command line takes it.
 
     Without a background that is 0 or black, what there is most of is left out.
@@ -356,7 +358,7 @@ def _example(encoded: Encoded, defect_class: str) -> str:
     return f"'real.classes={{{pairs}}}'"
 
 
-def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
+def _against(encoded: MaskPixels, wanted: Mapping[str, int]) -> str | None:
     """Return a class whose value a palette shows as the background."""
     assert encoded.mask is not None
     for name, value in wanted.items():
@@ -366,7 +368,7 @@ def _against(encoded: Encoded, wanted: Mapping[str, int]) -> str | None:
     return None
 
 
-def _by_colour(encoded: Encoded, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
+def _by_colour(encoded: MaskPixels, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
     """Return the pixels of each colour that is there; raises SourceError for colours that blend."""
     colours = _colours_of(encoded)
     used = np.unique(colours)

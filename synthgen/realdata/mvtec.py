@@ -14,7 +14,7 @@ from synthgen.imaging.images import read_image
 from synthgen.realdata.masks import read_mask
 from synthgen.realdata.names import clean_class, is_good, name_split
 from synthgen.realdata.paths import list_images
-from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect
 from synthgen.storage.listing import is_hidden
 from synthgen.storage.pairing import pair_masks
 
@@ -32,7 +32,7 @@ def list_splits(root: Path) -> list[tuple[Path, str]]:
 
 def scan_mvtec(
     root: Path, notes: list[str] | None = None, min_mask_level: int | None = None
-) -> Scanned:
+) -> DatasetIndex:
     """Read one category of MVTec AD's tree: ``root`` holds train/, test/ and ground_truth/.
 
     Every piece of a mask (8 neighbours) is a defect of the folder's class. ``min_mask_level`` as
@@ -56,14 +56,14 @@ def scan_mvtec(
     masks = _pair(root, {kind: photos[kind] for kind in kinds})
     classes = {clean_class(kind, str(root)): number for number, kind in enumerate(kinds, start=1)}
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         for kind, places in photos.items():
             for folder, relative, split in places:
                 path = folder / kind / relative
                 name = f"{split}-{kind}-{path.stem}"
                 yield _read_image(path, kind, name, split, masks, min_mask_level)
 
-    return Scanned(classes, read())
+    return DatasetIndex(classes, read())
 
 
 def _pair(root: Path, photos: dict[str, list[tuple[Path, Path, str]]]) -> dict[Path, Path]:
@@ -102,10 +102,10 @@ def _read_image(
     split: str,
     masks: dict[Path, Path],
     min_mask_level: int | None,
-) -> Marked:
+) -> ImageRecord:
     height, width = read_image(path).shape[:2]
     if is_good(kind):
-        return Marked(path, name, split, (height, width), ())
+        return ImageRecord(path, name, split, (height, width), ())
     mask = read_mask(masks[path], (height, width), min_level=min_mask_level, of_defects=True)
     if not mask.any():
         raise SourceError(
@@ -115,4 +115,4 @@ def _read_image(
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     own = clean_class(kind, str(path))
     defects = tuple(RealDefect(own, pieces == number) for number in range(1, count))
-    return Marked(path, name, split, (height, width), defects)
+    return ImageRecord(path, name, split, (height, width), defects)

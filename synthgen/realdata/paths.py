@@ -12,7 +12,7 @@ from synthgen.storage.files import inside
 from synthgen.storage.listing import SUFFIXES, Listing, list_files, show_path
 from synthgen.storage.pairing import name_key
 
-__all__ = ["find_file", "list_images", "read_text", "relative_to_root", "stay_inside"]
+__all__ = ["find_file", "list_images", "read_dataset_text", "relative_to_root", "stay_inside"]
 
 
 def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Path:
@@ -61,7 +61,7 @@ def list_images(root: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
     return listing
 
 
-def read_text(path: Path) -> str:
+def read_dataset_text(path: Path) -> str:
     """Return a text file, UTF-8 with or without a byte order mark; raises SourceError."""
     if path.exists() and not path.is_file():
         raise SourceError(f"{path} is not a regular file")

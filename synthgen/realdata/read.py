@@ -15,7 +15,7 @@ from synthgen.realdata.coco import find_annotations, scan_coco_folder
 from synthgen.realdata.folder import scan_folder
 from synthgen.realdata.mvtec import list_splits, scan_mvtec
 from synthgen.realdata.names import check_classes, class_key, is_good, name_split
-from synthgen.realdata.records import Marked, RealDefect, RealImage, RealSet, Scanned
+from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect, RealImage, RealSet
 from synthgen.realdata.settings import Format, RealSettings, check_settings
 from synthgen.realdata.table import scan_table
 from synthgen.realdata.yolo import scan_yolo
@@ -68,7 +68,7 @@ def load_real(settings: RealSettings | Mapping[str, Any]) -> RealSet:
 
 
 def load_entries(
-    settings: RealSettings | Mapping[str, Any], take: Callable[[Marked], Taken]
+    settings: RealSettings | Mapping[str, Any], take: Callable[[ImageRecord], Taken]
 ) -> RealEntries[Taken]:
     """Return what ``take`` makes of each real image, read one by one, so that masks need not stay.
 
@@ -85,9 +85,9 @@ def load_entries(
     notes: list[str] = []
     layout = _find_format(root, asked) if asked.format == "auto" else asked.format
     scanned = _scan(layout, asked, root, notes)
-    kept: list[tuple[Marked, Taken]] = []
+    kept: list[tuple[ImageRecord, Taken]] = []
     known: set[str] = set()
-    places: dict[str, Marked] = {}
+    places: dict[str, ImageRecord] = {}
     faulty: set[Path] = set()
     for one in scanned.images:
         plain = replace(one, defects=())  # masks are large
@@ -118,7 +118,7 @@ def load_entries(
     return RealEntries(sorted(entries, key=lambda e: e.image_id), sorted(set(classes)), notes)
 
 
-def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
     if layout == "folder":
         return scan_folder(asked, root, notes)
     if layout == "table":
@@ -164,7 +164,7 @@ def _has_good(split: Path) -> bool:
     return any(is_good(path.name) for path in split.glob("*") if path.is_dir())
 
 
-def _check_once(one: Marked, places: dict[str, Marked], root: Path) -> None:
+def _check_once(one: ImageRecord, places: dict[str, ImageRecord], root: Path) -> None:
     other = places.setdefault(os.path.realpath(one.path), one)
     if other is not one:
         splits = " and ".join(dict.fromkeys([other.split, one.split]))
@@ -182,7 +182,7 @@ def _check_only(asked: RealSettings, known: set[str]) -> None:
 
 
 def _name_and_group(
-    marked: Sequence[Marked], asked: RealSettings, root: Path, notes: list[str]
+    marked: Sequence[ImageRecord], asked: RealSettings, root: Path, notes: list[str]
 ) -> Iterator[tuple[str, str]]:
     """Return an id and a group per image: by its path in the dataset."""
     base = root if root.is_dir() else Path(asked.images or root.parent).expanduser()
@@ -237,7 +237,7 @@ def _keep_split(
     return kept
 
 
-def _tell_copies(marked: Sequence[Marked], faulty: Collection[Path]) -> list[str]:
+def _tell_copies(marked: Sequence[ImageRecord], faulty: Collection[Path]) -> list[str]:
     """Say which files are copies, byte for byte, that lie in two splits or are good and not."""
     told = []
     alike = _group(marked, lambda one: one.path.stat().st_size)
@@ -256,9 +256,11 @@ def _tell_copies(marked: Sequence[Marked], faulty: Collection[Path]) -> list[str
     ]
 
 
-def _group(marked: Sequence[Marked], key: Callable[[Marked], Hashable]) -> list[list[Marked]]:
+def _group(
+    marked: Sequence[ImageRecord], key: Callable[[ImageRecord], Hashable]
+) -> list[list[ImageRecord]]:
     """Return those of several that have one key, together; lone ones are left out."""
-    found: dict[Hashable, list[Marked]] = {}
+    found: dict[Hashable, list[ImageRecord]] = {}
     for one in marked:
         found.setdefault(key(one), []).append(one)
     return [own for own in found.values() if len(own) > 1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synthgen.imaging.images import Pixels, grey_window, read_image, to_rgb8
 
-__all__ = ["GOOD", "Marked", "RealDefect", "RealImage", "RealSet", "Scanned"]
+__all__ = ["GOOD", "DatasetIndex", "ImageRecord", "RealDefect", "RealImage", "RealSet"]
 
 GOOD = "good"
 
@@ -25,7 +25,7 @@ class RealDefect:
 
 
 @dataclass(frozen=True, eq=False)
-class Marked:
+class ImageRecord:
     """An image and its defects as the files give them, one defect per entry of the format.
 
     ``group`` is '' where the files do not say which images are of one part.
@@ -41,14 +41,14 @@ class Marked:
 
 
 @dataclass(frozen=True, eq=False)
-class Scanned:
+class DatasetIndex:
     """The classes that a dataset declares, with their ids, and its images, read one by one.
 
     What a folder or a table calls its defects is only known once all images are read.
     """
 
     classes: Mapping[str, int]
-    images: Iterator[Marked]
+    images: Iterator[ImageRecord]
 
 
 @dataclass(frozen=True, eq=False)

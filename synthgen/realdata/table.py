@@ -13,8 +13,8 @@ from synthgen.imaging.headers import check_image
 from synthgen.realdata.folder import read_defects
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import clean_class, is_good, name_split
-from synthgen.realdata.paths import find_file, read_text
-from synthgen.realdata.records import GOOD, Marked, RealDefect, Scanned
+from synthgen.realdata.paths import find_file, read_dataset_text
+from synthgen.realdata.records import GOOD, DatasetIndex, ImageRecord, RealDefect
 from synthgen.realdata.settings import RealSettings
 
 __all__ = ["scan_table"]
@@ -38,7 +38,7 @@ class _Row:
         return is_good(self.defect_class)
 
 
-def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
+def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
     """Read a table; several rows of one photo are its defects. Raises SourceError.
 
     A photo with a defect that has no mask is left out, since it would pass for good; a note counts
@@ -52,7 +52,7 @@ def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
         _check_alike(own, root)
     _check_splits(rows, root)
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         unmasked = 0
         reader = MaskReader(asked.classes, asked.min_mask_level)
         for path, own in photos.items():
@@ -65,11 +65,11 @@ def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> Scanned:
         if unmasked:
             notes.append(f"{unmasked} images of {root} are left out: their defects have no mask")
 
-    return Scanned({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
+    return DatasetIndex({name: n for n, name in enumerate(asked.classes or {}, start=1)}, read())
 
 
 def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
-    lines = csv.reader(io.StringIO(read_text(root), newline=""), skipinitialspace=True)
+    lines = csv.reader(io.StringIO(read_dataset_text(root), newline=""), skipinitialspace=True)
     try:
         header, *body = [
             (lines.line_num, [cell.strip() for cell in line])
@@ -143,7 +143,7 @@ def _check_splits(rows: Sequence[_Row], root: Path) -> None:
 
 def _read_photo(
     path: Path, rows: Sequence[_Row], asked: RealSettings, reader: MaskReader
-) -> Marked | None:
+) -> ImageRecord | None:
     """Return a photo with the defects of all its rows, None where one of them has no mask."""
     size_hw = check_image(path)
     defects: list[RealDefect] = []
@@ -159,7 +159,7 @@ def _read_photo(
         defects += [] if is_known and (asked.classes or row.defect_class in read[row.mask]) else own
         read.setdefault(row.mask, set()).add(row.defect_class)
     split = rows[0].split or name_split(asked.split or "train")
-    return Marked(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
+    return ImageRecord(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
 
 
 def _check_values(row: _Row, defects: Sequence[RealDefect], asked: RealSettings) -> None:

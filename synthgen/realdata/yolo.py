@@ -14,8 +14,14 @@ from synthgen.errors import SourceError
 from synthgen.imaging.geometry import outline_to_mask
 from synthgen.imaging.images import read_image
 from synthgen.realdata.names import clean_class, name_split, names_no_split, tell_no_split
-from synthgen.realdata.paths import find_file, list_images, read_text, relative_to_root, stay_inside
-from synthgen.realdata.records import Marked, RealDefect, Scanned
+from synthgen.realdata.paths import (
+    find_file,
+    list_images,
+    read_dataset_text,
+    relative_to_root,
+    stay_inside,
+)
+from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect
 from synthgen.storage.listing import is_hidden
 
 __all__ = ["scan_yolo"]
@@ -45,7 +51,7 @@ class _TextLoader(yaml.BaseLoader):
         return super().construct_mapping(node, deep)
 
 
-def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "train") -> Scanned:
+def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "train") -> DatasetIndex:
     """Read outlines: ``data.yaml`` and ``images/<split>`` with ``labels/<split>``.
 
     Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too, and what data.yaml
@@ -67,20 +73,22 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
     if bare:
         told.append(f"{len(bare)} images without a text file count as good (the first: {bare[0]})")
 
-    def read() -> Iterator[Marked]:
+    def read() -> Iterator[ImageRecord]:
         for split in splits:
             for path, text in split.texts.items():
                 height, width = read_image(path).shape[:2]
                 defects = _read_lines(text, names, (height, width))
                 name = f"{split.name}-{path.stem}"
-                yield Marked(path, name, split.name, (height, width), defects)
+                yield ImageRecord(path, name, split.name, (height, width), defects)
 
-    return Scanned({name: number + 1 for number, name in names.items()}, read())
+    return DatasetIndex({name: number + 1 for number, name in names.items()}, read())
 
 
 def _read_data(path: Path) -> Mapping[str, Any]:
     try:
-        data = yaml.load(read_text(path), Loader=_TextLoader)  # of texts alone: nothing is built
+        data = yaml.load(
+            read_dataset_text(path), Loader=_TextLoader
+        )  # of texts alone: nothing is built
     except (yaml.YAMLError, RecursionError) as error:
         raise SourceError(f"{path} cannot be read as YOLO's data.yaml: {error}") from error
     if not isinstance(data, dict):
@@ -193,7 +201,7 @@ def _pair_listed(root: Path, listed: Path) -> dict[Path, Path | None]:
     """Return the images that a text file lists, one a line, with their label files."""
     pairs: dict[Path, Path | None] = {}
     owner: dict[Path, Path] = {}
-    for line in read_text(listed).splitlines():
+    for line in read_dataset_text(listed).splitlines():
         if not line.strip():
             continue
         path = find_file(root, line.strip(), listed)
@@ -228,7 +236,7 @@ def _read_lines(
         return ()
     return tuple(
         _read_line(line, f"line {number} of {path}", names, size_hw)
-        for number, line in enumerate(read_text(path).splitlines(), start=1)
+        for number, line in enumerate(read_dataset_text(path).splitlines(), start=1)
         if line.strip()
     )
 
@@ -238,18 +246,20 @@ def _read_line(
 ) -> RealDefect:
     values = line.split()
     try:
-        number, shares = int(values[0]), np.array([float(value) for value in values[1:]])
+        number, fractions = int(values[0]), np.array([float(value) for value in values[1:]])
     except ValueError as error:
         raise SourceError(f"{where} holds what is no number: {error}") from error
     if number not in names:
         raise SourceError(f"{where} names class {number}, which data.yaml does not")
-    if len(shares) == 4:
+    if len(fractions) == 4:
         raise SourceError(f"{where} is a box without an outline; synthgen needs masks")
-    if len(shares) < 6 or len(shares) % 2:
-        raise SourceError(f"{where} has {len(shares)} values after the class; x y x y x y ... fit")
-    if not ((shares >= -ROUNDING) & (shares <= 1 + ROUNDING)).all():
+    if len(fractions) < 6 or len(fractions) % 2:
+        raise SourceError(
+            f"{where} has {len(fractions)} values after the class; x y x y x y ... fit"
+        )
+    if not ((fractions >= -ROUNDING) & (fractions <= 1 + ROUNDING)).all():
         raise SourceError(f"{where} has values outside of 0..1, the shares of width and height")
-    points = shares.clip(0, 1).reshape(-1, 2) * size_hw[::-1]
+    points = fractions.clip(0, 1).reshape(-1, 2) * size_hw[::-1]
     mask = outline_to_mask(points, size_hw)
     if not mask.any():
         raise SourceError(f"{where} holds no pixel of its image")

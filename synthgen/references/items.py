@@ -30,12 +30,12 @@ __all__ = [
     "TABLE",
     "BankItem",
     "BuildSettings",
-    "DonorSplits",
+    "ReferenceSplits",
     "build_bank",
-    "check_donors",
+    "check_reference_splits",
     "read_bank",
     "split_defects",
-    "tabulate",
+    "tabulate_items",
     "write_bank",
 ]
 
@@ -46,11 +46,11 @@ UNREADABLE = (  # what reading a broken table or its values raises
 )
 MARGIN_PX = 16
 CLOSE_PX = 3  # a gap of this in a mask, as in a dashed crack, is still one defect
-LEAST_AREA_PX = 8
+MIN_AREA_PX = 8
 PICTURES = ("crops", "clean", "masks")
 MEASURED = ("visible_fraction", "label_iou")  # how samples like it would be labelled
 BORDER_PX = 2  # of surface between a defect and the image's border are none
-DonorSplits = Annotated[tuple[str, ...], Field(min_length=1)]
+ReferenceSplits = Annotated[tuple[str, ...], Field(min_length=1)]
 LINE = 10  # times as long as wide: from here on a defect is a line
 ON_GRID = 0.95  # of a length measured along the pixel grid: the true one, on average
 OWN, OTHER = 255, 128  # in the masks of a bank: the defect itself, other defects beside it
@@ -117,8 +117,8 @@ class BuildSettings:
     """How defects are told apart, and who may lend them: the splits that nothing is scored on."""
 
     close_px: Annotated[int, Field(ge=0, le=64)] = CLOSE_PX
-    least_area_px: Annotated[int, Field(ge=1)] = LEAST_AREA_PX
-    donors: DonorSplits = ("train",)
+    min_area_px: Annotated[int, Field(ge=1)] = MIN_AREA_PX
+    splits: ReferenceSplits = ("train",)
 
 
 def build_bank(
@@ -126,11 +126,11 @@ def build_bank(
 ) -> list[BankItem]:
     """Return every defect of the images, one item per connected piece of a class, in order.
 
-    Pieces that lie within ``close_px`` of each other are one; smaller ones than ``least_area_px``
+    Pieces that lie within ``close_px`` of each other are one; smaller ones than ``min_area_px``
     are left out. Raises SourceError, ShapeError.
     """
     asked = settings or BuildSettings()
-    check_donors(images, asked.donors)
+    check_reference_splits(images, asked.splits)
     good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
     return [item for image in images for item in _cut_image(image, good, asked)]
 
@@ -152,7 +152,7 @@ def _cut_image(
     number = 0
     for defect in image.defects:
         for piece in split_defects(defect.mask, asked.close_px):
-            if piece.sum() >= asked.least_area_px:
+            if piece.sum() >= asked.min_area_px:
                 number += 1
                 others = marked & ~piece
                 yield _cut(image, (pixels, clean), defect.defect_class, piece, others, number)
@@ -205,8 +205,8 @@ def _cut(
     )
 
 
-def check_donors(
-    images: Sequence[RealImage], splits: Sequence[str], key: str = "bank.donors"
+def check_reference_splits(
+    images: Sequence[RealImage], splits: Sequence[str], key: str = "bank.splits"
 ) -> None:
     """Raise SourceError where a defect is of a split that may not lend any, as ``key`` says."""
     for image in images:
@@ -218,7 +218,7 @@ def check_donors(
             )
 
 
-def tabulate(items: Sequence[BankItem]) -> pd.DataFrame:
+def tabulate_items(items: Sequence[BankItem]) -> pd.DataFrame:
     """Return one row per item: what is known of it but for the pixels."""
     columns = ("item_id", "defect_class", "image_id", "group", "split", "area_px", "length_px")
     rows = []
@@ -238,7 +238,7 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
     """Write ``crops/``, ``clean/``, ``masks/`` and, last, bank.parquet; return its table."""
     if not items:
         raise SourceError("the real images hold no defect; a bank needs at least one mask")
-    table = tabulate(items)
+    table = tabulate_items(items)
     if (same := table["item_id"].duplicated()).any():
         raise SourceError(
             f"two defects would both be called {table['item_id'][same].iloc[0]}; rename an image "

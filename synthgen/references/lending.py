@@ -18,25 +18,25 @@ from synthgen.errors import ConfigError, SourceError
 from synthgen.imaging.geometry import nearest_instance
 from synthgen.imaging.images import LUMA
 from synthgen.references.deform import Deformation, deform
-from synthgen.references.items import BankItem, DonorSplits, read_bank
-from synthgen.references.removal import to_own_texture, to_shares
+from synthgen.references.items import BankItem, ReferenceSplits, read_bank
+from synthgen.references.removal import to_fractions, to_own_texture
 from synthgen.references.skeleton import line_length, thin
-from synthgen.references.together import Together, find_neighbours, join, middle
+from synthgen.references.together import DefectGroup, find_neighbours, join, middle
 
-__all__ = ["BankSettings", "Donors", "load_donors"]
+__all__ = ["BankSettings", "References", "load_references"]
 
 Rng = np.random.Generator
 GAIN = (0.6, 1.4)  # of a real defect's contrast, at severity 0 and at 1
-NEAR = 0.08  # of the image's sides: deviation of a defect's place from its donor's
-BEYOND = 0.25  # of its length, and some px: how far a donor goes on beyond the image's border
+NEAR = 0.08  # of the image's sides: deviation of a defect's place from its reference defect's
+BEYOND = 0.25  # of its length, and some px: how far a defect goes on beyond the image's border
 BEYOND_PX = 4
 LINE_ZOOM = (0.5, 4.0)  # of a drawn line, at most
 LINE_FADE = (0.1, 2.0)  # of its contrast
 LONGEST_LINE = 0.7  # of the image's short side, of drawn ones: longer ones find no room
-MOST_LINES = 8  # an image, of drawn ones
+MAX_LINES = 8  # an image, of drawn ones
 LINE_TRIES = 64  # until a drawn line is as dark or bright as the bank's
 ONE_SIDED = 0.5  # of a change's strength: its mean, where it is dark or bright as a whole
-LINE_SHARE = (0.1, 0.9)  # of what is drawn, at least and at most
+LINE_FRACTION = (0.1, 0.9)  # of what is drawn, at least and at most
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -45,19 +45,19 @@ class BankSettings:
 
     path: str | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None  # that lend; None = all
-    share: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a class that ``defect`` draws, too
+    fraction: Annotated[float, Field(ge=0, le=1)] = 0.5  # of a class that ``defect`` draws, too
     weight: Annotated[float, Field(gt=0)] | None = None  # of its classes; None = their own, or 1
     words: dict[str, str] | None = None  # {class: noun} of those; None = the class's own name
-    donors: DonorSplits = ("train",)  # that may lend
-    least_visible: Annotated[float, Field(ge=0, le=1)] = 0.4  # of a donor's visible_fraction
-    own_place: bool = True  # near where the donor lay on its part, mirrored or not
-    own_texture: Annotated[float, Field(ge=0, le=1)] = 0.5  # how often a donor brings its own
+    splits: ReferenceSplits = ("train",)  # that may lend
+    min_visible_fraction: Annotated[float, Field(ge=0, le=1)] = 0.4  # of its own mask
+    own_place: bool = True  # near where the reference defect lay on its part, mirrored or not
+    own_texture: Annotated[float, Field(ge=0, le=1)] = 0.5  # how often it brings its own
     own_lines: bool | Literal["auto"] = "auto"  # True = drawn lines are like the bank's
-    together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each donor by itself
+    together_px: Annotated[int, Field(ge=0, le=64)] | None = 8  # None = each by itself
     deform: Deformation = Deformation()
 
 
-class Donors:
+class References:
     """The real defects of a bank, by class and image. ``faint``: those that lend nothing, as they
     are hardly visible themselves: what is painted after them could not be labelled."""
 
@@ -73,7 +73,7 @@ class Donors:
                 raise ConfigError(f"bank.words names {name!r}; the bank has {', '.join(names)}")
         self.classes = [name for name in names if name in (settings.classes or names)]
         mine = [item for item in items if item.defect_class in self.classes]
-        least = settings.least_visible
+        least = settings.min_visible_fraction
         seen = {item.defect_class for item in mine if item.visible_fraction >= least}
         self._lent = [  # a class of faint ones alone lends them all
             one for one in mine if one.visible_fraction >= least or one.defect_class not in seen
@@ -91,11 +91,11 @@ class Donors:
 
     @property
     def groups(self) -> list[str]:
-        """The physical parts behind the donors."""
+        """The physical parts behind the reference defects."""
         return sorted({item.group for item in self._lent})
 
     def groups_of(self, defect_class: str) -> set[str]:
-        """Return the parts that have a donor of a class."""
+        """Return the parts that have a reference defect of a class."""
         return {item.group for item in self._lent if item.defect_class == defect_class}
 
     def noun(self, defect_class: str) -> str:
@@ -104,7 +104,8 @@ class Donors:
         return own or defect_class.replace("_", " ").replace("-", " ")
 
     def pick(self, rng: Rng, defect_class: str, groups: Collection[str]) -> BankItem:
-        """Return a donor of the class from one of the groups: every image is as likely."""
+        """Return a reference defect of the class from one of the groups: every image is as
+        likely."""
         images: dict[str, list[BankItem]] = {}
         for item in self._lent:
             if item.defect_class == defect_class and item.group in groups:
@@ -112,8 +113,9 @@ class Donors:
         own = images[sorted(images)[int(rng.integers(len(images)))]]
         return own[int(rng.integers(len(own)))]
 
-    def gather(self, item_id: str, is_alone: bool = False) -> Together:
-        """Return a donor with the defects that lie together with it; ``is_alone``: without."""
+    def gather(self, item_id: str, is_alone: bool = False) -> DefectGroup:
+        """Return a reference defect with the defects that lie together with it; ``is_alone``:
+        without."""
         alone = [self.items[item_id]]
         return join(alone if is_alone else self._neighbours.get(item_id, alone))
 
@@ -123,18 +125,18 @@ class Donors:
         return [join(lot).item for lot in lots.values() if len(lot) > 1]
 
     @property
-    def share_of_lines(self) -> float:
+    def line_fraction(self) -> float:
         """How many of the bank's defects are lines, 0.1..0.9; 0 = drawn ones are not likened."""
         if not self._lines:
             return 0.0
-        return float(np.clip(len(self._lines) / len(self._lent), *LINE_SHARE))
+        return float(np.clip(len(self._lines) / len(self._lent), *LINE_FRACTION))
 
     def count_lines(self, rng: Rng) -> int | None:
         """Return as many lines as one of the bank's images with lines has; None = it has none."""
         if not self._lines:
             return None
         counts = Counter(item.image_id for item in self._lines)
-        return min(counts[sorted(counts)[int(rng.integers(len(counts)))]], MOST_LINES)
+        return min(counts[sorted(counts)[int(rng.integers(len(counts)))]], MAX_LINES)
 
     def draw_line(
         self, rng: Rng, kind: Line, defect_class: str, severity: float, scene: Scene
@@ -183,11 +185,11 @@ class Donors:
         place_xy: tuple[float, float] | None = None,
         is_alone: bool = False,
     ) -> Drawing:
-        """Draw a defect like the donor, deformed; severity 0.5 has its own contrast.
+        """Draw a defect like the reference defect, deformed; severity 0.5 has its own contrast.
 
-        It is mirrored as its place is against the donor's (shares of width and height), or, without
-        a place, left to right at random. What an image's border cut off is cut off again. What lies
-        together with it comes along, unless it ``is_alone``.
+        It is mirrored as its place is against the reference defect's (shares of width and height),
+        or, without a place, left to right at random. What an image's border cut off is cut off
+        again. What lies together with it comes along, unless it ``is_alone``.
         """
         lot = self.gather(item_id, is_alone)
         item = lot.item
@@ -210,7 +212,7 @@ class Donors:
 
 
 def _is_mirrored(place: float, own: float) -> bool:
-    """Whether a place is nearer to the mirror image of the donor's than to its own."""
+    """Whether a place is nearer to the mirror image of the reference defect's than to its own."""
     return abs(place - (1 - own)) < abs(place - own)
 
 
@@ -224,9 +226,9 @@ def _look_up(values: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.u
 def _extend(
     item: BankItem, parts: NDArray[np.uint8], covers: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[Side, int]]:
-    """Return a donor's change, in shares of the level, and parts, going on beyond the borders that
-    cut it off, and the rows and columns where these are. The change's fourth channel is the veil,
-    where the donor ``covers`` the surface's texture."""
+    """Return a reference defect's change, in shares of the level, and parts, going on beyond the
+    borders that cut it off, and the rows and columns where these are. The change's fourth channel
+    is the veil, where the reference defect ``covers`` the surface's texture."""
     rows, columns = np.nonzero(item.mask)
     reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
     window, pads, borders = [], [], {}
@@ -241,10 +243,10 @@ def _extend(
         window.append(slice(first, last))
         pads.append((before, after))
     if covers:
-        shares = np.dstack(to_own_texture(item.change, item.clean, item.mask))
+        fractions = np.dstack(to_own_texture(item.change, item.clean, item.mask))
     else:
-        shares = to_shares(item.change, item.clean, item.mask)
-    change = np.pad(shares[tuple(window)], (*pads, (0, 0)), mode="symmetric")
+        fractions = to_fractions(item.change, item.clean, item.mask)
+    change = np.pad(fractions[tuple(window)], (*pads, (0, 0)), mode="symmetric")
     return change, np.pad(parts[tuple(window)], pads, mode="symmetric"), borders
 
 
@@ -303,7 +305,7 @@ def _find_cuts(
     return found
 
 
-def load_donors(settings: BankSettings) -> Donors | None:
+def load_references(settings: BankSettings) -> References | None:
     """Read the bank, None where no path is given; raises SourceError, ConfigError.
 
     A bank that holds a defect of a split that may not lend is refused as a whole.
@@ -312,11 +314,11 @@ def load_donors(settings: BankSettings) -> Donors | None:
         return None
     items = read_bank(settings.path)
     for item in items:
-        if item.split not in settings.donors:
-            wider = ",".join([*settings.donors, item.split])
+        if item.split not in settings.splits:
+            wider = ",".join([*settings.splits, item.split])
             raise SourceError(
                 f"{item.item_id} of the bank {settings.path} is of the split {item.split}: what is "
                 "scored on must not lend defects; make the bank of real.split=train, or give "
-                f"bank.donors=[{wider}] where it is not scored on"
+                f"bank.splits=[{wider}] where it is not scored on"
             )
-    return Donors(items, settings)
+    return References(items, settings)

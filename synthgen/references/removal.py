@@ -24,8 +24,8 @@ __all__ = [
     "MARGIN_PX",
     "near_weights",
     "remove_defects",
+    "to_fractions",
     "to_own_texture",
-    "to_shares",
 ]
 
 GOOD_PHOTOS = 8  # at most, that pieces are taken from
@@ -33,10 +33,10 @@ MARGIN_PX = 3  # beyond a mask, where a defect still shows in the photo
 RING_PX = 6  # of surroundings that a piece has to fit
 BLOCK_PX = 48  # what is thinner is filled in pieces of at most so much
 SEARCH_PX = 400  # around a hole, or its own size, where pieces are looked for
-LEAST_LEVEL = 8.0  # that a change is a share of
-LEAST_SHARE = 0.5  # of the level around, likewise
-CLEAR_SHARE = 0.2  # of the level: the mean change of a defect that is dark, or bright, as a whole
-ODD_SHARE = 0.25  # of that mean: less at a pixel is odd
+MIN_LEVEL = 8.0  # that a change is a share of
+MIN_FRACTION = 0.5  # of the level around, likewise
+CLEAR_FRACTION = 0.2  # of the level: mean change of a defect that is dark, or bright, as a whole
+ODD_FRACTION = 0.25  # of that mean: less at a pixel is odd
 VEIL_PX = 0.7  # deviation of the edge between a defect's own texture and the surface's
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
 Image = NDArray[np.uint8]
@@ -158,11 +158,11 @@ def _coarse_membrane(
     height, width = inside.shape
     small_wh = (-(-width // step), -(-height // step))
     known = (~inside & ~unknown).astype(np.float32)
-    share = cv2.resize(known, small_wh, interpolation=cv2.INTER_AREA)
+    fraction = cv2.resize(known, small_wh, interpolation=cv2.INTER_AREA)
     sums = cv2.resize(values * known[..., None], small_wh, interpolation=cv2.INTER_AREA)
     holds = cv2.resize(inside.astype(np.float32), small_wh, interpolation=cv2.INTER_AREA) > 0
-    means = sums / np.maximum(share, 1e-6)[..., None]
-    solved = _membrane(means, (share == 0) & holds, (share == 0) & ~holds)
+    means = sums / np.maximum(fraction, 1e-6)[..., None]
+    solved = _membrane(means, (fraction == 0) & holds, (fraction == 0) & ~holds)
     return np.asarray(cv2.resize(solved, (width, height)), np.float32)
 
 
@@ -201,7 +201,7 @@ def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArr
     return result
 
 
-def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[np.float32]:
+def to_fractions(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[np.float32]:
     """Return a defect's change (H, W, 3) as shares of the clean surface's grey level at each pixel.
 
     Laid on another surface by its levels, it dims the dark of a defect, texture and all. Shares are
@@ -212,33 +212,33 @@ def to_shares(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArray[
     """
     ring = grow_mask(mask, RING_PX)
     around = clean[ring].mean(axis=0) if ring.any() else clean.mean(axis=(0, 1))
-    typical = max(LEAST_LEVEL, float(around @ LUMA))
-    level = np.maximum(clean @ LUMA, max(LEAST_LEVEL, LEAST_SHARE * typical))
-    shares = np.asarray(change / level[..., None], np.float32)
+    typical = max(MIN_LEVEL, float(around @ LUMA))
+    level = np.maximum(clean @ LUMA, max(MIN_LEVEL, MIN_FRACTION * typical))
+    fractions = np.asarray(change / level[..., None], np.float32)
     if mask.any():
-        mean = shares[mask].mean(axis=0)
+        mean = fractions[mask].mean(axis=0)
         side = np.sign(mean)
-        own, other = side * shares[mask], side * (change[mask] + clean[mask] - around) / typical
-        likely = np.where(own < ODD_SHARE * np.abs(mean), np.maximum(own, other), own)
-        is_clear = np.abs(mean) > CLEAR_SHARE
-        shares[mask] = np.where(is_clear, side * np.maximum(likely, 0), shares[mask])
-    return shares
+        own, other = side * fractions[mask], side * (change[mask] + clean[mask] - around) / typical
+        likely = np.where(own < ODD_FRACTION * np.abs(mean), np.maximum(own, other), own)
+        is_clear = np.abs(mean) > CLEAR_FRACTION
+        fractions[mask] = np.where(is_clear, side * np.maximum(likely, 0), fractions[mask])
+    return fractions
 
 
 def to_own_texture(
     change: NDArray[np.float32], clean: Image, mask: Mask
 ) -> tuple[NDArray[np.float32], Field]:
-    """Return a defect's change as ``to_shares`` does, but within the mask with the texture of the
-    defect alone, and the veil (H, W) under which the surface's own is gone.
+    """Return a defect's change as ``to_fractions`` does, but within the mask with the texture of
+    the defect alone, and the veil (H, W) under which the surface's own is gone.
 
     So looks what has broken out, or lies on the surface: nothing of it shows through.
     """
     veil = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), VEIL_PX)[..., None]
     ground = without_texture(clean.astype(np.float32))
-    level = np.maximum(ground @ LUMA, LEAST_LEVEL)[..., None]
+    level = np.maximum(ground @ LUMA, MIN_LEVEL)[..., None]
     own = (change + clean - ground) / level
-    shares = to_shares(change, clean, mask)
-    return np.asarray(shares + veil * (own - shares), np.float32), veil[..., 0]
+    fractions = to_fractions(change, clean, mask)
+    return np.asarray(fractions + veil * (own - fractions), np.float32), veil[..., 0]
 
 
 def near_weights(mask: Mask) -> NDArray[np.float32]:

@@ -1,4 +1,5 @@
-"""Defects that lie together on one image, as a cross crack lies on a crack: one donor of many."""
+"""Defects that lie together on one image, as a cross crack lies on a crack: one reference defect of
+many."""
 
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 
 from synthgen.references.items import BankItem, split_defects
 
-__all__ = ["Together", "find_neighbours", "join", "middle"]
+__all__ = ["DefectGroup", "find_neighbours", "join", "middle"]
 
-MOST = 12  # defects that are one donor; of more, the smallest stay away
+MAX = 12  # defects that are one reference defect; of more, the smallest stay away
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
-    """Defects of one image as one donor. ``item``: what they have in common: crop, mask, place.
+class DefectGroup:
+    """Defects of one image as one reference defect. ``item``: what they have in common: crop, mask,
+    place.
 
     ``parts`` (h, w) uint8: which of them each pixel of the mask belongs to, 1..; ``classes``:
     theirs.
@@ -50,19 +52,19 @@ def find_neighbours(items: Iterable[BankItem], near_px: int) -> dict[str, list[B
                 others = sorted(
                     (one for one in inside if one is not item), key=lambda one: -one.area_px
                 )
-                found[item.item_id] = [item, *others[: MOST - 1]]
+                found[item.item_id] = [item, *others[: MAX - 1]]
     return found
 
 
-def join(items: Sequence[BankItem]) -> Together:
-    """Return items of one image as one donor, which goes by the name of the first.
+def join(items: Sequence[BankItem]) -> DefectGroup:
+    """Return items of one image as one reference defect, which goes by the name of the first.
 
     Where two claim a pixel, it is the smaller's.
     """
     first = items[0]
     classes = tuple(item.defect_class for item in items)
     if len(items) == 1:
-        return Together(first, first.mask.astype(np.uint8), classes)
+        return DefectGroup(first, first.mask.astype(np.uint8), classes)
     top, left, size_hw = _frame(items)
     crop, clean = (np.zeros((*size_hw, 3), np.uint8) for _ in range(2))
     parts = np.zeros(size_hw, np.uint8)
@@ -80,7 +82,7 @@ def join(items: Sequence[BankItem]) -> Together:
         others=None,
         corner=(top, left),
     )
-    return Together(joined, parts, classes)
+    return DefectGroup(joined, parts, classes)
 
 
 def middle(items: Sequence[BankItem]) -> tuple[float, float]:

@@ -17,12 +17,12 @@ from synthgen.references.items import BankItem
 from synthgen.report.charts import draw_histogram
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
-from synthgen.report.pictures import embed
+from synthgen.report.pictures import to_data_url
 from synthgen.storage.files import write_text
 
 __all__ = ["tabulate_classes", "write_bank_page"]
 
-MOST_SHOWN = 400  # of all classes together, so that a browser opens the page at once
+MAX_SHOWN = 400  # of all classes together, so that a browser opens the page at once
 SHEET_SHOWN, SHEET_COLUMNS = 60, 12
 VIEW_PX = 96
 OUTLINE = (255, 214, 0)
@@ -54,7 +54,7 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
     Of a class with very many defects some are shown, evenly over their sizes.
     """
     names = sorted({item.defect_class for item in items})
-    classes = [_describe(name, items, MOST_SHOWN // max(1, len(names))) for name in names]
+    classes = [_describe(name, items, MAX_SHOWN // max(1, len(names))) for name in names]
     page = render(
         "bank.html.j2", name=name_run(folder), count=len(items), classes=classes, notes=list(notes)
     )
@@ -92,7 +92,7 @@ def _show(item: BankItem) -> dict[str, Any]:
     return {
         "item_id": item.item_id,
         "group": item.group,
-        "pictures": [embed(view) for view in _views(item)],
+        "pictures": [to_data_url(view) for view in _views(item)],
         "numbers": {
             "area": f"{item.area_px}",
             "length": f"{item.length_px:.0f}",

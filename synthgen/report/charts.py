@@ -56,30 +56,30 @@ def draw_distribution(
     *,
     is_log: bool = False,
     span: tuple[float, float] | None = None,
-    is_share: bool = False,
+    is_fraction: bool = False,
 ) -> Markup:
     """Return a histogram of all series over a strip for each, on one axis.
 
-    Stacked counts; with ``is_share``, each series on its own in per cent, the first filled, the
+    Stacked counts; with ``is_fraction``, each series on its own in per cent, the first filled, the
     others as outlines. A strip shows 5 to 95 %, the middle half and the median, or the single
     values where there are few.
     """
     shown = [one for one in series if len(one.values)]
     scale = Scale.over([one.values for one in shown], is_log, span, LEFT, WIDTH - LEFT - RIGHT)
     counts = [np.histogram(one.values, scale.edges)[0].astype(float) for one in shown]
-    if is_share:
+    if is_fraction:
         counts = [100 * count / max(1.0, count.sum()) for count in counts]
-    top = max((_highest(counts, is_share), 1e-9))
+    top = max((_highest(counts, is_fraction), 1e-9))
     strips = TOP + PLOT + AXIS
     height = strips + STRIP * len(shown) + 4
-    parts = [*_grid(top, "%" if is_share else ""), *_axis(scale, TOP + PLOT, height - 4)]
+    parts = [*_grid(top, "%" if is_fraction else ""), *_axis(scale, TOP + PLOT, height - 4)]
     base = np.zeros(BINS)
     for number, (one, count) in enumerate(zip(shown, counts, strict=True)):
-        if is_share and number:
+        if is_fraction and number:
             parts += _outline(one, count, scale, top)
         else:
-            parts += _columns(one, count, base, scale, top, "%" if is_share else "")
-            base = base if is_share else base + count
+            parts += _columns(one, count, base, scale, top, "%" if is_fraction else "")
+            base = base if is_fraction else base + count
     for number, one in enumerate(shown):
         parts += _strip(one, scale, strips + STRIP * number + STRIP / 2)
     return wrap_svg(parts, WIDTH, height, f"{title}: distribution of {_list(shown)}")
@@ -94,10 +94,10 @@ def draw_heat_map(
     parts = []
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            share = 0.15 + 0.85 * count / counts.max()
+            fraction = 0.15 + 0.85 * count / counts.max()
             parts.append(
                 f'<rect x="{column * size:.1f}" y="{row * high:.1f}" width="{size:.1f}" '
-                f'height="{high:.1f}" fill="{colour}" fill-opacity="{share:.2f}">'
+                f'height="{high:.1f}" fill="{colour}" fill-opacity="{fraction:.2f}">'
                 f"<title>{count:.0f} of {counts.sum():.0f}</title></rect>"
             )
     parts.append(
@@ -159,11 +159,11 @@ def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: s
     return "data:image/svg+xml;base64," + base64.b64encode(named.encode()).decode()
 
 
-def _highest(counts: Sequence[NDArray[np.float64]], is_share: bool) -> float:
+def _highest(counts: Sequence[NDArray[np.float64]], is_fraction: bool) -> float:
     if not counts:
         return 1.0
     table = np.array(counts)
-    return float(table.max() if is_share else table.sum(0).max())
+    return float(table.max() if is_fraction else table.sum(0).max())
 
 
 def _grid(top: float, unit: str) -> list[str]:
@@ -243,7 +243,8 @@ def _strip(one: Series, scale: Scale, y: float) -> list[str]:
     marks = np.quantile(one.values, QUANTILES)
     low, start, middle, end, high = (scale.place(mark) for mark in marks)
     said = ", ".join(
-        f"{share:.0%} {format_number(mark)}" for share, mark in zip(QUANTILES, marks, strict=True)
+        f"{fraction:.0%} {format_number(mark)}"
+        for fraction, mark in zip(QUANTILES, marks, strict=True)
     )
     colour = one.colour
     return [

@@ -17,7 +17,7 @@ from synthgen.report.facts import (
     ACCEPTED,
     ClassFacts,
     RunFacts,
-    collect_facts,
+    collect_run_facts,
     flatten,
     format_seconds,
     name_run,
@@ -33,8 +33,8 @@ from synthgen.storage.files import write_text
 
 __all__ = ["write_comparison"]
 
-MOST_RUNS = 6
-MOST_TILES, MOST_PER_CLASS = 108, 6  # of all runs together; of one class of one run
+MAX_RUNS = 6
+MAX_TILES, MAX_PER_CLASS = 108, 6  # of all runs together; of one class of one run
 OWN = ("config.run.folder",)  # differs between any two runs
 Show = Callable[[float], str]
 COUNTED: tuple[tuple[str, Callable[[RunFacts], float], Show], ...] = (
@@ -61,7 +61,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ClassComparison:
     """One defect class in each run."""
 
     name: str
@@ -98,7 +98,7 @@ def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
     is not finished.
     """
     runs = _name_runs([read_run(folder) for folder in run_folders])
-    facts = {name: collect_facts(run) for name, run in runs.items()}
+    facts = {name: collect_run_facts(run) for name, run in runs.items()}
     colours = colour_classes(list(runs))
     accepted = {name: _accepted(run) for name, run in runs.items()}
     counted = [_row(name, map(get, facts.values()), show) for name, get, show in COUNTED]
@@ -111,7 +111,7 @@ def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
         classes=_compare_classes(facts),
         reasons=_compare_reasons(runs),
         measures=_compare_measures(runs),
-        distributions=draw_distributions(accepted, colours, is_share=True),
+        distributions=draw_distributions(accepted, colours, is_fraction=True),
         samples=_show_samples(runs, accepted),
         settings=_compare_settings(runs),
     )
@@ -122,9 +122,9 @@ def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
 def _name_runs(runs: Sequence[RunTables]) -> dict[str, RunTables]:
     """Name runs by their folders, by the whole path where two folders have one name."""
     roots = [str(run.root) for run in runs]
-    if not 2 <= len(runs) <= MOST_RUNS or len(set(roots)) < len(roots):
+    if not 2 <= len(runs) <= MAX_RUNS or len(set(roots)) < len(roots):
         raise ConfigError(
-            f"runs={roots} cannot be compared; give 2 to {MOST_RUNS} different finished runs"
+            f"runs={roots} cannot be compared; give 2 to {MAX_RUNS} different finished runs"
         )
     short = [name_run(root) for root in roots]
     return dict(zip(short if len(set(short)) == len(short) else roots, runs, strict=True))
@@ -152,7 +152,7 @@ def _tabulate_made(facts: Mapping[str, RunFacts]) -> list[Row]:
     return [Row(key, [one.about.get(key, "–") for one in facts.values()]) for key in keys]
 
 
-def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassRow]:
+def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassComparison]:
     names = dict.fromkeys(one.name for run in facts.values() for one in run.classes)
     nothing = float("nan")
     rows = []
@@ -162,7 +162,7 @@ def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassRow]:
             next((one for one in run.classes if one.name == name), none) for run in facts.values()
         ]
         rows.append(
-            ClassRow(
+            ClassComparison(
                 name,
                 _row(name, [one.accepted for one in found], format_number),
                 _row(name, [one.accept_rate for one in found], format_percent),
@@ -211,8 +211,8 @@ def _show_samples(
     names = dict.fromkeys(
         name for run in runs.values() for name in run.classes if _has_class(accepted, name)
     )
-    most = min(how_many(run, MOST_TILES) for run in runs.values())
-    each = max(1, min(MOST_PER_CLASS, most // max(1, len(names) * len(runs))))
+    most = min(how_many(run, MAX_TILES) for run in runs.values())
+    each = max(1, min(MAX_PER_CLASS, most // max(1, len(names) * len(runs))))
     shown = []
     for name in names:
         own = {key: rows[rows["defect_class"] == name] for key, rows in accepted.items()}

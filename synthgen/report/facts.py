@@ -25,7 +25,7 @@ __all__ = [
     "ClassFacts",
     "ReasonTable",
     "RunFacts",
-    "collect_facts",
+    "collect_run_facts",
     "flatten",
     "format_seconds",
     "name_run",
@@ -90,7 +90,7 @@ class RunFacts:
         return sum(self.seconds.values()) / self.images if self.images else float("nan")
 
 
-def collect_facts(run: RunTables) -> RunFacts:
+def collect_run_facts(run: RunTables) -> RunFacts:
     """Count a run."""
     manifest = run.manifest
     counts = Counter(manifest["status"])
@@ -189,7 +189,7 @@ def tabulate_reasons(manifest: pd.DataFrame) -> ReasonTable:
 def flatten(config: Any, start: str = "") -> dict[str, str]:
     """Return every key of a nested config with its value as YAML.
 
-    >>> flatten({"run": {"count": 6, "retries": ["noise"]}, "gaps": None})
+    >>> flatten({"run": {"count": 6, "retries": ["noise"]}, "missed": None})
     {'run.count': '6', 'run.retries': '[noise]', 'gaps': 'null'}
     """
     if not isinstance(config, Mapping) or not config:

@@ -14,14 +14,14 @@ from synthgen.errors import SourceError
 from synthgen.imaging.images import IGNORED, decode_image, grey_window, to_rgb8
 from synthgen.quality.bank import DefectBank
 from synthgen.references.items import BankItem, read_bank
-from synthgen.report.pictures import embed
+from synthgen.report.pictures import to_data_url
 from synthgen.report.sheet import square_window
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
 __all__ = ["NearestReal", "RealPair", "find_nearest_real"]
 
-MOST_ITEMS = 600  # of a bank, whose looks are compared again to say which one is nearest
+MAX_ITEMS = 600  # of a bank, whose looks are compared again to say which one is nearest
 SIZE_PX = 144
 
 
@@ -36,8 +36,8 @@ class RealPair:
     painted: str
     nearest_id: str
     nearest: str
-    donor_id: str
-    donor: str
+    reference_id: str
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
         return NearestReal([], [f"The real defects cannot be shown: {error}."])
     ordered = measured.sort_values(["real_bits", "sample_id"]).head(most)
     notes = [f"The closest {len(ordered)} of {len(measured):,} samples, rejected ones too."]
-    bank = DefectBank(items) if len(items) <= MOST_ITEMS else None
+    bank = DefectBank(items) if len(items) <= MAX_ITEMS else None
     if bank is None:
         notes.append(
-            f"The bank has {len(items):,} defects, over {MOST_ITEMS}: only the one that lent its "
+            f"The bank has {len(items):,} defects, over {MAX_ITEMS}: only the one that lent its "
             "look is shown; the bits are those to the nearest of all."
         )
     pairs = [_pair(run, row, items, bank) for _, row in ordered.iterrows()]
@@ -75,19 +75,19 @@ def _pair(
 ) -> RealPair:
     image = _load(run, row["image"])
     label = np.isin(_load(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
-    found = None if bank is None else bank.find_nearest(row.get("look", ""))
+    found = None if bank is None else bank.find_nearest(row.get("perceptual_hash", ""))
     nearest = None if found is None else items[found[0]]
-    donor = next((item for item in items if item.item_id == row.get("donor", "")), None)
+    reference = next((item for item in items if item.item_id == row.get("reference", "")), None)
     return RealPair(
         row["sample_id"],
         row["defect_class"],
         row["status"],
         format_number(float(row["real_bits"])),
-        embed(_view(image, label)),
+        to_data_url(_view(image, label)),
         "" if nearest is None else nearest.item_id,
-        "" if nearest is None else embed(_view(nearest.crop, nearest.mask)),
-        "" if donor is None else donor.item_id,
-        "" if donor is None else embed(_view(donor.crop, donor.mask)),
+        "" if nearest is None else to_data_url(_view(nearest.crop, nearest.mask)),
+        "" if reference is None else reference.item_id,
+        "" if reference is None else to_data_url(_view(reference.crop, reference.mask)),
     )
 
 

@@ -16,7 +16,7 @@ from synthgen.report.facts import (
     ACCEPTED,
     GOOD,
     REJECTED,
-    collect_facts,
+    collect_run_facts,
     flatten,
     format_seconds,
     tabulate_reasons,
@@ -33,8 +33,8 @@ from synthgen.storage.places import StoredFile
 
 __all__ = ["format_percent", "render", "write_report"]
 
-MOST_ACCEPTED, MOST_PER_CLASS, MOST_GOOD, MOST_REJECTED, MOST_PAIRS = 72, 8, 6, 24, 12
-MOST_FAILURES = 20  # sentences about samples that came to no image
+MAX_ACCEPTED, MAX_PER_CLASS, MAX_GOOD, MAX_REJECTED, MAX_PAIRS = 72, 8, 6, 24, 12
+MAX_FAILURES = 20  # sentences about samples that came to no image
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def write_report(run_folder: Path | str) -> StoredFile:
     run = read_run(run_folder)
     colours = colour_classes(list(run.classes))
     manifest = run.manifest
-    facts = collect_facts(run)
+    facts = collect_run_facts(run)
     good = manifest[(manifest["status"] == GOOD) & (manifest["image"] != "")]
     page = render(
         "page.html.j2",
@@ -59,14 +59,14 @@ def write_report(run_folder: Path | str) -> StoredFile:
         leads=list_leads(run, facts),
         review=collect_review(run),
         colours=colours,
-        accepted=_show_classes(run, MOST_ACCEPTED, MOST_PER_CLASS),
+        accepted=_show_classes(run, MAX_ACCEPTED, MAX_PER_CLASS),
         good=ClassTiles(
-            "good", len(good), show_samples(run, spread(good, how_many(run, MOST_GOOD)))
+            "good", len(good), show_samples(run, spread(good, how_many(run, MAX_GOOD)))
         ),
-        rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MOST_REJECTED))),
+        rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MAX_REJECTED))),
         reasons=tabulate_reasons(manifest),
         failures=list(_failures(manifest)),
-        nearest=find_nearest_real(run, how_many(run, MOST_PAIRS)),
+        nearest=find_nearest_real(run, how_many(run, MAX_PAIRS)),
         distributions=_draw_distributions(run, colours),
         places=draw_places(run, colours),
         measures=[
@@ -99,13 +99,13 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def format_percent(share: float) -> str:
+def format_percent(fraction: float) -> str:
     """Return a share for people.
 
     >>> format_percent(0.973), format_percent(float("nan"))
     ('97 %', '–')
     """
-    return f"{100 * share:.0f} %" if math.isfinite(share) else "–"
+    return f"{100 * fraction:.0f} %" if math.isfinite(fraction) else "–"
 
 
 def _show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
@@ -140,4 +140,4 @@ def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def _failures(manifest: pd.DataFrame) -> Iterator[tuple[str, str]]:
     rows = manifest[(manifest["status"] == REJECTED) & (manifest["image"] == "")]
-    yield from zip(rows["sample_id"].head(MOST_FAILURES), rows["reasons"], strict=False)
+    yield from zip(rows["sample_id"].head(MAX_FAILURES), rows["reasons"], strict=False)

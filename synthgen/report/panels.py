@@ -46,14 +46,14 @@ class Place:
 
 
 def draw_distributions(
-    groups: Mapping[str, pd.DataFrame], colours: Mapping[str, str], is_share: bool = False
+    groups: Mapping[str, pd.DataFrame], colours: Mapping[str, str], is_fraction: bool = False
 ) -> list[Panel]:
-    """Return how named rows of manifests are distributed; with ``is_share`` each in per cent."""
+    """Return how named rows of manifests are distributed; with ``is_fraction`` each in per cent."""
     panels = []
     for column, how in DISTRIBUTIONS.items():
         series = [Series.of(name, rows[column], colours[name]) for name, rows in groups.items()]
         shown = [one for one in series if len(one.values)]
-        chart = draw_distribution(shown, is_share=is_share, **how)
+        chart = draw_distribution(shown, is_fraction=is_fraction, **how)
         panels.append(Panel(how["title"], chart, [_summarise(one) for one in shown]))
     return panels
 

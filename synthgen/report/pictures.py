@@ -15,13 +15,13 @@ from synthgen.report.sheet import Views, draw_views
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
-__all__ = ["Tile", "embed", "how_many", "show_samples", "spread"]
+__all__ = ["Tile", "how_many", "show_samples", "spread", "to_data_url"]
 
 VIEWS = ("result", "label", "source", "control", "whole")
 NUMBERS = {"area_px": "px", "fill_fraction": "fill", "contrast_delta_e": "contrast"}
-MOST_PIXELS = 250e6  # read for the pictures of one page
-LEAST = 12
-QUALITIES, LOW, MOST_BYTES = (86, 72, 58), 40, 8_000  # of a JPEG; noise is what makes one large
+MAX_PIXELS = 250e6  # read for the pictures of one page
+MIN = 12
+QUALITIES, LOW, MAX_BYTES = (86, 72, 58), 40, 8_000  # of a JPEG; noise is what makes one large
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Tile:
     pictures: dict[str, str]
 
 
-def embed(image: NDArray[np.uint8], most_bytes: int = MOST_BYTES) -> str:
+def to_data_url(image: NDArray[np.uint8], max_bytes: int = MAX_BYTES) -> str:
     """Return a picture as a data URL, a JPEG; of less quality where it would be large."""
     files = (encode_jpeg(image, quality) for quality in QUALITIES)
-    data = next((file for file in files if len(file) <= most_bytes), None)
+    data = next((file for file in files if len(file) <= max_bytes), None)
     return "data:image/jpeg;base64," + base64.b64encode(data or encode_jpeg(image, LOW)).decode()
 
 
 def how_many(run: RunTables, most: int) -> int:
     """Return how many samples to show: at most so many, fewer where images are large."""
     pixels = float((run.manifest["width"] * run.manifest["height"]).max() or 1)
-    return int(np.clip(MOST_PIXELS / pixels, min(LEAST, most), most))
+    return int(np.clip(MAX_PIXELS / pixels, min(MIN, most), most))
 
 
 def spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def show_samples(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
 
 def _show(run: RunTables, row: pd.Series) -> Tile:
     views: Views = draw_views(run, row)
-    pictures = {field.name: embed(getattr(views, field.name)) for field in fields(views)}
+    pictures = {field.name: to_data_url(getattr(views, field.name)) for field in fields(views)}
     tried = f", try {row['attempt'] + 1}" if row["attempt"] else ""
     return Tile(
         sample_id=row["sample_id"],

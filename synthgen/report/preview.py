@@ -19,7 +19,7 @@ from synthgen.imaging.geometry import grow_mask, mask_window
 from synthgen.quality.belonging import range_fraction
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
-from synthgen.report.pictures import embed
+from synthgen.report.pictures import to_data_url
 from synthgen.report.sheet import LABEL, PART, draw_outline, fit_view, square_window
 from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.folder import BEGUN
@@ -31,13 +31,13 @@ from synthgen.storage.places import StoredFile, open_storage
 
 __all__ = [
     "NUMBERS",
-    "ClassRow",
+    "ClassSizes",
     "Preview",
     "PreviewSettings",
     "PreviewTile",
     "choose_specs",
     "draw_preview",
-    "tabulate",
+    "tabulate_sizes",
     "write_preview",
 ]
 
@@ -46,10 +46,10 @@ Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]  # rows, columns
 
 VIEW_PX = 280
-MOST_BYTES = 16_000  # of one picture
-LEAST_SEEN_PX = 7  # a smaller outline on the whole photo gets a ring around it
+MAX_BYTES = 16_000  # of one picture
+MIN_SEEN_PX = 7  # a smaller outline on the whole photo gets a ring around it
 RING_PX = 9
-MOST_WEIGHED = 200  # specs of a class that the shown ones are chosen from
+MAX_WEIGHED = 200  # specs of a class that the shown ones are chosen from
 AROUND_PX = 4
 NUMBERS = {  # by the field of a Drawn: the head of its column
     "length_px": "length, px",
@@ -69,7 +69,7 @@ class PreviewSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class DrawnDefect:
     """The numbers of one drawn defect.
 
     ``length_px`` is the longer side of the smallest turned box around it. ``change_levels`` is its
@@ -100,7 +100,7 @@ class PreviewTile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassRow:
+class ClassSizes:
     """The drawn defects of a class; ``spans``: least, median, most of each of ``NUMBERS``."""
 
     name: str
@@ -116,7 +116,7 @@ class Preview:
 
     planned: int
     sentences: list[str]
-    rows: list[ClassRow]
+    rows: list[ClassSizes]
     tiles: list[PreviewTile] = field(repr=False)
 
 
@@ -134,7 +134,7 @@ def draw_preview(
     planned = [spec for spec in specs if not spec.is_defect_free]
     chosen = choose_specs(planned, count)
     tiles: list[PreviewTile] = []
-    numbers: list[Drawn] = []
+    numbers: list[DrawnDefect] = []
     without_room: list[SampleSpec] = []
     unreadable: list[str] = []
     for spec in chosen:
@@ -182,7 +182,7 @@ def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
     return StoredFile(storage, "preview.html")
 
 
-def tabulate(preview: Preview) -> Table:
+def tabulate_sizes(preview: Preview) -> Table:
     """Return one row per class for a terminal: how many, how long, how strong."""
     table = Table("class", "shown")
     for head in ("length px", "% of the part", "contrast levels"):
@@ -209,7 +209,7 @@ def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
     for spec in specs:
         groups.setdefault(spec.defect_class or "", []).append(spec)
     for name, group in groups.items():
-        places = np.linspace(0, len(group) - 1, min(MOST_WEIGHED, len(group))).round()
+        places = np.linspace(0, len(group) - 1, min(MAX_WEIGHED, len(group))).round()
         groups[name] = [group[int(place)] for place in places]
     used: Counter[str] = Counter()
     chosen: list[SampleSpec] = []
@@ -223,7 +223,7 @@ def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
     return chosen
 
 
-def _measure(condition: Condition) -> Iterator[Drawn]:
+def _measure(condition: Condition) -> Iterator[DrawnDefect]:
     """Yield the numbers of each defect of a condition."""
     short_px = short_side_px(condition.allowed, condition.source.size_hw)
     for instance_id, window in _find_instances(condition):
@@ -232,7 +232,7 @@ def _measure(condition: Condition) -> Iterator[Drawn]:
         change = cv2.cvtColor(sketch, cv2.COLOR_RGB2GRAY).astype(np.float32)
         change -= cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         length_px = _length_px(mask)
-        yield Drawn(
+        yield DrawnDefect(
             defect_class=condition.class_of(instance_id)[0],
             length_px=length_px,
             length_percent=100 * length_px / short_px,
@@ -257,7 +257,7 @@ def _length_px(mask: Mask) -> float:
     return float(max(cv2.minAreaRect(points)[1])) + 1.0
 
 
-def _show(condition: Condition, numbers: Sequence[Drawn]) -> PreviewTile:
+def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
     spec, source = condition.spec, condition.source
     window = square_window(condition.defect_mask)
     largest = max(numbers, key=lambda one: one.length_px)
@@ -271,9 +271,9 @@ def _show(condition: Condition, numbers: Sequence[Drawn]) -> PreviewTile:
             f"{format_number(largest.length_percent, 2)} % of the part's short side; "
             f"contrast {format_number(largest.change_levels, 2)} grey levels"
         ),
-        whole=embed(_draw_whole(condition), MOST_BYTES),
-        drawn=embed(fit_view(condition.sketch[window], VIEW_PX), MOST_BYTES),
-        source=embed(fit_view(condition.image[window], VIEW_PX), MOST_BYTES),
+        whole=to_data_url(_draw_whole(condition), MAX_BYTES),
+        drawn=to_data_url(fit_view(condition.sketch[window], VIEW_PX), MAX_BYTES),
+        source=to_data_url(fit_view(condition.image[window], VIEW_PX), MAX_BYTES),
     )
 
 
@@ -288,20 +288,20 @@ def _draw_whole(condition: Condition) -> Image:
     scale = view.shape[0] / condition.image.shape[0]
     for instance_id, window in _find_instances(condition):
         rows, columns = np.nonzero(condition.instance_map[window] == instance_id)
-        if max(np.ptp(rows), np.ptp(columns)) + 1 < LEAST_SEEN_PX / scale:
+        if max(np.ptp(rows), np.ptp(columns)) + 1 < MIN_SEEN_PX / scale:
             x, y = columns.mean() + window[1].start, rows.mean() + window[0].start
             cv2.circle(view, (round(x * scale), round(y * scale)), RING_PX, LABEL, 1, cv2.LINE_AA)
     return view
 
 
 def _count_classes(
-    planned: Sequence[SampleSpec], tiles: Sequence[PreviewTile], numbers: Sequence[Drawn]
-) -> Iterator[ClassRow]:
+    planned: Sequence[SampleSpec], tiles: Sequence[PreviewTile], numbers: Sequence[DrawnDefect]
+) -> Iterator[ClassSizes]:
     asked = Counter(spec.defect_class or "" for spec in planned)
     shown = Counter(tile.defect_class for tile in tiles)
     for name in sorted(asked.keys() | {one.defect_class for one in numbers}):
         own = [one for one in numbers if one.defect_class == name]
-        yield ClassRow(
+        yield ClassSizes(
             name=name,
             shown=shown[name],
             planned=asked[name],
@@ -325,7 +325,7 @@ def _tell_room(without: Sequence[SampleSpec], asked: int) -> list[str]:
     who = list_names([f"{spec.sample_id} on {spec.source_id}" for spec in without])
     return [
         f"{len(without)} of {asked} defects find no room on their part at the first try ({who}): "
-        "synthgen generate draws them anew; make them smaller, or the place where they may lie "
+        "synthgen generate draws them again; make them smaller, or the place where they may lie "
         "larger"
     ]
 

@@ -31,7 +31,7 @@ class ReviewFacts:
     reviewers: dict[str, tuple[int, int]]  # samples that each accepted and rejected
     reasons: dict[str, int]  # of the rejected, the most frequent first
     edited: int  # samples whose label a person changed
-    revised: int  # painted anew after a rejection
+    revised: int  # painted again after a rejection
 
 
 def collect_review(run: RunTables) -> ReviewFacts | None:

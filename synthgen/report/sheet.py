@@ -30,7 +30,7 @@ __all__ = [
 LABEL = (255, 214, 0)  # yellow: what really changed, the label
 ASKED = (0, 200, 255)  # cyan: what was asked for
 PART = (40, 220, 90)  # green: the part
-LEAST_VIEW_PX = 96
+MIN_VIEW_PX = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +111,7 @@ def square_window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
         np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
     )
     reach = max(int(np.ptp(rows)), int(np.ptp(columns)))
-    side = min(max(LEAST_VIEW_PX, round(reach * 1.4)), height, width)
+    side = min(max(MIN_VIEW_PX, round(reach * 1.4)), height, width)
     top = int(np.clip((rows.min() + rows.max()) // 2 - side // 2, 0, height - side))
     left = int(np.clip((columns.min() + columns.max()) // 2 - side // 2, 0, width - side))
     return slice(top, top + side), slice(left, left + side)

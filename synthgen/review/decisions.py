@@ -10,12 +10,12 @@ from bson import ObjectId
 
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
 
-__all__ = ["count_progress", "decide", "fix_class"]
+__all__ = ["count_progress", "fix_class", "store_decision"]
 
 UNKNOWN = "unreviewed"
 
 
-def decide(
+def store_decision(
     dataset: Any,
     ids: Sequence[str],
     verdict: str,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from synthgen.review.fields import DEFECTS
-from synthgen.review.similar import embed
+from synthgen.review.similar import embed_samples
 from synthgen.review.views import save_views
 from synthgen.runs.reader import RunTables
 from synthgen.runs.reviews.verdicts import CONFLICT
@@ -45,7 +45,7 @@ def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
     dataset.app_config.active_fields = fiftyone.ActiveFields(paths=list(ACTIVE))
     dataset.app_config.sidebar_groups = list(_sidebar(fiftyone, dataset))
     _open_for_edits(dataset, run)
-    embed(fiftyone, dataset, run)
+    embed_samples(fiftyone, dataset, run)
     save_views(fiftyone, dataset, run)
     dataset.save_workspace(WORKSPACE, _lay_out(fiftyone), overwrite=True)
     dataset.save()

@@ -34,7 +34,7 @@ from synthgen.runs.reviews.verdicts import (
     read_verdicts,
 )
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["PullResult", "pull"]
 
 Document = Mapping[str, Any]
 VERDICT_FIELDS = dict.fromkeys(("synthgen_id", "revision", "decisions"), 1)
@@ -43,7 +43,7 @@ EDIT_FIELDS = dict.fromkeys((*OF_EDITS, DEFECTS), 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PullResult:
     """What came home: how many verdicts and edited labels were new, and what is judged now."""
 
     verdicts: int
@@ -61,7 +61,7 @@ class Pulled:
         return [f"{key}: {one.reason}" for key, one in found if one.verdict == CONFLICT]
 
 
-def pull(root: Path | str, settings: ReviewSettings) -> Pulled:
+def pull(root: Path | str, settings: ReviewSettings) -> PullResult:
     """Merge what was decided in FiftyOne into a run; a second time changes nothing.
 
     Raises RunError where the run is not shown there, and ConfigError.
@@ -84,7 +84,7 @@ def pull(root: Path | str, settings: ReviewSettings) -> Pulled:
         as_read = {name: document[name] for name in ("_id", "last_modified_at")}
         samples.update_one(as_read, {"$set": done})  # one edited since comes home the next time
     revisions = known_revisions(run.storage, root)
-    return Pulled(new_verdicts, new_edits, judge(read_verdicts(root), revisions))
+    return PullResult(new_verdicts, new_edits, judge(read_verdicts(root), revisions))
 
 
 def _take_edits(root: Path | str, edits: list[Edit]) -> int:

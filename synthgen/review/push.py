@@ -23,7 +23,7 @@ from synthgen.review.settings import ReviewSettings
 from synthgen.runs.reader import RunTables
 from synthgen.runs.reviews.verdicts import judge, read_verdicts
 
-__all__ = ["Pushed", "push"]
+__all__ = ["PushResult", "push"]
 
 BATCH = 500  # samples written at once
 ROUNDS = 5  # of pulling and pushing, while people go on to decide
@@ -31,7 +31,7 @@ Said = tuple[str, str, str]  # sample, reviewer, time
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class PushResult:
     """What is shown now. ``new``: samples that were added or replaced; ``real``: real defects."""
 
     dataset: str
@@ -40,7 +40,7 @@ class Pushed:
     total: int
 
 
-def push(root: Path | str, settings: ReviewSettings) -> Pushed:
+def push(root: Path | str, settings: ReviewSettings) -> PushResult:
     """Show a run, finished or not, in FiftyOne; return what was done.
 
     What people decided there meanwhile is pulled first. A sample that they speak of while it is
@@ -61,7 +61,7 @@ def push(root: Path | str, settings: ReviewSettings) -> Pushed:
     if _push_bank(dataset, run, files) or new:
         arrange(fiftyone, dataset, run)
     real = dataset.match_tags(REAL).count()
-    return Pushed(dataset.name, new, real, dataset.count() - real)
+    return PushResult(dataset.name, new, real, dataset.count() - real)
 
 
 def _take_home(fiftyone: Any, root: Path | str, settings: ReviewSettings) -> RunTables:

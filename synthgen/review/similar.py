@@ -1,7 +1,7 @@
 """What looks alike: an embedding of every label, for the App's map and its search by likeness.
 
-The features are those by which twins are found: the perceptual hash and the colours around the
-label, as the manifest has them; no picture is read again and no model is needed.
+The features are those by which near duplicates are found: the perceptual hash and the colours
+around the label, as the manifest has them; no picture is read again and no model is needed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from synthgen.review.fields import IMAGE
 from synthgen.runs.reader import RunTables
 
-__all__ = ["POINTS", "SIMILAR", "embed", "features_of", "project"]
+__all__ = ["POINTS", "SIMILAR", "embed_samples", "features_of", "project"]
 
 POINTS, SIMILAR = "map", "similarity"  # keys of FiftyOne's brain
-LEAST = 3  # samples of which a map can be drawn
+MIN = 3  # samples of which a map can be drawn
 LOOK_WEIGHT = 8.0  # of one bit of 64, beside Delta E of one of 48 colour numbers
 
 
 def features_of(manifest: pd.DataFrame) -> NDArray[np.float32]:
     """Return (N, 112) features of rows that have a look: 64 bits of it, then 48 colours."""
-    looks = b"".join(bytes.fromhex(text) for text in manifest["look"])
+    hashes = b"".join(bytes.fromhex(text) for text in manifest["perceptual_hash"])
     colours = b"".join(bytes.fromhex(text) for text in manifest["colours"])
-    bits = np.unpackbits(np.frombuffer(looks, np.uint8)).reshape(len(manifest), 64)
+    bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(len(manifest), 64)
     tones = np.frombuffer(colours, np.uint8).reshape(len(manifest), 48)
     return np.hstack([bits * LOOK_WEIGHT, tones.astype(np.float32) - 128]).astype(np.float32)
 
@@ -38,12 +38,12 @@ def project(features: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(centred @ axes[:2].T)
 
 
-def embed(fiftyone: Any, dataset: Any, run: RunTables) -> None:
+def embed_samples(fiftyone: Any, dataset: Any, run: RunTables) -> None:
     """Store the map and the search by likeness of all labelled samples in the dataset."""
     import fiftyone.brain as brain
 
-    shown = run.manifest[(run.manifest["look"] != "") & (run.manifest["image"] != "")]
-    if len(shown) < LEAST:
+    shown = run.manifest[(run.manifest["perceptual_hash"] != "") & (run.manifest["image"] != "")]
+    if len(shown) < MIN:
         return
     features = dict(zip(shown["sample_id"], features_of(shown), strict=True))
     view = dataset.select_group_slices(IMAGE).match(

@@ -7,18 +7,18 @@ import sys
 from rich import print as show
 from rich.markup import escape
 
-from synthgen.review.pull import Pulled
-from synthgen.review.push import Pushed
+from synthgen.review.pull import PullResult
+from synthgen.review.push import PushResult
 from synthgen.review.service.server import warn_of_address
 from synthgen.review.settings import ReviewSettings
 from synthgen.samples.sample import ACCEPT, REJECT
 
 __all__ = ["tell_address", "tell_pulled", "tell_pushed"]
 
-MOST_CONFLICTS = 20  # told one by one
+MAX_CONFLICTS = 20  # told one by one
 
 
-def tell_pushed(pushed: Pushed) -> None:
+def tell_pushed(pushed: PushResult) -> None:
     """Say what FiftyOne shows now."""
     real = f" and {pushed.real} real defects" if pushed.real else ""
     show(f"{pushed.total} samples{real} in FiftyOne as {escape(pushed.dataset)}, {pushed.new} new")
@@ -32,16 +32,16 @@ def tell_address(address: str, settings: ReviewSettings) -> None:
     show(f"as      {escape(settings.who)}; Ctrl-C ends the review and takes the verdicts home")
 
 
-def tell_pulled(folder: str, pulled: Pulled) -> None:
+def tell_pulled(folder: str, pulled: PullResult) -> None:
     """Say what came home, what is judged now, and what comes next."""
     show(
         f"{pulled.verdicts} verdicts and {pulled.edits} changed labels are new in {escape(folder)}"
     )
     rejected, conflicts = pulled.count(REJECT), pulled.conflicts
     show(f"{pulled.count(ACCEPT)} accepted, {rejected} rejected, {len(conflicts)} in conflict")
-    for line in conflicts[:MOST_CONFLICTS]:
+    for line in conflicts[:MAX_CONFLICTS]:
         show(f"conflict  {escape(line)}")
-    if len(conflicts) > MOST_CONFLICTS:
-        show(f"... and {len(conflicts) - MOST_CONFLICTS} more; the view conflicts has them all")
+    if len(conflicts) > MAX_CONFLICTS:
+        show(f"... and {len(conflicts) - MAX_CONFLICTS} more; the view conflicts has them all")
     if rejected:
-        show("the same synthgen generate command again paints the rejected ones anew")
+        show("the same synthgen generate command paints the rejected ones again")

@@ -12,12 +12,12 @@ from synthgen.runs.reviews.verdicts import ACCEPT, CONFLICT, REJECT
 
 __all__ = ["save_views"]
 
-WEAKEST_SHARE = 0.1  # of the accepted samples
+WEAKEST_FRACTION = 0.1  # of the accepted samples
 WEAK = {  # view: measure, whether high values are weak, what it shows
     "low fill": ("fill_fraction", False, "least of what was asked for is there"),
     "leak": ("leak_fraction", True, "most of the label lies outside what was asked for"),
     "weak contrast": ("contrast_delta_e", False, "least different from the surface around"),
-    "near duplicates": ("twin_bits", False, "most alike to an earlier sample"),
+    "near duplicates": ("near_duplicate_bits", False, "most alike to an earlier sample"),
     "close to a real defect": ("real_bits", False, "most alike to a real defect of the bank"),
 }
 BLUE, GREEN, RED, YELLOW, GREY = "#1f78ff", "#2f9e73", "#d1603d", "#b58900", "#9e9e9e"
@@ -64,8 +64,8 @@ def _weak(fiftyone: Any, made: Any, manifest: pd.DataFrame) -> Views:
         values = accepted[measure].dropna()
         if values.empty:
             continue
-        share = 1 - WEAKEST_SHARE if is_high_weak else WEAKEST_SHARE
-        bound = float(values.quantile(share, interpolation="nearest"))
+        fraction = 1 - WEAKEST_FRACTION if is_high_weak else WEAKEST_FRACTION
+        bound = float(values.quantile(fraction, interpolation="nearest"))
         value = fiftyone.ViewField(measure)
         is_weak = value >= bound if is_high_weak else value <= bound
         is_accepted = fiftyone.ViewField("status") == "accepted"

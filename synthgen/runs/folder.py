@@ -30,7 +30,6 @@ from synthgen.runs.manifest import (
 )
 from synthgen.runs.planned import explain_difference, plan_digest, read_plan, tabulate_plan
 from synthgen.runs.record import QUALITY, RECORD, read_classes, read_quality, read_record
-from synthgen.runs.renamed import rename_config
 from synthgen.runs.reviews.decide import decide
 from synthgen.runs.reviews.edits import Overlay
 from synthgen.runs.schema import Table
@@ -275,7 +274,7 @@ def _check_config(
 ) -> None:
     """Raise RunError with the first key that is another one; a key that the run's version did not
     know yet is the same where it has its default."""
-    old, new = _flatten(rename_config(before)), _flatten(config)
+    old, new = _flatten(before), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from pyarrow import parquet
 
 from synthgen.errors import RunError
 from synthgen.imaging.geometry import mask_to_rle, union_box
-from synthgen.quality.twins import colours_of, look_of
+from synthgen.quality.near_duplicates import colours_of, perceptual_hash
 from synthgen.runs.names import check_names
 from synthgen.runs.outlines import part_columns
+from synthgen.runs.renamed import COLUMNS_NOW, FORMER_COLUMNS
 from synthgen.runs.schema import FILLERS, Kind, Table, columns_of
 from synthgen.samples.sample import (
     Annotation,
@@ -41,13 +42,14 @@ __all__ = [
     "complete",
     "failure_row",
     "file_stem",
-    "fill",
+    "fill_missing",
     "instance_row",
     "instance_rows",
     "is_augmented",
     "label_columns",
     "manifest_row",
     "photo_of",
+    "read_columns",
     "read_table",
     "schema_of",
     "to_arrow",
@@ -135,7 +137,7 @@ def label_columns(
     return (
         {
             "instances": len(annotations),
-            "look": look_of(image, mask),
+            "perceptual_hash": perceptual_hash(image, mask),
             "colours": colours_of(image, mask),
         }
         | _box_columns(union_box(boxes) if boxes else (0, 0, 0, 0))
@@ -222,7 +224,7 @@ def _numbers(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     return {m.name: None if math.isnan(m.value) else round(m.value, 6) for m in measurements}
 
 
-def to_arrow(name: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def to_arrow(name: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return rows as one of ``TABLES``; what a row lacks is null.
 
     Raises ValueError or TypeError for values of another kind.
@@ -250,7 +252,7 @@ def complete(name: Table, table: pa.Table, columns: Sequence[str] | None = None)
     return table.select(schema.names).cast(schema)
 
 
-def fill(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def fill_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column with '' for texts and 0 for whole numbers that are missing."""
     kind = next(kind for kind, own in ARROW.items() if own == column.type)
     if kind == "float64" or not column.null_count:  # a number that does not apply stays null
@@ -294,7 +296,7 @@ def read_table(
         size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
         table = parquet.ParquetFile(source, pre_buffer=False)  # a fifth less memory than read_table
         _check_growth(table.metadata, size)
-        read = table.read(columns=None if columns is None else list(columns), use_threads=False)
+        read = read_columns(table, columns)
         if name in TABLES:
             read = _fill_all(_cast(read, schema_of(name)))
         elif schema is not None:
@@ -308,6 +310,14 @@ def read_table(
             "again"
         ) from error
     return check_names(read, where)
+
+
+def read_columns(file: parquet.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+    """Return all or some columns of a file by their names of today; what it lacks is left out."""
+    former = {FORMER_COLUMNS.get(name, name) for name in columns or ()}
+    asked = None if columns is None else sorted({*columns, *former})
+    table = file.read(columns=asked, use_threads=False)
+    return table.rename_columns([COLUMNS_NOW.get(name, name) for name in table.column_names])
 
 
 def _check_growth(metadata: parquet.FileMetaData, size: int) -> None:
@@ -351,5 +361,5 @@ def _fill_all(table: pa.Table) -> pa.Table:
     """Return a table with '' and 0 for what is missing, as a run writes it."""
     for place, field in enumerate(table.schema):
         if field.type in (ARROW["str"], ARROW["int64"]) and table.column(place).null_count:
-            table = table.set_column(place, field, fill(table.column(place)))
+            table = table.set_column(place, field, fill_missing(table.column(place)))
     return table

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from synthgen.errors import RunError
 from synthgen.runs.manifest import ARROW, read_table
+from synthgen.runs.renamed import FORMER_COLUMNS
 from synthgen.runs.schema import Kind
 from synthgen.samples.sample import SampleSpec
 from synthgen.storage.places import Storage
@@ -38,7 +39,7 @@ NEEDED = [  # what no spec is without
 ]
 ABSENT = {  # how 0.1.0 wrote what is None
     **{"asked_area_px": 0.0, "asked_x": -1.0, "asked_y": -1.0},
-    **{"donor": "", "donor_group": ""},
+    **{"reference": "", "reference_group": ""},
 }
 DIGESTED = 10_000  # values written at once
 
@@ -58,14 +59,18 @@ def plan_digest(specs: Sequence[SampleSpec]) -> str:
     change the digest of plans that do not use it.
     """
     digest = hashlib.sha256(str(len(specs)).encode())
-    for name in sorted(FIELDS):
+    for name in sorted(FIELDS, key=_digested):
         values = [getattr(spec, name) for spec in specs]
         if all(value == FIELDS[name] for value in values):
             continue
-        digest.update(name.encode())
+        digest.update(_digested(name).encode())
         for start in range(0, len(values), DIGESTED):
             digest.update(json.dumps(values[start : start + DIGESTED]).encode())
     return digest.hexdigest()[:16]
+
+
+def _digested(name: str) -> str:
+    return FORMER_COLUMNS.get(name, name)  # plans of before have equal digests
 
 
 def read_plan(storage: Storage) -> list[SampleSpec]:

@@ -137,7 +137,7 @@ def summarise(
     )
     revised, edited = (manifest["revision"] > 0).sum(), (manifest["edited_by"] != "").sum()
     if revised or edited:
-        console.print(f"{revised} were made anew after a review, {edited} labels drawn by people")
+        console.print(f"{revised} were made again after a review, {edited} labels drawn by people")
     for name, sentence in explain_shortfall(manifest).items():
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
     for sentence in _licences(root):

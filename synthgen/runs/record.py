@@ -9,27 +9,31 @@ import yaml
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.quality.limits import read_limits
+from synthgen.runs.renamed import rename_config
 from synthgen.storage.files import check_name
 from synthgen.storage.places import Storage
 
 __all__ = ["QUALITY", "RECORD", "read_classes", "read_quality", "read_record"]
 
 RECORD, QUALITY = "run.yaml", "quality.yaml"
-MOST_BYTES = 16 << 20  # more than any config has
+MAX_BYTES = 16 << 20  # more than any config has
 SECTIONS = (  # of its config: mappings, where they are there
     *("run", "source", "defect", "control", "backend", "augment", "quality", "executor"),
-    *("label", "mask", "gaps", "bank", "prompt"),
+    *("label", "mask", "missed", "bank", "prompt"),
 )
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_record(storage: Storage) -> dict[str, Any]:
-    """Return what ``run.yaml`` holds; raises RunError where it is missing, damaged or no record."""
+    """Return what ``run.yaml`` holds, its config by the names of today.
+
+    Raises RunError where it is missing, damaged or not a record.
+    """
     if not storage.exists(RECORD):
         raise RunError(f"{storage.location} is no run of synthgen: it has no {RECORD}")
     record = _read(storage, RECORD)
     where = f"{storage.location}/{RECORD}"
-    config = _mapping(record, "config", where)
+    config = record["config"] = rename_config(_mapping(record, "config", where))
     if not isinstance(record.get("digest"), str):
         raise RunError(f"{where} has no digest; the run folder is damaged")
     for name in SECTIONS:
@@ -56,7 +60,8 @@ def read_quality(storage: Storage, record: Mapping[str, Any]) -> dict[str, Any] 
     Raises RunError where they are damaged.
     """
     if storage.exists(QUALITY):
-        found, where = _read(storage, QUALITY), QUALITY
+        own = rename_config({"quality": _read(storage, QUALITY)})
+        found, where = dict(own["quality"]), QUALITY
     elif (own := record["config"].get("quality")) is None:
         return None
     else:
@@ -90,9 +95,9 @@ def read_classes(record: Mapping[str, Any], where: str = RECORD) -> dict[str, in
 
 def _read(storage: Storage, name: str) -> dict[str, Any]:
     where = f"{storage.location}/{name}"
-    data = storage.read(name, 0, MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise RunError(f"{where} is larger than {MOST_BYTES >> 20} MB, and so no config")
+    data = storage.read(name, 0, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise RunError(f"{where} is larger than {MAX_BYTES >> 20} MB, and so no config")
     try:
         found = yaml.load(data, LOADER)  # a safe one
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError) as error:

@@ -1,18 +1,20 @@
-"""Former names of keys and classes in configs: read until version 0.3, with a sentence."""
+"""Former names of keys and classes in configs, and of columns: read until version 0.3."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "COLUMNS_NOW",
+    "FORMER_COLUMNS",
     "RENAMED",
     "find_former",
     "find_moved",
     "former_names",
     "rename_config",
     "rename_overrides",
-    "tell_moved",
+    "rename_row",
     "tell_renamed",
 ]
 
@@ -46,29 +48,62 @@ PARTS: Mapping[str, Sequence[str]] = {
         *("vae_slicing", "vae_tiling", "offload", "device_map"),
     ),
 }
-RENAMED: Mapping[str, str] = {  # below backend: former key -> part.key
-    **{key: f"{part}.{key}" for part, keys in PARTS.items() for key in keys},
-    "least_crop_px": "crops.min_px",
-    "most_crop_px": "crops.max_px",
-    "most_image_px": "crops.max_image_px",
+SHAPES = ("bright", "broken", "dark", "rim", "splashed", "tint")
+RENAMED: Mapping[str, str] = {  # whole keys: former, now; * is any name
+    **{f"backend.{key}": f"backend.{part}.{key}" for part, keys in PARTS.items() for key in keys},
+    "backend.least_crop_px": "backend.crops.min_px",
+    "backend.most_crop_px": "backend.crops.max_px",
+    "backend.most_image_px": "backend.crops.max_image_px",
+    **{f"defect.*.shape.{name}_share": f"defect.*.shape.{name}_fraction" for name in SHAPES},
+    "prompt.synonym_share": "prompt.synonym_fraction",
+    "gaps.share": "missed.fraction",
+    "gaps": "missed",
+    "bank.share": "bank.fraction",
+    "bank.donors": "bank.splits",
+    "bank.least_visible": "bank.min_visible_fraction",
+    "bank.least_area_px": "bank.min_area_px",
+    "adapt.donors": "adapt.splits",
+    "adapt.prior_share": "adapt.prior_fraction",
+    "pretrain.look_every_s": "pretrain.sheet_every_s",
+    "pretrain.look_crops": "pretrain.sheet_crops",
+    "evaluate.lessons": "evaluate.examples",
+    "evaluate.training.defect_share": "evaluate.training.defect_fraction",
+    "evaluate.training.synthetic_share": "evaluate.training.synthetic_fraction",
+    "quality.twin_bits": "quality.near_duplicate_bits",
+    "quality.donor_delta_e": "quality.reference_delta_e",
+    "quality.classes.*.twin_bits": "quality.classes.*.near_duplicate_bits",
+    "quality.classes.*.donor_delta_e": "quality.classes.*.reference_delta_e",
 }
+COLUMNS_NOW: Mapping[str, str] = {  # of a run's tables: former, now
+    "donor": "reference",
+    "donor_group": "reference_group",
+    "donor_delta_e": "reference_delta_e",
+    "look": "perceptual_hash",
+    "twin_id": "near_duplicate_id",
+    "twin_bits": "near_duplicate_bits",
+}
+FORMER_COLUMNS: Mapping[str, str] = {now: former for former, now in COLUMNS_NOW.items()}
+
+Key = tuple[Any, ...]
+PATTERNS: Sequence[tuple[Key, Key]] = [
+    (tuple(former.split(".")), tuple(now.split("."))) for former, now in RENAMED.items()
+]
 
 
-def rename_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+def rename_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return overrides with the new names of keys, and the former keys that were among them.
 
     >>> rename_overrides(["backend.steps=8", "~backend.controlnets.canny", "seed=1"])[0]
     ['backend.painting.steps=8', '~backend.model.controlnets.canny', 'seed=1']
     """
-    renamed, former = [], []
+    renamed: list[str] = []
+    former: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         mark = key[: len(key) - len(key.lstrip("+~"))]
-        parts = key[len(mark) :].split(".")
-        if parts[0] == "backend" and len(parts) > 1 and parts[1] in RENAMED:
-            former.append(parts[1])
-            key = ".".join([f"{mark}backend", RENAMED[parts[1]], *parts[2:]])
-        renamed.append(key + equals + value)
+        now, found = _rename(tuple(key[len(mark) :].split(".")))
+        renamed.append(mark + ".".join(now) + equals + value)
+        former |= found
     return renamed, former
 
 
@@ -79,24 +114,61 @@ def rename_config(config: Mapping[str, Any]) -> dict[str, Any]:
     other classes keep their keys. Classes of synthgen are called as they are now.
     """
     config = _rename_targets(config)
-    backend = config.get("backend")
-    if not find_former(config):
+    leaves = [(*_rename(key), value) for key, value in _leaves(config)]
+    if not any(former for _, former, _ in leaves):
         return dict(config)
-    assert isinstance(backend, Mapping)
-    moved: dict[str, Any] = {key: value for key, value in backend.items() if key not in RENAMED}
-    for former, value in backend.items():
-        if former in RENAMED:
-            part, _, key = RENAMED[former].partition(".")
-            moved[part] = _merge(moved.get(part) or {}, {key: value})
-    return {**config, "backend": moved}
+    renamed: dict[Any, Any] = {}
+    for key, _, value in sorted(leaves, key=lambda leaf: bool(leaf[1])):
+        inner = renamed
+        for name in key[:-1]:
+            if not isinstance(inner.get(name), dict):
+                inner[name] = {}
+            inner = inner[name]
+        inner[key[-1]] = value
+    return renamed
 
 
-def find_former(config: Mapping[str, Any]) -> list[str]:
-    """Return the former keys in the ``backend`` of a config."""
-    backend = config.get("backend")
-    if not isinstance(backend, Mapping) or backend.get("_target_", TARGET) != TARGET:
-        return []
-    return [str(key) for key in backend if key in RENAMED]
+def find_former(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the former keys in a config, each with its name now."""
+    found: dict[str, str] = {}
+    for key, _ in _leaves(config):
+        found |= _rename(key)[1]
+    return found
+
+
+def _rename(key: Key) -> tuple[Key, dict[str, str]]:
+    """Return a key as it is called now, and the former names in it, each with its name now."""
+    for pattern, now in PATTERNS:
+        if pattern[0] != key[0] or len(pattern) > len(key):
+            continue
+        pairs = list(zip(pattern, key, strict=False))
+        if all(asked in ("*", name) for asked, name in pairs):
+            names = iter([name for asked, name in pairs if asked == "*"])
+            new = tuple(next(names) if name == "*" else name for name in now)
+            whole, others = _rename(new + key[len(pattern) :])
+            return whole, {_dotted(key[: len(pattern)]): _dotted(new)} | others
+    return key, {}
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(map(str, key))
+
+
+def _leaves(config: Mapping[Any, Any], key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Yield the values of a config by their keys; a backend of one's own is one value."""
+    for name, value in config.items():
+        is_whole = not isinstance(value, Mapping) or not value
+        if not key and name == "backend" and not is_whole:
+            is_whole = value.get("_target_", TARGET) != TARGET
+        if is_whole:
+            yield (*key, name), value
+        else:
+            yield from _leaves(value, (*key, name))
+
+
+def rename_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a run's table by the names of today."""
+    return {COLUMNS_NOW.get(name, name): value for name, value in row.items()}
 
 
 def find_moved(config: Any) -> dict[str, str]:
@@ -127,14 +199,6 @@ def former_names(name: str) -> list[str]:
     ]
 
 
-def tell_moved(moved: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each former name of a class."""
-    return [
-        f"{former} is now {now}; the former name is read until version {UNTIL}"
-        for former, now in moved.items()
-    ]
-
-
 def _name_now(target: str) -> str:
     if any(target.startswith(f"{now}.") for now in MOVED.values()):
         return target
@@ -155,23 +219,13 @@ def _rename_targets(config: Any) -> Any:
     return [_rename_targets(one) for one in config] if isinstance(config, list) else config
 
 
-def tell_renamed(former: Sequence[str]) -> list[str]:
-    """Return a sentence for each former key.
+def tell_renamed(former: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each former name, of keys or of classes.
 
-    >>> tell_renamed(["steps"])
-    ['backend.steps is now backend.painting.steps; the former name is read until version 0.3']
+    >>> tell_renamed({"gaps": "missed"})
+    ['gaps is now missed; the former name is read until version 0.3']
     """
     return [
-        f"backend.{key} is now backend.{RENAMED[key]}; the former name is read until version "
-        f"{UNTIL}"
-        for key in dict.fromkeys(former)
+        f"{name} is now {now}; the former name is read until version {UNTIL}"
+        for name, now in former.items()
     ]
-
-
-def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(one)
-    for key, value in other.items():
-        before = merged.get(key)
-        is_both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(before, value) if is_both else value  # type: ignore[arg-type]
-    return merged

@@ -122,9 +122,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("split", "str", MANIFEST, "train, val, test", SAMPLE),
     Column(
-        "donor", "str", MANIFEST, "the real defect of a bank that lent its look; '' = none", MADE
+        "reference",
+        "str",
+        MANIFEST,
+        "the real defect of a bank that lent its look; '' = none",
+        MADE,
     ),
-    Column("donor_group", "str", MANIFEST, "the part that it was on", MADE),
+    Column("reference_group", "str", MANIFEST, "the part that it was on", MADE),
     Column(
         "seed",
         "int64",
@@ -191,13 +195,21 @@ COLUMNS: tuple[Column, ...] = (
     Column("rle", "str", INSTANCES, "COCO run lengths of the defect's mask, column-major"),
     *(_measure_column(one) for one in MEASURES if one.name != "area_px" and one.scope != "run"),
     Column(
-        "look", "str", MANIFEST, "perceptual hash around the label, hexadecimal", from_label=True
+        "perceptual_hash",
+        "str",
+        MANIFEST,
+        "perceptual hash around the label, hexadecimal",
+        from_label=True,
     ),
     Column(
         "colours", "str", MANIFEST, "mean colours around the label, hexadecimal", from_label=True
     ),
     Column(
-        "twin_id", "str", MANIFEST, "the accepted sample that is most alike; '' = none", "measures"
+        "near_duplicate_id",
+        "str",
+        MANIFEST,
+        "the accepted sample that is most alike; '' = none",
+        "measures",
     ),
     *(_measure_column(one) for one in MEASURES if one.scope == "run"),
     Column("condition", "float64", TIMINGS, "seconds until the model could paint"),

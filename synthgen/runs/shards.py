@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from synthgen.errors import RunError
-from synthgen.runs.manifest import TABLES, complete, fill, schema_of, to_arrow
+from synthgen.runs.manifest import TABLES, complete, fill_missing, read_columns, schema_of, to_arrow
 from synthgen.runs.names import check_names
+from synthgen.runs.renamed import rename_row
 from synthgen.runs.schema import Table
 from synthgen.storage.places import Storage
 
@@ -27,7 +28,7 @@ __all__ = ["Shards", "compact", "write_large", "write_shard"]
 FOLDER = "shards"
 SMALL = re.compile(r"shard-(\d+)(~\d+)?\.json")
 LARGE = re.compile(r"merged-\d+-[0-9a-f]{8}\.zip")
-MOST = 1000  # small shards in one large one
+MAX = 1000  # small shards in one large one
 JOINED = 100_000  # rows
 SORTED_BY = ("sample_id", "instance_id", "attempt", "name")
 OWNER_COLUMNS = ("sample_id", "revision")
@@ -54,8 +55,8 @@ def compact(storage: Storage, least: int = 200) -> None:
     names = [name for name in storage.names(FOLDER) if SMALL.fullmatch(name)]
     if len(names) < least:
         return
-    for start in range(0, len(names), MOST):
-        read = {name: _read_small(storage, name) for name in names[start : start + MOST]}
+    for start in range(0, len(names), MAX):
+        read = {name: _read_small(storage, name) for name in names[start : start + MAX]}
         whole = {name: tables for name, tables in read.items() if tables is not None}
         if whole:
             write_large(storage, whole)
@@ -127,7 +128,7 @@ class Shards:
         columns = dict(zip(table.schema.names, table.columns, strict=True))
         del table
         for column in columns:  # one by one, so that no more than one is in memory twice
-            columns[column] = fill(columns[column].take(order)).combine_chunks()
+            columns[column] = fill_missing(columns[column].take(order)).combine_chunks()
             pa.default_memory_pool().release_unused()
         return pa.table(columns)
 
@@ -151,7 +152,7 @@ class Shards:
                 if archive.testzip() is not None:
                     raise ValueError("a part of it has another checksum")
                 member = pa.BufferReader(archive.read(f"{name}.parquet"))
-            table = complete(name, parquet.ParquetFile(member).read(columns), columns)
+            table = complete(name, read_columns(parquet.ParquetFile(member), columns), columns)
         except UNREADABLE as error:
             if shard not in self._damaged:
                 _tell(self._storage, shard, error)
@@ -164,7 +165,7 @@ def _read_small(storage: Storage, name: str) -> dict[Table, pa.Table] | None:
     """Return the tables of a small shard; None, and a word in the log, where it is damaged."""
     try:
         rows = json.loads(_read(storage, name))
-        tables = {table: to_arrow(table, rows.get(table, [])) for table in TABLES}
+        tables = {table: to_arrow(table, map(rename_row, rows.get(table, []))) for table in TABLES}
         if tables["manifest"]["sample_id"].null_count or not len(tables["manifest"]):
             raise ValueError("it holds no samples")
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:

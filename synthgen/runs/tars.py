@@ -65,7 +65,7 @@ class TarPack:
     ) -> None:
         """Add the files of one sample, by their names in the manifest, and what is known of it.
 
-        In the JSON the status is that of the painting; twins are found later.
+        In the JSON the status is that of the painting; near duplicates are found later.
         """
         sample_id = str(row["sample_id"])
         stem = file_stem(sample_id, int(row["revision"]))

@@ -31,7 +31,7 @@ class Optics:
     light_deg: float = 45.0  # where the light comes from: 0 = right, 90 = top
     light_directedness: float = 0.0  # 0 = diffuse, or cannot be told .. 1 = raking light
     streak_deg: float = 0.0  # direction of the texture's streaks: 0 = along x, 90 = up
-    streak_share: float = 0.0  # 0 = none .. 1 = nothing but streaks
+    streak_fraction: float = 0.0  # 0 = none .. 1 = nothing but streaks
     jpeg_quality: int | None = None  # whose 8 x 8 blocks show in the pixels; None = none seen
 
     @property

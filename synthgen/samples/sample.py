@@ -77,9 +77,9 @@ class SampleSpec:
     asked_area_px: float | None = None  # what a detector missed; None = any size
     asked_x: float | None = None  # where, as fractions of width and height; None = anywhere
     asked_y: float | None = None
-    donor: str | None = None  # the real defect of the bank that lends its shape and look
-    donor_group: str | None = None  # the physical part that it was on
-    revision: int = 0  # how often people had it made anew; each has a seed of its own
+    reference: str | None = None  # the real defect of the bank that lends its shape and look
+    reference_group: str | None = None  # the physical part that it was on
+    revision: int = 0  # how often people had it made again; each has a seed of its own
 
     @property
     def is_defect_free(self) -> bool:
@@ -208,7 +208,7 @@ class Condition:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the whole image is painted anew, without a defect."""
+        """Whether the whole image is painted again, without a defect."""
         return self.spec.is_defect_free and bool(self.repaint_mask.any())
 
     @property

@@ -44,7 +44,7 @@ def torch_seed_for(spec: SampleSpec, attempt: Attempt) -> int:
 
 
 def revise(spec: SampleSpec, revision: int) -> SampleSpec:
-    """Return a planned sample as it is made anew: all is drawn from another seed, and the source,
+    """Return a planned sample as it is made again: all is drawn from another seed, and the source,
     class, prompt and severity of the plan stay. Revision 0 is the plan's own.
     """
     if not revision:

@@ -17,8 +17,8 @@ from synthgen.imaging.geometry import grow_mask
 
 __all__ = [
     "CERTAIN",
-    "Camera",
-    "Guess",
+    "BackgroundEstimate",
+    "FixedCamera",
     "find_strips",
     "guess_part",
     "morph",
@@ -50,7 +50,7 @@ class _Ground:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Guess:
+class BackgroundEstimate:
     mask: Mask
     certainty: float  # 0..1
 
@@ -281,7 +281,7 @@ def _tidy(mask: Mask) -> Mask:
     return mask & (areas >= np.maximum(0.0006 * mask.size, least))[labels]
 
 
-def separate(image: Image, colour: Field, ground: _Ground) -> Guess:
+def separate(image: Image, colour: Field, ground: _Ground) -> BackgroundEstimate:
     """Return the part that lies on a background, and how certain that is."""
     rest = colour - ground.expected
     off = np.asarray(np.linalg.norm(rest / ground.spread, axis=2), np.float32)
@@ -295,7 +295,7 @@ def separate(image: Image, colour: Field, ground: _Ground) -> Guess:
     core = _find_core(rest, other | textured, shadow_like)
     mask = _cut(rest, off, core | textured, shadow_like & ~core)
     mask = _tidy(mask)
-    return Guess(mask=mask, certainty=_judge(mask, rest, off, ground))
+    return BackgroundEstimate(mask=mask, certainty=_judge(mask, rest, off, ground))
 
 
 def _rise(value: float, low: float, high: float) -> float:
@@ -344,9 +344,9 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     return float(certainty)
 
 
-def guess_part(image: Image, colour: Field, camera: Camera | None) -> Guess:
+def guess_part(image: Image, colour: Field, camera: FixedCamera | None) -> BackgroundEstimate:
     """Return the most certain part of a small photo; a mask without a pixel where there is none."""
-    best = Guess(mask=np.zeros(image.shape[:2], bool), certainty=0.0)
+    best = BackgroundEstimate(mask=np.zeros(image.shape[:2], bool), certainty=0.0)
     table = None if camera is None else camera.fit(colour)
     if table is not None:
         best = separate(image, colour, table)
@@ -378,7 +378,7 @@ def find_strips(image: Image) -> Mask:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Camera:
+class FixedCamera:
     """What a fixed camera's photos have in common: each pixel's middle relative colour."""
 
     middle: Field

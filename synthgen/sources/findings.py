@@ -14,7 +14,7 @@ from synthgen.sources.catalogue import SourceEntry, Sources
 
 __all__ = ["Finding", "describe_parts", "list_names", "name_photos", "tell_findings"]
 
-MOST_NAMES = 3  # of photos, in one sentence
+MAX_NAMES = 3  # of photos, in one sentence
 ALIKE = 1.5  # times the smallest part: sizes that one number stands for
 
 
@@ -140,8 +140,8 @@ def list_names(names: Sequence[str]) -> str:
     >>> list_names(["a.png", "b.png", "c.png", "d.png", "e.png"])
     'a.png, b.png, c.png and 2 more'
     """
-    rest = len(names) - MOST_NAMES
-    shown = ", ".join(names[:MOST_NAMES])
+    rest = len(names) - MAX_NAMES
+    shown = ", ".join(names[:MAX_NAMES])
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 

@@ -31,7 +31,7 @@ __all__ = [
     "check_foreground",
 ]
 
-LEAST_SIDE_PX = 32
+MIN_SIDE_PX = 32
 KEPT = 64  # photos whose parts are remembered
 CUT_OUT = 0.9  # of the pixels, at most, are opaque where a part was cut out
 Foreground = Literal["auto", "all"]
@@ -287,6 +287,6 @@ def _why_unusable(file: Path) -> str:
         height, width = check_image(file)
     except SourceError as error:
         return str(error)
-    if min(width, height) < LEAST_SIDE_PX:
-        return f"{file} is {height} x {width} px; the shorter side must be {LEAST_SIDE_PX} or more"
+    if min(width, height) < MIN_SIDE_PX:
+        return f"{file} is {height} x {width} px; the shorter side must be {MIN_SIDE_PX} or more"
     return ""

@@ -15,8 +15,8 @@ from synthgen.imaging.outline import depth_inside
 from synthgen.samples.sample import Part
 from synthgen.sources.background import (
     CERTAIN,
-    Camera,
-    Guess,
+    BackgroundEstimate,
+    FixedCamera,
     find_strips,
     guess_part,
     morph,
@@ -35,7 +35,7 @@ OUTLINE_PX = 512  # long side that their outlines are placed at
 SAMPLE = 40  # photos that are looked at to learn what a folder shows
 ENOUGH = 6  # photos for a fixed camera
 RIM_PX = 2.0  # of a photo of OUTLINE_PX
-LEAST_GUESS, MOST_GUESS = 0.001, 0.9  # of the picture: a part of which nobody is sure
+MIN_GUESS, MAX_GUESS = 0.001, 0.9  # of the picture: a part of which nobody is sure
 LOOKS_SURE = 0.25  # of 0..1, for a second opinion
 
 
@@ -44,8 +44,8 @@ class _Folder:
     """What photos that belong together taught: how often a part is found; table; place."""
 
     found_fraction: float
-    camera: Camera | None = None  # the part lies elsewhere on each photo
-    standing: Camera | None = None  # the part always lies at ``place``
+    camera: FixedCamera | None = None  # the part lies elsewhere on each photo
+    standing: FixedCamera | None = None  # the part always lies at ``place``
     place: Mask | None = None
 
 
@@ -71,7 +71,7 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
     alike = [n for n, size in enumerate(sizes) if size == usual]
     if len(alike) < ENOUGH:
         return _Folder(found_fraction=found_fraction)
-    camera = Camera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
+    camera = FixedCamera(middle=np.median(np.stack([colours[n] for n in alike]), axis=0))
     fitted = [(n, camera.fit(colours[n])) for n in alike]
     tables = {n: table for n, table in fitted if table is not None}
     fitting = sorted(tables)
@@ -81,8 +81,8 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
     certain = [guess for guess in moved if guess.certainty > 0.5 * CERTAIN]
     often = np.mean([guess.mask for guess in certain], axis=0) if certain else np.ones(1)
     if len(certain) > 0.6 * len(fitting) and float(np.max(often)) < 0.75:
-        share = len(certain) / len(fitting)
-        return _Folder(found_fraction=max(found_fraction, share), camera=camera)
+        fraction = len(certain) / len(fitting)
+        return _Folder(found_fraction=max(found_fraction, fraction), camera=camera)
     masks = [guesses[n].mask for n in fitting if guesses[n].certainty > CERTAIN]
     if len(masks) < max(ENOUGH, 0.5 * len(fitting)):
         return _Folder(found_fraction=found_fraction)
@@ -122,12 +122,14 @@ class PartFinder:
                 else False
             )
             if not is_there and folder.standing.fit(colour) is not None:
-                guess = Guess(mask=morph(folder.place, cv2.MORPH_ERODE, 3), certainty=1.0)
+                guess = BackgroundEstimate(
+                    mask=morph(folder.place, cv2.MORPH_ERODE, 3), certainty=1.0
+                )
         part = _decide(image, small, guess, folder.found_fraction)
         return part if part.finding == "surface" else replace(part, background=_look_again(image))
 
 
-def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> Part:
+def _decide(image: Image, small: Image, guess: BackgroundEstimate, found_fraction: float) -> Part:
     """Return the finding: what is rare among the photos must be very clear."""
     needed, doubtful = CERTAIN, 0.25
     if found_fraction < 0.33:
@@ -148,7 +150,7 @@ def _decide(image: Image, small: Image, guess: Guess, found_fraction: float) -> 
         return Part(finding="surface")
     # A guess is a better place for a defect than all of the picture, with its table.
     mask = _keep_inside(_place_outline(image, guess.mask))
-    is_likely = LEAST_GUESS < mask.mean() < MOST_GUESS
+    is_likely = MIN_GUESS < mask.mean() < MAX_GUESS
     return Part(finding="unsure", mask=mask if is_likely else None)
 
 
@@ -197,7 +199,7 @@ def off_part_fraction(label: Mask, part: Part) -> float:
 
 
 def _look_again(image: Image) -> Mask | None:
-    """Return what looks like background on a photo by itself, learned anew at its frame.
+    """Return what looks like background on a photo by itself, learned again at its frame.
 
     A second opinion, which the other photos and the part's own mask do not sway. None where the
     photo alone does not tell.

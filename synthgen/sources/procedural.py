@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synthgen.errors import ConfigError
-from synthgen.imaging.decoding import MOST_PIXELS
+from synthgen.imaging.decoding import MAX_PIXELS
 from synthgen.samples.sample import Part, SourceImage
 from synthgen.samples.seeds import stream
 from synthgen.sources.catalogue import SourceEntry
@@ -13,7 +13,7 @@ from synthgen.sources.surfaces import SURFACES, draw_surface
 
 __all__ = ["ProceduralSources"]
 
-MOST = 10_000_000  # images
+MAX = 10_000_000  # images
 
 
 class ProceduralSources:
@@ -24,13 +24,13 @@ class ProceduralSources:
     def __init__(
         self, count: int, size_hw: Sequence[int], kinds: Sequence[str] = (), seed: int = 0
     ) -> None:
-        if not isinstance(count, int) or not 1 <= count <= MOST:
-            raise ConfigError(f"source.count={count!r} must be a whole number of 1 to {MOST}")
+        if not isinstance(count, int) or not 1 <= count <= MAX:
+            raise ConfigError(f"source.count={count!r} must be a whole number of 1 to {MAX}")
         if len(size_hw) != 2 or any(not isinstance(s, int) or s < 64 for s in size_hw):
             raise ConfigError(f"source.size_hw={list(size_hw)} must be two sides of 64 px or more")
-        if size_hw[0] * size_hw[1] > MOST_PIXELS:
+        if size_hw[0] * size_hw[1] > MAX_PIXELS:
             raise ConfigError(
-                f"source.size_hw={list(size_hw)} has more than {MOST_PIXELS} pixels in all"
+                f"source.size_hw={list(size_hw)} has more than {MAX_PIXELS} pixels in all"
             )
         if not 0 <= seed < 2**63:
             raise ConfigError(f"source.seed={seed} must be 0 or more, and below 2**63")

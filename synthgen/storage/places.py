@@ -28,7 +28,7 @@ __all__ = [
 
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory")  # memory: for tests
 USER_INFO = re.compile(r"://[^/\s@]*:[^/\s@]*@")
-MOST_BYTES = 4 << 30  # of one file that is read as a whole
+MAX_BYTES = 4 << 30  # of one file that is read as a whole
 CONNECT_S, REQUEST_S = 3, 30
 SETTLE_S = 0.2
 TRIES = 5  # of one request, once the bucket has answered
@@ -95,8 +95,8 @@ class LocalFolder:
             with path.open("rb") as file:
                 left = max(0, os.fstat(file.fileno()).st_size - start)
                 wanted = left if size is None else min(size, left)
-                if wanted > MOST_BYTES:
-                    raise RunError(f"{path} is larger than {MOST_BYTES >> 30} GiB; it is not read")
+                if wanted > MAX_BYTES:
+                    raise RunError(f"{path} is larger than {MAX_BYTES >> 30} GiB; it is not read")
                 if not wanted:
                     return b""
                 file.seek(start)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from synthgen.backends.checkpoints.find import find_checkpoint
-from synthgen.training.crops import PHOTO_SHARE
+from synthgen.training.crops import PHOTO_FRACTION
 
-__all__ = ["processor_name", "write_card"]
+__all__ = ["processor_name", "write_model_card"]
 
 
-def write_card(
+def write_model_card(
     folder: Path,
     settings: Mapping[str, Any],
     log: Path,
@@ -79,7 +79,7 @@ def _describe_photos(folders: Mapping[str, Any], counts: Mapping[str, int]) -> s
     if not folders:
         return "No photographs, no data of others."
     said = (
-        f"Photographs as surfaces, in {PHOTO_SHARE:.0%} of the crops once there were any "
+        f"Photographs as surfaces, in {PHOTO_FRACTION:.0%} of the crops once there were any "
         "(none of them is in this folder):"
     )
     return _tabulate(said, "photographs", folders, counts)

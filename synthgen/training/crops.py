@@ -17,16 +17,16 @@ from synthgen.imaging.outline import depth_inside
 from synthgen.planning.prompts import SYNONYMS, describe
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import draw_surface
-from synthgen.training.photos import Camera, Photos, View, draw_camera
+from synthgen.training.photos import CameraModel, Photos, SurfaceView, draw_camera
 
-__all__ = ["PHOTO_SHARE", "Crop", "draw_crop", "draw_crops", "fade", "fill_shape", "loosen"]
+__all__ = ["PHOTO_FRACTION", "Crop", "draw_crop", "draw_crops", "fade_out", "fill_shape", "loosen"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-PHOTO_SHARE = 0.4  # of the crops, where there are photos
-LEAST_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
+PHOTO_FRACTION = 0.4  # of the crops, where there are photos
+MIN_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ def draw_crop(rng: Rng, size_px: int, photos: Photos | None = None) -> Crop:
     while True:
         crop = _try_crop(rng, size_px, photos)
         change = np.abs(crop.defective.astype(np.int16) - crop.source)[crop.defect_mask]
-        if len(change) >= 4 and change.mean() >= LEAST_CHANGE:
+        if len(change) >= 4 and change.mean() >= MIN_CHANGE:
             return crop
 
 
@@ -83,7 +83,7 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     )
     sketch = _add(source, drawn)
     finished = camera.compress(_add(scene, change)).astype(np.float32)
-    defective = _add(source, fade(repaint_mask) * (finished - source))
+    defective = _add(source, fade_out(repaint_mask) * (finished - source))
     control = canny_control().draw(source, sketch, defect_mask, repaint_mask)
     names = SYNONYMS[defect_class]
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
@@ -92,23 +92,23 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
 
 
-def _as_camera(camera: Camera, image: Image) -> Image:
+def _as_camera(camera: CameraModel, image: Image) -> Image:
     """Return a picture without the colour that a grey camera does not see."""
     if not camera.is_grey:
         return image
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
-def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> View:
+def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> SurfaceView:
     light_deg, directedness = float(rng.uniform(0, 360)), float(rng.random())
-    if photos is not None and len(photos) and rng.random() < PHOTO_SHARE:
+    if photos is not None and len(photos) and rng.random() < PHOTO_FRACTION:
         view = photos.draw(rng, size_px)
         image = view.image
         if rng.random() < 0.35:  # grey photos would make a grey model
             colour = rng.uniform(0.45, 1, 3)
             image = np.rint(image * (colour / colour.max())).astype(np.uint8)
         optics = replace(view.optics, light_deg=light_deg, light_directedness=directedness)
-        return View(image, view.surface, optics)
+        return SurfaceView(image, view.surface, optics)
     near = rng.uniform(1, 2.5, 2) if rng.random() < 0.15 else np.repeat(rng.uniform(1, 2.5), 2)
     if rng.random() < 0.65:
         near = np.ones(2)  # the others: coarse and soft, or drawn out in one direction
@@ -121,7 +121,7 @@ def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> View:
         )
     turned = np.ascontiguousarray(np.rot90(image, int(rng.integers(4))))
     optics = Optics(kernel_px=0.4, light_deg=light_deg, light_directedness=directedness)
-    return View(turned, drawn.name, optics)
+    return SurfaceView(turned, drawn.name, optics)
 
 
 def _lay_defects(
@@ -184,7 +184,7 @@ def fill_shape(
     return sketch, defective, shape & mask
 
 
-def fade(mask: Mask) -> NDArray[np.float32]:
+def fade_out(mask: Mask) -> NDArray[np.float32]:
     """Return (S, S, 1) weights that rise from the border of what may be repainted, over 3 px.
 
     What is learned ends before the border does, so that none is seen.

@@ -95,7 +95,7 @@ class DefectDataset(Dataset[tuple[Any, Any]]):
 
 
 class BoxesFromMasks:
-    """Draw boxes and areas anew from the masks; defects that left the image are dropped.
+    """Draw boxes and areas again from the masks; defects that left the image are dropped.
 
     A transform for after all geometric ones: those turn and cut the corners of a box, which leaves
     it loose around what it holds.

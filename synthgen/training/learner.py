@@ -191,13 +191,15 @@ def change_loss(
     return loss
 
 
-def _sketch_weights(timesteps: torch.Tensor, share: float, draw: torch.Generator) -> torch.Tensor:
+def _sketch_weights(
+    timesteps: torch.Tensor, fraction: float, draw: torch.Generator
+) -> torch.Tensor:
     """Return (B, 1, 1, 1): how much of a sketch the noise lies on, 0 = none.
 
     The less noise, the less of it: late steps see what earlier ones have finished.
     """
     drawn = torch.rand(len(timesteps), 2, generator=draw).to(timesteps.device)
-    weights = (drawn[:, 0] < share) * drawn[:, 1].sqrt() * (timesteps / 500).clamp(max=1)
+    weights = (drawn[:, 0] < fraction) * drawn[:, 1].sqrt() * (timesteps / 500).clamp(max=1)
     return weights[:, None, None, None]
 
 

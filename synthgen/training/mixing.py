@@ -43,7 +43,7 @@ class MixingSampler(DistributedSampler[int]):
         _check(len(kinds[0]), len(kinds[1]), synthetic_per_real, length)
         ratio = Fraction(float(synthetic_per_real)).limit_denominator(10_000)
         wanted = int(len(kinds[0]) * (1 + ratio)) if length is None else length
-        super().__init__(_Counted(wanted), num_replicas=world_size, rank=rank, seed=seed)
+        super().__init__(_Length(wanted), num_replicas=world_size, rank=rank, seed=seed)
         self._kinds = kinds
         self._ratio = ratio
 
@@ -74,7 +74,7 @@ class MixingSampler(DistributedSampler[int]):
         return order[first - skipped : end - skipped]
 
 
-class _Counted(Dataset[int]):
+class _Length(Dataset[int]):
     """All that DistributedSampler wants to know of a dataset: its length."""
 
     def __init__(self, length: int) -> None:

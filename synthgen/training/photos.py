@@ -20,7 +20,7 @@ from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
 from synthgen.samples.sample import SourceImage
 from synthgen.sources import FolderSources
 
-__all__ = ["Camera", "PhotoFolder", "Photos", "View", "draw_camera"]
+__all__ = ["CameraModel", "PhotoFolder", "Photos", "SurfaceView", "draw_camera"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class PhotoFolder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class SurfaceView:
     """A piece of surface (S, S, 3) before the camera takes it, its word, and its own optics."""
 
     image: Image
@@ -67,7 +67,7 @@ class Photos:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
-    def draw(self, rng: Rng, size_px: int) -> View:
+    def draw(self, rng: Rng, size_px: int) -> SurfaceView:
         """Return a crop (S, S, 3), turned, mirrored and zoomed.
 
         Folders come equally often, however many photos they hold.
@@ -82,7 +82,9 @@ class Photos:
         how = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
         crop = cv2.resize(np.ascontiguousarray(cut), (size_px, size_px), interpolation=how)
         optics = _zoom(self._measure(number, photo), size_px / side)
-        return View(to_rgb8(np.asarray(crop, np.uint8), (0, 255)), self._surfaces[number], optics)
+        return SurfaceView(
+            to_rgb8(np.asarray(crop, np.uint8), (0, 255)), self._surfaces[number], optics
+        )
 
     def _measure(self, number: int, photo: int) -> Optics:
         key = number, photo
@@ -108,7 +110,7 @@ def _zoom(optics: Optics, factor: float) -> Optics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Camera:
+class CameraModel:
     """How a scene becomes a picture. What is 0, 1 or None does nothing."""
 
     gain: float
@@ -121,7 +123,7 @@ class Camera:
     noise_px: float  # deviation of the Gaussian that the noise was blurred with
     jpeg_quality: int | None
 
-    def take(self, rng: Rng, view: View) -> tuple[Image, Optics]:
+    def take(self, rng: Rng, view: SurfaceView) -> tuple[Image, Optics]:
         """Return a picture (S, S, 3) of a surface, before JPEG, and the optics that it has."""
         lit = self._expose(view.image)
         if self.blur_px > 0:
@@ -173,15 +175,15 @@ class Camera:
         )
 
 
-def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> Camera:
+def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> CameraModel:
     """Draw a camera: sharp to soft (0.4 to 4 px), clean to grainy, in any light.
 
     A view that is soft already, by ``own_kernel_px``, is mostly left as sharp as it is.
     """
 
-    def sometimes(share: float, low: float, high: float, otherwise: float) -> float:
+    def sometimes(fraction: float, low: float, high: float, otherwise: float) -> float:
         value = float(rng.uniform(low, high))
-        return value if rng.random() < share else otherwise
+        return value if rng.random() < fraction else otherwise
 
     gain = sometimes(0.4, 0.45, 1.35, 1)
     gamma = sometimes(0.25, 0.7, 1.5, 1)
@@ -195,7 +197,7 @@ def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> Camera:
     strength = float(np.exp(rng.uniform(np.log(0.4), np.log(9.0))))
     shot = float(rng.random())
     is_grainy = rng.random() < 0.55
-    return Camera(
+    return CameraModel(
         gain=gain,
         gamma=gamma,
         tint=tint.astype(np.float32),

@@ -32,7 +32,7 @@ from synthgen.errors import RunError
 from synthgen.planning.prompts import vocabulary
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import SURFACES
-from synthgen.training.card import write_card
+from synthgen.training.card import write_model_card
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline, start_from
 from synthgen.training.features import FeatureLoss
@@ -51,11 +51,11 @@ from synthgen.training.photos import Photos
 from synthgen.training.pretrain_settings import PretrainSettings
 from synthgen.training.real_examples import RealExamples
 
-__all__ = ["PretrainSettings", "Progress", "paint_crops", "pretrain"]
+__all__ = ["PretrainProgress", "PretrainSettings", "paint_crops", "pretrain"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PretrainProgress:
     """Where a training stands; ``loss`` is the mean since the last one."""
 
     step: int
@@ -115,7 +115,9 @@ def _mirror(value: Any, turn: int) -> Any:
     return value.flip(axes) if axes else value
 
 
-def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progress], None]) -> Path:
+def pretrain(
+    settings: PretrainSettings, folder: Path, report: Callable[[PretrainProgress], None]
+) -> Path:
     """Train, or go on training, in ``folder``; return the folder of the finished model.
 
     Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
@@ -149,7 +151,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         batch_size=None,
         num_workers=settings.workers,
     )
-    last_save = last_look = last_log = time.monotonic()
+    last_save = last_sheet = last_log = time.monotonic()
     losses: list[float] = []
     crops = 0
     for step, batch in enumerate(batches, start=first):
@@ -167,7 +169,7 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         now = time.monotonic()
         if len(losses) == 50 or step + 1 == settings.steps:
             took = max(now - last_log, 1e-9)
-            progress = Progress(
+            progress = PretrainProgress(
                 step + 1, float(np.mean(losses)), crops, crops / took, took / len(losses)
             )
             _log(folder / "log.csv", progress)
@@ -176,13 +178,13 @@ def pretrain(settings: PretrainSettings, folder: Path, report: Callable[[Progres
         if now - last_save > settings.save_every_s:
             _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
             last_save = time.monotonic()
-        if now - last_look > settings.look_every_s:
+        if now - last_sheet > settings.sheet_every_s:
             with_average(
                 learner,
                 ema,
-                partial(_look, pipeline, folder, step + 1, photos, settings.look_crops),
+                partial(_look, pipeline, folder, step + 1, photos, settings.sheet_crops),
             )
-            last_look = time.monotonic()
+            last_sheet = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
         with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos, real))
@@ -270,8 +272,8 @@ def _restore(
         "steps",
         "decay_fraction",
         "save_every_s",
-        "look_every_s",
-        "look_crops",
+        "sheet_every_s",
+        "sheet_crops",
         "workers",
         "threads",
     }
@@ -291,7 +293,7 @@ def _restore(
     return int(state["step"])
 
 
-def _log(path: Path, progress: Progress) -> None:
+def _log(path: Path, progress: PretrainProgress) -> None:
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -308,14 +310,16 @@ def _finish(
     photos: Photos,
     real: RealExamples,
 ) -> None:
-    _look(pipeline, folder, settings.steps, photos, settings.look_crops)
+    _look(pipeline, folder, settings.steps, photos, settings.sheet_crops)
     parts = [getattr(pipeline, name) for name in PARTS]
     weights = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
     pipeline.to(torch.float16)
     pipeline.save_pretrained(folder / "model", safe_serialization=True)
     sizes = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) for name in PARTS}
     settled = asdict(settings)
-    write_card(folder / "model", settled, folder / "log.csv", sizes, photos.counts, real.counts)
+    write_model_card(
+        folder / "model", settled, folder / "log.csv", sizes, photos.counts, real.counts
+    )
     pipeline.to(torch.float32)
     for part, state in zip(parts, weights, strict=True):
         part.load_state_dict(state)

@@ -16,7 +16,7 @@ from synthgen.training.real_examples import RealFolder
 
 __all__ = ["PretrainSettings"]
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1000)]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -37,16 +37,16 @@ class PretrainSettings:
     decay_fraction: Annotated[float, Field(gt=0, le=1)] = (
         0.35  # the last part of the steps, in which the rate falls to 3 %
     )
-    ema_decay: Share = 0.9995
-    drop_prompt: Share = 0.1  # share of crops that learn without a prompt, so that guidance works
-    drop_control: Share = 0.2  # share of crops that learn without the control image
+    ema_decay: Fraction = 0.9995
+    drop_prompt: Fraction = 0.1  # of the crops learn without a prompt, so that guidance works
+    drop_control: Fraction = 0.2  # of the crops learn without the control image
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     threads: Annotated[int, Field(ge=1, le=4096)] = (
         1  # CPU threads a process; more processes scale, more threads hardly do
     )
     save_every_s: Seconds = 300
-    look_every_s: Seconds = 1200
-    look_crops: Annotated[int, Field(le=4096)] = 24  # on each sheet of samples
+    sheet_every_s: Seconds = 1200
+    sheet_crops: Annotated[int, Field(le=4096)] = 24  # on each sheet of samples
     workers: Annotated[int, Field(ge=0, le=256)] = (
         0  # processes that draw crops; 0 draws them between the steps
     )
@@ -55,17 +55,17 @@ class PretrainSettings:
     parts: tuple[str, ...] = PARTS  # which are trained; the others stay as they start
     photos: Mapping[str, PhotoFolder] = field(default_factory=dict)  # surfaces beside drawn ones
     real: Mapping[str, RealFolder] = field(default_factory=dict)  # defects beside drawn ones
-    real_fraction: Share = 0.2  # of the crops, where there are real defects
+    real_fraction: Fraction = 0.2  # of the crops, where there are real defects
     repeats: Annotated[int, Field(le=10_000)] = (
         1  # steps in a row that learn from the same crops, mirrored, under other noise
     )
-    sketch_fraction: Share = 0.4  # of crops that start from the sketch, more or less
+    sketch_fraction: Fraction = 0.4  # of crops that start from the sketch, more or less
     gradient_weight: Weight = 0.0  # of the difference of neighbouring pixels in the loss
     feature_weight: Weight = 0.0  # of the features of a pretrained network in the loss
 
     def __post_init__(self) -> None:
-        if self.look_crops < 2:
-            raise ConfigError("pretrain.look_crops must be at least 2")
+        if self.sheet_crops < 2:
+            raise ConfigError("pretrain.sheet_crops must be at least 2")
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
         if self.repeats < 1:

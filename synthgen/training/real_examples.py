@@ -24,11 +24,11 @@ from synthgen.realdata.settings import RealSettings
 from synthgen.sources.surfaces.noise import fractal_noise
 from synthgen.training.adaptation.crops import (
     Augmentation,
-    RealLesson,
+    RealExample,
     blur_sketch,
     by_class,
     draw_real_crop,
-    make_lessons,
+    make_examples,
     name_classes,
 )
 from synthgen.training.crops import Crop
@@ -41,7 +41,7 @@ Mask = NDArray[np.bool_]
 Text = Annotated[str, Field(min_length=1)]
 
 DRAWN_SKETCHES = 0.6  # of the crops; the others have a blurred copy of the real defect
-MOST_FACTOR = 4.0  # of a sketch's strength, to meet the real one's
+MAX_FACTOR = 4.0  # of a sketch's strength, to meet the real one's
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,12 +60,12 @@ class RealExamples:
 
     def __init__(self, folders: Mapping[str, RealFolder]) -> None:
         self.counts: dict[str, int] = {}
-        self._kinds: list[list[list[RealLesson]]] = []
+        self._kinds: list[list[list[RealExample]]] = []
         self._good: list[Sequence[Image]] = []
         self._optics: dict[int, Optics] = {}
         for name, folder in sorted(folders.items()):
             images = read_real(folder.real)
-            examples, good = make_lessons(
+            examples, good = make_examples(
                 images, name_classes(images, folder.words), folder.surface
             )
             self.counts[name] = len({one.image_id for one in examples})
@@ -85,7 +85,7 @@ class RealExamples:
         vary = Augmentation(scale=(0.6, 1.4))
         return draw_real_crop(rng, example, self._good[number], size_px, vary, draw_sketch)
 
-    def _measure(self, example: RealLesson) -> Optics:
+    def _measure(self, example: RealExample) -> Optics:
         key = id(example)
         if key not in self._optics:
             self._optics[key] = estimate_optics(example.removed)
@@ -110,6 +110,6 @@ def _draw_alike(
     drawn = sketch.astype(np.float32) - source
     own = drawn[mask] @ LUMA
     factor = float(np.abs(wanted).mean()) / max(float(np.abs(own).mean()), 1.0)
-    factor = min(factor, MOST_FACTOR) * float(np.exp(rng.normal(0, 0.25)))
+    factor = min(factor, MAX_FACTOR) * float(np.exp(rng.normal(0, 0.25)))
     turns = float(wanted.mean()) * float(own.mean()) < 0  # the renderer found no room on that side
     return to_levels(source + np.float32(-factor if turns else factor) * drawn)

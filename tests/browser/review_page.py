@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from synthgen.review.service.startup import Progress, is_alive
+from synthgen.review.service.startup import StartupProgress, is_alive
 
 WAIT_MS = 90_000
 WIDTH, HEIGHT = 1400, 900
@@ -62,7 +62,7 @@ class Review:
     def end(self) -> str:
         """Press Ctrl-C; return what was said, once nothing that it started runs any more."""
         started = self.children()
-        progress = Progress(psutil.Process(self.process.pid), *started)
+        progress = StartupProgress(psutil.Process(self.process.pid), *started)
         self.process.send_signal(signal.SIGINT)
         while True:
             try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthgen.config.compose import build
+from synthgen.config.objects import build
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.labels import read_labels
 from synthgen.export.media import Media

@@ -11,8 +11,9 @@ import pytest
 from synthgen.backends.checkpoints.families import FAMILIES, find_call
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.diffusion.painting import Painter, Settings
-from synthgen.backends.diffusion.texts import Texts
-from synthgen.config.compose import build, compose
+from synthgen.backends.diffusion.texts import PromptEncoder
+from synthgen.config.compose import compose
+from synthgen.config.objects import build
 from tests.backends import make_diffusion
 from tests.families import TINY
 from tests.presets import PRESETS
@@ -66,7 +67,7 @@ def test_the_real_class_graph_and_widths_paint(name) -> None:
     pipeline = PRESETS[name]()
     assert type(pipeline).__name__ == call.pipeline
     pipeline.set_progress_bar_config(disable=True)
-    painter = Painter(pipeline, call, Texts(pipeline, family), 1)
+    painter = Painter(pipeline, call, PromptEncoder(pipeline, family), 1)
     condition = draw_conditions("stain", count=1, size=64, cell_px=family.cell_px)[0]
     backend = make_diffusion("embedded", resolution_px=64)
     job = backend._alike([condition], False)[0][0]

@@ -152,16 +152,16 @@ def judge(
     *,
     is_wrong: bool,
     place: Path,
-    least_s: int = 8,
+    min_s: int = 8,
 ) -> CompletedProcess[str] | None:
     """Run a command and note what is wrong with how it ends; None where it did not end.
 
     ``names``: what a message may name, any of them. ``is_wrong``: it must be refused. What may be
-    right is let go on for ``least_s`` seconds only.
+    right is let go on for ``min_s`` seconds only.
     """
     tally.cases += 1
     before = _list(ground)
-    end = run_apart(arguments, place, LONGEST_S if is_wrong else least_s)
+    end = run_apart(arguments, place, LONGEST_S if is_wrong else min_s)
     done, fault, told = end.done, end.fault, end.told
     if fault == "hang" and not is_wrong:
         return None  # it may be right, and at work

@@ -46,7 +46,7 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
             small += " run.count=4"
             small += " backend.painting.steps=2" if "backend." in command else " backend=sketch"
         if command.startswith("synthgen pretrain"):
-            small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.look_crops=2"
+            small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.sheet_crops=2"
         if command.startswith("synthgen evaluate labels"):
             small += " evaluate.count=60"
         if command.startswith(

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from synthgen.conditioning.conditioner import KERNELS_AROUND
-from synthgen.config.compose import build
+from synthgen.config.objects import build
 from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics

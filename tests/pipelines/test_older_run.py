@@ -13,6 +13,7 @@ import yaml
 from synthgen.imaging.geometry import rle_to_mask
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
+from synthgen.runs.renamed import RENAMED
 from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits, read_edits
 from synthgen.runs.reviews.verdicts import Verdict, add_verdicts, judge, read_verdicts
 from tests.cli import run_here, run_well
@@ -26,7 +27,7 @@ COMMAND = [  # that it was written by
         f"defect.scratch.shape.{key}"
         for key in (
             *("length_fraction=[0.12,0.9]", "width_fraction=[0.012,0.14]", "contrast=[0.2,0.85]"),
-            *("curvature=[-0.15,0.15]", "bright_share=0.7"),
+            *("curvature=[-0.15,0.15]", "bright_fraction=0.7"),
         )
     ),
 ]
@@ -133,7 +134,7 @@ def test_it_is_continued_where_it_was_stopped(root) -> None:
     assert {name: after[name] for name in before} == before
     rows = read_run(root).manifest.set_index("sample_id")
     assert list(rows.index) == list(whole.index)
-    planned = ["seed", "prompt", "severity", "source_id", "group", "split", "donor"]
+    planned = ["seed", "prompt", "severity", "source_id", "group", "split", "reference"]
     pd.testing.assert_frame_equal(rows[planned], whole[planned])
 
 
@@ -163,14 +164,15 @@ def test_a_key_that_came_since_does_not_stop_it_where_it_has_its_default(root) -
     others = {  # than the default
         "run.candidates": "2",
         "bank.deform.bend": "0.2",
-        "prompt.synonym_share": "0.5",
+        "prompt.synonym_fraction": "0.5",
         "defect.pit.close_px": "3",
-        "defect.stain.shape.bright_share": "0.9",
+        "defect.stain.shape.bright_fraction": "0.9",
         "source.kinds": "[cast]",
         "quality.grain_ratio": "[0.1,null]",
     }
+    former = {now: key for key, now in RENAMED.items()}
     for key in others:
-        forget(root, key)
+        forget(root, former.get(key.replace("stain", "*"), key).replace("*", "stain"))
         done = run_here(*COMMAND, f"{key}={others[key]}", f"run.folder={root}")
         assert done.returncode == 2
         assert f"{key}=not set, now it is" in done.stderr

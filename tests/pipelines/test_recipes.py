@@ -93,7 +93,7 @@ def test_unet_learns(tmp_path) -> None:
         "generate debug=smoke backend=sketch run.folder=out run.count=48 run.good_fraction=0.25"
         " source.kinds=[painted] source.size_hw=[64,64] defect=[inclusion]"
         " defect.inclusion.severity=[0.7,1] defect.inclusion.shape.radius_px=[6,14]"
-        " defect.inclusion.shape.dark_share=1",
+        " defect.inclusion.shape.dark_fraction=1",
         tmp_path,
     )
     (tmp_path / "docs").symlink_to(ROOT / "docs")

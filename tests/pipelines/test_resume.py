@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from synthgen.imaging.images import read_image
-from synthgen.review.service.startup import Progress
+from synthgen.review.service.startup import StartupProgress
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table
 from synthgen.runs.reader import read_run
@@ -127,7 +127,7 @@ def shards(folder: Path) -> int:
 
 def wait_for(begun: subprocess.Popen[bytes], folder: Path, count: int) -> None:
     """Wait for so many shards of a run, as long as it works."""
-    progress = Progress(psutil.Process(begun.pid))
+    progress = StartupProgress(psutil.Process(begun.pid))
     while shards(folder) < count:
         assert begun.poll() is None, "it ended too early"
         assert not progress.is_over(), "it stands still"

@@ -1,4 +1,4 @@
-"""After a review: what people rejected is made anew, all else stays, what they accepted ships."""
+"""After a review: what people rejected is made again, all else stays, what they accepted ships."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
     before |= files_of(root)  # and their masks
 
     said = run(*command, f"run.folder={root}")
-    assert "3 samples that people rejected are made anew" in said
+    assert "3 samples that people rejected are made again" in said
     assert "1 good images that people rejected stay as they are" in said
-    assert "3 were made anew after a review, 1 labels drawn by people" in said
+    assert "3 were made again after a review, 1 labels drawn by people" in said
     rows, after, stored = rows_of(root), files_of(root), read_run(root)
     assert rows["revision"].to_dict() == {one: int(one in bad) for one in first.index}
     assert {name: after[name] for name in before} == before
@@ -83,8 +83,8 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
     assert (rows["edited_by"] != "").sum() == 1  # that of a revision of before counts no more
     others = [one for one in first.index if one not in (*bad, kept[0])]
     pd.testing.assert_frame_equal(
-        rows.loc[others].drop(columns=["twin_id", "twin_bits"]),
-        first.loc[others].drop(columns=["twin_id", "twin_bits"]),
+        rows.loc[others].drop(columns=["near_duplicate_id", "near_duplicate_bits"]),
+        first.loc[others].drop(columns=["near_duplicate_id", "near_duplicate_bits"]),
     )
     for one in bad:
         assert rows.loc[one, "image"] == f"images/{one}~1.png"
@@ -99,7 +99,7 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
         assert not own.duplicated(keys).any()
 
     unchanged = files_of(root)
-    assert "made anew after" in run(*command, f"run.folder={root}")
+    assert "made again after" in run(*command, f"run.folder={root}")
     assert files_of(root) == unchanged  # once is enough
     for one in (bad[0], kept[0]):
         said = run("reproduce", f"run.folder={root}", f"sample_id={one}")

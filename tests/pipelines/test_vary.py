@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from synthgen.generation.generate import compose
+from synthgen.generation.generate import build_candidate
 from synthgen.imaging.images import read_image
 from synthgen.quality.limits import read_limits
 from synthgen.quality.measures import measure, view_change
@@ -134,7 +134,7 @@ def test_the_edge_measure_tells_the_same_part_from_another() -> None:
     )
 
     def edge_f1(painted: np.ndarray) -> float:
-        candidate = compose(whole, painted)
+        candidate = build_candidate(whole, painted)
         measured = measure(candidate, view_change(candidate))
         return next(one.value for one in measured if one.name == "edge_f1")
 
@@ -142,4 +142,4 @@ def test_the_edge_measure_tells_the_same_part_from_another() -> None:
     assert edge_f1((image * 0.8).astype(np.uint8)) == 1  # another light, the same part
     assert edge_f1(np.roll(image, 12, axis=1)) < 0.7
     assert edge_f1(np.zeros_like(image)) == 0
-    assert not compose(whole, np.zeros_like(image)).realised_mask.any()
+    assert not build_candidate(whole, np.zeros_like(image)).realised_mask.any()

@@ -17,22 +17,22 @@ from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.backends.checkpoints.licences import read_licence
 from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.cli import main
-from synthgen.config.compose import check_value
+from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.realdata.read import read_real
 from synthgen.realdata.records import RealImage
 from synthgen.references.removal import remove_defects
 from synthgen.samples.seeds import stream
-from synthgen.training.adaptation.adapt import AdaptSettings, PatchLessons, adapt, adapt_backend
+from synthgen.training.adaptation.adapt import AdaptSettings, PatchExamples, adapt, adapt_backend
 from synthgen.training.adaptation.crops import (
     Augmentation,
-    RealLesson,
+    RealExample,
     draw_real_crop,
     hold_back,
-    make_lessons,
+    make_examples,
     name_classes,
 )
-from synthgen.training.adaptation.loop import STATE, Teacher, identify
+from synthgen.training.adaptation.loop import STATE, Trainer, identify
 from synthgen.training.learner import save_state
 from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model
@@ -47,7 +47,7 @@ SMALL = {
     "threads": 1,
     "check_every": 2,
     "mixed_precision": "no",
-    "prior_share": 0.5,
+    "prior_fraction": 0.5,
     "hold_back": 0.3,
 }
 
@@ -156,15 +156,15 @@ def test_removal_of_all_of_an_image_does_not_fail() -> None:
     assert remove_defects(image, np.ones((40, 40), bool)).shape == image.shape
 
 
-def test_lessons_give_the_photo_back_and_crops_change_inside_their_mask_only(real) -> None:
-    lessons, good = make_lessons(real, name_classes(real, {}), "metal")
-    assert {lesson.noun for lesson in lessons} == {"blow hole", "crack"}
+def test_examples_give_the_photo_back_and_crops_change_inside_their_mask_only(real) -> None:
+    examples, good = make_examples(real, name_classes(real, {}), "metal")
+    assert {example.noun for example in examples} == {"blow hole", "crack"}
     assert len(good) == 1
-    for lesson in lessons:
-        photo = next(i for i in real if i.image_id == lesson.image_id).read_rgb()
-        assert np.array_equal(lesson.real[lesson.mask], photo[lesson.mask])
+    for example in examples:
+        photo = next(i for i in real if i.image_id == example.image_id).read_rgb()
+        assert np.array_equal(example.real[example.mask], photo[example.mask])
     for number in range(12):
-        crop = draw_real_crop(stream(0, number), lessons[0], good, 64, Augmentation())
+        crop = draw_real_crop(stream(0, number), examples[0], good, 64, Augmentation())
         assert crop.defect_mask.any()
         assert not (crop.defect_mask & ~crop.repaint_mask).any()
         assert np.array_equal(crop.source[~crop.repaint_mask], crop.defective[~crop.repaint_mask])
@@ -180,12 +180,12 @@ def test_a_transplanted_defect_dims_its_new_surface() -> None:
     mask = np.zeros((128, 128), bool)
     mask[30:100, 30:100] = True
     change = np.where(mask[..., None], np.float32(-0.7) * removed, np.float32(0))
-    lesson = RealLesson("a", "a", "dark", "dark", "cell", removed, change, mask)
+    example = RealExample("a", "a", "dark", "dark", "cell", removed, change, mask)
     plain = (1.0, 1.0)
     vary = Augmentation(
         transplant=1, turn=0, scale=plain, gain=plain, contrast=plain, own_texture=0
     )
-    crop = draw_real_crop(stream(0, 1), lesson, [good], 64, vary)
+    crop = draw_real_crop(stream(0, 1), example, [good], 64, vary)
     core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
     assert np.abs(crop.defective[core] - 0.3 * crop.source[core]).mean() < 5
 
@@ -197,10 +197,10 @@ def test_nothing_shows_through_a_transplant_with_its_own_texture() -> None:
     mask = np.zeros((128, 128), bool)
     mask[30:100, 30:100] = True
     change = np.where(mask[..., None], np.float32(-70), np.float32(0)).repeat(3, 2)
-    lesson = RealLesson("a", "a", "chip", "chip", "metal", removed, change, mask)
+    example = RealExample("a", "a", "chip", "chip", "metal", removed, change, mask)
     plain = (1.0, 1.0)
     vary = Augmentation(1, 0, scale=plain, gain=plain, contrast=plain, own_texture=1)
-    crop = draw_real_crop(stream(0, 1), lesson, [good], 64, vary)
+    crop = draw_real_crop(stream(0, 1), example, [good], 64, vary)
     core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
     assert crop.source[core].std() > 20
     assert crop.defective[core].std() < 5
@@ -212,15 +212,15 @@ def test_what_is_scored_on_is_not_learned(family, real, base, tmp_path) -> None:
     model = base if family == "embedded" else TINY[family](tmp_path).base
     backend, folder = make_diffusion(str(model), device="cpu"), tmp_path / "a"
     scored = [replace(image, split="test" if image.group == "g0" else "train") for image in real]
-    with pytest.raises(SourceError, match=r"split test.*adapt\.donors=\[train,test\]"):
+    with pytest.raises(SourceError, match=r"split test.*adapt\.splits=\[train,test\]"):
         adapt_backend(scored, backend, AdaptSettings(**SMALL), folder, lambda _: None)
-    wider = AdaptSettings(donors=("train", "test"), **SMALL)
+    wider = AdaptSettings(splits=("train", "test"), **SMALL)
     adapt_backend(scored, backend, wider, folder, lambda _: None)
 
 
 def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
-    lessons, _ = make_lessons(real, name_classes(real, {}), "metal")
-    taught, held = hold_back(lessons, 0.3, 0)
+    examples, _ = make_examples(real, name_classes(real, {}), "metal")
+    taught, held = hold_back(examples, 0.3, 0)
     assert {one.group for one in taught}.isdisjoint(one.group for one in held)
     assert {one.defect_class for one in held} == {one.defect_class for one in taught}
     with pytest.raises(SourceError, match=r"adapt\.words names 'rust'"):
@@ -229,9 +229,9 @@ def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_class_that_lies_on_one_part_beside_another_is_taught(seed, real) -> None:
-    lessons, _ = make_lessons(real, name_classes(real, {}), "metal")
+    examples, _ = make_examples(real, name_classes(real, {}), "metal")
     hole, crack = (
-        [one for one in lessons if one.defect_class == name] for name in ("blow_hole", "crack")
+        [one for one in examples if one.defect_class == name] for name in ("blow_hole", "crack")
     )
     lone = replace(crack[0], group=hole[0].group)
     taught, held = hold_back([*hole, lone], 0.5, seed)
@@ -270,7 +270,7 @@ def test_an_adapter_that_learned_nothing_says_so(
     table, base, tmp_path, capsys, monkeypatch
 ) -> None:
     losses = iter([1.0, 2.0, 3.0, 3.0, 2.0, 1.0])
-    monkeypatch.setattr(PatchLessons, "judge", lambda _: next(losses))
+    monkeypatch.setattr(PatchExamples, "validate", lambda _: next(losses))
     sentence = "this adapter is the base model as it was"
     told = run(capsys, *asked(table, tmp_path / "a", base))
     assert sentence in " ".join(told.split())
@@ -377,18 +377,18 @@ def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
 ) -> None:
     checkpoint, settings = find_checkpoint(str(base)), AdaptSettings(save_every_s=0, **SMALL)
     adapt(real, checkpoint, settings, tmp_path / "whole", lambda _: None)
-    advance = Teacher._advance
+    advance = Trainer._advance
 
-    def die_at_three(teacher: Teacher) -> None:
+    def die_at_three(teacher: Trainer) -> None:
         if teacher.step == 3:
             raise KeyboardInterrupt
         advance(teacher)
 
-    monkeypatch.setattr(Teacher, "_advance", die_at_three)
+    monkeypatch.setattr(Trainer, "_advance", die_at_three)
     with pytest.raises(KeyboardInterrupt):
         adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
     assert not (tmp_path / "cut" / RECORD).exists()
-    monkeypatch.setattr(Teacher, "_advance", advance)
+    monkeypatch.setattr(Trainer, "_advance", advance)
     with pytest.raises(RunError, match="other settings"):
         adapt(real, checkpoint, AdaptSettings(seed=1, **SMALL), tmp_path / "cut", lambda _: None)
     renamed = [alter(real[0], "class"), *real[1:]]

@@ -13,7 +13,8 @@ import torch
 
 from synthgen.conditioning.control.annotators import DETECTORS, _read_weights, aux_control
 from synthgen.conditioning.control.dense import DenseControl
-from synthgen.config.compose import build, compose
+from synthgen.config.compose import compose
+from synthgen.config.objects import build
 from synthgen.errors import ConfigError, ModelError
 
 pytest.importorskip("timm")
@@ -43,7 +44,8 @@ for name, detector in DETECTORS.items():
 """
 MEASURE = """
 import json, cv2, numpy as np, sys
-from synthgen.config.compose import build, compose
+from synthgen.config.compose import compose
+from synthgen.config.objects import build
 from synthgen.errors import ModelError
 folder, names = sys.argv[1], json.loads(sys.argv[2])
 noise = np.random.default_rng(0).normal(128, 60, (200, 240, 3))

@@ -22,7 +22,8 @@ from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.conditioning.variation import SPREAD_PX, check_finish
 from synthgen.config.build import RunWorker, build_augment, build_parts, set_up
-from synthgen.config.compose import compose, to_plain
+from synthgen.config.compose import compose
+from synthgen.config.objects import to_plain
 from synthgen.config.reproduce import reproduce
 from synthgen.errors import ConfigError, SourceError
 from synthgen.export.datasheet import write_datasheet

@@ -20,13 +20,13 @@ from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.conditioning.placement import Room, place
 from synthgen.config.advice import (
-    find_donors_elsewhere,
-    find_faint_donors,
+    find_faint_references,
     find_other_names,
     find_own_lines,
+    find_references_elsewhere,
 )
-from synthgen.config.build import add_donors
-from synthgen.config.compose import check_value
+from synthgen.config.build import add_references
+from synthgen.config.objects import check_value
 from synthgen.defects import Scene, lay_on, zoom
 from synthgen.errors import ConfigError, SourceError
 from synthgen.generation.generate import Stages, generate
@@ -35,7 +35,7 @@ from synthgen.imaging.images import read_image, write_png
 from synthgen.imaging.optics import Optics
 from synthgen.planning.missed import near_place
 from synthgen.planning.plan import draw_plan
-from synthgen.quality.bank import away_from_donor, measure_visible
+from synthgen.quality.bank import away_from_reference, measure_visible
 from synthgen.quality.limits import Limits
 from synthgen.realdata.read import read_real
 from synthgen.realdata.records import RealImage
@@ -48,11 +48,11 @@ from synthgen.references.items import (
     read_bank,
     write_bank,
 )
-from synthgen.references.lending import BankSettings, Donors, load_donors
-from synthgen.references.removal import to_shares
+from synthgen.references.lending import BankSettings, References, load_references
+from synthgen.references.removal import to_fractions
 from synthgen.references.skeleton import line_length, thin
 from synthgen.references.together import find_neighbours, join
-from synthgen.report.bank import MOST_SHOWN, OUTLINE, _views, write_bank_page
+from synthgen.report.bank import MAX_SHOWN, OUTLINE, _views, write_bank_page
 from synthgen.sources import FolderSources, ProceduralSources
 from tests.samples import draw_classes
 
@@ -109,10 +109,10 @@ def bank(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(bank: Path, **settings: object) -> Donors:
-    donors = load_donors(BankSettings(path=str(bank), **settings))  # type: ignore[arg-type]
-    assert donors is not None
-    return donors
+def load(bank: Path, **settings: object) -> References:
+    references = load_references(BankSettings(path=str(bank), **settings))  # type: ignore[arg-type]
+    assert references is not None
+    return references
 
 
 def test_two_defects_of_one_name_are_refused(table: Path, tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None
     ]
     page = write_bank_page(tmp_path / "mine", many, ["groups were guessed from the names"])
     text = page.read_text(encoding="utf-8")
-    assert text.count('<figure class="item"') == MOST_SHOWN
-    assert text.count(f"{MOST_SHOWN // 25} of them are shown, evenly over their sizes") == 25
+    assert text.count('<figure class="item"') == MAX_SHOWN
+    assert text.count(f"{MAX_SHOWN // 25} of them are shown, evenly over their sizes") == 25
     assert "groups were guessed from the names" in text
     assert "contrast nan" not in text
     assert "<h1>mine</h1>" in text
@@ -202,12 +202,12 @@ def test_only_the_defect_is_outlined() -> None:
 def test_what_is_scored_on_lends_nothing(table: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="split val: what is scored on must not lend"):
         build_bank(read(table, split=None))
-    everything = build_bank(read(table, None), BuildSettings(donors=("train", "val")))
+    everything = build_bank(read(table, None), BuildSettings(splits=("train", "val")))
     assert len(everything) == 12
     write_bank(tmp_path, everything)
-    with pytest.raises(SourceError, match=r"bank.donors=\[train,val\]"):
+    with pytest.raises(SourceError, match=r"bank.splits=\[train,val\]"):
         load(tmp_path)
-    assert load(tmp_path, donors=("train", "val")).groups
+    assert load(tmp_path, splits=("train", "val")).groups
 
 
 def test_no_bank_is_said_so(tmp_path: Path) -> None:
@@ -262,12 +262,12 @@ def test_deforming_nothing_turns_nothing(bank: Path) -> None:
     assert all(abs(int(area) - item.area_px) <= 0.1 * item.area_px for area in shapes)
 
 
-def test_a_donor_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
-    donors = load(bank)
-    item_id = next(iter(donors.items))
+def test_a_reference_is_laid_on_at_the_surfaces_own_level(bank: Path) -> None:
+    references = load(bank)
+    item_id = next(iter(references.items))
     for level in (60, 120):
         image = np.full((200, 200, 3), level, np.uint8)
-        drawing = donors.draw(np.random.default_rng(0), item_id, 0.5)
+        drawing = references.draw(np.random.default_rng(0), item_id, 0.5)
         laid, mask = lay_on(image, drawing, (40, 40), Optics())
         lost = level - laid[mask].mean()
         assert 0.3 * level < lost < 0.7 * level  # half of 140, as on its own surface
@@ -279,16 +279,16 @@ WIDE = Scene(short_side_px=400)
 STILL = BankSettings(deform=Deformation(turn_deg=0, scale=(1.0, 1.0), bend=0, elastic=0))
 
 
-def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
+def test_in_the_dark_of_a_reference_the_surface_is_dimmed() -> None:
     rng = np.random.default_rng(0)
     rough = [np.repeat(rng.normal(150, 25, (160, 160, 1)).clip(40, 255), 3, 2) for _ in range(3)]
     clean, own, surface = (one.astype(np.uint8) for one in rough)
     mask = np.zeros((160, 160), bool)
     mask[40:120, 30:130] = True
-    clean[70:80] = 40  # a line of the piece that the donor was removed with
+    clean[70:80] = 40  # a line of the piece that the reference defect was removed with
     crop = np.where(mask[..., None], (own * 0.3).astype(np.uint8), clean)
     item = BankItem("dark", "a", "a", crop, clean, mask, 8000, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
-    drawing = Donors([item], replace(STILL, own_texture=0)).draw(rng, "d-1", 0.5)
+    drawing = References([item], replace(STILL, own_texture=0)).draw(rng, "d-1", 0.5)
     laid, where = lay_on(surface, drawing, (0, 0), Optics())
     assert abs(laid[where].mean() - 0.3 * 150) < 6
     assert laid[where].std() < 0.6 * surface[where].std()
@@ -296,7 +296,7 @@ def test_in_the_dark_of_a_donor_the_surface_is_dimmed() -> None:
 
 
 @pytest.mark.parametrize("covers", [True, False])
-def test_nothing_shows_through_a_donor_with_its_own_texture(covers: bool) -> None:
+def test_nothing_shows_through_a_reference_with_its_own_texture(covers: bool) -> None:
     stripes = np.where(np.arange(160) % 6 < 3, -25, 25)
     clean = np.repeat((120 + stripes)[None, :, None], 160, 0).repeat(3, 2).astype(np.uint8)
     light = np.linspace(80, 180, 160)[:, None, None]  # brighter downward
@@ -304,8 +304,8 @@ def test_nothing_shows_through_a_donor_with_its_own_texture(covers: bool) -> Non
     mask = cv2.circle(np.zeros((160, 160), np.uint8), (80, 80), 50, 1, -1) > 0
     crop = np.where(mask[..., None], np.uint8(60), clean)  # smooth, half as bright
     item = BankItem("chip", "a", "a", crop, clean, mask, 7800, 40.0, 0.0, (0.5, 0.5), item_id="d-1")
-    donors = Donors([item], replace(STILL, own_texture=float(covers)))
-    drawing = donors.draw(np.random.default_rng(1), "d-1", 0.5)
+    references = References([item], replace(STILL, own_texture=float(covers)))
+    drawing = references.draw(np.random.default_rng(1), "d-1", 0.5)
     laid, where = lay_on(surface, drawing, (30, 30), Optics())
     deep = cv2.erode(where.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     rows = np.flatnonzero(deep.sum(axis=1) > 30)
@@ -317,25 +317,25 @@ def test_nothing_shows_through_a_donor_with_its_own_texture(covers: bool) -> Non
     assert (laid[far] == surface[far]).all()
 
 
-def test_a_dark_donor_makes_no_bright_rim() -> None:
+def test_a_dark_reference_makes_no_bright_rim() -> None:
     clean = np.full((60, 60, 3), 100, np.uint8)
     mask = np.zeros((60, 60), bool)
     mask[10:50, 10:50] = True
     change = np.where(mask[..., None], -60, 0).astype(np.float32)
     change[10:13, 10:50] = 40  # a label that reaches into surface brighter than what filled it
-    shares = to_shares(np.repeat(change, 3, 2), clean, mask)
-    assert shares[mask].max() == 0
-    assert shares[20:40, 20:40].max() == pytest.approx(-0.6)
+    fractions = to_fractions(np.repeat(change, 3, 2), clean, mask)
+    assert fractions[mask].max() == 0
+    assert fractions[20:40, 20:40].max() == pytest.approx(-0.6)
 
 
-def test_a_donor_that_is_dark_and_bright_keeps_both() -> None:
+def test_a_reference_that_is_dark_and_bright_keeps_both() -> None:
     rng = np.random.default_rng(0)
     clean = np.repeat(rng.integers(100, 200, (60, 60, 1)), 3, 2).astype(np.uint8)
     mask = np.zeros((60, 60), bool)
     mask[10:50, 10:50] = True
     signs = np.repeat(rng.choice([-1, 1], (60, 60, 1)), 3, 2)
     change = np.where(mask[..., None], 40 * signs, 0).astype(np.float32)
-    assert np.allclose(to_shares(change, clean, mask), change / clean, atol=1e-3)
+    assert np.allclose(to_fractions(change, clean, mask), change / clean, atol=1e-3)
 
 
 def chip(side: str) -> BankItem:
@@ -351,16 +351,16 @@ def chip(side: str) -> BankItem:
 
 @pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
 @pytest.mark.parametrize("is_mirrored", [False, True])
-def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: bool) -> None:
+def test_a_reference_at_a_border_lies_at_that_border_again(side: str, is_mirrored: bool) -> None:
     item = chip(side)
     assert item.cut_sides == (side,)
     other = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}[side]
     expected = other if is_mirrored else side
     x, y = ((1 - at) if is_mirrored else at for at in item.place_xy)
-    donors, free = Donors([item], BankSettings()), np.ones((200, 200), bool)
+    references, free = References([item], BankSettings()), np.ones((200, 200), bool)
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        drawing = donors.draw(rng, item.item_id, 0.5, (x, y))
+        drawing = references.draw(rng, item.item_id, 0.5, (x, y))
         assert list(drawing.cut_at) == [expected]
         near = near_place(free, x, y, 0.1)
         corner = place(
@@ -373,12 +373,14 @@ def test_a_donor_at_a_border_lies_at_that_border_again(side: str, is_mirrored: b
         _, mask = lay_on(image, drawing, corner, Optics())
         rims = {"top": mask[0], "bottom": mask[-1], "left": mask[:, 0], "right": mask[:, -1]}
         touched = {name: int(rim.sum()) for name, rim in rims.items()}
-        assert touched.pop(expected) > 20  # 40 px of the donor's border, scaled by 0.7 to 1.4
+        assert (
+            touched.pop(expected) > 20
+        )  # 40 px of the reference defect's border, scaled by 0.7 to 1.4
         assert not any(touched.values())
         assert 0.3 < mask.sum() / item.area_px < 2.6
 
 
-def test_a_donor_that_is_hardly_visible_lends_nothing(tmp_path: Path) -> None:
+def test_a_reference_that_is_hardly_visible_lends_nothing(tmp_path: Path) -> None:
     plain = chip("left")
     crop = plain.crop.copy()
     crop[:, 6:] = plain.clean[:, 6:]  # the dark of its first columns is all that is left
@@ -386,14 +388,14 @@ def test_a_donor_that_is_hardly_visible_lends_nothing(tmp_path: Path) -> None:
     plain, faint = measure_visible(plain), measure_visible(other)
     assert plain.visible_fraction > 0.9
     assert 0.1 < faint.visible_fraction < 0.4
-    donors = Donors([plain, faint], BankSettings())
-    assert donors.faint == [faint]
-    assert donors.groups == ["a"]
-    (told,) = find_faint_donors(donors)
+    references = References([plain, faint], BankSettings())
+    assert references.faint == [faint]
+    assert references.groups == ["a"]
+    (told,) = find_faint_references(references)
     assert "1 of the bank's 2 defects lend nothing (chip 1): under 40%" in told
-    assert Donors([plain, faint], BankSettings(least_visible=0)).groups == ["a", "b"]
-    assert Donors([faint], BankSettings()).groups == ["b"]  # all of its class are like that
-    assert find_faint_donors(None) == []
+    assert References([plain, faint], BankSettings(min_visible_fraction=0)).groups == ["a", "b"]
+    assert References([faint], BankSettings()).groups == ["b"]  # all of its class are like that
+    assert find_faint_references(None) == []
     write_bank(tmp_path, [plain, faint])
     assert [item.item_id for item in load(tmp_path).faint] == ["chip-b-1"]  # the file knows it
 
@@ -408,52 +410,56 @@ def test_a_mask_that_was_drawn_loosely_is_told() -> None:
     assert loose.label_iou == pytest.approx(tight.area_px / loose.area_px, abs=0.03)
 
 
-def test_a_donor_inside_the_image_reaches_no_border(bank: Path) -> None:
+def test_a_reference_inside_the_image_reaches_no_border(bank: Path) -> None:
     item = next(one for one in read_bank(bank) if not one.cut_sides)
     assert (
-        not Donors([item], BankSettings()).draw(np.random.default_rng(0), item.item_id, 0.5).cut_at
+        not References([item], BankSettings())
+        .draw(np.random.default_rng(0), item.item_id, 0.5)
+        .cut_at
     )
 
 
-def plan_with(donors: Donors, count: int = 200, **splits: float) -> list:
+def plan_with(references: References, count: int = 200, **splits: float) -> list:
     sources = ProceduralSources(20, (96, 96), (), 0)
-    classes = add_donors(draw_classes("crack"), donors)
-    return draw_plan(sources, classes, count, 10, splits or SPLITS, 0, donors=donors)
+    classes = add_references(draw_classes("crack"), references)
+    return draw_plan(sources, classes, count, 10, splits or SPLITS, 0, references=references)
 
 
-def test_a_donors_part_never_meets_another_split(bank: Path) -> None:
+def test_a_references_part_never_meets_another_split(bank: Path) -> None:
     specs = plan_with(load(bank))
     split_of: dict[str, set[str]] = {}
     for spec in specs:
         split_of.setdefault(spec.group, set()).add(spec.split)
-        if spec.donor:
-            split_of.setdefault(spec.donor_group, set()).add(spec.split)
+        if spec.reference:
+            split_of.setdefault(spec.reference_group, set()).add(spec.split)
     assert all(len(splits) == 1 for splits in split_of.values())
-    assert all(spec.donor for spec in specs if spec.defect_class == "pore")
-    assert len({spec.donor for spec in specs if spec.donor}) >= 8
-    assert not any(spec.donor for spec in specs if spec.is_defect_free)
+    assert all(spec.reference for spec in specs if spec.defect_class == "pore")
+    assert len({spec.reference for spec in specs if spec.reference}) >= 8
+    assert not any(spec.reference for spec in specs if spec.is_defect_free)
 
 
-def test_a_part_with_donors_and_good_photos_has_one_split(bank: Path) -> None:
-    donors = load(bank)
+def test_a_part_with_references_and_good_photos_has_one_split(bank: Path) -> None:
+    references = load(bank)
     sources = ProceduralSources(20, (96, 96), (), 0)
     entries = [replace(entry, group=f"part{n}") for n, entry in enumerate(sources.entries)]
     sources.entries = entries  # type: ignore[misc]
-    specs = draw_plan(sources, add_donors({}, donors), 200, 0, SPLITS, 0, donors=donors)
+    specs = draw_plan(
+        sources, add_references({}, references), 200, 0, SPLITS, 0, references=references
+    )
     split_of = {spec.group: spec.split for spec in specs}
-    assert all(split_of.get(spec.donor_group, spec.split) == spec.split for spec in specs)
+    assert all(split_of.get(spec.reference_group, spec.split) == spec.split for spec in specs)
 
 
 def test_parts_that_do_not_lend_to_the_largest_split_are_told(bank: Path) -> None:
-    donors = load(bank)
-    (told,) = find_donors_elsewhere(plan_with(donors, train=0.6, val=0.4), donors)
+    references = load(bank)
+    (told,) = find_references_elsewhere(plan_with(references, train=0.6, val=0.4), references)
     assert "the split train" in told
     assert "'splits={train: 1}'" in told
     for name in ("crack", "pore"):
         few, every = map(int, re.search(rf"{name} (\d) of (\d)", told).groups())
         assert 0 < few < every == 5  # parts of the bank, also of splits without a source
-    assert find_donors_elsewhere(plan_with(donors, train=1), donors) == []
-    assert find_donors_elsewhere([], donors) == []
+    assert find_references_elsewhere(plan_with(references, train=1), references) == []
+    assert find_references_elsewhere([], references) == []
 
 
 def test_parts_that_no_photo_is_named_like_are_told(bank: Path, tmp_path: Path) -> None:
@@ -478,7 +484,7 @@ def test_the_banks_classes_alone(
     run("generate", *asked, f"bank.path={bank}", capsys=capsys)
     rows = pd.read_parquet(tmp_path / "run" / "manifest.parquet")
     assert set(rows["defect_class"]) == {"crack", "pore"}
-    assert (rows["donor"] != "").all()
+    assert (rows["reference"] != "").all()
     asked[-1] = f"run.folder={tmp_path / 'none'}"
     with pytest.raises(SystemExit) as stopped:
         run("generate", *asked, capsys=capsys)
@@ -499,8 +505,8 @@ def test_words_and_classes_that_the_bank_lacks(bank: Path) -> None:
             {"classes": []},
             r"^bank\.classes=\[\] is not .*it needs 1 or more entries$",
         ),
-        (BankSettings, {"donors": []}, r"^bank\.donors=\[\] is not .*it needs 1 or more entries$"),
-        (BuildSettings, {"donors": []}, r"^bank\.donors=\[\] is not .*it needs 1 or more entries$"),
+        (BankSettings, {"splits": []}, r"^bank\.splits=\[\] is not .*it needs 1 or more entries$"),
+        (BuildSettings, {"splits": []}, r"^bank\.splits=\[\] is not .*it needs 1 or more entries$"),
         (
             BankSettings,
             {"deform": {"scale": [2, 1]}},
@@ -536,26 +542,29 @@ def test_a_bank_made_anew_leaves_alone_what_is_no_banks(table: Path, tmp_path: P
         write_bank(folder, items)
 
 
-def test_the_share_of_a_class_that_is_drawn_too(bank: Path) -> None:
-    cracks = [s for s in plan_with(load(bank, share=0.25), train=1) if s.defect_class == "crack"]
+def test_the_fraction_of_a_class_that_is_drawn_too(bank: Path) -> None:
+    cracks = [s for s in plan_with(load(bank, fraction=0.25), train=1) if s.defect_class == "crack"]
     for count in (4, 8, 20):  # spread evenly, in short runs too
-        assert sum(bool(spec.donor) for spec in cracks[:count]) == count / 4
-    none = plan_with(load(bank, share=0, classes=("crack",)), train=1)
-    assert not any(spec.donor for spec in none)
+        assert sum(bool(spec.reference) for spec in cracks[:count]) == count / 4
+    none = plan_with(load(bank, fraction=0, classes=("crack",)), train=1)
+    assert not any(spec.reference for spec in none)
 
 
 def test_drawn_lines_are_as_wide_as_those_of_the_bank(bank: Path) -> None:
-    donors, alone = load(bank, share=0, own_lines=True), load(bank, share=0, own_lines=False)
-    lines = [item for item in donors.items.values() if item.defect_class == "crack"]
+    references, alone = (
+        load(bank, fraction=0, own_lines=True),
+        load(bank, fraction=0, own_lines=False),
+    )
+    lines = [item for item in references.items.values() if item.defect_class == "crack"]
     assert {item.is_line for item in lines} == {True}
     widths = [item.width_px for item in lines]
-    assert not any(item.is_line for item in donors.items.values() if item not in lines)
+    assert not any(item.is_line for item in references.items.values() if item not in lines)
     sources = ProceduralSources(20, (SIZE, SIZE), ("painted",), 0)
     for name in ("crack", "fibre", "scratch", "dent"):
         classes = draw_classes(name)
         found = []
-        for lent in (donors, alone, None):
-            draw = Conditioner(sources, classes, {}, donors=lent)
+        for lent in (references, alone, None):
+            draw = Conditioner(sources, classes, {}, references=lent)
             specs = draw_plan(sources, classes, 12, 0, {"train": 1}, 0)
             masks = [draw(spec).defect_mask for spec in specs]
             found.append([mask.sum() / line_length(thin(mask)) for mask in masks])
@@ -594,14 +603,14 @@ def zigzag_item(length_px: int) -> BankItem:
 @pytest.mark.parametrize("name", ["crack", "fibre", "scratch"])
 @pytest.mark.parametrize("levels", [15, 60])
 def test_drawn_lines_stand_out_as_those_of_the_bank(name: str, levels: int) -> None:
-    donors = Donors([line_item(1, 100, levels)], BankSettings(own_lines=True))
+    references = References([line_item(1, 100, levels)], BankSettings(own_lines=True))
     kind = draw_classes(name)[name].shape
     surface = np.full((400, 400, 3), 150, np.uint8)
     for severity, gain in ((0.0, 0.6), (1.0, 1.4)):
         strengths = []
         for seed in range(8):
             rng = np.random.default_rng(seed)
-            drawing = donors.draw_line(rng, kind, name, severity, WIDE)
+            drawing = references.draw_line(rng, kind, name, severity, WIDE)
             sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             strengths.append(np.abs(sketch.astype(float) - surface)[where].mean())
         assert 0.7 * gain * levels < np.median(strengths) < 1.3 * gain * levels
@@ -612,9 +621,9 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     kind = draw_classes(name)[name].shape
     spans = {}
     for length in (50, 250, 900):
-        donors, sides = Donors([line_item(1, length)], BankSettings(own_lines=True)), []
+        references, sides = References([line_item(1, length)], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
+            mask = references.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         spans[length] = np.median(sides)
@@ -629,39 +638,39 @@ def test_drawn_lines_are_as_straight_as_those_of_the_bank(name: str) -> None:
     assert bent.straightness < 0.75
     kind, spans = draw_classes(name)[name].shape, {}
     for item in (straight, bent):
-        donors, shares = Donors([item], BankSettings(own_lines=True)), []
+        references, fractions = References([item], BankSettings(own_lines=True)), []
         for seed in range(12):
-            mask = donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
+            mask = references.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
-            shares.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))
-        spans[item.item_id] = np.median(shares)
+            fractions.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))
+        spans[item.item_id] = np.median(fractions)
     assert spans[straight.item_id] > spans[bent.item_id] + 0.05
 
 
 @pytest.mark.parametrize("name", ["fibre", "scratch"])
 def test_drawn_lines_are_dark_where_those_of_the_bank_are(name: str) -> None:
-    surface, shares = np.full((400, 400, 3), 150, np.uint8), {}
+    surface, fractions = np.full((400, 400, 3), 150, np.uint8), {}
     for own_lines in (True, False):
-        donors, kind = Donors([line_item(1, 100)], BankSettings(own_lines=own_lines)), name
+        references, kind = References([line_item(1, 100)], BankSettings(own_lines=own_lines)), name
         dark = []
         for seed in range(20):
             rng = np.random.default_rng(seed)
             shape = draw_classes(kind)[kind].shape
-            drawing = donors.draw_line(rng, shape, kind, 0.5, WIDE)
+            drawing = references.draw_line(rng, shape, kind, 0.5, WIDE)
             sketch, where = lay_on(surface, drawing, (0, 0), Optics())
             dark.append(sketch[where].mean() < 150)
-        shares[own_lines] = np.mean(dark)
-    assert shares[False] < 0.8
-    assert shares[True] == 1.0
+        fractions[own_lines] = np.mean(dark)
+    assert fractions[False] < 0.8
+    assert fractions[True] == 1.0
 
 
 def test_a_drawn_line_is_like_those_of_its_own_class() -> None:
     lines = [line_item(1, 60), replace(line_item(2, 260), defect_class="crack")]
-    donors = Donors(lines, BankSettings(own_lines=True))
+    references = References(lines, BankSettings(own_lines=True))
     kind, spans = draw_classes("crack")["crack"].shape, {}
     for name in ("crack", "line"):
         masks = [
-            donors.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
+            references.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             for seed in range(8)
         ]
         spans[name] = np.median([max(mask.shape) for mask in masks])
@@ -672,8 +681,8 @@ def test_drawn_lines_are_as_many_as_those_of_the_bank() -> None:
     sources, classes = ProceduralSources(20, (96, 96), (), 0), draw_classes("crack", "dent")
     for count, own_lines in ((3, True), (12, True), (3, False)):
         lines = [line_item(number, 100) for number in range(count)]
-        donors = Donors(lines, BankSettings(own_lines=own_lines))
-        specs = draw_plan(sources, classes, 12, 0, {"train": 1}, 0, donors=donors)
+        references = References(lines, BankSettings(own_lines=own_lines))
+        specs = draw_plan(sources, classes, 12, 0, {"train": 1}, 0, references=references)
         found = {spec.instances for spec in specs if spec.defect_class == "crack"}
         assert found == ({min(count, 8)} if own_lines else {1})
         assert {spec.instances for spec in specs if spec.defect_class == "dent"} == {1}
@@ -684,40 +693,40 @@ def test_drawn_lines_are_like_the_banks_by_themselves_where_most_of_its_images_h
     for with_lines, count in ((2, None), (3, 1)):
         lines = [replace(line_item(n, 100), image_id=f"line{n}") for n in range(with_lines)]
         chips = [replace(chip("top"), image_id=f"c{n}", item_id=f"chip-{n}") for n in range(2)]
-        donors = Donors([*lines, *chips], BankSettings())
-        assert donors.count_lines(np.random.default_rng(0)) == count
-        assert Donors(lines, BankSettings(own_lines=False)).share_of_lines == 0
-        told = find_own_lines(donors, classes)
+        references = References([*lines, *chips], BankSettings())
+        assert references.count_lines(np.random.default_rng(0)) == count
+        assert References(lines, BankSettings(own_lines=False)).line_fraction == 0
+        told = find_own_lines(references, classes)
         assert bool(told) == bool(count)
-        assert find_own_lines(donors, draw_classes("dent")) == []
+        assert find_own_lines(references, draw_classes("dent")) == []
     assert "3 of the bank's 5 images hold lines: drawn ones (crack, scratch) are as many" in told[0]
-    assert find_own_lines(Donors(lines, BankSettings(own_lines=True)), classes) == []
+    assert find_own_lines(References(lines, BankSettings(own_lines=True)), classes) == []
     assert find_own_lines(None, classes) == []
 
 
 def test_as_many_drawn_defects_are_lines_as_of_the_banks(bank: Path) -> None:
-    donors = load(bank, own_lines=True)
-    share = np.mean([item.is_line for item in donors.items.values()])
+    references = load(bank, own_lines=True)
+    fraction = np.mean([item.is_line for item in references.items.values()])
     own = draw_classes("scratch", "fibre", "dent", "pit", "stain")
-    weights = {name: kind.weight for name, kind in add_donors(own, donors).items()}
+    weights = {name: kind.weight for name, kind in add_references(own, references).items()}
     assert sum(weights[name] for name in own) == pytest.approx(5)
-    assert weights["scratch"] == weights["fibre"] == pytest.approx(5 * share / 2)
+    assert weights["scratch"] == weights["fibre"] == pytest.approx(5 * fraction / 2)
     assert (weights["crack"], weights["pore"]) == (1, 1)  # what the bank lends is bank.weight's
     for names, own_lines in ((("scratch", "dent"), False), (("dent", "pit"), True)):
-        kept = add_donors(draw_classes(*names), load(bank, own_lines=own_lines))
+        kept = add_references(draw_classes(*names), load(bank, own_lines=own_lines))
         assert [kept[name].weight for name in names] == [1, 1]
 
 
 def test_a_bank_that_lends_nothing_changes_no_draw(bank: Path) -> None:
     sources, classes = ProceduralSources(20, (96, 96), (), 0), draw_classes("crack")
-    donors = load(bank, share=0, classes=("crack",))
-    lent = draw_plan(sources, classes, 60, 4, {"train": 1}, 0, donors=donors)
+    references = load(bank, fraction=0, classes=("crack",))
+    lent = draw_plan(sources, classes, 60, 4, {"train": 1}, 0, references=references)
     assert lent == draw_plan(sources, classes, 60, 4, {"train": 1}, 0)
 
 
 def test_classes_of_the_bank_get_free_ids_and_weights(bank: Path) -> None:
     own = draw_classes("crack")
-    classes = add_donors(own, load(bank, weight=3, words={"pore": "pinhole"}))
+    classes = add_references(own, load(bank, weight=3, words={"pore": "pinhole"}))
     assert classes["pore"].class_id == own["crack"].class_id + 1
     assert classes["pore"].noun == "pinhole"
     assert classes["pore"].weight == 3
@@ -727,20 +736,22 @@ def test_classes_of_the_bank_get_free_ids_and_weights(bank: Path) -> None:
         load(bank, classes=("dent",))
 
 
-def test_no_source_where_the_donors_are(bank: Path) -> None:
-    donors = load(bank, classes=("pore",))
-    only = Donors([i for i in donors.items.values() if i.group == "part0"], donors.settings)
+def test_no_source_where_the_references_are(bank: Path) -> None:
+    references = load(bank, classes=("pore",))
+    only = References(
+        [i for i in references.items.values() if i.group == "part0"], references.settings
+    )
     sources = ProceduralSources(1, (96, 96), (), 0)
-    halves, classes = {"train": 0.5, "val": 0.5}, add_donors({}, only)  # one group in each
+    halves, classes = {"train": 0.5, "val": 0.5}, add_references({}, only)  # one group in each
     with pytest.raises(ConfigError, match=r"'pore' are in the split .* splits=\{train: 1\}"):
-        draw_plan(sources, classes, 4, 0, halves, 0, donors=only)
+        draw_plan(sources, classes, 4, 0, halves, 0, references=only)
 
 
-def test_a_donor_lies_near_its_own_place(bank: Path) -> None:
-    donors = load(bank)
-    for spec in plan_with(donors, train=1):
-        if spec.donor:
-            x, y = donors.items[spec.donor].place_xy
+def test_a_reference_lies_near_its_own_place(bank: Path) -> None:
+    references = load(bank)
+    for spec in plan_with(references, train=1):
+        if spec.reference:
+            x, y = references.items[spec.reference].place_xy
             away = (
                 min(abs(spec.asked_x - x), abs(spec.asked_x - 1 + x)),
                 min(abs(spec.asked_y - y), abs(spec.asked_y - 1 + y)),
@@ -749,12 +760,12 @@ def test_a_donor_lies_near_its_own_place(bank: Path) -> None:
     assert all(s.asked_xy is None for s in plan_with(load(bank, own_place=False)))
 
 
-def test_a_condition_draws_the_donor(bank: Path) -> None:
-    donors = load(bank)
+def test_a_condition_draws_the_reference(bank: Path) -> None:
+    references = load(bank)
     sources = ProceduralSources(20, (128, 128), (), 0)
-    classes = add_donors({}, donors)
-    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, donors=donors)
-    specs = draw_plan(sources, classes, 6, 0, {"train": 1}, 0, donors=donors)
+    classes = add_references({}, references)
+    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, references=references)
+    specs = draw_plan(sources, classes, 6, 0, {"train": 1}, 0, references=references)
     for spec in specs:
         condition = conditioner(spec)
         assert condition.defect_mask.any()
@@ -801,15 +812,15 @@ def test_from_photos_to_painted_defects(
         capsys=capsys,
     )
     rows = pd.read_parquet(made / "manifest.parquet")
-    lent = rows[rows["donor"] != ""]
+    lent = rows[rows["reference"] != ""]
     assert set(rows["defect_class"]) == {"crack", "pore"}
     assert set(rows["split"]) == {"train"}  # not merged with the shares that are the default
     assert len(lent) >= 3
-    assert (lent["donor_group"].str.startswith("part")).all()
+    assert (lent["reference_group"].str.startswith("part")).all()
     painted = lent[lent["image"] != ""]
     assert len(painted)
     assert painted["real_bits"].notna().all()
-    assert (painted["donor_delta_e"] > 0.5).all()
+    assert (painted["reference_delta_e"] > 0.5).all()
     record = yaml.safe_load((made / "run.yaml").read_text(encoding="utf-8"))
     assert set(record["bank_classes"]) == {"pore"}
     from synthgen.export.labels import read_labels
@@ -884,9 +895,9 @@ def test_what_lies_together_lends_together(crossed: Path) -> None:
 
 def test_a_drawing_after_several_names_each(crossed: Path) -> None:
     items = [measure_visible(item) for item in cut_crossed(crossed)]
-    donors = Donors(items, BankSettings(deform=Deformation(0, (1, 1), 0, 0)))
+    references = References(items, BankSettings(deform=Deformation(0, (1, 1), 0, 0)))
     crack = next(one for one in items if one.defect_class == "crack")
-    drawing = donors.draw(np.random.default_rng(0), crack.item_id, 0.5)
+    drawing = references.draw(np.random.default_rng(0), crack.item_id, 0.5)
     assert sorted(drawing.classes) == ["crack", "crack", "pore"]
     assert drawing.parts is not None
     assert ((drawing.parts > 0) == drawing.mask).all()
@@ -895,11 +906,11 @@ def test_a_drawing_after_several_names_each(crossed: Path) -> None:
     larger = zoom(drawing, 2.0)
     assert larger.parts is not None
     assert set(np.unique(larger.parts[larger.mask])) == {1, 2, 3}
-    alone = donors.draw(np.random.default_rng(0), crack.item_id, 0.5, is_alone=True)
+    alone = references.draw(np.random.default_rng(0), crack.item_id, 0.5, is_alone=True)
     assert alone.classes == ("crack",)
-    apart = Donors(items, BankSettings(together_px=None))
+    apart = References(items, BankSettings(together_px=None))
     assert apart.draw(np.random.default_rng(0), crack.item_id, 0.5).classes == ("crack",)
-    assert donors.joined()
+    assert references.joined()
     assert not apart.joined()
     with pytest.raises(ValidationError):
         BankSettings(together_px=-1)
@@ -945,14 +956,16 @@ def test_each_of_several_has_its_label(
 
 
 def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
-    donors = Donors(cut_crossed(crossed), BankSettings())
-    classes = add_donors({}, donors)
+    references = References(cut_crossed(crossed), BankSettings())
+    classes = add_references({}, references)
     sources = ProceduralSources(1, (128, 128), (), 0)
-    (spec,) = draw_plan(sources, {"pore": classes["pore"]}, 1, 0, {"train": 1}, 0, donors=donors)
-    lots = {item_id: donors.gather(item_id).classes for item_id in donors.items}
+    (spec,) = draw_plan(
+        sources, {"pore": classes["pore"]}, 1, 0, {"train": 1}, 0, references=references
+    )
+    lots = {item_id: references.gather(item_id).classes for item_id in references.items}
     near = next(one for one, names in lots.items() if names == ("pore", "crack", "crack"))
-    spec = replace(spec, donor=near, asked_x=None, asked_y=None)
-    whole = Conditioner(sources, classes, {}, donors=donors)(spec)
+    spec = replace(spec, reference=near, asked_x=None, asked_y=None)
+    whole = Conditioner(sources, classes, {}, references=references)(spec)
     assert [name for name, _ in whole.classes] == ["pore", "crack", "crack"]
     hidden = grow_mask(whole.instance_map == 1, 6)[..., None]
     without = replace(whole, sketch=np.where(hidden, whole.image, whole.sketch))
@@ -964,17 +977,17 @@ def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
         assert sample.reasons == (() if condition is whole else ("own_px 0 is below 6",))
 
 
-def test_a_pasted_donor_is_at_no_distance(bank: Path) -> None:
-    from synthgen.generation.generate import compose
+def test_a_pasted_reference_is_at_no_distance(bank: Path) -> None:
+    from synthgen.generation.generate import build_candidate
 
-    donors = load(bank)
+    references = load(bank)
     sources = ProceduralSources(4, (128, 128), (), 0)
-    classes = add_donors({}, donors)
-    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, donors=donors)
-    [spec] = draw_plan(sources, classes, 1, 0, {"train": 1}, 0, donors=donors)
+    classes = add_references({}, references)
+    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, references=references)
+    [spec] = draw_plan(sources, classes, 1, 0, {"train": 1}, 0, references=references)
     condition = conditioner(spec)
     [painted] = SketchBackend().paint([condition])
-    assert away_from_donor(compose(condition, painted)) < 0.2
+    assert away_from_reference(build_candidate(condition, painted)) < 0.2
 
 
 def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
@@ -984,5 +997,5 @@ def test_a_taught_word_that_no_class_is_called_is_told(bank: Path) -> None:
     [note] = find_unused_words(taught, draw_classes("crack"))
     assert note.startswith("the adapter has learned pore, which no class of this run is called")
     assert "defect.crack.noun='pore'" in note
-    classes = add_donors(draw_classes("crack"), load(bank))
+    classes = add_references(draw_classes("crack"), load(bank))
     assert find_unused_words(taught, classes) == []

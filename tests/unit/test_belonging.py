@@ -51,7 +51,7 @@ def draw_cover(shape: str, width_px: float, blur_px: float, seed: int = 0) -> np
 def paint(
     cover: np.ndarray, contrast: float, grain: float = 0.0, repaint: bool = False, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return source, finished and label; grain is kept below the defect, or drawn anew."""
+    """Return source, finished and label; grain is kept below the defect, or drawn again."""
     rng = np.random.default_rng(seed + 100)
     surface = 150 + 20 * cv2.GaussianBlur(rng.standard_normal(cover.shape), (0, 0), 6)
     noise = grain * rng.standard_normal(cover.shape)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from synthgen.config.compose import compose, to_plain
+from synthgen.config.compose import compose
 from synthgen.config.environment import to_stored
+from synthgen.config.objects import to_plain
 from synthgen.config.sections import check_values
 from synthgen.errors import ConfigError, RunError
 from synthgen.storage.places import open_storage
@@ -39,6 +40,10 @@ BROKEN = [  # pipeline, override, what the sentence names
     ("generate", "++experiment={a: 1}", "experiment"),
     ("preview", "++backend.painting.nonsense=1", "backend.painting.nonsense"),
     ("preview", "backend.painting.strength=[[1]]", "backend.painting.strength"),
+    ("preview", "++control.canny.nonsense=text", "control.canny.nonsense"),
+    ("preview", "control.canny.blur_px={a: 1}", "control.canny.blur_px"),
+    ("generate", "source.seed={a: 1}", "source.seed"),
+    ("generate", "source.size_hw={}", "source.size_hw"),
     ("generate", "++bank.deform.nonsense=1", "bank.deform.nonsense"),
     ("generate", "+source._args_=5", "source._args_"),
     ("generate", "source._target_=synthgen.defects.Pit", "source"),

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from synthgen.backends import digests
+from synthgen.backends.checkpoints import digests
 from synthgen.backends.checkpoints.digests import LARGE_BYTES, cache_file, file_digest
 from synthgen.backends.checkpoints.find import (
     EMBEDDED,
@@ -261,7 +261,9 @@ def test_what_is_spoiled_is_refused_in_one_sentence(copy, spoil, sentence) -> No
 
 
 def test_what_is_harmless_is_taken(copy) -> None:
-    torch.save({}, copy / "unet" / "diffusion_pytorch_model.bin")  # beside its safetensors twin
+    torch.save(
+        {}, copy / "unet" / "diffusion_pytorch_model.bin"
+    )  # beside its safetensors near duplicate
     (copy / "pipeline.py").write_text("raise SystemExit('run')\n")
     _change_index(copy, "safety_checker", ["stable_diffusion", "StableDiffusionSafetyChecker"])
     save_file({"a": torch.zeros(9)}, copy / "v1-5-pruned.safetensors")  # never loaded
@@ -423,7 +425,8 @@ def test_what_a_run_records(tiny) -> None:
 
 def test_a_run_keeps_and_prints_the_licence_of_its_model(tmp_path, capsys) -> None:
     from synthgen.config.build import collect_facts, set_up
-    from synthgen.config.compose import compose, to_plain
+    from synthgen.config.compose import compose
+    from synthgen.config.objects import to_plain
     from synthgen.runs.folder import open_run
     from synthgen.runs.progress import summarise
     from synthgen.storage.places import StoredFile

@@ -96,13 +96,13 @@ def test_a_large_defect_lies_around_the_place_that_was_asked_for() -> None:
 @pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
 def test_a_defect_that_a_border_cuts_off_reaches_that_border(side) -> None:
     free, shape = np.ones((100, 80), bool), np.ones((20, 20), bool)
-    share = 0.25 if side in ("top", "left") else 0.75
+    fraction = 0.25 if side in ("top", "left") else 0.75
     for seed in range(10):
         rng = np.random.default_rng(seed)
         row, column = place(
             rng,
             shape,
-            Room(free=free, near=free, on_image_fraction=0.3, cut_at={side: share}),
+            Room(free=free, near=free, on_image_fraction=0.3, cut_at={side: fraction}),
             "x",
         )
         hidden = {"top": -row, "bottom": row + 20 - 100, "left": -column, "right": column + 20 - 80}

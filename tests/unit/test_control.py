@@ -13,7 +13,8 @@ from synthgen.conditioning.control.dense import DenseControl, MaskControl
 from synthgen.conditioning.control.edges import EdgeControl, canny_control, canny_edges, outline
 from synthgen.conditioning.control.functions import function_control
 from synthgen.config.build import build_controls, build_parts, check_controlnets
-from synthgen.config.compose import build, compose
+from synthgen.config.compose import compose
+from synthgen.config.objects import build
 from synthgen.errors import ConfigError, ShapeError
 from synthgen.imaging.images import decode_image
 from synthgen.planning.plan import draw_plan

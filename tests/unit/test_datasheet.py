@@ -19,14 +19,17 @@ from synthgen.export.formats.semantic import Semantic
 from synthgen.export.labels import LabelledSet, read_labels
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.export.mix import mix, read_real
+from synthgen.export.mix import mix, read_real_images
 from synthgen.export.write import export
 from synthgen.storage.places import StoredFile
 from tests.hard_set import make_hard_run
 
 WHERE = "/home/somebody/private"
 CONFIG = {
-    "backend": {"checkpoint": f"{WHERE}/sd15", "strength": 0.8, "steps": 12, "guidance": 1.5},
+    "backend": {
+        "model": {"checkpoint": f"{WHERE}/sd15"},
+        "painting": {"strength": 0.8, "steps": 12, "guidance": 1.5},
+    },
     "bank": {"path": f"{WHERE}/claims-2024"},
     "mask": {"margin_px": 4},
     "quality": {"fill_fraction": [0.5, None], "classes": {"pit": {"leak_fraction": [None, 0.1]}}},
@@ -211,9 +214,9 @@ def test_what_formats_lose_is_said(hard, tmp_path) -> None:
     ]
 
 
-def test_real_images_rejects_and_shared_parts_are_told(hard, tmp_path) -> None:
+def test_real_images_rejects_and_fractiond_parts_are_told(hard, tmp_path) -> None:
     exported = export(hard, {"coco": Coco()}, tmp_path / "out", Media())
-    real = read_real(exported.path / "coco")
+    real = read_real_images(exported.path / "coco")
     real = replace(real, images=[replace(image, digital_source="") for image in real])
     text = _sheet(mix(hard, real, None, 0).labels, tmp_path)
     assert "10 of the images (50%) are synthetic" in text

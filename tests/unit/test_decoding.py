@@ -270,10 +270,10 @@ def test_a_preview_in_a_jpeg_is_no_picture_but_a_second_photo_is(tmp_path) -> No
 @pytest.mark.parametrize("pixels", [GREY8, RGB16], ids=["pillow", "opencv"])
 def test_too_many_pixels_are_a_sentence(tmp_path, monkeypatch, pixels) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), pixels)
-    monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 40 * 56)
     headers._read_head_once.cache_clear()
     assert read_image(tmp_path / "x.png").shape[:2] == (40, 56)
-    monkeypatch.setattr(decoding, "MOST_PIXELS", 40 * 56 - 1)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 40 * 56 - 1)
     headers._read_head_once.cache_clear()
     for read in (read_image, read_size, check_image):
         with pytest.raises(SourceError, match=r"x\.png has 40 x 56 px .*cut it into tiles"):

@@ -51,7 +51,7 @@ def test_a_defect_is_seen_where_its_mask_is(name: str, severity: float) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
-def test_contrast_is_a_share_of_what_the_photo_can_show(name: str) -> None:
+def test_contrast_is_a_fraction_of_what_the_photo_can_show(name: str) -> None:
     found = {}
     for low, high in ((10, 250), (90, 150)):
         surface, optics = (
@@ -183,7 +183,7 @@ def test_sizes_are_fractions_of_the_part_or_pixels() -> None:
             reaches.append(np.hypot(np.ptp(rows), np.ptp(columns)))
         return float(np.median(reaches))
 
-    small, large = ((share, share) for share in (0.1, 0.8))
+    small, large = ((fraction, fraction) for fraction in (0.1, 0.8))
     assert 12 <= reach(Scene(short_side_px=200), length_fraction=small) <= 30
     assert 120 <= reach(Scene(short_side_px=200), length_fraction=large) <= 175
     assert 60 <= reach(Scene(short_side_px=100), length_fraction=large) <= 90
@@ -201,7 +201,7 @@ def test_nothing_is_smaller_than_three_kernels(name: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"length_px": (9, 3)}, {"length_px": (0, 3)}, {"bright_share": 2}, {"lenght_px": (3, 9)}],
+    [{"length_px": (9, 3)}, {"length_px": (0, 3)}, {"bright_fraction": 2}, {"lenght_px": (3, 9)}],
 )
 def test_impossible_ranges(wrong: dict) -> None:
     with pytest.raises(ValidationError):

@@ -26,7 +26,7 @@ from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
 from synthgen.training.features import FeatureLoss, load_features
 from synthgen.training.learner import PARTS, Learner, LossSettings, change_loss, stack_crops
-from synthgen.training.photos import PhotoFolder, Photos, View, draw_camera
+from synthgen.training.photos import PhotoFolder, Photos, SurfaceView, draw_camera
 from synthgen.training.pretrain import PretrainSettings, _Batches, pretrain
 from synthgen.training.real_examples import RealExamples, RealFolder
 from tests.checkpoints import save_tiny_patch_model
@@ -104,7 +104,7 @@ def test_words_are_one_token_and_others_fall_to_bytes() -> None:
     assert tokenizer("brushed metal").input_ids == tokenizer("Brushed  METAL").input_ids
 
 
-def test_crops_are_lessons() -> None:
+def test_crops_are_examples() -> None:
     crops = draw_crops(0, 3, 12, 64)
     again = draw_crops(0, 3, 12, 64)
     for crop, same in zip(crops, again, strict=True):
@@ -119,7 +119,7 @@ def test_crops_are_lessons() -> None:
     assert not np.array_equal(crops[0].source, draw_crops(0, 4, 12, 64)[0].source)
 
 
-SMALL = {"batch_size": 2, "crop_sizes_px": (32, 48), "mixed_precision": "no", "look_every_s": 1e9}
+SMALL = {"batch_size": 2, "crop_sizes_px": (32, 48), "mixed_precision": "no", "sheet_every_s": 1e9}
 
 
 def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypatch) -> None:
@@ -241,7 +241,7 @@ def test_a_crops_optics_are_those_of_its_picture() -> None:
         camera = replace(
             draw_camera(rng), gain=1.0, gamma=1.0, noise=(3.0, 0.0), noise_px=0.0, blur_px=1.5
         )
-        picture, optics = camera.take(rng, View(drawn, "metal", Optics(kernel_px=0.4)))
+        picture, optics = camera.take(rng, SurfaceView(drawn, "metal", Optics(kernel_px=0.4)))
         found = estimate_optics(picture)
         kernels.append(found.kernel_px / optics.kernel_px)
         grains.append(found.grain_at(np.float32(128)) / optics.grain_at(np.float32(128)))

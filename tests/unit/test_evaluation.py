@@ -7,8 +7,8 @@ import pytest
 
 from synthgen.errors import ConfigError, ModelError
 from synthgen.evaluation.fidelity.classifier import train_classifier
-from synthgen.evaluation.fidelity.distance import Reference
-from synthgen.evaluation.fidelity.report import BEGIN, draw_sheet, write_card_part
+from synthgen.evaluation.fidelity.distance import RealCropSet
+from synthgen.evaluation.fidelity.report import BEGIN, draw_scene_sheet, write_card_part
 from synthgen.evaluation.fidelity.scores import (
     border_ratio,
     in_mask_difference,
@@ -131,9 +131,9 @@ def test_the_classifier_learns_and_repeats() -> None:
         crops.append(crop)
         labels.append("pit" if number % 2 else "scratch")
     befores = [surface(number, 32) for number in range(256)]
-    shares: list[float] = []
-    classifier = train_classifier(crops[:192], befores, labels[:192], 0, 16, shares.append)
-    assert shares[-1] == 1
+    fractions: list[float] = []
+    classifier = train_classifier(crops[:192], befores, labels[:192], 0, 16, fractions.append)
+    assert fractions[-1] == 1
     found = classifier.classify(crops[192:], befores[192:])
     assert np.mean([a == b for a, b in zip(found, labels[192:], strict=True)]) > 0.9
     again = train_classifier(crops[:192], befores, labels[:192], 0, 16)
@@ -144,14 +144,14 @@ def test_the_distance_tells_like_from_unlike() -> None:
     one = [surface(n, 64) for n in range(40)]
     same = [surface(n + 100, 64) for n in range(40)]
     rough = [surface(n + 200, 64, deviation=12) for n in range(40)]
-    near, _ = Reference(one).distance(same, subsets=10)
-    far, _ = Reference(one).distance(rough, subsets=10)
+    near, _ = RealCropSet(one).distance(same, subsets=10)
+    far, _ = RealCropSet(one).distance(rough, subsets=10)
     assert abs(near) < 0.1 * far
     grey = [np.full((64, 64, 3), 120, np.uint8) + np.uint8(n % 3) for n in range(40)]
     tinted = [image + np.array([0, 3, 0], np.uint8) for image in grey]
-    assert Reference(grey).distance(tinted, subsets=10)[0] < 1e4
+    assert RealCropSet(grey).distance(tinted, subsets=10)[0] < 1e4
     with pytest.raises(ConfigError, match="too few"):
-        Reference(one[:5]).distance(same)
+        RealCropSet(one[:5]).distance(same)
 
 
 @pytest.mark.parametrize(
@@ -185,5 +185,5 @@ def test_the_card_holds_one_table(tmp_path) -> None:
 
 def test_a_sheet_takes_what_it_is_given() -> None:
     cells = [surface(n, 96) for n in range(14)]
-    assert draw_sheet(cells).shape == (2 * 98, 12 * 98, 3)
-    assert draw_sheet(cells * 8).shape == (8 * 98, 12 * 98, 3)
+    assert draw_scene_sheet(cells).shape == (2 * 98, 12 * 98, 3)
+    assert draw_scene_sheet(cells * 8).shape == (8 * 98, 12 * 98, 3)

@@ -20,7 +20,7 @@ import pytest
 from synthgen.export.formats.fiftyone_dataset import FiftyOne
 from synthgen.export.labels import LabelledSet
 from synthgen.export.media import Media
-from synthgen.review.service.startup import Progress
+from synthgen.review.service.startup import StartupProgress
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 
 needs_fiftyone = pytest.mark.skipif(
@@ -102,7 +102,7 @@ def processes_of(database: Path) -> list[psutil.Process]:
 
 
 def assert_database_ends(database: Path) -> None:
-    progress = Progress(*processes_of(database))
+    progress = StartupProgress(*processes_of(database))
     while processes_of(database):
         assert not (progress.is_over() and processes_of(database)), "it is still running"
         time.sleep(0.2)

@@ -14,13 +14,18 @@ import pytest
 from synthgen.backends.backend import SketchBackend
 from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.known_truth import KINDS, draw_case
-from synthgen.evaluation.labels import LabelSettings, measure_labels, score_labels
+from synthgen.evaluation.labels import LabelTestSettings, measure_labels, score_labels
 from synthgen.generation.generate import Stages, generate
 from synthgen.imaging.geometry import overlap
 from synthgen.imaging.images import read_image, write_png
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import MEASURED, Limits, read_limits
-from synthgen.quality.twins import bits_between, colour_distance, colours_of, look_of
+from synthgen.quality.near_duplicates import (
+    bits_between,
+    colour_distance,
+    colours_of,
+    perceptual_hash,
+)
 from synthgen.realdata.records import RealDefect, RealImage
 from synthgen.references.items import build_bank
 from synthgen.runs.folder import inspect_run
@@ -53,7 +58,7 @@ def test_cases_repeat_and_their_truth_lies_inside(number: int) -> None:
 
 def test_labels_meet_the_truth_and_the_invisible_is_rejected() -> None:
     rows = measure_labels(
-        LabelSettings(folder="unused", count=120),
+        LabelTestSettings(folder="unused", count=120),
         draw_classes(),
         read_limits(DEFAULT),
         lambda *_: None,
@@ -73,19 +78,23 @@ def test_overlap_of_nothing_is_whole() -> None:
     assert overlap(nothing, ~nothing) == 0
 
 
-def test_looks_of_twins_are_near_and_of_others_far() -> None:
+def test_hashes_of_near_duplicates_are_near_and_of_others_far() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (128, 128, 3), np.uint8)
     mask = np.zeros((128, 128), bool)
     mask[50:60, 40:60] = True
     image[mask] = 0
-    twin = np.clip(image.astype(int) + rng.integers(-3, 4, image.shape), 0, 255).astype(np.uint8)
+    duplicate = np.clip(image.astype(int) + rng.integers(-3, 4, image.shape), 0, 255).astype(
+        np.uint8
+    )
     other = rng.integers(0, 256, (128, 128, 3), np.uint8)
-    looks = [look_of(picture, mask) for picture in (image, twin, other)]
-    assert bits_between(looks[0], looks[1]) <= 4
-    assert bits_between(looks[0], looks[2]) > 12
-    assert look_of(image, np.zeros_like(mask)) == colours_of(image, np.zeros_like(mask)) == ""
-    colours = [colours_of(picture, mask) for picture in (image, twin, image // 2)]
+    hashes = [perceptual_hash(picture, mask) for picture in (image, duplicate, other)]
+    assert bits_between(hashes[0], hashes[1]) <= 4
+    assert bits_between(hashes[0], hashes[2]) > 12
+    assert (
+        perceptual_hash(image, np.zeros_like(mask)) == colours_of(image, np.zeros_like(mask)) == ""
+    )
+    colours = [colours_of(picture, mask) for picture in (image, duplicate, image // 2)]
     assert colour_distance(colours[0], colours[1]) < 1
     assert colour_distance(colours[0], colours[2]) > 10
 
@@ -97,9 +106,9 @@ def manifest(*rows: dict) -> pd.DataFrame:
         "image": "images/x.png",
         "source_id": "s",
         "defect_class": "pit",
-        "look": "00000000000000ff",
+        "perceptual_hash": "00000000000000ff",
         "colours": "808080" * 16,
-        "twin_id": "",
+        "near_duplicate_id": "",
         "box_x": 10,
         "box_y": 10,
         "box_w": 8,
@@ -117,8 +126,8 @@ def decide(rows: pd.DataFrame, limits: Limits) -> pd.DataFrame:
 
 def test_a_manifest_is_decided_by_the_limits_it_is_given() -> None:
     lost = {"status": "rejected", "reasons": "no room here; make it smaller", "image": ""}
-    good = {"status": "good", "defect_class": "", "look": ""}
-    table = manifest({}, {"area_px": 4.0, "look": ""}, good, lost)
+    good = {"status": "good", "defect_class": "", "perceptual_hash": ""}
+    table = manifest({}, {"area_px": 4.0, "perceptual_hash": ""}, good, lost)
     strict = decide(table, read_limits({"area_px": [6, None]}))
     assert strict["status"].tolist() == ["accepted", "rejected", "good", "rejected"]
     assert strict["reasons"].tolist() == ["", "area_px 4 is below 6", "", lost["reasons"]]
@@ -126,18 +135,18 @@ def test_a_manifest_is_decided_by_the_limits_it_is_given() -> None:
     assert explain_shortfall(strict.iloc[:1]) == {}
 
 
-def test_twins_are_of_one_place_and_of_what_is_kept() -> None:
-    near = {"look": "00000000000000fe"}
-    limits = read_limits({"area_px": [6, None], "twin_bits": [3, None]})
-    twins = decide(manifest({}, near, near | {"box_x": 60}, near | {"source_id": "t"}), limits)
-    assert twins["twin_id"].tolist() == ["", "0", "", ""]
-    assert twins["reasons"].tolist() == ["", "twin_bits 1 is below 3", "", ""]
+def test_near_duplicates_are_of_one_place_and_of_what_is_kept() -> None:
+    near = {"perceptual_hash": "00000000000000fe"}
+    limits = read_limits({"area_px": [6, None], "near_duplicate_bits": [3, None]})
+    duplicates = decide(manifest({}, near, near | {"box_x": 60}, near | {"source_id": "t"}), limits)
+    assert duplicates["near_duplicate_id"].tolist() == ["", "0", "", ""]
+    assert duplicates["reasons"].tolist() == ["", "near_duplicate_bits 1 is below 3", "", ""]
     alone = decide(manifest({"area_px": 2.0}, near), limits)  # the first is not kept
     assert alone["status"].tolist() == ["rejected", "accepted"]
     blue = decide(manifest({}, near | {"colours": "8080a0" * 16}), limits)
     assert blue["status"].tolist() == ["accepted", "accepted"]
-    far = decide(manifest({}, {"look": "ffffffffffffff00"}), limits)
-    assert far["twin_bits"].tolist()[1] == 64
+    far = decide(manifest({}, {"perceptual_hash": "ffffffffffffff00"}), limits)
+    assert far["near_duplicate_bits"].tolist()[1] == 64
     assert far["status"].tolist()[1] == "accepted"
 
 
@@ -213,7 +222,7 @@ def test_shards_of_an_older_version_are_read(tmp_path) -> None:
     shard = json.loads(path.read_text())
     del shard["tries"]
     for row in shard["manifest"]:
-        row.pop("look", None)
+        row.pop("perceptual_hash", None)
         row.pop("colours", None)
     path.write_text(json.dumps(shard))
     run.merge()

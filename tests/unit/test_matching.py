@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.backends.diffusion.crops import cut_jobs, paste, take
+from synthgen.backends.diffusion.crops import cut_jobs, paste_crop, take
 from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.matching import match_optics
 from synthgen.imaging.optics import Optics
@@ -103,9 +103,11 @@ def test_a_soft_photo_is_painted_smaller_and_keeps_its_fine_structure() -> None:
     assert small.box == whole.box
     assert max(small.size_hw) <= 0.62 * max(whole.size_hw)
     same = take(asked.image, small, cv2.INTER_AREA)
-    assert np.array_equal(paste(asked.image, same, small, 0), asked.image)  # nothing was painted
+    assert np.array_equal(
+        paste_crop(asked.image, same, small, 0), asked.image
+    )  # nothing was painted
     darker = (same * 0.5).astype(np.uint8)
-    result = paste(asked.image, darker, small, 0).astype(float)
+    result = paste_crop(asked.image, darker, small, 0).astype(float)
     inside = np.hypot(rows - 128, columns - 128) < 50
     assert result[inside].mean() == pytest.approx(asked.image[inside].mean() / 2, abs=2)
     assert np.array_equal(result[~repaint], asked.image[~repaint])

@@ -14,10 +14,10 @@ import pytest
 from synthgen.errors import ConfigError, RunError, SourceError
 from synthgen.export.formats.coco import Coco
 from synthgen.export.formats.mvtec import Mvtec
-from synthgen.export.gather import ExportSettings, Gathered, MixSettings, gather
+from synthgen.export.gather import ExportContent, ExportSettings, MixSettings, gather
 from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
-from synthgen.export.mix import mix, read_real
+from synthgen.export.mix import mix, read_real_images
 from synthgen.export.splits import split_anew, stratify
 from synthgen.export.write import export
 from synthgen.imaging.images import write_png
@@ -35,7 +35,7 @@ from tests.unit.test_pairing import (
     write_tree,
 )
 
-SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 @pytest.fixture(scope="module")
@@ -44,35 +44,35 @@ def run(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_every_class_and_good_images_come_in_their_shares(seed) -> None:
+def test_every_class_and_good_images_come_in_their_fractions(seed) -> None:
     rng = np.random.default_rng(seed)
     names = ["good", "pit", "scratch", "stain", "rare"]
     kinds = {
         f"part-{n:03d}": [str(k) for k in rng.choice(names, 4, p=[0.3, 0.3, 0.2, 0.18, 0.02])]
         for n in range(300)
     }
-    split_of = stratify(kinds, SHARES, seed)
+    split_of = stratify(kinds, FRACTIONS, seed)
     assert split_of.keys() == kinds.keys()
     total = Counter(kind for own in kinds.values() for kind in own)
-    for split, share in SHARES.items():
+    for split, fraction in FRACTIONS.items():
         held = Counter(kind for g, own in kinds.items() if split_of[g] == split for kind in own)
         for kind in names:
-            assert abs(held[kind] - share * total[kind]) <= max(2, 0.1 * total[kind])
-    assert stratify(dict(reversed(kinds.items())), SHARES, seed) == split_of
-    assert stratify(kinds, SHARES, seed + 1) != split_of
+            assert abs(held[kind] - fraction * total[kind]) <= max(2, 0.1 * total[kind])
+    assert stratify(dict(reversed(kinds.items())), FRACTIONS, seed) == split_of
+    assert stratify(kinds, FRACTIONS, seed + 1) != split_of
 
 
 def test_three_parts_of_a_kind_are_in_three_splits() -> None:
     kinds = {f"p{n}": ["pit"] for n in range(40)} | {f"g{n}": ["good"] for n in range(3)}
-    split_of = stratify(kinds, SHARES, 0)
-    assert {split_of[f"g{n}"] for n in range(3)} == set(SHARES)
+    split_of = stratify(kinds, FRACTIONS, 0)
+    assert {split_of[f"g{n}"] for n in range(3)} == set(FRACTIONS)
 
 
 def test_a_new_split_keeps_parts_together(run) -> None:
     labels = read_labels(run)
-    twins = [replace(image, group=f"part-{n // 2}") for n, image in enumerate(labels)]
+    duplicates = [replace(image, group=f"part-{n // 2}") for n, image in enumerate(labels)]
     settings = ExportSettings(out="x", split={"train": 0.5, "test": 0.5})
-    again = split_anew(LabelledSet(labels.classes, twins), settings.split or {}, 0)
+    again = split_anew(LabelledSet(labels.classes, duplicates), settings.split or {}, 0)
     splits: dict[str, set[str]] = {}
     for image in again:
         splits.setdefault(image.group, set()).add(image.split)
@@ -80,10 +80,10 @@ def test_a_new_split_keeps_parts_together(run) -> None:
     assert {image.split for image in again} == {"train", "test"}
 
 
-@pytest.mark.parametrize("shares", [{}, {"train": 0}, {"train": -1, "test": 2}])
-def test_impossible_shares(run, shares) -> None:
+@pytest.mark.parametrize("fractions", [{}, {"train": 0}, {"train": -1, "test": 2}])
+def test_impossible_fractions(run, fractions) -> None:
     with pytest.raises(ConfigError, match="split="):
-        gather(run, ExportSettings(out="x", split=shares))
+        gather(run, ExportSettings(out="x", split=fractions))
 
 
 def test_what_a_split_lacks_is_said(run) -> None:
@@ -113,7 +113,7 @@ def make_real(root: Path, layout: str) -> Path:
 
 @pytest.mark.parametrize("layout", ["coco", "mvtec"])
 def test_real_test_images_stay_alone(run, tmp_path, layout) -> None:
-    real = read_real(make_real(tmp_path / "real", layout))
+    real = read_real_images(make_real(tmp_path / "real", layout))
     mixed = mix(read_labels(run), real, None, 0)
     labels = mixed.labels
     assert {image.split for image in labels if image.is_synthetic} == {"train"}
@@ -130,7 +130,9 @@ def test_real_test_images_stay_alone(run, tmp_path, layout) -> None:
 
 @pytest.mark.parametrize(("per_real", "count"), [(0.5, 4), (1.0, 8), (0.0, 0), (5.0, 10)])
 def test_the_ratio_is_kept(run, tmp_path, per_real, count) -> None:
-    mixed = mix(read_labels(run), read_real(make_real(tmp_path / "real", "coco")), per_real, 0)
+    mixed = mix(
+        read_labels(run), read_real_images(make_real(tmp_path / "real", "coco")), per_real, 0
+    )
     assert sum(image.is_synthetic for image in mixed.labels) == count
     assert bool(mixed.notes) == (per_real == 5.0)
 
@@ -154,13 +156,13 @@ def test_a_synthetic_image_of_a_real_test_part_is_left_out(run, tmp_path) -> Non
 def test_real_folders_that_are_none(run, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="neither COCO"):
-        read_real(tmp_path / "empty")
+        read_real_images(tmp_path / "empty")
     with pytest.raises(SourceError, match="is no folder"):
-        read_real(tmp_path / "nowhere")
+        read_real_images(tmp_path / "nowhere")
     root = make_real(tmp_path / "real", "mvtec")
     next((root / "ground_truth").rglob("*.png")).unlink()
     with pytest.raises(SourceError, match="has no mask"):
-        read_real(root)
+        read_real_images(root)
     settings = ExportSettings(out="x", split={"train": 1.0}, real=MixSettings(path="y"))
     with pytest.raises(ConfigError, match="exclude each other"):
         gather(run, settings)
@@ -204,8 +206,9 @@ def test_rejected_samples_only_on_request(run, tmp_path) -> None:
         read_labels(copy)
 
 
-def with_donors(count: int, donors: int) -> LabelledSet:
-    """Return samples, each on a part of its own; the n-th part's donor is of part n % donors."""
+def with_references(count: int, references: int) -> LabelledSet:
+    """Return samples, each on a part of its own; the n-th part's reference defect is of part n %
+    reference defects."""
     mask = np.zeros((8, 8), bool)
     mask[2:5, 2:5] = True
     images = [
@@ -216,32 +219,32 @@ def with_donors(count: int, donors: int) -> LabelledSet:
             group=f"part{n}",
             size_hw=(8, 8),
             defects=(label_defect(1, mask),),
-            facts={"donor_group": f"donor{n % donors}"},
+            facts={"reference_group": f"reference defect{n % references}"},
         )
         for n in range(count)
     ]
     return LabelledSet({"pit": 1}, images)
 
 
-def test_samples_after_one_donor_stay_in_one_split() -> None:
-    again = split_anew(with_donors(60, 10), SHARES, 0)
+def test_samples_after_one_reference_stay_in_one_split() -> None:
+    again = split_anew(with_references(60, 10), FRACTIONS, 0)
     splits: dict[str, set[str]] = {}
     for image in again:
-        splits.setdefault(str(image.facts["donor_group"]), set()).add(image.split)
+        splits.setdefault(str(image.facts["reference_group"]), set()).add(image.split)
     assert all(len(own) == 1 for own in splits.values())
-    assert set.union(*splits.values()) == set(SHARES)
+    assert set.union(*splits.values()) == set(FRACTIONS)
 
 
-def test_donors_that_tie_all_parts_are_told() -> None:
-    with pytest.raises(ConfigError, match="shared donors of the bank tie the parts into 1"):
-        split_anew(with_donors(60, 1), SHARES, 0)
+def test_references_that_tie_all_parts_are_told() -> None:
+    with pytest.raises(ConfigError, match="shared reference defects tie the parts into 1"):
+        split_anew(with_references(60, 1), FRACTIONS, 0)
 
 
-def gather_with(run: Path, real: Path, **keys) -> Gathered:
+def gather_with(run: Path, real: Path, **keys) -> ExportContent:
     return gather(run, ExportSettings(out="x", real=MixSettings(path=str(real), **keys)))
 
 
-def real_ids(gathered: Gathered) -> set[str]:
+def real_ids(gathered: ExportContent) -> set[str]:
     return {image.sample_id for image in gathered.labels if not image.is_synthetic}
 
 

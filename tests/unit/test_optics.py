@@ -287,7 +287,7 @@ def test_streaks_are_found_and_followed(streak_deg: int) -> None:
     optics = estimate_optics(np.repeat(image[..., None], 3, 2))
     away = (optics.streak_deg - streak_deg + 90) % 180 - 90
     assert abs(away) < 6
-    assert optics.streak_share > 0.5
+    assert optics.streak_fraction > 0.5
     rng, scene = np.random.default_rng(0), Scene(short_side_px=200, optics=optics)
     headings = np.array([-np.rad2deg(scene.draw_heading(rng)) for _ in range(200)])
     assert 0.4 < (np.abs((headings - streak_deg + 90) % 180 - 90) < 12).mean() < 0.95
@@ -295,7 +295,7 @@ def test_streaks_are_found_and_followed(streak_deg: int) -> None:
 
 def test_what_has_no_streaks_is_not_said_to() -> None:
     noise = np.random.default_rng(1).integers(90, 150, (200, 200, 1), np.uint8)
-    assert estimate_optics(np.repeat(noise, 3, 2)).streak_share < 0.15
+    assert estimate_optics(np.repeat(noise, 3, 2)).streak_fraction < 0.15
 
 
 def test_a_part_of_a_few_pixels_is_measured() -> None:

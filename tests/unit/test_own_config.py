@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import hydra
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
-from synthgen.config.compose import compose, find_own_folders, to_plain
+from synthgen.config.compose import compose, find_own_folders
 from synthgen.config.foreign import list_shipped
+from synthgen.config.objects import to_plain
 from synthgen.errors import ConfigError
-from synthgen.runs.renamed import find_moved, former_names, rename_config
+from synthgen.runs.renamed import RENAMED, find_moved, former_names, rename_config
 from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,3 +234,67 @@ def test_a_former_name_in_a_file_of_ones_own_is_told(tmp_path, caplog) -> None:
         config = compose("generate", ["executor=mine"], [tmp_path])
     assert config.executor._target_ == "synthgen.generation.executors.executor.LocalExecutor"
     assert "synthgen.runs.executor.LocalExecutor is now" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "former", "value", "now"),
+    [
+        ("generate", "gaps.share", 0.25, "missed.fraction"),
+        ("generate", "bank.share", 0.25, "bank.fraction"),
+        ("generate", "bank.donors", ["val"], "bank.splits"),
+        ("generate", "bank.least_visible", 0.25, "bank.min_visible_fraction"),
+        ("generate", "prompt.synonym_share", 0.25, "prompt.synonym_fraction"),
+        ("generate", "quality.twin_bits", [5, None], "quality.near_duplicate_bits"),
+        ("generate", "quality.donor_delta_e", [5, None], "quality.reference_delta_e"),
+        ("generate", "defect.stain.shape.rim_share", 0.25, "defect.stain.shape.rim_fraction"),
+        ("bank", "bank.least_area_px", 5, "bank.min_area_px"),
+        ("adapt", "adapt.prior_share", 0.125, "adapt.prior_fraction"),
+        ("adapt", "adapt.donors", ["val"], "adapt.splits"),
+        ("pretrain", "pretrain.look_crops", 5, "pretrain.sheet_crops"),
+        ("evaluate_fidelity", "evaluate.lessons", 99, "evaluate.examples"),
+        (
+            *("evaluate_utility", "evaluate.training.defect_share", 0.25),
+            "evaluate.training.defect_fraction",
+        ),
+    ],
+)
+def test_former_keys_are_read_and_the_new_one_is_said(caplog, pipeline, former, value, now) -> None:
+    given = str(value).replace("None", "null")
+    needed = {"bank": ["out=b"], "adapt": ["out=a"], "pretrain": ["pretrain.folder=p"]}.get(
+        pipeline, ["evaluate.folder=e", "evaluate.real.path=r"] if "eval" in pipeline else []
+    )
+    real = [f"real.path={former}"] if pipeline in ("bank", "adapt") else []
+    if pipeline == "evaluate_fidelity":
+        needed = ["evaluate.folder=e"]
+    with caplog.at_level("WARNING"):
+        config = compose(pipeline, [*needed, *real, f"{former}={given}"])
+    assert OmegaConf.select(config, now) == value
+    assert f"{former} is now {now}; the former name is read until" in caplog.text
+
+
+def list_keys(node: object, key: str = "") -> set[str]:
+    if not isinstance(node, dict):
+        return {key}
+    return {key}.union(*(list_keys(inner, f"{key}.{name}") for name, inner in node.items()))
+
+
+def test_every_new_name_is_a_key_that_ships() -> None:
+    files = list((ROOT / "conf").glob("*.yaml"))
+    keys = {key for path in files for key in list_keys(yaml.safe_load(path.read_text()))}
+    for group in ("defect", "quality", "backend"):
+        for path in (ROOT / "conf" / group).glob("*.yaml"):
+            keys |= list_keys(yaml.safe_load(path.read_text()), f".{group}")
+    for now in RENAMED.values():
+        inner = now.replace("defect.*.", "defect.*").replace("quality.classes.*.", "quality.")
+        assert any(fnmatch.fnmatch(key, f".{inner}") for key in keys), now
+
+
+def test_former_keys_in_an_experiment_of_ones_own(tmp_path, caplog) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ngaps:\n  path: misses.csv\n  share: 0.75\n"
+    )
+    with caplog.at_level("WARNING"):
+        config = compose("generate", ["experiment=mine"], [tmp_path])
+    assert (config.missed.path, config.missed.fraction) == ("misses.csv", 0.75)
+    assert "gaps.share is now missed.fraction" in caplog.text

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.backends.diffusion.crops import cut_jobs, paste
+from synthgen.backends.diffusion.crops import cut_jobs, paste_crop
 from synthgen.errors import ConfigError
 from synthgen.training.embedded import build_pipeline
 from tests.backends import make_diffusion
@@ -136,24 +136,24 @@ def test_paint_batch_bounds_a_call_and_changes_nothing(folders, name) -> None:
 
 
 @pytest.mark.parametrize(
-    ("most_px", "resolution_px", "box", "size_hw"),
+    ("max_px", "resolution_px", "box", "size_hw"),
     [
         (512, None, (80, 98, 320, 64), (64, 320)),  # pixels of the surface around a line
         (128, None, (80, 98, 320, 64), (32, 128)),
         (512, 256, (80, -30, 320, 320), (256, 256)),  # what the checkpoint was trained at
     ],
 )
-def test_a_line_is_painted_in_a_long_crop(most_px, resolution_px, box, size_hw) -> None:
+def test_a_line_is_painted_in_a_long_crop(max_px, resolution_px, box, size_hw) -> None:
     (condition,) = draw_conditions("scratch", count=1)
     mask = np.zeros((260, 480), bool)
     mask[128:132, 100:380] = True
     image = np.zeros((260, 480, 3), np.uint8)
     own = {"image": image, "sketch": image, "repaint_mask": mask, "defect_mask": mask}
     long = replace(condition, **own, instance_map=mask.astype(np.uint8), controls={})
-    (job,) = cut_jobs([long], 16, 64, most_px, 32, resolution_px)
+    (job,) = cut_jobs([long], 16, 64, max_px, 32, resolution_px)
     assert (job.box, job.size_hw) == (box, size_hw)
     painted = np.full((*size_hw, 3), 200, np.uint8)
-    assert (paste(image, painted, job, 0)[..., 0] == 200 * mask).all()
+    assert (paste_crop(image, painted, job, 0)[..., 0] == 200 * mask).all()
 
 
 def test_what_the_picture_cuts_off_is_whole_at_its_border() -> None:
@@ -166,7 +166,7 @@ def test_what_the_picture_cuts_off_is_whole_at_its_border() -> None:
     cut = replace(condition, **own, instance_map=mask.astype(np.uint8), controls={})
     (job,) = cut_jobs([cut], 16, 64, 512, 32, None)
     painted = np.full((*job.size_hw, 3), 200, np.uint8)
-    pasted = paste(image, painted, job, 4)[..., 0]
+    pasted = paste_crop(image, painted, job, 4)[..., 0]
     assert pasted[127, 60] == 200
     assert 0 < pasted[90, 60] < 200
     assert (pasted[~mask] == 0).all()

@@ -45,8 +45,8 @@ def save(path: Path, pixels: np.ndarray | None = None) -> Path:
 def outline(spot: tuple[int, int, int, int]) -> str:
     x, y, width, height = spot
     points = [(x, y), (x + width - 1, y), (x + width - 1, y + height - 1), (x, y + height - 1)]
-    shares = [f"{(a + 0.25) / SIZE[1]:.6f} {(b + 0.25) / SIZE[0]:.6f}" for a, b in points]
-    return f"0 {' '.join(shares)}\n"
+    fractions = [f"{(a + 0.25) / SIZE[1]:.6f} {(b + 0.25) / SIZE[0]:.6f}" for a, b in points]
+    return f"0 {' '.join(fractions)}\n"
 
 
 def entry(number: int, name: str, **changed: Any) -> dict[str, Any]:
@@ -379,9 +379,11 @@ def test_an_id_that_stands_twice_in_yaml_is_refused(tmp_path) -> None:
     refuse("two classes of the id 00, scratch and dent", tmp_path)
 
 
-@pytest.mark.parametrize(("share", "is_read"), [("1.0000001", True), ("1.002", False)])
-def test_rounded_shares_are_read(tmp_path, share, is_read) -> None:
-    write_yolo(tmp_path, {"train/a.txt": f"\ufeff0 0.5 0.5 {share} 0.5 {share} 0.9 0.5 0.9\n"})
+@pytest.mark.parametrize(("fraction", "is_read"), [("1.0000001", True), ("1.002", False)])
+def test_rounded_fractions_are_read(tmp_path, fraction, is_read) -> None:
+    write_yolo(
+        tmp_path, {"train/a.txt": f"\ufeff0 0.5 0.5 {fraction} 0.5 {fraction} 0.9 0.5 0.9\n"}
+    )
     if is_read:
         assert read(tmp_path)["images_train_a"]["scratch"] > 400
     else:

@@ -63,7 +63,7 @@ def test_ids_are_unique_and_a_group_has_one_split() -> None:
     assert set().union(*splits.values()) == {"train", "val", "test"}
 
 
-def test_shares_of_splits() -> None:
+def test_fractions_of_splits() -> None:
     found = Counter(split_groups([f"g{n}" for n in range(100)], SPLITS, 3).values())
     assert found == {"train": 60, "val": 20, "test": 20}
 
@@ -75,10 +75,10 @@ def test_impossible_splits(splits: dict[str, float]) -> None:
 
 
 def test_two_classes_with_one_id() -> None:
-    twin = DefectClass(class_id=9, noun="pit", shape=Scratch())
+    duplicate = DefectClass(class_id=9, noun="pit", shape=Scratch())
     sources = ProceduralSources(1, (64, 64), (), 0)
     with pytest.raises(ConfigError, match="class_id=9"):
-        draw_plan(sources, {"pit": twin, "other": twin}, 2, 0, SPLITS, 0)
+        draw_plan(sources, {"pit": duplicate, "other": duplicate}, 2, 0, SPLITS, 0)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_a_field_that_nobody_uses_does_not_count_in_the_digest(monkeypatch) -> N
     with_it = plan_digest(good)
     monkeypatch.delitem(planned.FIELDS, "is_defect_free")
     assert plan_digest(good) == with_it
-    assert plan_digest([replace(specs[0], donor="pit-1"), *specs[1:]]) != digest
+    assert plan_digest([replace(specs[0], reference="pit-1"), *specs[1:]]) != digest
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path) -> None:
     specs = plan(count=4, good=1)
-    specs[1] = replace(specs[1], asked_area_px=9.5, asked_x=0.25, asked_y=0.5, donor="pit-1")
+    specs[1] = replace(specs[1], asked_area_px=9.5, asked_x=0.25, asked_y=0.5, reference="pit-1")
     storage = open_storage(tmp_path)
     write_table(storage, "plan", tabulate_plan(specs))
     assert read_plan(storage) == specs
@@ -127,7 +127,13 @@ def test_a_plan_of_an_older_version_says_what_is_absent_in_its_own_way(tmp_path)
         tabulate_plan(specs)
         .to_pandas()
         .fillna(
-            {"asked_x": -1.0, "asked_y": -1.0, "asked_area_px": 0.0, "donor": "", "donor_group": ""}
+            {
+                "asked_x": -1.0,
+                "asked_y": -1.0,
+                "asked_area_px": 0.0,
+                "reference": "",
+                "reference_group": "",
+            }
         )
     )
     table.assign(attempt=0, push=0).to_parquet(tmp_path / "plan.parquet")
@@ -137,10 +143,10 @@ def test_a_plan_of_an_older_version_says_what_is_absent_in_its_own_way(tmp_path)
 
 def test_a_plan_that_leaves_nothing_in_train_says_so() -> None:
     sources = ProceduralSources(1, (64, 64), (), 0)
-    for shares, is_told in (({"train": 0.2, "val": 0.8}, True), ({"val": 1.0}, False)):
-        specs = draw_plan(sources, draw_classes("pit"), 4, 0, shares, 0)
+    for fractions, is_told in (({"train": 0.2, "val": 0.8}, True), ({"val": 1.0}, False)):
+        specs = draw_plan(sources, draw_classes("pit"), 4, 0, fractions, 0)
         assert {spec.split for spec in specs} == {"val"}
-        notes = find_empty_train(specs, shares)
+        notes = find_empty_train(specs, fractions)
         assert [("nothing is in the split train: 1 parts" in note) for note in notes] == (
             [True] if is_told else []
         )

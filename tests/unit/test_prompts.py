@@ -14,7 +14,7 @@ from synthgen.backends.checkpoints.families import FAMILIES
 from synthgen.backends.diffusion.prompt_weights import encode_weighted, why_no_weights
 from synthgen.backends.diffusion.tokens import explain_cuts, find_cuts
 from synthgen.config.build import build_classes, build_prompts
-from synthgen.config.compose import check_value
+from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, ModelError
 from synthgen.planning.plan import draw_plan
 from synthgen.planning.prompts import (
@@ -95,7 +95,7 @@ def test_a_plan_is_what_it_was() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"synonym_share": 1.0},
+        {"synonym_fraction": 1.0},
         {"severity_words": [["weak", "pale"], ["strong", "deep", "wide"]]},
         {"template": "{noun}", "good": "{material}", "material": "steel", "negative": "blur"},
     ],
@@ -129,15 +129,15 @@ def test_a_class_has_its_own_words() -> None:
         "severity_words": (("thin",),),
         "negative": "paint",
     }
-    specs = plan(count=MANY, goods=0, synonym_share=1, negative="blur", of_classes=own)
+    specs = plan(count=MANY, goods=0, synonym_fraction=1, negative="blur", of_classes=own)
     assert {spec.negative_prompt for spec in specs} == {"paint"}
     nouns = {spec.prompt for spec in specs if spec.defect_class == "pit"}
     assert nouns == {"thin pit", "thin nick"}
 
 
 def test_synonyms_are_drawn_as_often_as_asked() -> None:
-    for share, others in ((0.0, 0), (1.0, 2 / 3)):
-        specs = plan(count=600, goods=0, synonym_share=share)
+    for fraction, others in ((0.0, 0), (1.0, 2 / 3)):
+        specs = plan(count=600, goods=0, synonym_fraction=fraction)
         pits = [s.prompt for s in specs if s.defect_class == "pit"]
         found = sum(" pit " not in prompt for prompt in pits) / len(pits)
         assert found == pytest.approx(others, abs=0.1)
@@ -148,7 +148,7 @@ def test_synonyms_are_drawn_as_often_as_asked() -> None:
 
 def test_another_noun_has_no_synonyms_of_the_old_one() -> None:
     classes = draw_classes("stain")
-    writer = PromptWriter(PromptSettings(synonym_share=1.0))
+    writer = PromptWriter(PromptSettings(synonym_fraction=1.0))
     wording = classes["stain"].wording()._replace(noun="oil film")
     texts = [writer.write("stain", wording, 0.5, "steel", seed).prompt for seed in range(9)]
     assert set(texts) == {"an oil film on steel"}
@@ -175,7 +175,7 @@ def test_the_model_that_ships_knows_every_word_that_is_drawn() -> None:
         ({"template": "{noun"}, r"prompt\.template"),
         ({"template": "  "}, r"prompt\.template=.*empty"),
         ({"good": "no {noun}"}, r"prompt\.good=.*{noun} is no field.*{article}, {material}$"),
-        ({"synonym_share": 2}, r"prompt\.synonym_share=2"),
+        ({"synonym_fraction": 2}, r"prompt\.synonym_fraction=2"),
         ({"severity_words": []}, r"prompt\.severity_words"),
         ({"severity_words": [["faint"], []]}, r"prompt\.severity_words\.1"),
         ({"weights": True}, r"prompt\.weights"),

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.backends.diffusion.crops import cut_jobs, paste
+from synthgen.backends.diffusion.crops import cut_jobs, paste_crop
 from synthgen.errors import ConfigError
-from synthgen.generation.generate import Stages, compose, generate
+from synthgen.generation.generate import Stages, build_candidate, generate
 from synthgen.imaging.colour import ring_contrast
 from synthgen.quality.annotate import annotate
 from synthgen.quality.changes import (
@@ -26,7 +26,7 @@ from synthgen.quality.changes import (
     size_ratio,
 )
 from synthgen.quality.limits import Limits, read_limits, reasons_to_reject
-from synthgen.quality.measures import MEASURES, View, measure, measure_label, view_change
+from synthgen.quality.measures import MEASURES, ChangeView, measure, measure_label, view_change
 from synthgen.quality.realised import delta_e, realise_mask, soft_border, to_lab
 from synthgen.samples.sample import Attempt, Candidate, Measurement, SampleSpec
 from synthgen.samples.seeds import rng_for, torch_seed_for
@@ -348,13 +348,14 @@ class Censor:
         image = condition.image
         for job in cut_jobs([condition], 32, 64, 512, 32, None):
             side = job.box.width
-            image = paste(image, np.zeros((side, side, 3), np.uint8), job, feather_px=2)
+            image = paste_crop(image, np.zeros((side, side, 3), np.uint8), job, feather_px=2)
         return image
 
 
 @pytest.mark.parametrize("quality", ["default", "off"])
 def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
-    from synthgen.config.compose import compose, to_plain
+    from synthgen.config.compose import compose
+    from synthgen.config.objects import to_plain
 
     plain = to_plain(compose("generate", [f"quality={quality}"]))["quality"]
     given = {c.spec.sample_id: c for c in draw_conditions("burn", "scratch", count=6, cell_px=8)}
@@ -463,7 +464,7 @@ def test_one_table_of_measures_says_what_each_is() -> None:
     told = {one.name for one in MEASURES if one.function is not None}
     assert {one.scope for one in MEASURES if one.name not in told} == {"bank", "classes", "run"}
     conditions = draw_conditions("pit")
-    candidate = compose(conditions[0], conditions[0].sketch)
+    candidate = build_candidate(conditions[0], conditions[0].sketch)
     measured = measure(candidate, view_change(candidate))
     expected = [one.name for one in MEASURES if one.scope in ("label", "defect", "painted")]
     assert [one.name for one in measured] == expected
@@ -478,7 +479,7 @@ def test_the_comments_on_the_limits_are_the_meanings_of_the_table() -> None:
 
 def test_without_the_clean_image_what_only_it_tells_is_not_told() -> None:
     conditions = draw_conditions("pit")
-    candidate = compose(conditions[0], conditions[0].sketch)
+    candidate = build_candidate(conditions[0], conditions[0].sketch)
     view = view_change(candidate)
     known = {one.name: one.value for one in measure_label(view, has_source=False)}
     assert {name for name, value in known.items() if np.isnan(value)} >= {
@@ -497,7 +498,7 @@ def test_a_neighbouring_defect_is_no_ground_that_a_defect_stands_out_of() -> Non
     beside[strong] = 20
     contrasts = []
     for image, realised in ((alone, faint), (beside, faint | strong)):
-        view = View(
+        view = ChangeView(
             source,
             image,
             to_lab(source),

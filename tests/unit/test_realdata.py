@@ -69,7 +69,7 @@ def write_yolo(root: Path) -> dict[str, Any]:
     save(root / "images" / "train" / "a.png", draw_image())
     corners = np.array([[10, 5], [29, 5], [29, 14], [10, 14]]) / [60, 40]
     (root / "labels" / "train").mkdir(parents=True)
-    text = "0 " + " ".join(f"{share:.6f}" for share in corners.ravel() + 0.004)
+    text = "0 " + " ".join(f"{fraction:.6f}" for fraction in corners.ravel() + 0.004)
     (root / "labels" / "train" / "a.txt").write_text(text)
     (root / "data.yaml").write_text("names: [scratch]\n")
     return {"format": "yolo", "path": str(root)}

@@ -20,7 +20,7 @@ from synthgen.report import write_comparison, write_contact_sheet, write_report
 from synthgen.report.charts import Series, draw_distribution, draw_spark
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
-from synthgen.report.pictures import embed
+from synthgen.report.pictures import to_data_url
 from synthgen.report.reviewed import collect_review
 from synthgen.report.sheet import PART, draw_views
 from synthgen.runs.outlines import write_outline
@@ -334,7 +334,7 @@ def test_runs_that_cannot_be_compared(run) -> None:
 def test_a_noisy_picture_is_no_large_one() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
     smooth = np.full((160, 160, 3), 90, np.uint8)
-    assert len(embed(smooth)) < 2_000 < len(embed(noise)) < 16_000
+    assert len(to_data_url(smooth)) < 2_000 < len(to_data_url(noise)) < 16_000
 
 
 def test_a_chart_counts_every_number() -> None:

@@ -219,7 +219,7 @@ def test_a_change_of_class_box_or_mask_is_seen() -> None:
 def test_alike_samples_are_near_on_the_map() -> None:
     rows = pd.DataFrame(
         {
-            "look": ["00" * 8, "00" * 7 + "01", "ff" * 8, "ff" * 7 + "fe"],
+            "perceptual_hash": ["00" * 8, "00" * 7 + "01", "ff" * 8, "ff" * 7 + "fe"],
             "colours": ["808080" * 16, "818080" * 16, "c09090" * 16, "c19090" * 16],
         }
     )

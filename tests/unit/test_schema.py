@@ -14,10 +14,12 @@ from synthgen.export.facts import PATHS
 from synthgen.review.documents import FIELDS, LABEL_FIELDS
 from synthgen.review.look import ADDED, ORDER
 from synthgen.runs import schema
-from synthgen.runs.manifest import manifest_row, schema_of, to_arrow
+from synthgen.runs.manifest import manifest_row, read_table, schema_of, to_arrow
 from synthgen.runs.reader import read_run
+from synthgen.runs.renamed import COLUMNS_NOW
 from synthgen.runs.reviews.edits import FROM_LABEL
 from synthgen.runs.schema import COLUMNS, GROUPS, Column, columns_of, measure_names, names_of
+from synthgen.storage.places import open_storage
 from tests.factories import make_run, make_sample
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -71,13 +73,15 @@ def test_the_review_shows_each_column_under_one_heading() -> None:
 
 
 def test_what_a_label_decides_and_what_no_dataset_takes_along() -> None:
-    assert {"defect_class", "mask", "edited_by", "area_px", "box_h", "look"} <= set(FROM_LABEL)
+    assert {"defect_class", "mask", "edited_by", "area_px", "box_h", "perceptual_hash"} <= set(
+        FROM_LABEL
+    )
     assert not {"seed", "image", "status", "seam_delta_e"} & set(FROM_LABEL)
     paths = ("source_path", "photo", "image", "mask", "image_digest", "mask_digest")
     assert (*paths, "requested", "control") == PATHS
 
 
-@pytest.mark.parametrize("name", ["run-folder.md", "quality.md"])
+@pytest.mark.parametrize("name", ["run-folder.md", "quality.md", "names.md"])
 def test_a_page_has_the_tables_of_today(name) -> None:
     tabulated = runpy.run_path(str(DOCS / "tabulate_columns.py"))
     page = (DOCS / name).read_text(encoding="utf-8")
@@ -97,3 +101,17 @@ def test_a_new_column_is_one_row(tmp_path, monkeypatch) -> None:
     told = replace(sample.candidate, condition=replace(condition, spec=spec))
     row = manifest_row(replace(sample, candidate=told), "test", "")
     assert to_arrow("manifest", [row])["negative_prompt"].to_pylist() == ["text"]
+
+
+FORMER = {now: former for former, now in COLUMNS_NOW.items()}
+
+
+def test_columns_under_former_names_are_read(tmp_path) -> None:
+    make_run(tmp_path)
+    whole = read_run(tmp_path).manifest.assign(reference="pit-3", near_duplicate_bits=2.0)
+    file = tmp_path / "manifest.parquet"
+    pd.read_parquet(file).assign(**whole[[*FORMER]]).rename(columns=FORMER).to_parquet(file)
+    assert not set(FORMER) & set(pd.read_parquet(file))
+    pd.testing.assert_frame_equal(read_run(tmp_path).manifest, whole)
+    asked = read_table(open_storage(tmp_path), "manifest", ["sample_id", "reference"])
+    assert asked.to_pydict() == whole[["sample_id", "reference"]].to_dict("list")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from synthgen.quality.limits import read_limits, reasons_to_reject
-from synthgen.quality.twins import bits_between, colour_distance
+from synthgen.quality.near_duplicates import bits_between, colour_distance
 from synthgen.runs.folder import RunFolder, inspect_run, open_run
 from synthgen.runs.reader import read_run
 from synthgen.runs.reviews.decide import decide
@@ -209,15 +209,17 @@ def decide_one_by_one(manifest: pd.DataFrame, limits) -> pd.DataFrame:
     """What ``decide`` says of itself, a row at a time."""
     rows, kept = manifest.to_dict("records"), {}
     for row in rows:
-        row["twin_id"], row["twin_bits"] = "", float("nan")
+        row["near_duplicate_id"], row["near_duplicate_bits"] = "", float("nan")
         if row["status"] == "good" or not row["image"]:
             continue
         others = kept.setdefault((row["source_id"], row["defect_class"]), [])
-        near = [other for other in others if row["look"] and is_near(row, other)]
+        near = [other for other in others if row["perceptual_hash"] and is_near(row, other)]
         if near:
-            apart = [bits_between(row["look"], other["look"]) for other in near]
-            row["twin_bits"] = float(min(apart))
-            row["twin_id"] = near[apart.index(min(apart))]["sample_id"]
+            apart = [
+                bits_between(row["perceptual_hash"], other["perceptual_hash"]) for other in near
+            ]
+            row["near_duplicate_bits"] = float(min(apart))
+            row["near_duplicate_id"] = near[apart.index(min(apart))]["sample_id"]
         measured = [Measurement(name, row[name]) for name in limits_measured()]
         reasons = reasons_to_reject(measured, limits.of(row["defect_class"]))
         row["status"], row["reasons"] = "rejected" if reasons else "accepted", "; ".join(reasons)
@@ -251,7 +253,7 @@ def draw_manifest(count: int) -> pd.DataFrame:
     table["mask_iou"][rng.random(count) < 0.2] = np.nan
     table |= {name: rng.integers(0, 40, count) for name in ("box_x", "box_y")}
     table |= {name: rng.integers(8, 40, count) for name in ("box_w", "box_h")}
-    looks = rng.integers(0, 2**60, 5)[rng.integers(0, 5, count)] ^ (1 << rng.integers(0, 9, count))
+    hashes = rng.integers(0, 2**60, 5)[rng.integers(0, 5, count)] ^ (1 << rng.integers(0, 9, count))
     colours = rng.integers(120, 123, (count, 48)) + rng.integers(0, 2, (count, 1)) * 20
     table |= {
         "sample_id": [f"s{number:04}" for number in range(count)],
@@ -260,7 +262,9 @@ def draw_manifest(count: int) -> pd.DataFrame:
         "image": np.where(rng.random(count) < 0.95, "images/x.png", ""),
         "source_id": rng.choice(["a", "b"], count),
         "defect_class": rng.choice(["pit", "dent"], count),
-        "look": [f"{look:016x}" if number % 17 else "" for number, look in enumerate(looks)],
+        "perceptual_hash": [
+            f"{hash_:016x}" if number % 17 else "" for number, hash_ in enumerate(hashes)
+        ],
         "colours": [bytes(row.astype(np.uint8)).hex() for row in colours],
     }
     unlabelled = [number for number in range(count) if not number % 17]
@@ -277,17 +281,17 @@ def draw_manifest(count: int) -> pd.DataFrame:
     [
         {},
         {
-            "twin_bits": [5, None],
+            "near_duplicate_bits": [5, None],
             "fill_fraction": [0.1, 0.9],
-            "classes": {"pit": {"twin_bits": [None, 20], "mask_iou": [0.2, None]}},
+            "classes": {"pit": {"near_duplicate_bits": [None, 20], "mask_iou": [0.2, None]}},
         },
     ],
 )
 def test_many_rows_are_decided_as_one_by_one(quality, monkeypatch) -> None:
-    monkeypatch.setattr("synthgen.quality.twins.PAIRS", 1000)  # several blocks a group
+    monkeypatch.setattr("synthgen.quality.near_duplicates.PAIRS", 1000)  # several blocks a group
     manifest, limits = draw_manifest(400), read_limits(quality)
     decided = decide(pa.Table.from_pandas(manifest), limits).to_pandas()
     pd.testing.assert_frame_equal(decided, decide_one_by_one(manifest, limits))
-    assert (decided["twin_id"] != "").sum() > 50
+    assert (decided["near_duplicate_id"] != "").sum() > 50
     if quality:
-        assert decided["reasons"].str.contains("twin_bits").sum() > 5
+        assert decided["reasons"].str.contains("near_duplicate_bits").sum() > 5

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from synthgen.config.build import make_worker
-from synthgen.config.compose import compose, to_plain
+from synthgen.config.compose import compose
+from synthgen.config.objects import to_plain
 from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.sources import FolderSources, ProceduralSources, SourceIndex
 from synthgen.sources.findings import describe_parts

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from synthgen.errors import RunError
-from synthgen.review import startup
-from synthgen.review.service.startup import Progress, wait_for_port
+from synthgen.review.service import startup
+from synthgen.review.service.startup import StartupProgress, wait_for_port
 
 WORK = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
 LISTEN = "import socket; s = socket.create_server(('127.0.0.1', 0)); print('up', flush=True)\n"
@@ -57,7 +57,7 @@ def test_what_stands_still_or_ends_is_told(hasty, code, did) -> None:
 
 def test_the_work_of_those_that_ended_counts(hasty) -> None:
     with service(WORK.format(0.2)) as short:
-        progress = Progress(short.child)
+        progress = StartupProgress(short.child)
         while not progress.is_over():
             time.sleep(0.01)
         assert short.child.poll() == 0

@@ -77,14 +77,17 @@ def test_every_image_is_a_row_with_all_of_the_manifest(kind, folder, labels, roo
         assert row["instances"] == len(image.defects)
         assert (folder / row["file_name"]).read_bytes() == Media().read(image)
         if image.sample_id != PHOTO:
-            assert (row["prompt"], row["look"]) == (image.facts["prompt"], image.facts["look"])
+            assert (row["prompt"], row["perceptual_hash"]) == (
+                image.facts["prompt"],
+                image.facts["perceptual_hash"],
+            )
 
 
 def test_types_and_missing_values_in_parquet(folder) -> None:
     table = read(folder, "images", "parquet").set_index("sample_id")
     assert table.loc["hole", list(MEASURES)].to_dict() == MEASURES
     assert table.loc["defect_free", list(MEASURES)].isna().all()
-    assert table.loc[PHOTO, ["prompt", "seed", "look"]].isna().all()
+    assert table.loc[PHOTO, ["prompt", "seed", "perceptual_hash"]].isna().all()
     assert table["synthetic"].dtype == bool
     assert table["seam_delta_e"].dtype == float
 

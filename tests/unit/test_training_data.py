@@ -328,19 +328,19 @@ def test_any_ratio_holds_at_any_length(ratio) -> None:
     assert sorted(real) == list(range(1, 60, 2))
 
 
-def test_shares_of_processes_are_disjoint_and_mixed_alike() -> None:
+def test_fractions_of_processes_are_disjoint_and_mixed_alike() -> None:
     flags = [False] * 30 + [True] * 90
-    shares = []
+    fractions = []
     for rank in range(4):
         sampler = MixingSampler(flags, 3, seed=5, rank=rank, world_size=4)
         sampler.set_epoch(2)
-        shares.append(list(sampler))
-        assert len(shares[-1]) == len(sampler) == 30
-        assert abs(kinds(flags, shares[-1]).count("r") - 7.5) < 1
+        fractions.append(list(sampler))
+        assert len(fractions[-1]) == len(sampler) == 30
+        assert abs(kinds(flags, fractions[-1]).count("r") - 7.5) < 1
     whole = MixingSampler(flags, 3, seed=5)
     whole.set_epoch(2)
-    assert [index for share in shares for index in share] == list(whole)
-    assert sorted(index for share in shares for index in share) == list(range(120))
+    assert [index for fraction in fractions for index in fraction] == list(whole)
+    assert sorted(index for fraction in fractions for index in fraction) == list(range(120))
 
 
 def test_a_mix_that_cannot_be_is_refused() -> None:

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision
 
-from synthgen.config.compose import check_value
+from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
 from synthgen.evaluation.utility.compare import average_models, compare_arms, pair_scores
-from synthgen.evaluation.utility.crops import Variation, crop_defect, crop_good, standardise
-from synthgen.evaluation.utility.learning import Lessons, Training, train_inspector
+from synthgen.evaluation.utility.crops import Variation, crop_defect, crop_good, standardise_crop
+from synthgen.evaluation.utility.learning import Examples, Training, train_inspector
 from synthgen.evaluation.utility.network import predict
 from synthgen.evaluation.utility.pictures import (
     Picture,
@@ -36,7 +36,7 @@ from synthgen.evaluation.utility.scores import (
     pro,
     score_classes,
     score_images,
-    to_levels,
+    to_score_levels,
     top_mean,
 )
 from synthgen.realdata.read import read_real
@@ -83,15 +83,15 @@ def parts(count: int = 6) -> list[Picture]:
 def test_pixel_ap_and_f1_of_a_hand_made_map() -> None:
     logits = np.array([[4.0, 3.0, 2.0, 1.0]], np.float32)
     mask = np.array([[True, False, True, False]])
-    pooled = pool([to_levels(logits)], [mask])
+    pooled = pool([to_score_levels(logits)], [mask])
     assert pooled.average_precision() == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert pooled.f1().max() == pytest.approx(2 * 2 / (3 + 2))  # the threshold takes in three
-    assert f1_at(pooled, int(to_levels(np.float32(3.5)))) == pytest.approx(2 / 3)
+    assert f1_at(pooled, int(to_score_levels(np.float32(3.5)))) == pytest.approx(2 / 3)
 
 
 def test_pixel_ap_is_that_of_torchmetrics() -> None:
     rng = np.random.default_rng(0)
-    maps = [to_levels(rng.normal(0, 3, (20, 30)).astype(np.float32)) for _ in range(3)]
+    maps = [to_score_levels(rng.normal(0, 3, (20, 30)).astype(np.float32)) for _ in range(3)]
     masks = [rng.random((20, 30)) < 0.1 + 0.3 * (m > 40000) for m in maps]
     flat = torch.tensor(np.concatenate([m.ravel() for m in maps]).astype(np.float64) / 65535)
     truth = torch.tensor(np.concatenate([m.ravel() for m in masks])).int()
@@ -101,17 +101,17 @@ def test_pixel_ap_is_that_of_torchmetrics() -> None:
 
 def test_ap_without_a_defect_is_no_number() -> None:
     assert math.isnan(
-        pool([to_levels(np.zeros((2, 2)))], [np.zeros((2, 2), bool)]).average_precision()
+        pool([to_score_levels(np.zeros((2, 2)))], [np.zeros((2, 2), bool)]).average_precision()
     )
 
 
 def test_pro_weighs_a_small_defect_like_a_large_one() -> None:
     mask = rectangle(0, 20, 0, 20) | rectangle(40, 42, 40, 42)
     large_only = np.where(rectangle(0, 20, 0, 20), 5.0, -5.0).astype(np.float32)
-    levels = [to_levels(large_only)]
+    levels = [to_score_levels(large_only)]
     # half of the regions at no false alarm, then a straight line to all of both at a rate of 1
     assert pro(levels, [mask], pool(levels, [mask])) == pytest.approx(0.5 + 0.5 * 0.3 / 2)
-    both = [to_levels(np.where(mask, 5.0, -5.0))]
+    both = [to_score_levels(np.where(mask, 5.0, -5.0))]
     assert pro(both, [mask], pool(both, [mask])) == pytest.approx(1.0)
 
 
@@ -127,10 +127,10 @@ def test_a_class_is_scored_without_the_others() -> None:
     both = picture(0, "a", pit=rectangle(0, 8, 0, 8), crack=rectangle(30, 32, 0, 60))
     good = picture(1, "b")
     finds_pits = np.where(both.masks["pit"], 5.0, np.where(both.masks["crack"], 8.0, -5.0))
-    maps = [to_levels(finds_pits), to_levels(np.full((64, 64), -5.0))]
+    maps = [to_score_levels(finds_pits), to_score_levels(np.full((64, 64), -5.0))]
     found = score_classes([both, good], maps)
     assert found == {"ap_crack": pytest.approx(1.0), "ap_pit": pytest.approx(1.0)}
-    blind = [to_levels(np.full((64, 64), -5.0))] * 2
+    blind = [to_score_levels(np.full((64, 64), -5.0))] * 2
     assert score_classes([both, good], blind)["ap_pit"] == pytest.approx(64 / (2 * 4096 - 120))
 
 
@@ -206,7 +206,7 @@ def test_a_plain_crop_is_the_image_itself_and_holds_the_defect() -> None:
         assert truth.sum() == 48
         rows, columns = np.nonzero(truth)
         top, left = 40 - rows.min(), 10 - columns.min()
-        whole = standardise(one)[top : top + 32, left : left + 32]
+        whole = standardise_crop(one)[top : top + 32, left : left + 32]
         np.testing.assert_allclose(pixels, whole, atol=1e-5)
 
 
@@ -243,7 +243,7 @@ def good_and_patch(channels: int = 1) -> tuple[np.ndarray, pastes.Patch]:
 def test_a_pasted_defect_lies_under_its_label_in_the_new_light(is_poisson, channels) -> None:
     good, patch = good_and_patch(channels)
     for seed in range(10):
-        painted, label = pastes.paste(np.random.default_rng(seed), good, patch, is_poisson)
+        painted, label = pastes.paste_defect(np.random.default_rng(seed), good, patch, is_poisson)
         change = 150 - painted.astype(int)[..., 0]
         assert painted.shape == good.shape
         assert 10 <= label.sum() <= 100
@@ -322,8 +322,8 @@ def test_arms_of_one_seed_see_the_same_real_crops() -> None:
     draw = draw_of(parts())
     arm = Arm(synthetic="perlin")
     synthesis = make_synthesis(arm, draw, (), FEW.crop_px)
-    plain = Lessons(FEW, Arm(), draw, None, 4).crops(2)
-    mixed = Lessons(FEW, arm, draw, synthesis, 4).crops(2)
+    plain = Examples(FEW, Arm(), draw, None, 4).crops(2)
+    mixed = Examples(FEW, arm, draw, synthesis, 4).crops(2)
     assert len(plain) == len(mixed) == 16
     for own, other in zip(plain[:4] + plain[8:], mixed[:4] + mixed[8:], strict=True):
         np.testing.assert_array_equal(own[0], other[0])
@@ -333,14 +333,14 @@ def test_arms_of_one_seed_see_the_same_real_crops() -> None:
 def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
     draw = draw_of(parts())
     state = torch.get_rng_state()
-    lessons = Lessons(FEW, Arm(), draw, None, 0)
-    model, again = (train_inspector(lessons, 1, "fp32", lambda *_: None) for _ in range(2))
+    examples = Examples(FEW, Arm(), draw, None, 0)
+    model, again = (train_inspector(examples, 1, "fp32", lambda *_: None) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     unseen = picture(77, "new", pit=rectangle(11, 18, 40, 49))
-    logits = predict(model, standardise(unseen), "fp32")
+    logits = predict(model, standardise_crop(unseen), "fp32")
     assert logits.shape == (64, 64)
-    assert pool([to_levels(logits)], [unseen.mask]).average_precision() > 0.7
-    np.testing.assert_array_equal(logits, predict(again, standardise(unseen), "fp32"))
+    assert pool([to_score_levels(logits)], [unseen.mask]).average_precision() > 0.7
+    np.testing.assert_array_equal(logits, predict(again, standardise_crop(unseen), "fp32"))
 
 
 # differences

@@ -14,7 +14,7 @@ from PIL import Image
 from synthgen.export.formats.voc import Voc, voc_colour
 from synthgen.export.labels import LabelledSet, label_defect, read_labels
 from synthgen.export.media import Media
-from synthgen.export.write import Exported, export
+from synthgen.export.write import ExportResult, export
 from synthgen.imaging.geometry import grow_mask, mask_to_box
 from synthgen.imaging.images import read_image, write_png
 from synthgen.storage.places import StoredFile
@@ -39,7 +39,7 @@ def labels(tmp_path_factory) -> LabelledSet:
 
 
 @pytest.fixture(scope="module")
-def done(labels, tmp_path_factory) -> Exported:
+def done(labels, tmp_path_factory) -> ExportResult:
     return export(labels, {"voc": Voc()}, tmp_path_factory.mktemp("voc") / "out", Media())
 
 

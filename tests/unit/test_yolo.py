@@ -16,7 +16,7 @@ from synthgen.export.formats.yolo import Yolo, read_yolo
 from synthgen.export.labels import LabelledSet, label_defect, read_labels
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.export.write import Exported, export
+from synthgen.export.write import ExportResult, export
 from synthgen.imaging.geometry import overlap
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run
 
@@ -34,7 +34,7 @@ def labels(tmp_path_factory) -> LabelledSet:
 
 
 @pytest.fixture(scope="module")
-def joined(labels, tmp_path_factory) -> Exported:
+def joined(labels, tmp_path_factory) -> ExportResult:
     out = tmp_path_factory.mktemp("joined") / "out"
     return export(labels, {"yolo": Yolo()}, out, Media())
 
@@ -86,9 +86,11 @@ def test_readers_that_cut_instead_of_rounding_find_the_same_pixels(joined) -> No
     for path in (joined.path / "yolo" / "labels").glob("*/*.txt"):
         size = np.array((2000, 3000) if path.stem == "large" else SIZE_HW, np.float32)[::-1]
         for line in path.read_text(encoding="utf-8").splitlines():
-            shares = np.array(line.split()[1:], np.float32).reshape(-1, 2)
-            assert len(shares) >= 3
-            assert np.array_equal((shares * size).astype(int), np.rint(shares * size).astype(int))
+            fractions = np.array(line.split()[1:], np.float32).reshape(-1, 2)
+            assert len(fractions) >= 3
+            assert np.array_equal(
+                (fractions * size).astype(int), np.rint(fractions * size).astype(int)
+            )
 
 
 @pytest.mark.parametrize("pixels", [[(3, 5)], [(3, 5), (3, 6)], [(0, 0)], [(47, 63), (46, 62)]])

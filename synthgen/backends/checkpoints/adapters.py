@@ -63,7 +63,7 @@ def find_adapter(name: str, base: Checkpoint) -> Adapter:
     if adapter.base_digest != base.digest:
         raise ModelError(
             f"backend.model.adapter={name!r} was made for the checkpoint {facts['base']['name']} "
-            f"({adapter.base_digest}), not for {base.name} ({base.digest}); adapt that one anew"
+            f"({adapter.base_digest}), not for {base.name} ({base.digest}); adapt that one again"
         )
     return adapter
 

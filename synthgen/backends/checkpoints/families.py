@@ -33,7 +33,7 @@ class Call:
     strength: str = "strength"
     guidance: str = "guidance_scale"
     signed: tuple[str, ...] = ()  # arguments that are given in -1..1; the others in 0..1
-    most_controlnets: int = 8
+    max_controlnets: int = 8
     is_alone: bool = False  # one image a call: images of a batch would change one another
     is_alone_with_mode: bool = False  # one image a call where ControlNets are told their kind
     lists_one: bool = False  # one ControlNet for several images comes as a list of one
@@ -75,7 +75,7 @@ class Family:
     missing: Mapping[str, Any] = field(default_factory=dict)  # config keys that published ones lack
     weighted_by: str = ""  # compel's class for its weighted prompts; '' = it takes none
     reads_long_prompts: bool = False  # with weights; compel reads a long prompt in pieces
-    most_tokens: Mapping[str, int] = field(default_factory=dict)  # by tokenizer, where fewer
+    max_tokens: Mapping[str, int] = field(default_factory=dict)  # by tokenizer, where fewer
     adapts: Literal["all", "low_ranks", ""] = ""  # which weights synthgen adapt teaches; '' = none
 
 
@@ -110,7 +110,7 @@ INPAINTING: dict[str, Any] = {
     "control": "",
     "strength": "",
     "signed": ("control_image",),
-    "most_controlnets": 1,
+    "max_controlnets": 1,
     "is_alone": True,
 }
 # The attention of ControlNetUnionModel (diffusers 0.42.1) runs over the images of a batch.
@@ -205,7 +205,7 @@ FAMILIES: tuple[Family, ...] = (
         texts=_texts("prompt_embeds", "pooled_prompt_embeds"),
         guidance=7.0,
         must_agree=("joint_attention_dim",),
-        most_tokens={"tokenizer_3": 256},
+        max_tokens={"tokenizer_3": 256},
     ),
     Family(
         "flux",
@@ -259,7 +259,7 @@ FAMILIES: tuple[Family, ...] = (
                 start="",
                 end="",
                 signed=("image", "control_image"),
-                most_controlnets=1,
+                max_controlnets=1,
             )
         },
         unguided=0.0,

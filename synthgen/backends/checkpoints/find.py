@@ -16,7 +16,7 @@ from synthgen.backends.checkpoints.licences import read_licence
 from synthgen.backends.checkpoints.weights import (
     check_safetensors,
     check_weights,
-    read_json,
+    read_config_json,
     variant_of,
     weight_files,
 )
@@ -147,7 +147,7 @@ def pipeline_class_name(folder: Path) -> str:
 
 
 def _class_name(index: Path) -> str:
-    return str(read_json(index).get("_class_name", ""))
+    return str(read_config_json(index).get("_class_name", ""))
 
 
 def _locate(
@@ -180,7 +180,7 @@ def _check_pipeline(folder: Path, name: str, key: str) -> list[Path]:
             f"{key}={name!r}: {folder} is no diffusers folder, it has no {INDEX}; "
             "give the path of one, or 'embedded' for the model that ships"
         )
-    content = read_json(index)
+    content = read_config_json(index)
     if not isinstance(content.get("_class_name"), str):
         raise ModelError(
             f"{index} names a pipeline of its own ({content.get('_class_name')}), which would run "
@@ -225,7 +225,7 @@ def _check_part(folder: Path, part: str, class_name: str) -> bool:
             "copy or download it again"
         )
     for path in sorted(place.glob("*config.json")):
-        read_json(path)
+        read_config_json(path)
     if WITHOUT_WEIGHTS.search(class_name):
         return False
     if not (place / CONFIG).is_file():
@@ -240,7 +240,7 @@ def _check_part(folder: Path, part: str, class_name: str) -> bool:
 def _check_model(folder: Path, name: str, key: str) -> list[Path]:
     """Return the folder of one model, checked."""
     config = folder / CONFIG
-    if not config.is_file() or not isinstance(read_json(config).get("_class_name"), str):
+    if not config.is_file() or not isinstance(read_config_json(config).get("_class_name"), str):
         hint = "it is a whole pipeline, " if (folder / INDEX).is_file() else ""
         raise ModelError(
             f"{key}={name!r}: {folder} holds no diffusers model, {hint}it has no {CONFIG} that "

@@ -11,7 +11,7 @@ from synthgen.backends.checkpoints.adapters import Adapter, find_adapter
 from synthgen.backends.checkpoints.digests import file_digest
 from synthgen.backends.checkpoints.families import Family, find_family
 from synthgen.backends.checkpoints.find import Checkpoint, find_checkpoint, find_weights
-from synthgen.backends.checkpoints.weights import read_json
+from synthgen.backends.checkpoints.weights import read_config_json
 from synthgen.backends.settings import ControlNet, Lora, ModelSettings
 from synthgen.errors import ConfigError, ModelError
 
@@ -68,7 +68,7 @@ def select(asked: ModelSettings) -> Model:
         _check_mode(name, asked.controlnets[name], part, family)
     own = _read_class(base.folder / "controlnet")
     classes = sorted({part.class_name for part in found.values()}) or ([own] if own else [])
-    if classes and len(found) > (most := family.controlled[classes[0]].most_controlnets):
+    if classes and len(found) > (most := family.controlled[classes[0]].max_controlnets):
         raise ConfigError(
             f"backend.model.controlnets names {len(found)}; diffusers runs {family.title} with "
             f"{most}"
@@ -102,7 +102,7 @@ def _find_lora(name: str, node: Lora, offline: bool) -> Path:
 
 def _read_class(folder: Path) -> str | None:
     config = folder / "config.json"
-    return str(read_json(config).get("_class_name")) if config.is_file() else None
+    return str(read_config_json(config).get("_class_name")) if config.is_file() else None
 
 
 def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) -> None:
@@ -113,7 +113,7 @@ def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) ->
         raise ConfigError(
             f"{key}: {part.folder} is a {part.class_name}; {family.title} takes {takes}"
         )
-    own, denoiser = read_json(part.folder / "config.json"), _read_denoiser(base, family)
+    own, denoiser = read_config_json(part.folder / "config.json"), _read_denoiser(base, family)
     if family.denoiser == "unet" and own.get("in_channels", 4) != denoiser.get("out_channels", 4):
         raise ModelError(
             f"{key}: {part.folder} takes {own['in_channels']} channels, as if it were made from an "
@@ -130,7 +130,7 @@ def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) ->
 
 def _check_mode(name: str, node: ControlNet, part: Checkpoint, family: Family) -> None:
     """Check that a union ControlNet is told which kind of image it is given."""
-    config = read_json(part.folder / "config.json")
+    config = read_config_json(part.folder / "config.json")
     kinds = int(config.get("num_control_type") or config.get("num_mode") or 0)
     is_union = kinds > 0 and bool(family.controlled[part.class_name].mode)
     key = f"backend.model.controlnets.{name}.mode"
@@ -146,4 +146,4 @@ def _check_mode(name: str, node: ControlNet, part: Checkpoint, family: Family) -
 
 
 def _read_denoiser(base: Checkpoint, family: Family) -> Mapping[str, Any]:
-    return read_json(base.folder / family.denoiser / "config.json")
+    return read_config_json(base.folder / family.denoiser / "config.json")

@@ -10,13 +10,13 @@ from typing import Any
 
 from synthgen.errors import ModelError
 
-__all__ = ["check_weights", "read_json", "variant_of", "weight_files"]
+__all__ = ["check_weights", "read_config_json", "variant_of", "weight_files"]
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 PICKLED = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 LFS_POINTER = b"version https://git-lfs"
 VARIANT = re.compile(r"^[\w-]+\.([a-z0-9_]+)(?:-\d{5}-of-\d{5})?\.safetensors$")
-MOST_HEADER_BYTES = 100_000_000  # so say the readers of the format
+MAX_HEADER_BYTES = 100_000_000  # so say the readers of the format
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -64,7 +64,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 
 def _check_shards(index: Path) -> None:
-    shards = read_json(index).get("weight_map")
+    shards = read_config_json(index).get("weight_map")
     if not isinstance(shards, dict):
         raise ModelError(f"{index} is damaged: it has no weight_map; copy or download it again")
     for name in sorted({str(value) for value in shards.values()}):
@@ -100,11 +100,11 @@ def check_safetensors(path: Path) -> None:
 def _data_bytes(path: Path, length: int, size: int) -> int:
     """Return how many bytes of data a header speaks of; 0 where the header itself is cut short."""
     is_cut = 8 <= size < 8 + length
-    if is_cut and length <= MOST_HEADER_BYTES:
+    if is_cut and length <= MAX_HEADER_BYTES:
         return 0
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(8 + min(length, MOST_HEADER_BYTES))[8:])
+            header = json.loads(file.read(8 + min(length, MAX_HEADER_BYTES))[8:])
         tensors = [value for key, value in header.items() if key != "__metadata__"]
         return max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
@@ -114,7 +114,7 @@ def _data_bytes(path: Path, length: int, size: int) -> int:
         ) from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_config_json(path: Path) -> dict[str, Any]:
     """Return a JSON object of a checkpoint; raises ModelError where it is none."""
     _refuse_pointer(path)
     try:

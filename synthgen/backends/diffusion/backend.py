@@ -18,7 +18,7 @@ from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.backends.checkpoints.families import Call, find_call
 from synthgen.backends.checkpoints.find import Checkpoint, describe_models
 from synthgen.backends.checkpoints.selection import select, trained_px
-from synthgen.backends.diffusion.crops import CropJob, cut_jobs, cut_whole, paste
+from synthgen.backends.diffusion.crops import CropJob, cut_jobs, cut_whole, paste_crop
 from synthgen.backends.diffusion.loading import (
     load_pipeline,
     pick_device,
@@ -29,7 +29,7 @@ from synthgen.backends.diffusion.loading import (
 from synthgen.backends.diffusion.painting import Painter, Settings
 from synthgen.backends.diffusion.prompt_weights import encode_weighted, why_no_weights
 from synthgen.backends.diffusion.references import add_reference
-from synthgen.backends.diffusion.texts import Texts
+from synthgen.backends.diffusion.texts import PromptEncoder
 from synthgen.backends.settings import (
     CropSettings,
     Hardware,
@@ -43,7 +43,7 @@ from synthgen.imaging.matching import match_optics
 from synthgen.samples.sample import Boost, Condition
 from synthgen.samples.seeds import rng_for
 
-__all__ = ["DiffusionBackend", "least_strength", "need_diffusion"]
+__all__ = ["DiffusionBackend", "min_strength", "need_diffusion"]
 
 
 class DiffusionBackend:
@@ -179,7 +179,7 @@ class DiffusionBackend:
         refer = None
         if self.reference and self.model.reference:
             refer = add_reference(pipeline, self.reference, self.model.reference)
-        texts = Texts(
+        texts = PromptEncoder(
             pipeline, self.family, encode_weighted if self._asked.prompt_weights else None
         )
         return Painter(pipeline, call, texts, self.hardware.paint_batch, self.reads, refer)
@@ -194,7 +194,7 @@ class DiffusionBackend:
                 crops = self.load(whole).paint(alike, settings)
                 for job, crop in zip(alike, crops, strict=True):
                     feather_px = 0 if whole else self.crops.feather_px
-                    images[job.index] = paste(images[job.index], crop, job, feather_px)
+                    images[job.index] = paste_crop(images[job.index], crop, job, feather_px)
         if not self._asked.match_optics:
             return images
         return [_match(c, image) for c, image in zip(conditions, images, strict=True)]
@@ -233,7 +233,7 @@ class DiffusionBackend:
     def _whole_settings(self, boost: Boost) -> Settings:
         """Return how to paint a whole image; a retry stays closer to the source."""
         settings = self._settings(Boost(1.0, 0.0))
-        least = least_strength(self.painting.steps)
+        least = min_strength(self.painting.steps)
         weaker = max(self.painting.vary_strength + boost.strength_added, least)
         return replace(settings, strength=weaker, init="source")
 
@@ -270,7 +270,7 @@ def _match(condition: Condition, painted: NDArray[np.uint8]) -> NDArray[np.uint8
     )
 
 
-def least_strength(steps: int) -> float:
+def min_strength(steps: int) -> float:
     """Return the lowest strength at which one of ``steps`` runs: ``int(steps * strength) == 1``.
 
     That is 1 / steps, or the next float above where rounding loses the step, as for 49.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synthgen.imaging.outline import depth_inside
 from synthgen.samples.sample import BoxXYWH, Condition
 
-__all__ = ["CropJob", "cut_jobs", "cut_whole", "paste", "take"]
+__all__ = ["CropJob", "cut_jobs", "cut_whole", "paste_crop", "take"]
 
 BLACK_LEVEL = 1  # and below
 SHARP_PX = 0.9  # deviation of a blur that a model paints at its own pixels
@@ -37,8 +37,8 @@ class CropJob:
 def cut_jobs(
     conditions: Sequence[Condition],
     context_px: int,
-    least_px: int,
-    most_px: int,
+    min_px: int,
+    max_px: int,
     step_px: int,
     resolution_px: int | None,
 ) -> list[CropJob]:
@@ -56,7 +56,7 @@ def cut_jobs(
         )
         for part in range(1, count):
             x, y, width, height = (int(v) for v in stats[part][:4])
-            high, wide = (max(least_px, side + 2 * context_px) for side in (height, width))
+            high, wide = (max(min_px, side + 2 * context_px) for side in (height, width))
             if resolution_px:
                 high = wide = max(high, wide)
             high, wide = (-(-side // step_px) * step_px for side in (high, wide))
@@ -68,29 +68,29 @@ def cut_jobs(
             )
             fixed = (resolution_px, resolution_px) if resolution_px else None
             most = min(1.0, SHARP_PX / condition.optics.kernel_px) * max(high, wide)
-            size = fixed or _fit(high, wide, min(most_px, max(most, least_px)), step_px)
+            size = fixed or _fit(high, wide, min(max_px, max(most, min_px)), step_px)
             jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
     return jobs
 
 
-def cut_whole(conditions: Sequence[Condition], most_px: int, step_px: int) -> list[CropJob]:
+def cut_whole(conditions: Sequence[Condition], max_px: int, step_px: int) -> list[CropJob]:
     """Return one job per condition, the whole image.
 
     Sides are rounded up to ``step_px``, the image mirrored there; where the longer one is over
-    ``most_px``, the model paints at a smaller size of about the same shape.
+    ``max_px``, the model paints at a smaller size of about the same shape.
     """
     jobs = []
     for index, condition in enumerate(conditions):
         height, width = condition.image.shape[:2]
         height, width = (-(-side // step_px) * step_px for side in (height, width))
-        box, size = BoxXYWH(0, 0, width, height), _fit(height, width, most_px, step_px)
+        box, size = BoxXYWH(0, 0, width, height), _fit(height, width, max_px, step_px)
         jobs.append(CropJob(condition, index, 0, box, size, condition.repaint_mask))
     return jobs
 
 
-def _fit(height: int, width: int, most_px: float, step_px: int) -> tuple[int, int]:
+def _fit(height: int, width: int, max_px: float, step_px: int) -> tuple[int, int]:
     """Return what a crop is painted at: its own size, or smaller, of about the same shape."""
-    scale = min(1.0, most_px / max(height, width))
+    scale = min(1.0, max_px / max(height, width))
     high, wide = (max(step_px, round(side * scale / step_px) * step_px) for side in (height, width))
     return high, wide
 
@@ -114,7 +114,7 @@ def take(image: NDArray[np.uint8], job: CropJob, interpolation: int) -> NDArray[
     return np.asarray(cv2.resize(cut, job.size_hw[::-1], interpolation=interpolation), np.uint8)
 
 
-def paste(
+def paste_crop(
     image: NDArray[np.uint8], painted: NDArray[np.uint8], job: CropJob, feather_px: float
 ) -> NDArray[np.uint8]:
     """Return the image with the painted crop laid in, inside the job's mask only.

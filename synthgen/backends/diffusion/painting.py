@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from synthgen.backends.checkpoints.families import Call
 from synthgen.backends.diffusion.crops import CropJob, take
-from synthgen.backends.diffusion.texts import Texts
+from synthgen.backends.diffusion.texts import PromptEncoder
 from synthgen.errors import ConfigError, ModelError
 from synthgen.samples.seeds import seeded_torch, stream, torch_seed_for
 
@@ -52,7 +52,7 @@ class Painter:
         self,
         pipeline: Any,
         call: Call,
-        texts: Texts,
+        texts: PromptEncoder,
         most: int,
         reads: Sequence[str] = (),
         reference: Callable[[int, bool], dict[str, Any]] | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from synthgen.backends.settings import Reference
+from synthgen.backends.settings import ReferenceImage
 from synthgen.errors import ConfigError, ModelError
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 
@@ -17,7 +17,7 @@ __all__ = ["add_reference"]
 
 
 def add_reference(
-    pipeline: Any, reference: Reference, weights: Path
+    pipeline: Any, reference: ReferenceImage, weights: Path
 ) -> Callable[[int, bool], dict[str, Any]]:
     """Load an IP-Adapter; return what gives the pipeline's arguments for so many images, guided or
     not. Raises ConfigError, ModelError."""

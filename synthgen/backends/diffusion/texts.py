@@ -9,13 +9,13 @@ from typing import Any
 
 from synthgen.backends.checkpoints.families import Family
 
-__all__ = ["Texts"]
+__all__ = ["PromptEncoder"]
 
 KEPT = 256  # text states; 0.2 MB each for Stable Diffusion 1.5
 Encode = Callable[[Any, Family, str, str], Mapping[str, Any]]
 
 
-class Texts:
+class PromptEncoder:
     """Turns prompts into arguments of a pipeline of a family, and keeps what it encoded.
 
     ``encode`` (pipeline, family, prompt, negative) takes the place of the pipeline's own way.

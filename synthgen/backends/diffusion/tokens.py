@@ -15,7 +15,7 @@ from synthgen.errors import ModelError
 __all__ = ["Cut", "Reader", "explain_cuts", "find_cuts"]
 
 # max_sequence_length of diffusers' pipelines, where the tokenizer itself would take more.
-MOST_TOKENS = 512
+MAX_TOKENS = 512
 SHOWN = 60  # letters of what is lost
 CHAT_TOKENS = 16  # kept free for what a chat template puts around a prompt
 
@@ -49,7 +49,7 @@ def find_cuts(folder: Path, prompts: Sequence[str]) -> list[Reader]:
     readers = []
     for path in sorted(folder.glob("tokenizer*/tokenizer_config.json")):
         tokenizer = _load_tokenizer(path.parent)
-        limit = min(tokenizer.model_max_length, _most_tokens(folder, path.parent.name))
+        limit = min(tokenizer.model_max_length, _max_tokens(folder, path.parent.name))
         readers.append(Reader(path.parent.name, limit, _cut_all(tokenizer, limit, distinct)))
     return readers
 
@@ -64,9 +64,9 @@ def _load_tokenizer(folder: Path) -> Any:
         raise ModelError(f"the tokenizer in {folder} does not load: {reason}") from error
 
 
-def _most_tokens(folder: Path, name: str) -> int:
+def _max_tokens(folder: Path, name: str) -> int:
     family = _family_of(folder)
-    return family.most_tokens.get(name, MOST_TOKENS) if family else MOST_TOKENS
+    return family.max_tokens.get(name, MAX_TOKENS) if family else MAX_TOKENS
 
 
 def _family_of(folder: Path) -> Family | None:

@@ -36,7 +36,7 @@ def _at_most_one(bounds: Range) -> Range:
     return bounds
 
 
-def _is_share(bounds: Range) -> Range:
+def _is_fraction(bounds: Range) -> Range:
     if bounds[1] > 1:
         raise ValueError(
             f"the contrast [{bounds[0]:g}, {bounds[1]:g}] is a share of the photo's own range, "
@@ -48,6 +48,6 @@ def _is_share(bounds: Range) -> Range:
 Span = Annotated[tuple[float, float], AfterValidator(_ordered)]  # any low .. high
 Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels
 Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the part's short side
-Contrast = Annotated[Positive, AfterValidator(_is_share)]  # of the photo's range
+Contrast = Annotated[Positive, AfterValidator(_is_fraction)]  # of the photo's range
 Count = Annotated[tuple[Annotated[int, Field(ge=1, le=200)], int], AfterValidator(_ordered)]
 Ratio = Annotated[float, Field(ge=0, le=1)]  # a probability or a share

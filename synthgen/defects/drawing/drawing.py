@@ -16,7 +16,7 @@ from synthgen.sources.surfaces.noise import Field
 
 __all__ = [
     "AXIS_OF",
-    "EDGE_SHARE",
+    "EDGE_FRACTION",
     "SCALE",
     "SIDES",
     "DefectKind",
@@ -41,8 +41,8 @@ SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
 AXIS_OF: Mapping[Side, int] = {"top": 0, "bottom": 0, "left": 1, "right": 1}  # of an array
 
 SCALE = 3  # points of a drawn map per pixel of the photo, in each direction
-LEAST_KERNELS = 3.0  # a smaller defect is a blurred dot whatever its shape
-EDGE_SHARE = 0.45  # of the strongest change near by: where the label of a soft edge ends
+MIN_KERNELS = 3.0  # a smaller defect is a blurred dot whatever its shape
+EDGE_FRACTION = 0.45  # of the strongest change near by: where the label of a soft edge ends
 EDGE_PX = 3  # what is near by
 STREAK_SWAY = 0.06  # radians that what follows a surface's streaks deviates
 FAINTEST = 0.12  # of full cover: what a taper leaves under that is not asked for
@@ -64,7 +64,7 @@ class Scene:
         such, or any."""
         along = -np.deg2rad(self.optics.streak_deg) + rng.normal(0, STREAK_SWAY)
         anywhere = rng.uniform(0, np.pi)
-        is_along = rng.random() < np.clip(1.5 * self.optics.streak_share - 0.15, 0, 0.85)
+        is_along = rng.random() < np.clip(1.5 * self.optics.streak_fraction - 0.15, 0, 0.85)
         return float(along if is_along else anywhere)
 
     @property
@@ -201,7 +201,7 @@ def visible_extent(cover: Field) -> NDArray[np.bool_]:
     A line thinner than the blur is fainter all along; what counts is its own strength near by.
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE_PX + 1,) * 2)
-    least = np.maximum(EDGE_SHARE * cv2.dilate(cover, disc), FAINTEST * float(cover.max()))
+    least = np.maximum(EDGE_FRACTION * cv2.dilate(cover, disc), FAINTEST * float(cover.max()))
     return np.asarray((cover >= least) & (cover > 0), bool)
 
 
@@ -281,16 +281,16 @@ def draw_size(
     px: Range | None,
     fraction: Range,
     scene: Scene,
-    least_kernels: float = LEAST_KERNELS,
+    min_kernels: float = MIN_KERNELS,
 ) -> float:
     """Return a size in points of a map, drawn log-uniformly from the range of ``px``, or of
     fractions of the part's short side where ``px`` is None.
 
-    It is at least ``least_kernels`` times the photo's kernel: less cannot be seen for what it is.
+    It is at least ``min_kernels`` times the photo's kernel: less cannot be seen for what it is.
     """
-    low, high = px if px is not None else [share * scene.short_side_px for share in fraction]
+    low, high = px if px is not None else [one * scene.short_side_px for one in fraction]
     drawn = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    return max(drawn, least_kernels * scene.kernel_px) * SCALE
+    return max(drawn, min_kernels * scene.kernel_px) * SCALE
 
 
 def draw_strength(contrast: Range, severity: float) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 
 from synthgen.defects.drawing.drawing import DefectKind, Range
 
-__all__ = ["LEAST_WIDTH", "Line", "heading_deviation"]
+__all__ = ["MIN_WIDTH", "Line", "heading_deviation"]
 
-LEAST_WIDTH = 1.5  # kernels: what is thinner is drawn as wide and fainter by the blur
+MIN_WIDTH = 1.5  # kernels: what is thinner is drawn as wide and fainter by the blur
 
 
 @runtime_checkable

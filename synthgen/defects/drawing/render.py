@@ -22,12 +22,12 @@ __all__ = ["add_change", "lay_on", "lay_parts", "without_texture"]
 Window = tuple[slice, slice]
 TEXTURE_PX = 21  # what is narrower is a surface's texture; the window of a median, odd
 PATTERN_PX = 3.0  # deviation of the blur after it
-LEAST_LEVELS = 8.0  # of change on an even surface: Delta E 3 to 4, seen and labelled
-LEAST_SPREAD = 0.6  # and on a texture, of its own deviation
-LEAST_ROOM = 24.0  # levels: with less on its side, a defect turns to the other
+MIN_LEVELS = 8.0  # of change on an even surface: Delta E 3 to 4, seen and labelled
+MIN_SPREAD = 0.6  # and on a texture, of its own deviation
+MIN_ROOM = 24.0  # levels: with less on its side, a defect turns to the other
 ONE_SIDED = 0.3  # of a change's strength: its mean, where it is dark or bright as a whole
-MOST_GAIN = 1.6  # of what the bounds leave, to make up for what they cut off
-MOST_GRAIN = 6.0  # grey levels: what is more is a surface's texture, taken for grain
+MAX_GAIN = 1.6  # of what the bounds leave, to make up for what they cut off
+MAX_GRAIN = 6.0  # grey levels: what is more is a surface's texture, taken for grain
 DIFFUSE = 0.3  # of a relief's shading under light that comes from everywhere
 GLOOM = 0.25  # of the light that a thing's shadow takes away, under directed light
 
@@ -105,15 +105,15 @@ def _paint(
     gone = soften(drawing.gone, optics.kernel_px)[own][..., None]
     surface = base - gone * (base - smooth)
     # What darkens takes its share of the light, with the texture; what brightens adds light.
-    share = np.minimum(lift, 0) / np.maximum(smooth @ LUMA, 8.0)
+    fraction = np.minimum(lift, 0) / np.maximum(smooth @ LUMA, 8.0)
     hue = smooth / np.maximum(smooth @ LUMA, 8.0)[..., None]
-    painted = surface * np.maximum(1 + share, 0)[..., None]
+    painted = surface * np.maximum(1 + fraction, 0)[..., None]
     painted = painted + np.maximum(lift, 0)[..., None] * np.clip(hue, 0.3, 1.8)
     painted = _tint(painted, drawing, own, optics)
     if not detail:
         return painted
     rng = np.random.default_rng(drawing.seed)
-    kept = (1 - gone[..., 0]) * np.maximum(1 + share, 0)
+    kept = (1 - gone[..., 0]) * np.maximum(1 + fraction, 0)
     return painted + _missing_grain(rng, base @ LUMA, painted @ LUMA, kept, optics)
 
 
@@ -137,7 +137,7 @@ def _levels(
     ground, spread = float(np.median(under)), 1.4826 * float(np.median(np.abs(under - plain)))
     room = ground - optics.gloom_level, optics.glint_level - ground  # to darken, to brighten
     lean = float(soften(tone, optics.kernel_px)[own][mask].sum())
-    if room[lean > 0] < min(LEAST_ROOM, room[lean < 0]):
+    if room[lean > 0] < min(MIN_ROOM, room[lean < 0]):
         tone, lean = -tone, -lean  # of another material, whose relief the light falls on alike
     shaded = DIFFUSE + (1 - DIFFUSE) * optics.light_directedness
     tone = tone + shaded * relief_shading(drawing.height * SCALE, optics.light_deg)
@@ -146,7 +146,7 @@ def _levels(
     strength = max(float(np.abs(seen).mean()), 1e-3)
     is_relief = abs(float(seen.mean())) < ONE_SIDED * strength  # darker and brighter alike
     wide = max(min(room) if is_relief else room[lean > 0], 1.0)
-    least = LEAST_LEVELS + min(LEAST_SPREAD * spread, 0.4 * wide)
+    least = MIN_LEVELS + min(MIN_SPREAD * spread, 0.4 * wide)
     wanted = max(drawing.contrast * wide, drawing.floor * least)
     levels = tone * np.float32(wanted / strength)
     # No surface is darker than black or brighter than white before the lens blurs it.
@@ -154,7 +154,7 @@ def _levels(
     bounded = soften(np.clip(levels, low, high), optics.kernel_px)[own]
     lost = wanted / max(float(np.abs(bounded[mask]).mean()), 1e-3)
     if lost > 1.05:  # what the bounds took from the strongest points is given to the others
-        levels = np.clip(levels * np.float32(min(lost, MOST_GAIN)), low, high)
+        levels = np.clip(levels * np.float32(min(lost, MAX_GAIN)), low, high)
         bounded = soften(levels, optics.kernel_px)[own]
     return bounded
 
@@ -190,14 +190,14 @@ def _tint(
     """Return the surface in the drawing's own colour, where it has one, at the same grey level."""
     if not drawing.tinted.any():
         return painted
-    share = soften(drawing.tinted, optics.kernel_px)[own][..., None]
+    fraction = soften(drawing.tinted, optics.kernel_px)[own][..., None]
     colour = drawing.tint if drawing.tint.ndim == 1 else soften(drawing.tint, 0.7)[own]
     colour = colour / np.maximum(colour @ LUMA, 0.1)[..., None]
     level = (painted @ LUMA)[..., None]
     # A strong colour cannot be as bright as white: it loses saturation before it clips.
     most = (255 - level) / np.maximum(level * (colour.max(axis=-1, keepdims=True) - 1), 1e-3)
     return np.asarray(
-        painted + share * (level * (1 + (colour - 1) * np.clip(most, 0, 1)) - painted)
+        painted + fraction * (level * (1 + (colour - 1) * np.clip(most, 0, 1)) - painted)
     )
 
 
@@ -207,7 +207,7 @@ def _missing_grain(
     """Return the grain that the photo would have at its new levels and has lost, (h, w, 3)."""
     wanted = optics.grain_at(np.clip(after, 0, 255))
     left = kept * optics.grain_at(before)
-    lost = np.minimum(np.sqrt(np.maximum(wanted**2 - left**2, 0)), MOST_GRAIN)
+    lost = np.minimum(np.sqrt(np.maximum(wanted**2 - left**2, 0)), MAX_GRAIN)
     unit = draw_grain(rng, optics, np.clip(after, 0, 255))
     return np.asarray(unit * (lost / np.maximum(wanted, 1e-3))[..., None], np.float32)
 

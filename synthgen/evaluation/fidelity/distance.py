@@ -13,10 +13,10 @@ from torch import nn
 
 from synthgen.errors import ConfigError
 
-__all__ = ["EXTRACTOR", "LEAST_CROPS", "Reference", "check_extractor"]
+__all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor"]
 
 Image = NDArray[np.uint8]
-LEAST_CROPS = 20
+MIN_CROPS = 20
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
 
 
@@ -50,7 +50,7 @@ class _RandomVgg(nn.Module):
         return torch.as_tensor(features)
 
 
-class Reference:
+class RealCropSet:
     """A set of real crops, its features read once. Raises ConfigError under 20 crops."""
 
     def __init__(self, crops: Sequence[Image]) -> None:
@@ -81,8 +81,8 @@ class Reference:
 
 
 def _check_count(crops: Sequence[Image]) -> None:
-    if len(crops) < LEAST_CROPS:
-        raise ConfigError(f"{len(crops)} crops are too few to compare; give {LEAST_CROPS}")
+    if len(crops) < MIN_CROPS:
+        raise ConfigError(f"{len(crops)} crops are too few to compare; give {MIN_CROPS}")
 
 
 @functools.cache

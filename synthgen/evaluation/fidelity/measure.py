@@ -86,12 +86,12 @@ def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:
     catalogues: list[tuple[str, Sources, int]] = [(DRAWN, subject.sources, settings.count)]
     names = sorted(settings.photos)
     for number, name in enumerate(names):
-        share = settings.photo_count * (number + 1) // len(names)
-        share -= settings.photo_count * number // len(names)
+        fraction = settings.photo_count * (number + 1) // len(names)
+        fraction -= settings.photo_count * number // len(names)
         photos = settings.photos[name]
-        if share:
+        if fraction:
             catalogues.append(
-                (name, FolderSources(photos.path, photos.surface, foreground="all"), share)
+                (name, FolderSources(photos.path, photos.surface, foreground="all"), fraction)
             )
     scenes = []
     for name, catalogue, count in catalogues:
@@ -115,21 +115,21 @@ def _pick_probes(scenes: Sequence[_Scene], settings: FidelitySettings) -> set[in
     for number in order:
         scene = scenes[number]
         groups.setdefault((scene.name, scene.spec.defect_class), []).append(int(number))
-    share = settings.probes / len(scenes)
+    fraction = settings.probes / len(scenes)
     ranked = sorted(  # a group's members are spread evenly over the ranks
         ((place + 0.5) / len(members), key, number)
         for key, members in sorted(groups.items())
         for place, number in enumerate(members)
     )
-    return {number for _, _, number in ranked[: round(share * len(scenes))]}
+    return {number for _, _, number in ranked[: round(fraction * len(scenes))]}
 
 
 def _learn_sketches(
     settings: FidelitySettings, subject: Subject, report: Report
 ) -> tuple[Classifier, float]:
     """Return a classifier of sketches and its accuracy on sketches that it has not seen."""
-    held_out = max(64, settings.lessons // 10)
-    count = settings.lessons + held_out
+    held_out = max(64, settings.examples // 10)
+    count = settings.examples + held_out
     drawn = ProceduralSources(count, subject.sources.size_hw, seed=settings.seed + 1)
     conditioner = Conditioner(drawn, subject.classes, subject.controls, margin_px=0)
     crops, befores, labels = [], [], []
@@ -139,13 +139,13 @@ def _learn_sketches(
         befores.append(crop_around(condition.image, condition.defect_mask))
         labels.append(str(spec.defect_class))
         report("sketches to learn from", len(crops), count)
-    last = settings.lessons
+    last = settings.examples
     classifier = train_classifier(
         crops[:last],
         befores[:last],
         labels[:last],
         settings.seed,
-        report=lambda share: report("learning the sketches", round(share * 100), 100),
+        report=lambda fraction: report("learning the sketches", round(fraction * 100), 100),
     )
     found = classifier.classify(crops[last:], befores[last:])
     right = [one == other for one, other in zip(found, labels[last:], strict=True)]

@@ -17,7 +17,7 @@ from synthgen.evaluation.fidelity.scores import (
     texture_deviation,
 )
 from synthgen.evaluation.fidelity.settings import FidelitySettings, Subject
-from synthgen.generation.generate import compose
+from synthgen.generation.generate import build_candidate
 from synthgen.imaging.images import crop_around
 from synthgen.planning.plan import DefectClass
 from synthgen.planning.prompts import describe
@@ -54,7 +54,7 @@ class Painter:
         self._finished = finish(self.backend, conditions)
         self._first = len(self.rows)
         found = self._classify(self._finished)
-        sketched = [compose(condition, condition.sketch) for condition in conditions]
+        sketched = [build_candidate(condition, condition.sketch) for condition in conditions]
         asked = self._classify(sketched)
         for at, (candidate, name) in enumerate(zip(self._finished, names, strict=True)):
             condition, image = candidate.condition, candidate.image
@@ -164,4 +164,4 @@ def _with_other_noise(condition: Condition) -> Condition:
 def finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Candidate]:
     """Return the finished images as a run would write them, with their realised masks."""
     painted = backend.paint(conditions)
-    return [compose(c, image) for c, image in zip(conditions, painted, strict=True)]
+    return [build_candidate(c, image) for c, image in zip(conditions, painted, strict=True)]

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.errors import ModelError
-from synthgen.evaluation.fidelity.distance import EXTRACTOR, LEAST_CROPS, Reference
+from synthgen.evaluation.fidelity.distance import EXTRACTOR, MIN_CROPS, RealCropSet
 from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.imaging.images import encode_jpeg, tile
@@ -24,7 +24,7 @@ from synthgen.training.card import processor_name
 __all__ = [
     "GROUPS",
     "collect_fidelity_facts",
-    "draw_sheet",
+    "draw_scene_sheet",
     "score_fidelity",
     "write_card_part",
     "write_fidelity",
@@ -44,9 +44,9 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
     """Return every score, in the order of the table."""
     probes = fidelity.rows[fidelity.rows["answer_noise"].notna()]
     references = {
-        name: Reference(kinds["reference"])
+        name: RealCropSet(kinds["reference"])
         for name, kinds in fidelity.crops.items()
-        if len(kinds.get("reference", [])) >= LEAST_CROPS
+        if len(kinds.get("reference", [])) >= MIN_CROPS
     }
     return [
         *_presence(fidelity.rows, probes),
@@ -221,11 +221,11 @@ def _changed(probes: pd.DataFrame, before: str, after: str) -> float:
     return float((probes[before] != probes[after]).mean())
 
 
-def _distances(fidelity: Fidelity, references: Mapping[str, Reference]) -> list[Score]:
+def _distances(fidelity: Fidelity, references: Mapping[str, RealCropSet]) -> list[Score]:
     scores = []
     for name, reference in references.items():
         kinds = fidelity.crops[name]
-        if len(kinds["painted"]) < LEAST_CROPS:
+        if len(kinds["painted"]) < MIN_CROPS:
             continue
         what = "renders" if name == DRAWN else f"real defects of {name}"
         for kind in ("painted", "sketch"):
@@ -239,7 +239,7 @@ def _few_steps(
     fidelity: Fidelity,
     probes: pd.DataFrame,
     settings: FidelitySettings,
-    reference: Reference | None,
+    reference: RealCropSet | None,
 ) -> list[Score]:
     scores = []
     crops = fidelity.crops[DRAWN]
@@ -250,7 +250,7 @@ def _few_steps(
             Score(f"{steps} steps from noise: class", _accuracy(probes, f"answer_{key}")),
             Score(f"{steps} steps from noise: edges F1", float(probes[f"edges_{key}"].mean())),
         ]
-        if reference is not None and len(crops.get(key, [])) >= LEAST_CROPS:
+        if reference is not None and len(crops.get(key, [])) >= MIN_CROPS:
             value, spread = reference.distance(crops[key])
             note = f"n = {len(crops[key])}, ± {spread:.3f}"
             scores.append(Score(f"{steps} steps from noise: KID to renders", value, note=note))
@@ -274,7 +274,7 @@ def write_fidelity(
     for group, names in GROUPS.items():
         cells = _cells(fidelity, names)
         if cells:
-            write_bytes(folder / f"samples-{group}.jpg", encode_jpeg(draw_sheet(cells), 92))
+            write_bytes(folder / f"samples-{group}.jpg", encode_jpeg(draw_scene_sheet(cells), 92))
     page = folder / "fidelity.md"
     lines = _page(fidelity, scores, facts)
     write_text(page, "\n".join(lines) + "\n")
@@ -289,7 +289,7 @@ def _cells(fidelity: Fidelity, names: Sequence[str]) -> list[NDArray[np.uint8]]:
     return [crops[n] for n in chosen]
 
 
-def draw_sheet(
+def draw_scene_sheet(
     cells: Sequence[NDArray[np.uint8]], rows: int = 8, columns: int = 12
 ) -> NDArray[np.uint8]:
     """Return one picture of the first ``rows * columns`` cells, 2 px apart."""

@@ -14,7 +14,7 @@ __all__ = ["border_ratio", "in_mask_difference", "texture_deviation"]
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-LEAST_BAND_PX = 24
+MIN_BAND_PX = 24
 
 
 def border_ratio(source: Image, painted: Image, repaint_mask: Mask) -> tuple[float, float]:
@@ -32,7 +32,7 @@ def texture_deviation(
     Sobel magnitude) of its grey levels; NaN under 24 px of band.
     """
     band = repaint_mask & ~grow_mask(defect_mask, 2)
-    if band.sum() < LEAST_BAND_PX:
+    if band.sum() < MIN_BAND_PX:
         return {name: float("nan") for name in ("mean", "std", "gradient")}
     now, before = _statistics(painted, band), _statistics(source, band)
     return {name: abs(now[name] - before[name]) / max(before[name], 1.0) for name in now}

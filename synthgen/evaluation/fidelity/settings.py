@@ -46,7 +46,7 @@ class FidelitySettings:
     photo_count: Annotated[int, Field(ge=0)] = 200  # on photographed ones, over all sets
     probes: Annotated[int, Field(ge=12)] = 144
     steps: tuple[int, ...] = (4, 8, 20)
-    lessons: Annotated[int, Field(ge=64)] = 9000  # sketches that the classifier learns from
+    examples: Annotated[int, Field(ge=64)] = 9000  # sketches that the classifier learns from
     sweeps: Annotated[int, Field(ge=1)] = 4  # scenes of each class painted at rising severity
     timed: Annotated[int, Field(ge=1)] = 24  # images per timing
     batch_size: Annotated[int, Field(ge=1)] = 8

@@ -21,7 +21,7 @@ from synthgen.evaluation.utility.pastes import (
     blend_nsa,
     blend_perlin,
     draw_sketch,
-    paste,
+    paste_defect,
 )
 from synthgen.evaluation.utility.pictures import Picture
 from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
@@ -127,7 +127,7 @@ def _source_of(image: LabelledImage) -> Path:
 
 
 def digest_runs(runs: Sequence[str]) -> str:
-    """Return what changes when one of the runs is made anew: a digest of their manifests."""
+    """Return what changes when one of the runs is made again: a digest of their manifests."""
     digest = hashlib.sha256()
     for run in runs:
         try:
@@ -212,10 +212,10 @@ class _Painter:
         self._arm, self._draw = arm, draw
         self._kinds = arm.kinds or tuple(sorted(DEFECTS))
         classes = sorted({name for one in draw.defects for name in one.masks})
-        self._donors = [
+        self._references = [
             (name, [one for one in draw.defects if name in one.masks]) for name in classes
         ]
-        if arm.synthetic in NEEDS_REAL and not self._donors:
+        if arm.synthetic in NEEDS_REAL and not self._references:
             raise ConfigError(f"synthetic={arm.synthetic} needs real defects to paste")
 
     def paint(self, rng: Rng, pixels: NDArray[np.uint8]) -> Picture:
@@ -237,9 +237,9 @@ class _Painter:
             return ("perlin", *blend_perlin(rng, pixels, _any(rng, self._draw.good).pixels))
         if recipe == "nsa":
             return ("nsa", *blend_nsa(rng, pixels, _any(rng, self._draw.good).pixels))
-        name, donors = self._donors[int(rng.integers(len(self._donors)))]
-        patch = _cut_patch(rng, _any(rng, donors), name, min(pixels.shape[:2]) // 2)
-        return (name, *paste(rng, pixels, patch, is_poisson=recipe == "poisson"))
+        name, references = self._references[int(rng.integers(len(self._references)))]
+        patch = _cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
+        return (name, *paste_defect(rng, pixels, patch, is_poisson=recipe == "poisson"))
 
 
 def _cut_patch(rng: Rng, picture: Picture, name: str, reach: int) -> Patch:

@@ -15,8 +15,8 @@ import numpy as np
 from synthgen.errors import ConfigError
 from synthgen.evaluation.utility import scores
 from synthgen.evaluation.utility.arms import Draw, Synthesis, make_synthesis
-from synthgen.evaluation.utility.crops import standardise
-from synthgen.evaluation.utility.learning import Lessons, train_inspector
+from synthgen.evaluation.utility.crops import standardise_crop
+from synthgen.evaluation.utility.learning import Examples, train_inspector
 from synthgen.evaluation.utility.network import Inspector, predict
 from synthgen.evaluation.utility.pictures import (
     Picture,
@@ -28,15 +28,15 @@ from synthgen.evaluation.utility.pictures import (
     read_pictures,
     tally,
 )
-from synthgen.evaluation.utility.settings import Job, UtilitySettings
-from synthgen.quality.twins import bits_between, look_of
+from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
+from synthgen.quality.near_duplicates import bits_between, perceptual_hash
 from synthgen.realdata.read import read_real
 from synthgen.samples.seeds import stream
 
 __all__ = ["Bench"]
 
 Report = Callable[[str, int, int], None]
-LEAST_GOOD = 2 / 3  # of the crop's side: good surface cut out where there are no good images
+MIN_GOOD = 2 / 3  # of the crop's side: good surface cut out where there are no good images
 SYNTHETIC_LOOKS = 40  # whole synthetic images, and as many good ones, that a threshold is set on
 
 
@@ -59,7 +59,7 @@ class Bench:
             self._learn += self._cut_good()
 
     def _cut_good(self) -> list[Picture]:
-        least = round(self._settings.training.crop_px * LEAST_GOOD)
+        least = round(self._settings.training.crop_px * MIN_GOOD)
         if areas := cut_good_areas(self._learn, least):
             return areas
         raise ConfigError(
@@ -78,7 +78,7 @@ class Bench:
         """What models are scored on."""
         return tally(self._score)
 
-    def draw(self, job: Job) -> Draw:
+    def draw(self, job: TrainingJob) -> Draw:
         """Return what a seed and a budget give all arms alike."""
         fraction = self._settings.validation_fraction
         held = carve_validation(self._learn, fraction, job.seed)
@@ -89,16 +89,16 @@ class Bench:
             [picture for picture in self._learn if picture.group in held],
         )
 
-    def run(self, job: Job, report: Report) -> dict[str, Any]:
+    def run(self, job: TrainingJob, report: Report) -> dict[str, Any]:
         """Return the row of one model."""
         begun, arm, draw = time.perf_counter(), self._settings.chosen[job.arm], self.draw(job)
         runs = arm.runs_at(job.shown_budget, job.seed)
         synthesis = None
         if arm.is_synthetic:
             synthesis = make_synthesis(arm, draw, runs, self._settings.training.crop_px)
-        lessons = Lessons(self._settings.training, arm, draw, synthesis, job.luck)
+        examples = Examples(self._settings.training, arm, draw, synthesis, job.luck)
         model = train_inspector(
-            lessons,
+            examples,
             draw.good[0].pixels.shape[2],
             self._settings.precision,
             lambda done, total: report(job.name, done, total),
@@ -120,8 +120,8 @@ class Bench:
     def _maps(self, model: Inspector, pictures: Sequence[Picture]) -> list[Any]:
         settings = self._settings
         return [
-            scores.to_levels(
-                predict(model, standardise(picture), settings.precision, settings.mirrors)
+            scores.to_score_levels(
+                predict(model, standardise_crop(picture), settings.precision, settings.mirrors)
             )
             for picture in pictures
         ]
@@ -165,22 +165,22 @@ class Bench:
         return {"f1_synthetic_threshold": f1, **self._memorised(made, draw)}
 
     def _memorised(self, made: Sequence[Picture], draw: Draw) -> dict[str, float]:
-        looks = [look for picture in draw.defects for look in _looks(picture)]
-        if not looks:
+        hashes = [hash_ for picture in draw.defects for hash_ in _hashes(picture)]
+        if not hashes:
             return {}
-        nearest = [min(bits_between(_look(one), real) for real in looks) for one in made]
-        share = float(np.mean([bits <= self._settings.memorised_bits for bits in nearest]))
-        return {"memorised": share, "nearest_bits": float(np.median(nearest))}
+        nearest = [min(bits_between(_hash(one), real) for real in hashes) for one in made]
+        fraction = float(np.mean([bits <= self._settings.memorised_bits for bits in nearest]))
+        return {"memorised": fraction, "nearest_bits": float(np.median(nearest))}
 
 
-def _look(picture: Picture, turn: int = 0, mirrored: bool = False) -> str:
+def _hash(picture: Picture, turn: int = 0, mirrored: bool = False) -> str:
     pixels, mask = np.rot90(picture.pixels, turn), np.rot90(picture.mask, turn)
     if mirrored:
         pixels, mask = pixels[:, ::-1], mask[:, ::-1]
     shown = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    return look_of(np.ascontiguousarray(shown), np.ascontiguousarray(mask))
+    return perceptual_hash(np.ascontiguousarray(shown), np.ascontiguousarray(mask))
 
 
-def _looks(picture: Picture) -> list[str]:
+def _hashes(picture: Picture) -> list[str]:
     """Return the looks of a real defect, mirrored and turned, too."""
-    return [_look(picture, turn, mirrored) for turn in range(4) for mirrored in (False, True)]
+    return [_hash(picture, turn, mirrored) for turn in range(4) for mirrored in (False, True)]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from synthgen.evaluation.utility.pictures import Picture
 
-__all__ = ["Crop", "Variation", "crop_defect", "crop_good", "group_by_class", "standardise"]
+__all__ = ["Crop", "Variation", "crop_defect", "crop_good", "group_by_class", "standardise_crop"]
 
 Rng = np.random.Generator
 Crop = tuple[NDArray[np.float32], NDArray[np.float32]]  # pixels (S, S, C), truth (S, S) of 0 and 1
-LEAST_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
+MIN_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
 GRID = 6  # points a side of the elastic field
 
 
@@ -30,7 +30,7 @@ class Variation:
     noise: float  # deviation at most, in the same
 
 
-def standardise(picture: Picture) -> NDArray[np.float32]:
+def standardise_crop(picture: Picture) -> NDArray[np.float32]:
     """Return the whole picture with mean 0 and deviation 1, as the network sees it."""
     mean, deviation = picture.light
     return np.asarray((picture.pixels - mean) / deviation, np.float32)
@@ -54,7 +54,7 @@ def crop_defect(
     picture = groups[name][int(rng.integers(len(groups[name])))]
     regions = picture.regions[name]
     places = regions[int(rng.integers(len(regions)))]
-    row, column = places[int(rng.integers(len(places)))] + rng.uniform(-1, 1, 2) * side * LEAST_SEEN
+    row, column = places[int(rng.integers(len(places)))] + rng.uniform(-1, 1, 2) * side * MIN_SEEN
     height, width = picture.mask.shape
     centre = _keep_inside(row, height, side), _keep_inside(column, width, side)
     return _cut(rng, picture, centre, side, variation)

@@ -15,7 +15,7 @@ import yaml
 from synthgen.evaluation.utility.arms import Draw
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Picture
-from synthgen.evaluation.utility.settings import Job, UtilitySettings
+from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
 from synthgen.imaging.images import write_png
 from synthgen.storage.files import defuse, write_text, write_whole
 
@@ -35,7 +35,7 @@ def write_draws(settings: UtilitySettings) -> list[Path]:
     bench, written = Bench(settings), []
     for seed in settings.seeds:
         for budget in settings.budgets:
-            job = Job("", None if budget == "all" else budget, seed)
+            job = TrainingJob("", None if budget == "all" else budget, seed)
             folder = Path(settings.folder) / "draws" / f"{job.shown_budget}-{seed}"
             written.append(_write_draw(folder, bench.draw(job), bench.class_ids))
     return written

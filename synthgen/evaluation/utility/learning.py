@@ -24,10 +24,10 @@ from synthgen.evaluation.utility.crops import (
 from synthgen.evaluation.utility.network import Inspector, segmentation_loss, update_average
 from synthgen.samples.seeds import stream
 
-__all__ = ["Lessons", "Training", "train_inspector"]
+__all__ = ["Examples", "Training", "train_inspector"]
 
 STRICT = ConfigDict(extra="forbid")
-Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @checked(frozen=True, config=STRICT)
@@ -38,8 +38,8 @@ class Training:
     steps: Annotated[int, Field(ge=1)] = 4000
     batch_size: Annotated[int, Field(ge=4)] = 16
     crop_px: Annotated[int, Field(ge=32)] = 96
-    defect_share: Share = 0.5  # of the crops, those around a defect
-    synthetic_share: Share = 0.5  # of those, the synthetic ones where an arm has both
+    defect_fraction: Fraction = 0.5  # of the crops, those around a defect
+    synthetic_fraction: Fraction = 0.5  # of those, the synthetic ones where an arm has both
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     average: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the averaged weights
@@ -56,7 +56,7 @@ class Training:
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class Examples:
     """Draws the crops of each step. Real and synthetic ones have streams of their own, so that
     arms of one seed see the same real crops in the same order."""
 
@@ -74,7 +74,7 @@ class Lessons:
         has_real = self.arm.real and bool(self.draw.defects)
         made = 0
         if self.synthesis is not None:
-            made = round(bad * self.training.synthetic_share) if has_real else bad
+            made = round(bad * self.training.synthetic_fraction) if has_real else bad
         groups = group_by_class(self.draw.defects)
         rng = stream(self.seed, "real", step)
         crops = [crop_defect(rng, groups, side, varied) for _ in range(bad - made)]
@@ -85,7 +85,7 @@ class Lessons:
         return crops + [crop_good(rng, good, side, varied) for _ in range(rest)]
 
     def _bad(self) -> int:
-        return max(1, round(self.training.batch_size * self.training.defect_share))
+        return max(1, round(self.training.batch_size * self.training.defect_fraction))
 
     def _synthetic(self, rng: np.random.Generator, side: int, varied: Variation | None) -> Crop:
         assert self.synthesis is not None
@@ -108,7 +108,7 @@ class _Step(nn.Module):
 
 
 def train_inspector(
-    lessons: Lessons,
+    examples: Examples,
     channels: int,
     precision: str,
     report: Callable[[int, int], None],
@@ -118,9 +118,9 @@ def train_inspector(
 
     The last step's model is the one: nothing is selected, so there is nothing to select on.
     """
-    training = lessons.training
+    training = examples.training
     with torch.random.fork_rng(devices=[]):
-        seed = int(stream(lessons.seed, "weights").integers(2**63 - 1))
+        seed = int(stream(examples.seed, "weights").integers(2**63 - 1))
         torch.default_generator.manual_seed(seed)  # the weights' constructors take no generator
         model = Inspector(channels, training.widths)
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -137,7 +137,7 @@ def train_inspector(
     model.train()
     lose: Callable[..., torch.Tensor] = _Step(model, precision)
     for step in range(training.steps):
-        batch = tuple(tensor.to(device) for tensor in _stack(lessons.crops(step)))
+        batch = tuple(tensor.to(device) for tensor in _stack(examples.crops(step)))
         if step == 0 and device != "cpu":
             lose = _record(lose, model, batch)
         loss = lose(*batch)

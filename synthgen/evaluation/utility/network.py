@@ -60,20 +60,20 @@ def _block(width_in: int, width: int) -> nn.Sequential:
 
 def segmentation_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Return cross entropy and the Dice loss of the whole batch, (B, 1, H, W) float each."""
-    shares = logits.sigmoid()
-    shared = 2 * (shares * truth).sum() + 1
-    dice = 1 - shared / (shares.sum() + truth.sum() + 1)
+    fractions = logits.sigmoid()
+    shared = 2 * (fractions * truth).sum() + 1
+    dice = 1 - shared / (fractions.sum() + truth.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, truth) + dice
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
     """Move the averaged weights toward the model's; the first steps count for more."""
-    share = 1 - min(decay, (step + 1) / (step + 10))
+    fraction = 1 - min(decay, (step + 1) / (step + 10))
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
     for mean, now in pairs:
         if mean.dtype.is_floating_point:
-            mean.lerp_(now, share)
+            mean.lerp_(now, fraction)
         else:
             mean.copy_(now)  # BatchNorm counts its batches
 

@@ -17,7 +17,7 @@ from synthgen.imaging.images import to_levels
 from synthgen.imaging.optics import estimate_optics
 from synthgen.sources.surfaces import draw_surface
 
-__all__ = ["Patch", "blend_nsa", "blend_perlin", "draw_sketch", "paste", "perlin_noise"]
+__all__ = ["Patch", "blend_nsa", "blend_perlin", "draw_sketch", "paste_defect", "perlin_noise"]
 
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
@@ -30,7 +30,7 @@ NSA_CHANGE = 0.5  # of the picture's own deviation: what a labelled pixel has to
 MARGIN_PX = 3  # of good surface around a patch that Poisson blending takes along
 
 
-def paste(rng: Rng, picture: Image, patch: Patch, is_poisson: bool) -> Painted:
+def paste_defect(rng: Rng, picture: Image, patch: Patch, is_poisson: bool) -> Painted:
     """Paste a real defect, mirrored, turned and scaled (0.7 to 1.4), somewhere on the picture.
 
     Feathered, its surroundings brought to the light of the new ones; or by Poisson blending (Perez
@@ -170,8 +170,8 @@ def blend_perlin(rng: Rng, picture: Image, texture: Image) -> Painted:
         texture = drawn if picture.shape[2] == 3 else _grey(drawn)
     texture = _cut(rng, texture, (height, width))
     texture = np.clip(texture * rng.uniform(0.6, 1.4) + rng.normal(0, 20), 0, 255)
-    share = float(rng.uniform(0.2, 1.0))
-    mixed = picture + share * mask[..., None] * (texture - picture)
+    fraction = float(rng.uniform(0.2, 1.0))
+    mixed = picture + fraction * mask[..., None] * (texture - picture)
     return to_levels(mixed), np.asarray(mask)
 
 

@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 GOOD = "good"
 MARGIN_PX = 4  # around a defect: surface that is not taken for good
-LEAST_PX = 4  # specks below this are no defect to cut a crop around, where there are larger ones
+MIN_PX = 4  # specks below this are no defect to cut a crop around, where there are larger ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Picture:
 def _split(mask: Mask) -> list[NDArray[np.int64]]:
     count, labels = cv2.connectedComponents(mask.astype(np.uint8))
     parts = [np.argwhere(labels == number) for number in range(1, count)]
-    return [part for part in parts if len(part) >= LEAST_PX] or parts
+    return [part for part in parts if len(part) >= MIN_PX] or parts
 
 
 def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
@@ -107,10 +107,10 @@ def tally(pictures: Sequence[Picture]) -> list[Tally]:
     return [Tally(name, len(own), len(set(own))) for name, own in groups.items() if own]
 
 
-def cut_good_areas(pictures: Sequence[Picture], least_px: int) -> list[Picture]:
+def cut_good_areas(pictures: Sequence[Picture], min_px: int) -> list[Picture]:
     """Return the largest square without a defect of each picture, as a good picture of its group.
 
-    For data without good images. Squares of less than ``least_px`` a side are left out.
+    For data without good images. Squares of less than ``min_px`` a side are left out.
     """
     cut = []
     for one in pictures:
@@ -118,7 +118,7 @@ def cut_good_areas(pictures: Sequence[Picture], least_px: int) -> list[Picture]:
         reach = cv2.distanceTransform(free, cv2.DIST_C, 3)[1:-1, 1:-1] - MARGIN_PX
         row, column = np.unravel_index(int(reach.argmax()), reach.shape)
         half = int(reach[row, column]) - 1
-        if 2 * half + 1 < least_px:
+        if 2 * half + 1 < min_px:
             continue
         rows, columns = (slice(at - half, at + half + 1) for at in (int(row), int(column)))
         pixels = np.ascontiguousarray(one.pixels[rows, columns])

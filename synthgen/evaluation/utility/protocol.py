@@ -21,11 +21,11 @@ from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.utility.arms import digest_runs
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Tally
-from synthgen.evaluation.utility.settings import Job, UtilitySettings, list_jobs
+from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings, list_jobs
 from synthgen.storage.files import read_json, remove_leftovers, write_text
 from synthgen.training.card import processor_name
 
-__all__ = ["collect_facts", "measure_utility", "warn_of_few_parts"]
+__all__ = ["describe_machine", "measure_utility", "warn_of_few_parts"]
 
 Report = Callable[[str, int, int], None]
 SCORED = "scored.json"  # how many images and parts of each class
@@ -55,7 +55,7 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
     return pd.DataFrame([row for row in rows if row is not None])
 
 
-def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
+def describe_machine(settings: UtilitySettings) -> dict[str, Any]:
     """Return what the scores depend on, for the report."""
     training = settings.training
     return {
@@ -67,8 +67,8 @@ def collect_facts(settings: UtilitySettings) -> dict[str, Any]:
         "models": f"{settings.models} per arm and seed, the mean of their scores counts",
         "model": f"U-Net of widths {', '.join(map(str, training.widths))}",
         "training": f"{training.steps} steps of {training.batch_size} crops of "
-        f"{training.crop_px} px, {training.defect_share:.0%} around defects, of those "
-        f"{training.synthetic_share:.0%} synthetic where an arm has both",
+        f"{training.crop_px} px, {training.defect_fraction:.0%} around defects, of those "
+        f"{training.synthetic_fraction:.0%} synthetic where an arm has both",
         "precision": settings.precision,
         "threads": settings.threads,
         "machine": processor_name(),
@@ -102,7 +102,7 @@ def _describe(one: Tally) -> str:
     return f"{one.name} {images} of {parts}"
 
 
-def _check_runs(settings: UtilitySettings, pending: Sequence[Job]) -> None:
+def _check_runs(settings: UtilitySettings, pending: Sequence[TrainingJob]) -> None:
     """Look for all runs before the first model is trained."""
     for job in pending:
         for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
@@ -148,11 +148,11 @@ def _threads(count: int) -> Iterator[None]:
         cv2.setNumThreads(own)
 
 
-def _score_path(settings: UtilitySettings, job: Job) -> Path:
+def _score_path(settings: UtilitySettings, job: TrainingJob) -> Path:
     return Path(settings.folder) / "scores" / f"{job.name}.json"
 
 
-def _identity(settings: UtilitySettings, job: Job) -> dict[str, Any]:
+def _identity(settings: UtilitySettings, job: TrainingJob) -> dict[str, Any]:
     """Return what a stored score must agree with to be taken for this arm's."""
     arm = settings.chosen[job.arm]
     runs = arm.runs_at(job.shown_budget, job.seed)
@@ -161,17 +161,17 @@ def _identity(settings: UtilitySettings, job: Job) -> dict[str, Any]:
     return plain
 
 
-def _read_score(settings: UtilitySettings, job: Job) -> dict[str, Any] | None:
+def _read_score(settings: UtilitySettings, job: TrainingJob) -> dict[str, Any] | None:
     path = _score_path(settings, job)
     if not path.exists():
         return None
     record = read_json(path)
     if record["trained_with"] != _identity(settings, job):
-        return None  # the arm means something else now: it is trained anew
+        return None  # the arm means something else now: it is trained again
     return {key: np.nan if value is None else value for key, value in record["scores"].items()}
 
 
-def _write_score(settings: UtilitySettings, job: Job, row: Mapping[str, Any]) -> None:
+def _write_score(settings: UtilitySettings, job: TrainingJob, row: Mapping[str, Any]) -> None:
     plain = {key: None if value != value else value for key, value in row.items()}
     record = {"trained_with": _identity(settings, job), "scores": plain}
     write_text(_score_path(settings, job), json.dumps(record, indent=1) + "\n")

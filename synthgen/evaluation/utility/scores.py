@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from synthgen.evaluation.utility.pictures import Picture
 
 __all__ = [
-    "Pooled",
+    "LevelCounts",
     "f1_at",
     "pool",
     "pro",
     "score_classes",
     "score_images",
-    "to_levels",
+    "to_score_levels",
     "top_mean",
 ]
 
@@ -36,14 +36,14 @@ STEPS = 65536
 REACH = 16.0  # logits beyond +-16 are all the same
 
 
-def to_levels(logits: NDArray[np.float32]) -> Levels:
+def to_score_levels(logits: NDArray[np.float32]) -> Levels:
     """Return logits -16..16 as levels 0..65535."""
     scaled = (logits + REACH) * ((STEPS - 1) / (2 * REACH))
     return np.asarray(np.clip(np.rint(scaled), 0, STEPS - 1), np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
-class Pooled:
+class LevelCounts:
     """How many pixels of each level are defects (``bad``) and are not (``good``)."""
 
     bad: Counts
@@ -75,35 +75,38 @@ class Pooled:
         return int(self.f1().argmax())
 
 
-def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> Pooled:
+def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> LevelCounts:
     """Count the pixels of all maps."""
     bad, every = np.zeros(STEPS), np.zeros(STEPS)
     for levels, mask in zip(maps, masks, strict=True):
         bad += np.bincount(levels[mask], minlength=STEPS)
         every += np.bincount(levels.ravel(), minlength=STEPS)
-    return Pooled(bad, every - bad)
+    return LevelCounts(bad, every - bad)
 
 
-def f1_at(pooled: Pooled, threshold: int) -> float:
+def f1_at(pooled: LevelCounts, threshold: int) -> float:
     """Return the F1 of a threshold that was found elsewhere."""
     return float(pooled.f1()[threshold])
 
 
 def pro(
-    maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]], pooled: Pooled, limit: float = 0.3
+    maps: Sequence[Levels],
+    masks: Sequence[NDArray[np.bool_]],
+    pooled: LevelCounts,
+    limit: float = 0.3,
 ) -> float:
     """Return the area under the per-region overlap up to a false positive rate of ``limit``, over
     that limit; NaN without a defect."""
-    shares, regions = np.zeros(STEPS), 0
+    fractions, regions = np.zeros(STEPS), 0
     for levels, mask in zip(maps, masks, strict=True):
         count, labels = cv2.connectedComponents(mask.astype(np.uint8))
         regions += count - 1
         areas = np.bincount(labels.ravel(), minlength=count)
         own = labels[mask]
-        shares += np.bincount(levels[mask], weights=1.0 / areas[own], minlength=STEPS)
+        fractions += np.bincount(levels[mask], weights=1.0 / areas[own], minlength=STEPS)
     if regions == 0:
         return math.nan
-    overlap = np.cumsum(shares[::-1]) / regions
+    overlap = np.cumsum(fractions[::-1]) / regions
     rate = pooled.wrong[::-1] / max(pooled.wrong[0], 1)
     rate, overlap = np.append(0.0, rate), np.append(0.0, overlap)
     within = rate <= limit

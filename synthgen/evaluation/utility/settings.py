@@ -16,7 +16,7 @@ from synthgen.evaluation.utility.network import FOLD
 from synthgen.realdata.settings import RealSettings
 from synthgen.samples.seeds import stream
 
-__all__ = ["Job", "UtilitySettings", "list_jobs"]
+__all__ = ["TrainingJob", "UtilitySettings", "list_jobs"]
 
 Budget = Annotated[int, Field(ge=0)] | Literal["all"]
 
@@ -69,7 +69,7 @@ class UtilitySettings:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One model: an arm at one budget, with one seed; one of several that differ by luck alone."""
 
     arm: str
@@ -94,10 +94,10 @@ class Job:
         return int(stream(self.seed, "model", self.model).integers(2**31))
 
 
-def list_jobs(settings: UtilitySettings) -> list[Job]:
+def list_jobs(settings: UtilitySettings) -> list[TrainingJob]:
     """Return all models, seed after seed, so that a stopped run has whole pairs."""
     return [
-        Job(name, None if budget == "all" else budget, seed, model)
+        TrainingJob(name, None if budget == "all" else budget, seed, model)
         for seed in settings.seeds
         for model in range(settings.models)
         for budget in settings.budgets

@@ -17,7 +17,7 @@ from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 
-__all__ = ["ImageFolder", "Parquet", "loaded_split", "write_card"]
+__all__ = ["ImageFolder", "Parquet", "loaded_split", "write_dataset_card"]
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 OBJECTS = pa.struct(
@@ -70,7 +70,7 @@ class ImageFolder:
                 write_parquet(place / "metadata.parquet", pa.schema(names | COLUMNS), rows)
             else:
                 _write_lines(place / "metadata.jsonl", rows)
-        write_card(folder, {split: f"{split}/**" for split in labels.splits})
+        write_dataset_card(folder, {split: f"{split}/**" for split in labels.splits})
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -98,7 +98,9 @@ class Parquet:
                 name = f"{loaded_split(split)}-{number:05}-of-{len(shards):05}.parquet"
                 rows = (_embed(labels, image, media) for image in shard)
                 write_parquet(folder / "data" / name, schema, rows)
-        write_card(folder, {split: f"data/{loaded_split(split)}-*" for split in labels.splits})
+        write_dataset_card(
+            folder, {split: f"data/{loaded_split(split)}-*" for split in labels.splits}
+        )
 
 
 def _place(labels: LabelledSet, image: LabelledImage, place: Path, media: Media) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def loaded_split(split: str) -> str:
     return "validation" if split == "val" else split
 
 
-def write_card(
+def write_dataset_card(
     folder: Path, files: Mapping[str, str], features: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Write the README.md that ``datasets`` reads: files by split, and types if given."""

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from synthgen.export.facts import class_png, defect_facts, fact_types, image_facts
-from synthgen.export.formats.hugging_face import write_card
+from synthgen.export.formats.hugging_face import write_dataset_card
 from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
@@ -57,7 +57,7 @@ class WebDataset:
                 f'the shards hold {" and ".join(suffixes)} files; ask for "{";".join(suffixes)}"'
             )
         files = {split: f"{split}/*.tar" for split in labels.splits}
-        write_card(folder, files, _features(suffixes, types))
+        write_dataset_card(folder, files, _features(suffixes, types))
 
 
 def _features(suffixes: Iterable[str], types: dict[str, str]) -> list[dict[str, Any]]:

@@ -66,7 +66,9 @@ class Yolo:
         if self.task == "detect":
             x, y, width, height = defect.box
             held[y : y + height, x : x + width] = True
-            yield _shares(np.array([[x + width / 2, y + height / 2], [width, height]]), held.shape)
+            yield _fractions(
+                np.array([[x + width / 2, y + height / 2], [width, height]]), held.shape
+            )
         else:
             is_joined = self.parts == "join"
             outlines = [mask_to_outline(master)] if is_joined else _outlines_of_parts(master)
@@ -74,7 +76,7 @@ class Yolo:
                 loss.note("YOLO: each part of a defect of several parts counts as a defect")
             for outline in outlines:
                 held |= outline_to_mask(outline, image.size_hw)
-                yield _shares(_at_least_three(outline) + ASIDE_PX, image.size_hw)
+                yield _fractions(_at_least_three(outline) + ASIDE_PX, image.size_hw)
         loss.add(labels.names[defect.class_id], image.sample_id, master, held)
 
 
@@ -93,9 +95,9 @@ def _at_least_three(outline: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.pad(outline, ((0, max(0, 3 - len(outline))), (0, 0)), mode="edge")
 
 
-def _shares(points: NDArray[np.float64], size_hw: tuple[int, ...]) -> str:
+def _fractions(points: NDArray[np.float64], size_hw: tuple[int, ...]) -> str:
     """Return x, y in shares of width and height; six digits are a hundredth of 10 000 pixels."""
-    return " ".join(f"{share:.6f}" for share in (points / size_hw[1::-1]).ravel())
+    return " ".join(f"{fraction:.6f}" for fraction in (points / size_hw[1::-1]).ravel())
 
 
 def _write_data_yaml(labels: LabelledSet, path: Path, loss: LabelLoss) -> None:

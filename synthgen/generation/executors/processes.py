@@ -18,7 +18,7 @@ from pydantic import dataclasses as checked
 
 from synthgen.errors import RunError
 from synthgen.generation.executors.executor import Batch, Lanes, Worker
-from synthgen.generation.executors.team import Answer, Gone, Message, load, run_team, work
+from synthgen.generation.executors.pool import Answer, Message, WorkerDeath, load, run_workers, work
 from synthgen.samples.sample import Status
 
 __all__ = ["ProcessExecutor", "settle"]
@@ -42,12 +42,12 @@ class ProcessExecutor:
         self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
     ) -> Generator[list[Status]]:
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        place = _Machine(make_worker, threads, self.lanes)
-        yield from run_team(place, self.workers, self.lanes, batches, here)
+        place = _LocalHost(make_worker, threads, self.lanes)
+        yield from run_workers(place, self.workers, self.lanes, batches, here)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Hand:
+class _WorkerProcess:
     """A worker process and its pipe."""
 
     process: BaseProcess
@@ -55,14 +55,14 @@ class _Hand:
 
 
 @dataclass(frozen=True, slots=True)
-class _Machine:
+class _LocalHost:
     """This machine as a Workplace."""
 
     make_worker: Callable[[], Worker]
     threads: int
     lanes: int
 
-    def hire(self, number: int) -> _Hand:
+    def start(self, number: int) -> _WorkerProcess:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
@@ -79,17 +79,17 @@ class _Machine:
                 "fewer executor.workers"
             ) from error
         theirs.close()
-        return _Hand(process, ours)
+        return _WorkerProcess(process, ours)
 
-    def give(self, member: _Hand, number: int, batch: Batch) -> None:
+    def give(self, member: _WorkerProcess, number: int, batch: Batch) -> None:
         with suppress(OSError):  # it died; listen() hears so
             member.pipe.send((number, batch))
 
-    def listen(self, members: Sequence[_Hand]) -> list[tuple[_Hand, Message]]:
+    def listen(self, members: Sequence[_WorkerProcess]) -> list[tuple[_WorkerProcess, Message]]:
         ready = wait([hand.pipe for hand in members])  # a pipe is ready when its process ends, too
         return [(hand, _hear(hand)) for hand in members if hand.pipe in ready]
 
-    def dismiss(self, members: Sequence[_Hand], *, at_once: bool) -> None:
+    def stop(self, members: Sequence[_WorkerProcess], *, at_once: bool) -> None:
         for hand in members:
             if at_once:
                 hand.process.kill()
@@ -104,13 +104,13 @@ class _Machine:
             hand.pipe.close()
 
 
-def _hear(hand: _Hand) -> Message:
+def _hear(hand: _WorkerProcess) -> Message:
     try:
         answer: Answer = hand.pipe.recv()
         return answer
     except (EOFError, OSError):
         hand.process.join()
-        return Gone(f"exit code {hand.process.exitcode}")
+        return WorkerDeath(f"exit code {hand.process.exitcode}")
 
 
 @contextmanager

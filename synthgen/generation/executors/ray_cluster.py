@@ -13,8 +13,16 @@ from pydantic import dataclasses as checked
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.generation.executors.executor import Batch, Lanes, Worker
+from synthgen.generation.executors.pool import (
+    Answer,
+    BatchFailure,
+    Message,
+    WorkerDeath,
+    load,
+    run_workers,
+    work,
+)
 from synthgen.generation.executors.processes import settle
-from synthgen.generation.executors.team import Answer, Failed, Gone, Message, load, run_team, work
 from synthgen.samples.sample import Status
 
 __all__ = ["RayExecutor"]
@@ -39,7 +47,7 @@ class RayExecutor:
         self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
     ) -> Generator[list[Status]]:
         place = _Cluster(_start(self.address), self, make_worker)
-        yield from run_team(place, self.workers, self.lanes, batches, here)
+        yield from run_workers(place, self.workers, self.lanes, batches, here)
 
 
 class _Cluster:
@@ -64,7 +72,7 @@ class _Cluster:
                     f"give at most that many"
                 )
 
-    def hire(self, number: int) -> Any:
+    def start(self, number: int) -> Any:
         if self._make_worker is None:  # stored once: an index of sources may be large
             self._make_worker = self._ray.put(self._recipe)
         settings = self._settings
@@ -83,7 +91,7 @@ class _Cluster:
     def listen(self, members: Sequence[Any]) -> list[tuple[Any, Message]]:
         [answer], _ = self._ray.wait(list(self._answers), num_returns=1)
         member, message = self._answers.pop(answer), self._get(answer)
-        if isinstance(message, Gone):
+        if isinstance(message, WorkerDeath):
             self._forget(member)
         return [(member, message)]
 
@@ -93,12 +101,12 @@ class _Cluster:
             message: Answer = self._ray.get(answer)
             return message
         except (errors.RayActorError, errors.OutOfMemoryError, errors.WorkerCrashedError) as error:
-            return Gone(str(error).strip().splitlines()[-1].strip())
+            return WorkerDeath(str(error).strip().splitlines()[-1].strip())
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            return Failed(RunError(f"a Ray actor could not answer: {reason}"))
+            return BatchFailure(RunError(f"a Ray actor could not answer: {reason}"))
 
-    def dismiss(self, members: Sequence[Any], *, at_once: bool) -> None:
+    def stop(self, members: Sequence[Any], *, at_once: bool) -> None:
         for actor in members:
             self._forget(actor)
             self._ray.kill(actor)

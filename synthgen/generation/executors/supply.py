@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from synthgen.generation.executors.executor import Batch
 
-__all__ = ["MOST_DEATHS", "Supply", "Task"]
+__all__ = ["MAX_DEATHS", "Supply", "Task"]
 
-MOST_DEATHS = 2  # of workers over one batch, or one sample, before it is cut or given up
+MAX_DEATHS = 2  # of workers over one batch, or one sample, before it is cut or given up
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +59,7 @@ class Supply:
             is_certain = len(tasks) == 1
             task.is_suspect = True
             task.deaths += is_certain or len(task.specs) > 1
-            if task.deaths < MOST_DEATHS:
+            if task.deaths < MAX_DEATHS:
                 self._suspects.append(task)
             elif len(task.specs) > 1:
                 self._suspects += [Task([spec], is_suspect=True) for spec in task.specs]

@@ -12,7 +12,7 @@ from typing import Any
 from fiftyone import operators
 from fiftyone.operators import types
 
-from synthgen.review.decisions import count_progress, decide, fix_class
+from synthgen.review.decisions import count_progress, fix_class, store_decision
 from synthgen.review.fields import REVIEWER
 from synthgen.samples.sample import ACCEPT, CONFLICT, REJECT
 
@@ -118,7 +118,7 @@ class ReviewPanel(operators.Panel):
 
     def accept_rest(self, ctx: Any) -> None:
         ids = ctx.view.values("id")
-        count = decide(ctx.dataset, ids, ACCEPT, "", _reviewer(), is_rest=True)
+        count = store_decision(ctx.dataset, ids, ACCEPT, "", _reviewer(), is_rest=True)
         _tell(ctx, count, f"{ACCEPT}: {count} samples")
         self._count(ctx)
 
@@ -177,7 +177,7 @@ def _targets(ctx: Any) -> list[str]:
 
 
 def _act(ctx: Any, verdict: str, reason: str) -> dict[str, Any]:
-    count = decide(ctx.dataset, _targets(ctx), verdict, reason, _reviewer())
+    count = store_decision(ctx.dataset, _targets(ctx), verdict, reason, _reviewer())
     _tell(ctx, count, f"{verdict}: {count} samples" + (f" ({reason})" if reason else ""))
     return {"count": count}
 

@@ -11,14 +11,14 @@ import psutil
 
 from synthgen.errors import RunError
 
-__all__ = ["Progress", "family_of", "is_alive", "wait_for_port"]
+__all__ = ["StartupProgress", "family_of", "is_alive", "wait_for_port"]
 
 STILL_S = 60.0  # without progress for so long: nothing more will come
 WORK_S = 2.0  # of CPU time within STILL_S are progress; an idle database uses less
 POLL_S = 0.25
 
 
-class Progress:
+class StartupProgress:
     """Says of processes and all that they start whether they still work, however slowly."""
 
     def __init__(self, *processes: psutil.Process) -> None:
@@ -76,7 +76,7 @@ def wait_for_port(service: Any, port: int | None = None) -> int:
     ``port``: wait for this one. Raises RunError where the service ends, or stands still for a
     minute, before.
     """
-    progress = Progress(service.child)
+    progress = StartupProgress(service.child)
     while True:
         for process in family_of([service.child])[1:]:
             with suppress(psutil.Error):  # it may be gone

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from synthgen.quality.limits import MEASURED, Bounds, Limits, is_outside, reasons_to_reject
 from synthgen.quality.measures import MEASURES
-from synthgen.quality.twins import Marks, find_near
+from synthgen.quality.near_duplicates import Marks, find_near
 from synthgen.samples.sample import Measurement, Status
 
 __all__ = ["count_reasons", "decide", "explain_shortfall"]
 
 Rows = NDArray[np.int64]
 VARIED = tuple(one.name for one in MEASURES if one.scope in ("painted", "varied"))
-TWIN = "twin_bits"
+NEAR_DUPLICATE = "near_duplicate_bits"
 GROUPED_BY = ["source_id", "defect_class"]
 
 
@@ -28,27 +28,28 @@ def decide(manifest: pa.Table, limits: Limits) -> pa.Table:
     """Return the manifest with statuses and reasons by these limits.
 
     Good images stay good, but for varied ones that lost their part; a sample that came to no image,
-    or that people left no defect on, keeps its reason. ``twin_id`` and ``twin_bits`` name the
-    earlier accepted sample that is most alike, of those of one source and class at the same place
-    and of the same colours; it counts last, since only a twin of what is kept is one too many.
+    or that people left no defect on, keeps its reason. ``near_duplicate_id`` and
+    ``near_duplicate_bits`` name the earlier accepted sample that is most alike, of those of one
+    source and class at the same place and of the same colours; it counts last, since only a near
+    duplicate of what is kept is one too many.
     """
     is_good, is_judged = _find_judged(manifest)
     judged = np.flatnonzero(is_judged)
     is_broken = _break_limits(manifest, judged, limits)
-    bits, twins = np.full(len(manifest), np.nan), np.full(len(manifest), -1)
+    bits, duplicates = np.full(len(manifest), np.nan), np.full(len(manifest), -1)
     for name, rows, marks in _groups(manifest, judged):
-        most_alike = limits.of(name).get(TWIN, (None, None))
-        _settle_twins(rows, marks, most_alike, is_broken, bits, twins)
+        most_alike = limits.of(name).get(NEAR_DUPLICATE, (None, None))
+        _settle_duplicates(rows, marks, most_alike, is_broken, bits, duplicates)
     status = _text(manifest, "status")
     status[is_judged] = Status.ACCEPTED.value
     status[is_judged & is_good] = Status.GOOD.value
     status[is_broken] = Status.REJECTED.value
-    measured = _put(manifest, TWIN, pa.array(bits, mask=np.isnan(bits)))
+    measured = _put(manifest, NEAR_DUPLICATE, pa.array(bits, mask=np.isnan(bits)))
     reasons = _text(manifest, "reasons")
     reasons[is_judged] = ""
     reasons[is_broken] = list(_reasons(measured, np.flatnonzero(is_broken), limits))
-    names = _name_twins(_text(manifest, "sample_id"), twins)
-    decided = {"status": status, "reasons": reasons, "twin_id": names}
+    names = _name_duplicates(_text(manifest, "sample_id"), duplicates)
+    decided = {"status": status, "reasons": reasons, "near_duplicate_id": names}
     for column, values in decided.items():
         measured = _put(measured, column, pa.array(values, pa.large_string()))
     return measured
@@ -77,13 +78,13 @@ def _find_judged(manifest: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool
 
 
 def _break_limits(manifest: pa.Table, judged: Rows, limits: Limits) -> NDArray[np.bool_]:
-    """Say which rows break a limit other than that on twins; NaN breaks none."""
+    """Say which rows break a limit other than that on near duplicates; NaN breaks none."""
     is_broken = np.zeros(len(manifest), bool)
     codes, names = _number(manifest["defect_class"])
     for number, name in enumerate(names):
         rows = judged[codes[judged] == number]
         for measured, bounds in _limits_of(name, limits).items():
-            if measured != TWIN:
+            if measured != NEAR_DUPLICATE:
                 is_broken[rows] |= is_outside(_values(manifest, measured)[rows], bounds)
     return is_broken
 
@@ -108,8 +109,8 @@ def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
 def _groups(manifest: pa.Table, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
     """Yield class, rows and marks of each source and class, in order; rows without a label are in
     none."""
-    has_look = pc.not_equal(manifest["look"], "").to_numpy()
-    rows = judged[has_look[judged]]
+    has_hash = pc.not_equal(manifest["perceptual_hash"], "").to_numpy()
+    rows = judged[has_hash[judged]]
     (sources, _), (classes, names) = map(_number, manifest.select(GROUPED_BY).columns)
     grouped = (sources * len(names) + classes)[rows]
     marks = Marks.of(manifest.select(Marks.COLUMNS).take(rows))
@@ -119,29 +120,30 @@ def _groups(manifest: pa.Table, judged: Rows) -> Iterator[tuple[str, Rows, Marks
             yield names[classes[rows[places[0]]]], rows[places], marks.take(places)
 
 
-def _settle_twins(
+def _settle_duplicates(
     rows: Rows,
     marks: Marks,
     most_alike: Bounds,
     is_broken: NDArray[np.bool_],
     bits: NDArray[np.float64],
-    twins: Rows,
+    duplicates: Rows,
 ) -> None:
-    """Find the twins of one group, row by row, since a twin of what is not kept is none."""
+    """Find the near duplicates of one group, row by row, since a near duplicate of what is not kept
+    is none."""
     for later, earlier, apart in find_near(marks):
         kept = ~is_broken[rows[earlier]]
         if not kept.any():
             continue
         place = int(apart[kept].argmin())
         row = rows[later]
-        bits[row], twins[row] = apart[kept][place], rows[earlier[kept][place]]
+        bits[row], duplicates[row] = apart[kept][place], rows[earlier[kept][place]]
         is_broken[row] |= is_outside(bits[row : row + 1], most_alike)[0]
 
 
-def _name_twins(ids: NDArray[np.object_], twins: Rows) -> NDArray[np.object_]:
+def _name_duplicates(ids: NDArray[np.object_], duplicates: Rows) -> NDArray[np.object_]:
     names = np.full(len(ids), "", object)
-    has_twin = twins >= 0
-    names[has_twin] = ids[twins[has_twin]]
+    has_duplicate = duplicates >= 0
+    names[has_duplicate] = ids[duplicates[has_duplicate]]
     return names
 
 

@@ -18,6 +18,7 @@ from synthgen.imaging.geometry import mask_to_rle, read_run_lengths, rle_to_mask
 from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table, schema_of, to_arrow, write_table
 from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.renamed import rename_row
 from synthgen.runs.reviews.relabel import EditedInstance, check_label, relabel
 from synthgen.runs.reviews.verdicts import check_subject, read_moment
 from synthgen.runs.schema import columns_of, names_of
@@ -149,14 +150,16 @@ def read_edits(root: Path | str) -> list[Edit]:
     ]
 
 
-def _read(storage: Storage) -> list[Row]:
+def _read(storage: Storage) -> Sequence[Row]:
     if not storage.exists(f"{TABLE}.parquet"):
         return []
-    rows: list[Row] = read_table(storage, TABLE, schema=SCHEMA).to_pylist()
+    rows: list[dict[str, Any]] = read_table(storage, TABLE, schema=SCHEMA).to_pylist()
     for number, row in enumerate(rows):
         try:
+            if row["changed"] is not None:
+                row["changed"] = rename_row(row["changed"])
             _check_row(row)
-        except (KeyError, TypeError, ValueError, RunError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RunError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise RunError(
                 f"row {number} of {storage.location}/{TABLE}.parquet cannot be read ({why}); the "

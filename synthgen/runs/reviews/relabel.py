@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from synthgen.errors import RunError, ShapeError
 from synthgen.imaging.geometry import mask_to_box, mask_window, nearest_instance
 from synthgen.imaging.images import decode_image, encode_png, grey_window, to_rgb8
-from synthgen.quality.measures import WINDOW_PX, View, measure_label
+from synthgen.quality.measures import WINDOW_PX, ChangeView, measure_label
 from synthgen.quality.realised import to_lab
 from synthgen.runs.manifest import file_stem, instance_row, label_columns
 from synthgen.runs.reader import RunTables
 from synthgen.samples.sample import Annotation
 from synthgen.storage.files import digest_file
 
-__all__ = ["EditedInstance", "Relabelled", "check_label", "relabel"]
+__all__ = ["EditedInstance", "RelabelResult", "check_label", "relabel"]
 
-MOST_INSTANCES = 255
+MAX_INSTANCES = 255
 
 Mask = NDArray[np.bool_]
 
@@ -36,7 +36,7 @@ class EditedInstance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Relabelled:
+class RelabelResult:
     """``row``: the columns of the manifest that are ``from_label``. ``instances``: rows of that
     table.
 
@@ -50,7 +50,7 @@ class Relabelled:
 
 def relabel(
     run: RunTables, row: Mapping[str, Any], instances: Sequence[EditedInstance], reviewer: str
-) -> Relabelled:
+) -> RelabelResult:
     """Measure a new label of a sample, whose ``row`` is that of the manifest.
 
     The image is as it was, so only what tells of the label is measured. NaN is what the files of a
@@ -95,7 +95,7 @@ def relabel(
     label = encode_png(classes)
     changed["mask_digest"] = digest_file(label)
     rows = [instance_row(sample_id, float(row["severity"]), one) for one in annotations]
-    return Relabelled(changed, rows, label)
+    return RelabelResult(changed, rows, label)
 
 
 def check_label(
@@ -105,8 +105,8 @@ def check_label(
     sample_id, size_hw = row["sample_id"], (int(row["height"]), int(row["width"]))
     if not row["image"]:
         raise RunError(f"{sample_id} came to no image, so its label cannot be edited")
-    if len(instances) > MOST_INSTANCES:
-        raise RunError(f"{sample_id} has {len(instances)} defects; {MOST_INSTANCES} is the most")
+    if len(instances) > MAX_INSTANCES:
+        raise RunError(f"{sample_id} has {len(instances)} defects; {MAX_INSTANCES} is the most")
     for one in instances:
         if one.defect_class not in run.classes:
             raise RunError(
@@ -140,12 +140,12 @@ def _read_pair(
 
 def _view(
     image: NDArray[np.uint8], source: NDArray[np.uint8] | None, asked: Mask, realised: Mask
-) -> View:
+) -> ChangeView:
     """Return what the measures of a mask look at: the masks and 16 px around."""
     window = mask_window(asked | realised, WINDOW_PX)
     finished = image[window]
     clean = finished if source is None else source[window]
-    return View(
+    return ChangeView(
         source=clean,
         finished=finished,
         source_lab=to_lab(clean),

@@ -24,22 +24,22 @@ class Work:
 def find_work(run: RunFolder, specs: Sequence[SampleSpec], is_varied: bool) -> Work:
     """Return what is left to make of a plan.
 
-    A sample whose newest revision people rejected is made anew as the next one. Good images are
+    A sample whose newest revision people rejected is made again as the next one. Good images are
     only where all of them are painted (``is_varied``): another copy of a photo is no other image.
     """
     there = run.revisions()
     judged = judge(read_verdicts(run.storage.location), there)
     rejected = {name for name, own in judged.items() if own.verdict == REJECT}
-    anew = [spec for spec in specs if spec.sample_id in rejected]
-    stays = {spec.sample_id for spec in anew if spec.is_defect_free and not is_varied}
+    again = [spec for spec in specs if spec.sample_id in rejected]
+    stays = {spec.sample_id for spec in again if spec.is_defect_free and not is_varied}
     todo = [
         revise(spec, there[spec.sample_id] + 1) if spec.sample_id in there else spec
         for spec in specs
         if spec.sample_id not in there or spec.sample_id in rejected - stays
     ]
     notes = []
-    if count := len(anew) - len(stays):
-        notes.append(f"{count} samples that people rejected are made anew")
+    if count := len(again) - len(stays):
+        notes.append(f"{count} samples that people rejected are made again")
     if stays:
         notes.append(
             f"{len(stays)} good images that people rejected stay as they are, since nothing was "

@@ -28,26 +28,26 @@ from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipe
 from synthgen.errors import ConfigError
 from synthgen.planning.prompts import SYNONYMS
 from synthgen.realdata.records import RealImage
-from synthgen.references.items import check_donors
+from synthgen.references.items import check_reference_splits
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.crops import (
     Augmentation,
     RealCrops,
-    RealLesson,
+    RealExample,
     draw_judged,
     draw_real_crop,
     hold_back,
-    make_lessons,
+    make_examples,
     name_classes,
 )
 from synthgen.training.adaptation.folder import (
     Outcome,
     check_folder,
-    draw_sheet,
+    draw_crop_sheet,
     find_changes,
     write_folder,
 )
-from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Teacher, identify
+from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Trainer, identify
 from synthgen.training.crops import draw_crops
 from synthgen.training.learner import (
     PARTS,
@@ -99,26 +99,26 @@ def adapt(
 
     The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
     """
-    check_donors(images, settings.donors, "adapt.donors")
+    check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)
-    lessons, good = make_lessons(images, nouns, settings.surface)
-    taught, held = hold_back(lessons, settings.hold_back, settings.seed)
+    examples, good = make_examples(images, nouns, settings.surface)
+    taught, held = hold_back(examples, settings.hold_back, settings.seed)
     pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))
     plain = {n: p.detach().clone() for n, p in _parameters(pipeline).items()}
-    words = new_words(pipeline, lessons, settings)
+    words = new_words(pipeline, examples, settings)
     add_words(pipeline, words)
     plain |= {n: p.detach().clone() for n, p in _parameters(pipeline).items() if "token_" in n}
     learner = prepare(pipeline, settings)
-    own = PatchLessons(pipeline, learner, settings, taught, held, good)
-    teacher = Teacher(learner, settings, own.lose, own.judge)
+    own = PatchExamples(pipeline, learner, settings, taught, held, good)
+    trainer = Trainer(learner, settings, own.lose, own.validate)
     started = time.monotonic()
-    curve = teacher.run(folder, identify(images, base, settings), report)
+    curve = trainer.run(folder, identify(images, base, settings), report)
     seconds = time.monotonic() - started
     outcome = Outcome(base, settings, nouns, words, taught, held, curve, seconds)
-    sheet = draw_sheet(held, lambda crops: paint_crops(pipeline, list(crops), 1.0, 12, 1.0))
+    sheet = draw_crop_sheet(held, lambda crops: paint_crops(pipeline, list(crops), 1.0, 12, 1.0))
     write_folder(folder, outcome, find_changes(pipeline, plain), sheet)
     return outcome
 
@@ -135,7 +135,7 @@ def load_base(base: Checkpoint) -> PatchControlNetInpaintPipeline:
 
 def new_words(
     pipeline: PatchControlNetInpaintPipeline,
-    lessons: Sequence[RealLesson],
+    examples: Sequence[RealExample],
     settings: AdaptSettings,
 ) -> dict[str, str]:
     """Return the words that the model does not know, each with the noun to start from.
@@ -144,8 +144,8 @@ def new_words(
     """
     known = pipeline.tokenizer.get_vocab()
     words: dict[str, str] = {}
-    for name in sorted({lesson.defect_class for lesson in lessons}):
-        own = [lesson for lesson in lessons if lesson.defect_class == name]
+    for name in sorted({example.defect_class for example in examples}):
+        own = [example for example in examples if example.defect_class == name]
         missing = [w for w in own[0].noun.split() if w not in known and w not in words]
         if missing:
             nearest = _nearest_noun(pipeline, own, settings)
@@ -155,12 +155,14 @@ def new_words(
 
 @torch.no_grad()
 def _nearest_noun(
-    pipeline: PatchControlNetInpaintPipeline, lessons: Sequence[RealLesson], settings: AdaptSettings
+    pipeline: PatchControlNetInpaintPipeline,
+    examples: Sequence[RealExample],
+    settings: AdaptSettings,
 ) -> str:
     learner, vary = Learner(pipeline, ()), Augmentation(transplant=0)
-    rng = stream(settings.seed, "nearest noun", lessons[0].defect_class)
+    rng = stream(settings.seed, "nearest noun", examples[0].defect_class)
     batch = stack_crops(
-        [draw_real_crop(rng, lessons[n % len(lessons)], (), 64, vary) for n in range(12)]
+        [draw_real_crop(rng, examples[n % len(examples)], (), 64, vary) for n in range(12)]
     )
     losses = {}
     for noun in sorted(SYNONYMS):
@@ -196,7 +198,7 @@ def _parameters(pipeline: PatchControlNetInpaintPipeline) -> dict[str, torch.nn.
     }
 
 
-class PatchLessons:
+class PatchExamples:
     """What a patch model is taught with and judged by."""
 
     def __init__(
@@ -204,8 +206,8 @@ class PatchLessons:
         pipeline: PatchControlNetInpaintPipeline,
         learner: Learner,
         settings: AdaptSettings,
-        taught: Sequence[RealLesson],
-        held: Sequence[RealLesson],
+        taught: Sequence[RealExample],
+        held: Sequence[RealExample],
         good: Sequence[NDArray[np.uint8]],
     ) -> None:
         self.pipeline, self.learner, self.settings = pipeline, learner, settings
@@ -220,7 +222,7 @@ class PatchLessons:
         s = self.settings
         size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
         count = max(2, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
-        prior = min(round(count * s.prior_share), count - 1)
+        prior = min(round(count * s.prior_fraction), count - 1)
         crops = draw_crops(s.seed, step, prior, size) + self.crops.draw(step, count - prior, size)
         draw = torch.Generator().manual_seed(s.seed + 7919 * step)
         losses = LossSettings(s.drop_prompt, s.drop_control, s.prompt_noise, FLOOR)
@@ -229,7 +231,7 @@ class PatchLessons:
         return change_loss(self.learner, self.pipeline, batch, losses, draw, device, self._autocast)
 
     @torch.no_grad()
-    def judge(self) -> float:
+    def validate(self) -> float:
         """Return the loss on what is held back: always the same crops, noise and levels."""
         losses = []
         for number, batch in enumerate(self.judged):

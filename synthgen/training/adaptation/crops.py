@@ -24,22 +24,22 @@ from synthgen.references.removal import (
     GOOD_PHOTOS,
     near_weights,
     remove_defects,
+    to_fractions,
     to_own_texture,
-    to_shares,
 )
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.loop import AdaptSettings
-from synthgen.training.crops import Crop, fade, loosen
+from synthgen.training.crops import Crop, fade_out, loosen
 
 __all__ = [
     "Augmentation",
     "RealCrops",
-    "RealLesson",
+    "RealExample",
     "blur_sketch",
     "draw_judged",
     "draw_real_crop",
     "hold_back",
-    "make_lessons",
+    "make_examples",
     "name_classes",
 ]
 
@@ -49,11 +49,11 @@ Mask = NDArray[np.bool_]
 
 DrawSketch = Callable[[Rng, Image, NDArray[np.float32], Mask], Image]
 
-LEAST_PX = 4  # smaller specks of a mask teach nothing
+MIN_PX = 4  # smaller specks of a mask teach nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RealLesson:
+class RealExample:
     """One real image and one class of its defects: the photo and how it looks without them."""
 
     image_id: str
@@ -73,7 +73,7 @@ class RealLesson:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How lessons are varied. ``transplant``: share that is laid on another good surface."""
+    """How examples are varied. ``transplant``: share that is laid on another good surface."""
 
     transplant: float = 0.4
     turn: float = 0.3  # share that is turned by 90, 180 or 270 degrees; all are mirrored evenly
@@ -83,37 +83,37 @@ class Augmentation:
     own_texture: float = 0.5  # share of transplants through which no new surface shows
 
 
-def make_lessons(
+def make_examples(
     images: Sequence[RealImage], nouns: Mapping[str, str], surface: str
-) -> tuple[list[RealLesson], list[Image]]:
-    """Return the lessons of all real defects, and the good photos. ``nouns``: word of each class.
+) -> tuple[list[RealExample], list[Image]]:
+    """Return the examples of all real defects, and the good photos. ``nouns``: word of each class.
 
     Raises SourceError where there is no defect.
     """
     good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
-    lessons = []
+    examples = []
     for image in images:
         if image.defects:
-            lessons += _make_lessons(image, good, nouns, surface)
-    if not lessons:
+            examples += _make_examples(image, good, nouns, surface)
+    if not examples:
         raise SourceError("real holds no image with a masked defect; adapt needs some per class")
-    return lessons, good
+    return examples, good
 
 
-def _make_lessons(
+def _make_examples(
     image: RealImage, good: Sequence[Image], nouns: Mapping[str, str], surface: str
-) -> list[RealLesson]:
+) -> list[RealExample]:
     photo = image.read_rgb()
     everything = np.logical_or.reduce([defect.mask for defect in image.defects])
     removed = remove_defects(photo, everything, good)
-    lessons = []
+    examples = []
     for defect in image.defects:
-        if defect.mask.sum() < LEAST_PX:
+        if defect.mask.sum() < MIN_PX:
             continue
         change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
         noun = nouns[defect.defect_class]
-        lessons.append(
-            RealLesson(
+        examples.append(
+            RealExample(
                 image.image_id,
                 image.group,
                 defect.defect_class,
@@ -124,12 +124,12 @@ def _make_lessons(
                 defect.mask,
             )
         )
-    return lessons
+    return examples
 
 
 def draw_real_crop(
     rng: Rng,
-    lesson: RealLesson,
+    example: RealExample,
     good: Sequence[Image],
     size_px: int,
     vary: Augmentation,
@@ -140,29 +140,29 @@ def draw_real_crop(
     Its sketch is what ``draw_sketch`` makes of the surface, the change and the mask; by default a
     blurred copy of the defect itself.
     """
-    matrix = _draw_view(rng, lesson.mask, size_px, vary)
-    removed = _warp(lesson.removed, matrix, size_px)
-    change = _warp(lesson.change, matrix, size_px, cv2.BORDER_CONSTANT)
-    mask = _warp(lesson.mask.astype(np.float32), matrix, size_px, cv2.BORDER_CONSTANT) > 0.5
+    matrix = _draw_view(rng, example.mask, size_px, vary)
+    removed = _warp(example.removed, matrix, size_px)
+    change = _warp(example.change, matrix, size_px, cv2.BORDER_CONSTANT)
+    mask = _warp(example.mask.astype(np.float32), matrix, size_px, cv2.BORDER_CONSTANT) > 0.5
     light = rng.uniform(*vary.gain)
     source = to_levels(removed * light)
     change = change * light * rng.uniform(*vary.contrast)
-    surface = lesson.surface
+    surface = example.surface
     if good and rng.random() < vary.transplant:
         other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
-        shares, veil = (
+        fractions, veil = (
             to_own_texture(change, source, mask)
             if rng.random() < vary.own_texture
-            else (to_shares(change, source, mask), None)
+            else (to_fractions(change, source, mask), None)
         )
-        change = add_change(other.astype(np.float32), shares, veil) - other
+        change = add_change(other.astype(np.float32), fractions, veil) - other
         source = other
     repaint = loosen(rng, mask) | grow_mask(mask, 2)
-    change = change * fade(repaint)
+    change = change * fade_out(repaint)
     sketch = (draw_sketch or blur_sketch)(rng, source, change, mask)
     control = canny_control().draw(source, sketch, mask, repaint)
     word = surface if rng.random() < 0.85 else "surface"
-    prompt = describe(lesson.noun, float(rng.random()), word, int(rng.integers(12)))
+    prompt = describe(example.noun, float(rng.random()), word, int(rng.integers(12)))
     return Crop(source, to_levels(source + change), sketch, mask, repaint, control, prompt)
 
 
@@ -218,25 +218,26 @@ def name_classes(images: Sequence[RealImage], words: Mapping[str, str]) -> dict[
 
 
 def hold_back(
-    lessons: Sequence[RealLesson], share: float, seed: int
-) -> tuple[list[RealLesson], list[RealLesson]]:
-    """Return lessons to learn and to judge by; whole groups, one of each class where there are two.
+    examples: Sequence[RealExample], fraction: float, seed: int
+) -> tuple[list[RealExample], list[RealExample]]:
+    """Return examples to learn and to validate with; whole groups, one of each class where there
+    are two.
 
-    Of every class a group is left to learn; where none can be held back, all lessons do both.
+    Of every class a group is left to learn; where none can be held back, all examples do both.
     """
     groups_of: dict[str, set[str]] = {}
-    for one in lessons:
+    for one in examples:
         groups_of.setdefault(one.defect_class, set()).add(one.group)
     chosen: set[str] = set()
     for name, groups in sorted(groups_of.items()):
-        count = min(max(1, round(share * len(groups))), len(groups) - 1) if share else 0
+        count = min(max(1, round(fraction * len(groups))), len(groups) - 1) if fraction else 0
         free = sorted(groups - chosen)
         for place in stream(seed, "hold back", name).permutation(len(free)):
             if len(chosen & groups) < count and _leaves_each(groups_of, chosen | {free[place]}):
                 chosen.add(free[place])
-    held = [one for one in lessons if one.group in chosen]
-    taught = [one for one in lessons if one.group not in chosen]
-    return (taught, held) if taught and held else (list(lessons), list(lessons))
+    held = [one for one in examples if one.group in chosen]
+    taught = [one for one in examples if one.group not in chosen]
+    return (taught, held) if taught and held else (list(examples), list(examples))
 
 
 def _leaves_each(groups_of: Mapping[str, set[str]], held: set[str]) -> bool:
@@ -247,9 +248,9 @@ class RealCrops:
     """Crops of real defects, classes evenly; the same for the same step, whatever came before."""
 
     def __init__(
-        self, lessons: Sequence[RealLesson], good: Sequence[Image], settings: AdaptSettings
+        self, examples: Sequence[RealExample], good: Sequence[Image], settings: AdaptSettings
     ) -> None:
-        self.kinds, self.good, self.seed = by_class(lessons), good, settings.seed
+        self.kinds, self.good, self.seed = by_class(examples), good, settings.seed
         self.vary = Augmentation(
             settings.transplant, settings.turn, own_texture=settings.own_texture
         )
@@ -260,18 +261,18 @@ class RealCrops:
         for number in range(count):
             rng = stream(self.seed, "real crop", step, number)
             kind = self.kinds[int(rng.integers(len(self.kinds)))]
-            lesson = kind[int(rng.integers(len(kind)))]
-            crops.append(draw_real_crop(rng, lesson, self.good, size_px, self.vary))
+            example = kind[int(rng.integers(len(kind)))]
+            crops.append(draw_real_crop(rng, example, self.good, size_px, self.vary))
         return crops
 
 
-def by_class(lessons: Sequence[RealLesson]) -> list[list[RealLesson]]:
-    """Return the lessons of each class."""
-    names = sorted({lesson.defect_class for lesson in lessons})
-    return [[one for one in lessons if one.defect_class == name] for name in names]
+def by_class(examples: Sequence[RealExample]) -> list[list[RealExample]]:
+    """Return the examples of each class."""
+    names = sorted({example.defect_class for example in examples})
+    return [[one for one in examples if one.defect_class == name] for name in names]
 
 
-def draw_judged(held: Sequence[RealLesson], seed: int) -> list[list[Crop]]:
+def draw_judged(held: Sequence[RealExample], seed: int) -> list[list[Crop]]:
     """Return the fixed crops that a model is judged by, in batches: 48 of 64 px, classes evenly."""
     kinds, vary = by_class(held), Augmentation(transplant=0, turn=0)
     crops = []

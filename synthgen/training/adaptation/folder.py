@@ -23,7 +23,7 @@ from synthgen.errors import RunError
 from synthgen.imaging.images import tile, write_png
 from synthgen.samples.seeds import stream
 from synthgen.storage.files import write_bytes, write_text
-from synthgen.training.adaptation.crops import Augmentation, RealLesson, draw_real_crop
+from synthgen.training.adaptation.crops import Augmentation, RealExample, draw_real_crop
 from synthgen.training.adaptation.loop import STATE, AdaptSettings
 from synthgen.training.crops import Crop
 from synthgen.training.learner import PARTS
@@ -31,7 +31,7 @@ from synthgen.training.learner import PARTS
 if TYPE_CHECKING:
     from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 
-__all__ = ["Outcome", "check_folder", "draw_sheet", "find_changes", "write_folder"]
+__all__ = ["Outcome", "check_folder", "draw_crop_sheet", "find_changes", "write_folder"]
 
 LICENCE_NOTE = (
     "These weights derive from the images listed here: their licence and terms, and those of the "
@@ -48,8 +48,8 @@ class Outcome:
     settings: AdaptSettings
     nouns: Mapping[str, str]
     words: Mapping[str, str]
-    taught: Sequence[RealLesson]
-    held: Sequence[RealLesson]
+    taught: Sequence[RealExample]
+    held: Sequence[RealExample]
     curve: Sequence[tuple[int, float, float]]
     seconds: float
 
@@ -58,16 +58,16 @@ class Outcome:
         return min(self.curve, key=lambda row: row[2])
 
     @property
-    def held_apart(self) -> list[RealLesson]:
+    def held_apart(self) -> list[RealExample]:
         """What is held back and not learned too, as it is where there are too few groups."""
-        taught = {lesson.group for lesson in self.taught}
-        return [lesson for lesson in self.held if lesson.group not in taught]
+        taught = {example.group for example in self.taught}
+        return [example for example in self.held if example.group not in taught]
 
     @property
     def warnings(self) -> list[str]:
         """Sentences on what a person should know before they trust it."""
         found = []
-        judged = {lesson.defect_class for lesson in self.held_apart}
+        judged = {example.defect_class for example in self.held_apart}
         if unjudged := sorted(self.nouns.keys() - judged):
             found.append(
                 f"nothing of {', '.join(unjudged)} is held back, so the loss "
@@ -155,13 +155,13 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def _list_images(lessons: Sequence[RealLesson]) -> list[dict[str, str]]:
-    rows = sorted({(one.image_id, one.group, one.defect_class) for one in lessons})
+def _list_images(examples: Sequence[RealExample]) -> list[dict[str, str]]:
+    rows = sorted({(one.image_id, one.group, one.defect_class) for one in examples})
     return [{"image": image, "group": group, "class": name} for image, group, name in rows]
 
 
-def _count_images(lessons: Sequence[RealLesson]) -> int:
-    return len({lesson.image_id for lesson in lessons})
+def _count_images(examples: Sequence[RealExample]) -> int:
+    return len({example.image_id for example in examples})
 
 
 def _tabulate(curve: Sequence[tuple[int, float, float]]) -> str:
@@ -208,8 +208,8 @@ words with this adapter from noise. `loss.csv`: the curve.
 """
 
 
-def draw_sheet(
-    held: Sequence[RealLesson],
+def draw_crop_sheet(
+    held: Sequence[RealExample],
     paint: Callable[[Sequence[Crop]], list[NDArray[np.uint8]]],
 ) -> NDArray[np.uint8]:
     """Return real | removed | repainted for held-back defects, side by side."""

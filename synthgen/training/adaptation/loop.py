@@ -1,4 +1,4 @@
-"""The loop of an adaptation: steps, an average, a judge, and a state to go on from."""
+"""The loop of an adaptation: steps, an average, a validation, and a state to go on from."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from synthgen.backends.checkpoints.digests import file_digest
 from synthgen.backends.checkpoints.find import Checkpoint
 from synthgen.errors import RunError
 from synthgen.realdata.records import RealImage
-from synthgen.references.items import DonorSplits
+from synthgen.references.items import ReferenceSplits
 from synthgen.training.learner import STATE, load_state, make_average, save_state
 
-__all__ = ["STATE", "AdaptProgress", "AdaptSettings", "Teacher", "identify"]
+__all__ = ["STATE", "AdaptProgress", "AdaptSettings", "Trainer", "identify"]
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
 WARM_UP = 30  # steps in which the learning rate rises
-MAY_CHANGE = {"donors", "threads", "device", "save_every_s"}
+MAY_CHANGE = {"splits", "threads", "device", "save_every_s"}
 
 
 def _check_sizes(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,16 +53,16 @@ class AdaptSettings:
     batch_size: Annotated[int, Field(ge=2)] = 16  # crops a step, at the first of crop_sizes_px
     crop_sizes_px: CropSizes = (64, 64, 96, 64, 128)
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    ema_decay: Share = 0.98
-    prior_share: Share = 0.25  # of the crops: those of pretraining, so that it is not forgotten
-    drop_prompt: Share = 0.1
-    drop_control: Share = 0.4
+    ema_decay: Fraction = 0.98
+    prior_fraction: Fraction = 0.25  # of the crops: those of pretraining, that it is not forgotten
+    drop_prompt: Fraction = 0.1
+    drop_control: Fraction = 0.4
     prompt_noise: Annotated[float, Field(ge=0)] = 0.1
-    transplant: Share = 0.4  # of the real crops: the defect on another good surface
-    own_texture: Share = 0.5  # of those: nothing of the new surface shows through
-    turn: Share = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
-    donors: DonorSplits = ("train",)  # splits to learn from: those that nothing is scored on
-    hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class's groups: judge when to stop
+    transplant: Fraction = 0.4  # of the real crops: the defect on another good surface
+    own_texture: Fraction = 0.5  # of those: nothing of the new surface shows through
+    turn: Fraction = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
+    splits: ReferenceSplits = ("train",)  # splits to learn from: those that nothing is scored on
+    hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class: validates
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
@@ -110,11 +110,11 @@ def _digest(image: RealImage) -> str:
     return whole.hexdigest()
 
 
-class Teacher:
+class Trainer:
     """Teaches a module's trainable weights, and keeps those that were best on average.
 
-    ``lose`` returns the loss of a step, the same whenever it is asked; ``judge`` the loss on what
-    is held back.
+    ``lose`` returns the loss of a step, the same whenever it is asked; ``validate`` the loss on
+    what is held back.
     """
 
     def __init__(
@@ -122,9 +122,9 @@ class Teacher:
         learner: nn.Module,
         settings: AdaptSettings,
         lose: Callable[[int], torch.Tensor],
-        judge: Callable[[], float],
+        validate: Callable[[], float],
     ) -> None:
-        self.settings, self.lose, self.judge = settings, lose, judge
+        self.settings, self.lose, self.validate = settings, lose, validate
         self.trained = [p for p in learner.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, settings.learning_rate, foreach=True)
         self.ema = make_average(self.trained, settings.ema_decay)
@@ -179,7 +179,7 @@ class Teacher:
     def _check(self) -> None:
         self.ema.store(self.trained)
         self.ema.copy_to(self.trained)
-        held = self.judge()
+        held = self.validate()
         self.ema.restore(self.trained)
         loss = float(np.mean(self.losses)) if self.losses else float("nan")
         self.losses = []

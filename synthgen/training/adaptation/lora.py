@@ -20,23 +20,23 @@ from torch.utils.hooks import RemovableHandle
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.realdata.records import RealImage
-from synthgen.references.items import check_donors
+from synthgen.references.items import check_reference_splits
 from synthgen.samples.sample import Condition, SampleSpec, SourceImage
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.crops import (
     RealCrops,
-    RealLesson,
+    RealExample,
     draw_judged,
     hold_back,
-    make_lessons,
+    make_examples,
     name_classes,
 )
-from synthgen.training.adaptation.folder import Outcome, check_folder, draw_sheet, write_folder
-from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Teacher, identify
+from synthgen.training.adaptation.folder import Outcome, check_folder, draw_crop_sheet, write_folder
+from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Trainer, identify
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.learner import stack_crops
 
-__all__ = ["Attention", "UnetLessons", "adapt_unet"]
+__all__ = ["Attention", "UnetExamples", "adapt_unet"]
 
 DEFECT_WEIGHT, OBJECT_WEIGHT, ATTENTION_WEIGHT = 0.5, 0.2, 0.05
 BACKGROUND = 0.3  # how much the rest counts beside the defect in the loss of the whole crop
@@ -54,12 +54,12 @@ def adapt_unet(
     """Teach a backend's UNet the defects of ``images``; raises as ``adapt``."""
     from peft import LoraConfig
 
-    check_donors(images, settings.donors, "adapt.donors")
+    check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
     torch.set_num_threads(settings.threads)
     nouns = name_classes(images, settings.words)
-    lessons, good = make_lessons(images, nouns, settings.surface)
-    taught, held = hold_back(lessons, settings.hold_back, settings.seed)
+    examples, good = make_examples(images, nouns, settings.surface)
+    taught, held = hold_back(examples, settings.hold_back, settings.seed)
     unet, base = backend.load().pipeline.unet, backend.model.base
     unet.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
@@ -67,15 +67,15 @@ def adapt_unet(
         unet.add_adapter(
             LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=LAYERS)
         )
-    own = UnetLessons(backend, settings, taught, held, good)
+    own = UnetExamples(backend, settings, taught, held, good)
     started = time.monotonic()
     with own.attention:
-        curve = Teacher(unet, settings, own.lose, own.judge).run(
+        curve = Trainer(unet, settings, own.lose, own.judge).run(
             folder, identify(images, base, settings), report
         )
     seconds = time.monotonic() - started
     outcome = Outcome(base, settings, nouns, {}, taught, held, curve, seconds)
-    write_folder(folder, outcome, _low_ranks(unet), draw_sheet(held, _painter(backend)))
+    write_folder(folder, outcome, _low_ranks(unet), draw_crop_sheet(held, _painter(backend)))
     return outcome
 
 
@@ -85,15 +85,15 @@ def _low_ranks(unet: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {f"unet.{name}": value for name, value in get_peft_model_state_dict(unet).items()}
 
 
-class UnetLessons:
+class UnetExamples:
     """What the UNet is taught with and judged by."""
 
     def __init__(
         self,
         backend: DiffusionBackend,
         settings: AdaptSettings,
-        taught: Sequence[RealLesson],
-        held: Sequence[RealLesson],
+        taught: Sequence[RealExample],
+        held: Sequence[RealExample],
         good: Sequence[NDArray[np.uint8]],
     ) -> None:
         from diffusers import DDPMScheduler
@@ -102,7 +102,7 @@ class UnetLessons:
         self.unet, self.settings = self.pipeline.unet, settings
         self.size_px = backend.crops.resolution_px
         self.crops = RealCrops(taught, good, settings)
-        self.nouns = sorted({lesson.noun for lesson in taught}, key=len, reverse=True)
+        self.nouns = sorted({example.noun for example in taught}, key=len, reverse=True)
         self.held = draw_judged(held, settings.seed)
         self.schedule = DDPMScheduler.from_config(self.pipeline.scheduler.config)
         self.attention = Attention(self.unet)
@@ -111,7 +111,7 @@ class UnetLessons:
         """Return the loss of a step, on real crops and on drawn ones."""
         s = self.settings
         size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
-        prior = min(round(s.batch_size * s.prior_share), s.batch_size - 1)
+        prior = min(round(s.batch_size * s.prior_fraction), s.batch_size - 1)
         crops = draw_crops(s.seed, step, prior, size)
         crops += self.crops.draw(step, s.batch_size - prior, size)
         return self._loss(crops, torch.Generator().manual_seed(s.seed + 7919 * step))

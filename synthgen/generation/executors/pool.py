@@ -13,19 +13,19 @@ from typing import Generic, Protocol, TypeVar
 
 from synthgen.errors import RunError, SynthgenError
 from synthgen.generation.executors.executor import Batch, Worker
-from synthgen.generation.executors.supply import MOST_DEATHS, Supply, Task
+from synthgen.generation.executors.supply import MAX_DEATHS, Supply, Task
 from synthgen.samples.sample import Status
 
 __all__ = [
     "Answer",
-    "Done",
-    "Failed",
-    "Gone",
+    "BatchFailure",
+    "BatchResult",
     "Message",
     "Ready",
-    "Workplace",
+    "WorkerDeath",
+    "WorkerHost",
     "load",
-    "run_team",
+    "run_workers",
     "work",
 ]
 
@@ -39,7 +39,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class BatchResult:
     """What became of the samples of a batch."""
 
     number: int
@@ -47,27 +47,27 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class BatchFailure:
     """A worker could not be loaded, or a batch not be made."""
 
     error: SynthgenError
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class WorkerDeath:
     """A worker is no more; it says so itself never."""
 
     reason: str
 
 
-Answer = Ready | Done | Failed
-Message = Answer | Gone
+Answer = Ready | BatchResult | BatchFailure
+Message = Answer | WorkerDeath
 
 
-class Workplace(Protocol[Member]):
+class WorkerHost(Protocol[Member]):
     """Where workers run."""
 
-    def hire(self, number: int) -> Member:
+    def start(self, number: int) -> Member:
         """Start worker ``number`` and return at once; raises SynthgenError."""
         ...
 
@@ -79,13 +79,13 @@ class Workplace(Protocol[Member]):
         """Wait until a worker says something or dies; return what came in."""
         ...
 
-    def dismiss(self, members: Sequence[Member], *, at_once: bool) -> None:
+    def stop(self, members: Sequence[Member], *, at_once: bool) -> None:
         """End workers, which have nothing in hand unless it is to be ``at_once``."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class _Seat(Generic[Member]):
+class _Slot(Generic[Member]):
     """The place of one worker, and the batches that it has begun, by number."""
 
     number: int
@@ -94,80 +94,80 @@ class _Seat(Generic[Member]):
     given: dict[int, Task] = field(default_factory=dict)
 
 
-def run_team(
-    place: Workplace[Member], workers: int, lanes: int, batches: Iterable[Batch], here: Worker
+def run_workers(
+    place: WorkerHost[Member], workers: int, lanes: int, batches: Iterable[Batch], here: Worker
 ) -> Generator[list[Status]]:
     """Yield the statuses of each batch as it is done; raises the first error of any worker.
 
     Each worker has at most ``lanes`` batches, so that all it has were begun. ``here``, a worker of
     this process, writes what was given up.
     """
-    team = _Team(place, workers, lanes, Supply(batches))
+    team = _Pool(place, workers, lanes, Supply(batches))
     is_whole = False
     try:
         yield from team.run()
         yield from (here.give_up(task.specs, GIVEN_UP) for task in team.supply.lost)
         is_whole = True
     finally:
-        place.dismiss([seat.member for seat in team.seats], at_once=not is_whole)
+        place.stop([slot.member for slot in team.slots], at_once=not is_whole)
 
 
-class _Team(Generic[Member]):
-    def __init__(self, place: Workplace[Member], workers: int, lanes: int, supply: Supply) -> None:
+class _Pool(Generic[Member]):
+    def __init__(self, place: WorkerHost[Member], workers: int, lanes: int, supply: Supply) -> None:
         self._place, self._workers, self._lanes, self.supply = place, workers, lanes, supply
-        self.seats: list[_Seat[Member]] = []
+        self.slots: list[_Slot[Member]] = []
         self._batches, self._died_loading = 0, 0
 
     def run(self) -> Generator[list[Status]]:
         for number in range(0 if self.supply.is_empty else self._workers):
-            self.seats.append(_Seat(number, self._place.hire(number)))
-        while not self.supply.is_empty or any(seat.given for seat in self.seats):
-            by_member = {id(seat.member): seat for seat in self.seats}
-            for member, message in self._place.listen([seat.member for seat in self.seats]):
-                seat = by_member[id(member)]
+            self.slots.append(_Slot(number, self._place.start(number)))
+        while not self.supply.is_empty or any(slot.given for slot in self.slots):
+            by_member = {id(slot.member): slot for slot in self.slots}
+            for member, message in self._place.listen([slot.member for slot in self.slots]):
+                slot = by_member[id(member)]
                 match message:
                     case Ready():
-                        seat.is_ready = True
-                    case Done(number, statuses):
-                        del seat.given[number]
+                        slot.is_ready = True
+                    case BatchResult(number, statuses):
+                        del slot.given[number]
                         yield statuses
-                    case Failed(error):
+                    case BatchFailure(error):
                         raise error
-                    case Gone(reason):
-                        self._replace(seat, reason)
-            for seat in self.seats:
-                self._fill(seat)
+                    case WorkerDeath(reason):
+                        self._replace(slot, reason)
+            for slot in self.slots:
+                self._fill(slot)
 
-    def _fill(self, seat: _Seat[Member]) -> None:
+    def _fill(self, slot: _Slot[Member]) -> None:
         """Give a worker what it has room for; a suspect only alone."""
-        if not seat.is_ready or any(task.is_suspect for task in seat.given.values()):
+        if not slot.is_ready or any(task.is_suspect for task in slot.given.values()):
             return
-        if not seat.given and (task := self.supply.next_suspect()):
-            self._give(seat, task)
+        if not slot.given and (task := self.supply.next_suspect()):
+            self._give(slot, task)
             return
-        while len(seat.given) < self._lanes and (task := self.supply.next_fresh()):
-            self._give(seat, task)
+        while len(slot.given) < self._lanes and (task := self.supply.next_fresh()):
+            self._give(slot, task)
 
-    def _give(self, seat: _Seat[Member], task: Task) -> None:
+    def _give(self, slot: _Slot[Member], task: Task) -> None:
         self._batches += 1
-        seat.given[self._batches] = task
-        self._place.give(seat.member, self._batches, task.specs)
+        slot.given[self._batches] = task
+        self._place.give(slot.member, self._batches, task.specs)
 
-    def _replace(self, seat: _Seat[Member], reason: str) -> None:
+    def _replace(self, slot: _Slot[Member], reason: str) -> None:
         """Take back what a dead worker had; raises RunError where none gets as far as loading."""
-        self.seats.remove(seat)
-        self._place.dismiss([seat.member], at_once=True)
-        if seat.is_ready:
-            self.supply.blame(list(seat.given.values()))
+        self.slots.remove(slot)
+        self._place.stop([slot.member], at_once=True)
+        if slot.is_ready:
+            self.supply.blame(list(slot.given.values()))
         else:
             self._died_loading += 1
-        if self._died_loading >= MOST_DEATHS + self._workers:
+        if self._died_loading >= MAX_DEATHS + self._workers:
             raise RunError(
                 f"{self._died_loading} workers ended while they were loading ({reason}), out of "
                 "memory perhaps; give fewer executor.workers"
             )
         if not self.supply.is_empty:
-            self.seats.append(_Seat(seat.number, self._place.hire(seat.number)))
+            self.slots.append(_Slot(slot.number, self._place.start(slot.number)))
 
 
 def load(make_worker: Callable[[], Worker]) -> tuple[Worker | None, Answer]:
@@ -181,13 +181,13 @@ def load(make_worker: Callable[[], Worker]) -> tuple[Worker | None, Answer]:
 def work(worker: Worker, number: int, batch: Batch) -> Answer:
     """Have a batch made, and say what became of it."""
     try:
-        return Done(number, worker(batch))
+        return BatchResult(number, worker(batch))
     except BaseException as error:  # a SystemExit, too: whoever waits must hear of it
         return _explain(error)
 
 
-def _explain(error: BaseException) -> Failed:
+def _explain(error: BaseException) -> BatchFailure:
     if isinstance(error, SynthgenError):
-        return Failed(error)
+        return BatchFailure(error)
     told = "".join(traceback.format_exception(error))
-    return Failed(RunError(f"a worker failed:\n{told}"))
+    return BatchFailure(RunError(f"a worker failed:\n{told}"))

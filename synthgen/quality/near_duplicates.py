@@ -1,4 +1,4 @@
-"""Twins: samples of one source and class, at one place, that look alike."""
+"""Near duplicates: samples of one source and class, at one place, that look alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from synthgen.imaging.images import crop_around
 from synthgen.quality.realised import to_lab
 
-__all__ = ["Marks", "bits_between", "colour_distance", "colours_of", "find_near", "look_of"]
+__all__ = ["Marks", "bits_between", "colour_distance", "colours_of", "find_near", "perceptual_hash"]
 
 Places = NDArray[np.int64]
 SAME_COLOUR = 5.0  # Delta E, the mean of the parts
@@ -24,7 +24,7 @@ SAME_PLACE = 0.5  # overlap of two labels' boxes, of their union
 PAIRS = 250_000  # compared at once
 
 
-def look_of(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
+def perceptual_hash(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
     """Return a perceptual hash of the 96 px around the label, 64 bits as 16 hexadecimal digits.
 
     DCT hash of ImageHash (Zauner 2010, section 3.2.1); '' where there is no label.
@@ -67,25 +67,25 @@ def bits_between(one: str, other: str) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Marks:
-    """What N labels are compared by, one row each: ``boxes`` (N, 4) x, y, width, height; ``looks``
+    """What N labels are compared by, one row each: ``boxes`` (N, 4) x, y, width, height; ``hashes``
     (N,) uint64; ``colours`` (N, 16, 3) CIELAB, a constant off."""
 
-    COLUMNS: ClassVar = ("look", "colours", "box_x", "box_y", "box_w", "box_h")
+    COLUMNS: ClassVar = ("perceptual_hash", "colours", "box_x", "box_y", "box_w", "box_h")
     boxes: NDArray[np.int64]
-    looks: NDArray[np.uint64]
+    hashes: NDArray[np.uint64]
     colours: NDArray[np.uint8]
 
     @classmethod
     def of(cls, rows: pa.Table) -> Marks:
-        """Return the marks of rows of a manifest; each must have a ``look``."""
-        looks = _from_hex(rows["look"]).view(">u8").astype(np.uint64)
+        """Return the marks of rows of a manifest; each must have a ``hash_``."""
+        hashes = _from_hex(rows["perceptual_hash"]).view(">u8").astype(np.uint64)
         colours = _from_hex(rows["colours"])
         boxes = np.column_stack([rows[name].to_numpy() for name in cls.COLUMNS[2:]])
-        return cls(boxes.astype(np.int64), looks, colours.reshape(len(rows), 16, 3))
+        return cls(boxes.astype(np.int64), hashes, colours.reshape(len(rows), 16, 3))
 
     def take(self, places: Places) -> Marks:
         """Return those of some rows."""
-        return Marks(self.boxes[places], self.looks[places], self.colours[places])
+        return Marks(self.boxes[places], self.hashes[places], self.colours[places])
 
 
 def _from_hex(texts: pa.ChunkedArray) -> NDArray[np.uint8]:
@@ -98,14 +98,14 @@ def _from_hex(texts: pa.ChunkedArray) -> NDArray[np.uint8]:
 def find_near(marks: Marks) -> Iterator[tuple[int, Places, NDArray[np.int64]]]:
     """Yield each label that has earlier ones at its place and of its colours, those, and in how
     many of the 64 bits of their looks they differ; all in order."""
-    count = len(marks.looks)
+    count = len(marks.hashes)
     step = max(1, PAIRS // max(1, count))
     for start in range(0, count, step):
         later, earlier = _at_one_place(marks.boxes, start, min(count, start + step))
         one, other = (marks.colours[places].astype(float) for places in (later, earlier))
         is_near = np.linalg.norm(one - other, axis=2).mean(axis=1) <= SAME_COLOUR
         later, earlier = later[is_near], earlier[is_near]
-        apart = np.bitwise_count(marks.looks[later] ^ marks.looks[earlier]).astype(np.int64)
+        apart = np.bitwise_count(marks.hashes[later] ^ marks.hashes[earlier]).astype(np.int64)
         firsts = np.flatnonzero(np.diff(later, prepend=-1))
         ends = np.append(firsts, len(later))[1:]
         for first, end in zip(firsts, ends, strict=True):
