@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -76,8 +77,8 @@ def save_tiny_stable_diffusion(folder: Path) -> Path:
     return folder
 
 
-def save_tiny_patch_model(folder: Path) -> Path:
-    pipeline = build_pipeline(["scratch", "metal"], widths=(16, 32, 32), text_width=32)
+def save_tiny_patch_model(folder: Path, words: Sequence[str] = ()) -> Path:
+    pipeline = build_pipeline(["scratch", "metal", *words], widths=(16, 32, 32), text_width=32)
     _wake(pipeline.controlnet)
     pipeline.save_pretrained(folder)
     return folder

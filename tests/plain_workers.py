@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,18 @@ class PlainWorker:
 
 def make_plain(folder: Path, **settings: object) -> Callable[[], Worker]:
     return partial(PlainWorker, folder, **settings)  # type: ignore[arg-type]
+
+
+@dataclass
+class TorchWorker(PlainWorker):
+    """Imports torch with its first batch, and notes how many threads torch then has."""
+
+    def __call__(self, specs: Batch) -> list[Status]:
+        note(self.folder / "begun.txt", f"imported={'torch' in sys.modules}")
+        import torch
+
+        note(self.folder / "begun.txt", f"threads={torch.get_num_threads()}")
+        return [Status.ACCEPTED for _ in specs]
 
 
 def fail_to_load(folder: Path) -> Worker:

@@ -19,7 +19,7 @@ VIEWS = ("result", "label", "source", "control", "whole")
 def pages(tmp_path_factory) -> dict[str, Path]:
     """Two real runs, the second strict and with a bank of real defects, and their comparison."""
     folder = tmp_path_factory.mktemp("pages")
-    make = ["generate", "backend=sketch", "run.count=24"]
+    make = ["generate", "backend=sketch", "run.count=14"]
     if SHOTS:
         make = ["generate", "run.count=72"]
     bank = ["bank", "out=bank", "real.format=coco", "real.path=real/coco", "real.split=train"]

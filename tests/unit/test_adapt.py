@@ -17,7 +17,8 @@ from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.backends.checkpoints.licences import read_licence
 from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.cli import main
-from synthgen.config.objects import check_value
+from synthgen.config.compose import compose
+from synthgen.config.objects import check_value, to_plain
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.realdata.read import read_real
 from synthgen.realdata.records import RealImage
@@ -114,7 +115,15 @@ def asked(table: Path, out: Path, base: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    return save_tiny_patch_model(tmp_path_factory.mktemp("base") / "model")
+    """A model that knows the classes' words, so that it need not look for the nearest ones."""
+    words = ["blow", "hole", "crack", "pit"]
+    return save_tiny_patch_model(tmp_path_factory.mktemp("base") / "model", words)
+
+
+@pytest.fixture(scope="module")
+def ignorant(tmp_path_factory) -> Path:
+    """A model that knows none of the classes' words."""
+    return save_tiny_patch_model(tmp_path_factory.mktemp("ignorant") / "model")
 
 
 def test_a_removed_defect_leaves_the_surface_and_its_texture() -> None:
@@ -259,7 +268,13 @@ def test_a_state_that_was_half_written_goes_with_the_next(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("words", ["adapt.words={blow_hole: pit}", "adapt.words.blow_hole=pit"])
-def test_a_class_is_called_as_the_command_says(words, table, base, tmp_path, capsys) -> None:
+def test_words_may_be_given_at_once_or_one_by_one(words) -> None:
+    config = compose("adapt", ["out=a", "real.path=b", words])
+    assert to_plain(config)["adapt"]["words"] == {"blow_hole": "pit"}
+
+
+def test_a_class_is_called_as_the_command_says(table, base, tmp_path, capsys) -> None:
+    words = "adapt.words.blow_hole=pit"
     told = run(capsys, *asked(table, tmp_path / "a", base), words)
     assert "the adapter is in" in told
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
@@ -342,7 +357,8 @@ def test_all_can_not_be_held_back(table, base, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
+def test_an_adapter_is_made_and_applied(method, real, ignorant, tmp_path) -> None:
+    base = ignorant
     checkpoint = find_checkpoint(str(base))
     settings = AdaptSettings(method=method, learning_rate=1e-2, **SMALL)
     outcome = adapt(real, checkpoint, settings, tmp_path / "a", lambda _: None)
@@ -373,16 +389,16 @@ def test_an_adapter_is_made_and_applied(method, real, base, tmp_path) -> None:
 
 
 def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
-    real, base, tmp_path, monkeypatch
+    real, ignorant, tmp_path, monkeypatch
 ) -> None:
-    checkpoint, settings = find_checkpoint(str(base)), AdaptSettings(save_every_s=0, **SMALL)
+    checkpoint, settings = find_checkpoint(str(ignorant)), AdaptSettings(save_every_s=0, **SMALL)
     adapt(real, checkpoint, settings, tmp_path / "whole", lambda _: None)
     advance = Trainer._advance
 
-    def die_at_three(teacher: Trainer) -> None:
-        if teacher.step == 3:
+    def die_at_three(trainer: Trainer) -> None:
+        if trainer.step == 3:
             raise KeyboardInterrupt
-        advance(teacher)
+        advance(trainer)
 
     monkeypatch.setattr(Trainer, "_advance", die_at_three)
     with pytest.raises(KeyboardInterrupt):
@@ -449,7 +465,7 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     native = {"steps": 2, "device": "cpu", "resolution_px": None, "context_px": 16, "feather_px": 0}
     backend = make_diffusion(str(model.base), **native)
     settings = AdaptSettings(
-        learning_rate=5e-3, **SMALL | {"steps": 60, "check_every": 30, "crop_sizes_px": (64,)}
+        learning_rate=5e-3, **SMALL | {"steps": 30, "check_every": 15, "crop_sizes_px": (64,)}
     )
     outcome = adapt_backend(real, backend, settings, tmp_path / "a", lambda _: None)
     assert outcome.best[2] < outcome.curve[0][2]

@@ -622,7 +622,7 @@ def test_drawn_lines_are_as_long_as_those_of_the_bank(name: str) -> None:
     spans = {}
     for length in (50, 250, 900):
         references, sides = References([line_item(1, length)], BankSettings(own_lines=True)), []
-        for seed in range(12):
+        for seed in range(7):
             mask = references.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
             sides.append(np.hypot(np.ptp(rows), np.ptp(columns)))
@@ -639,7 +639,7 @@ def test_drawn_lines_are_as_straight_as_those_of_the_bank(name: str) -> None:
     kind, spans = draw_classes(name)[name].shape, {}
     for item in (straight, bent):
         references, fractions = References([item], BankSettings(own_lines=True)), []
-        for seed in range(12):
+        for seed in range(7):
             mask = references.draw_line(np.random.default_rng(seed), kind, name, 0.5, WIDE).mask
             rows, columns = np.nonzero(mask)
             fractions.append(np.hypot(np.ptp(rows), np.ptp(columns)) / line_length(thin(mask)))

@@ -12,12 +12,13 @@ import pytest
 
 from synthgen.errors import ConfigError, ModelError, RunError
 from synthgen.generation.executors.executor import Executor, LocalExecutor, Worker
-from synthgen.generation.executors.processes import ProcessExecutor
+from synthgen.generation.executors.processes import GPU_DEVICES, ProcessExecutor
 from synthgen.generation.executors.ray_cluster import RayExecutor
 from synthgen.generation.executors.supply import Supply
 from synthgen.samples.sample import Status
 from tests.plain_workers import (
     PlainWorker,
+    TorchWorker,
     die_while_loading,
     fail_to_load,
     make_batches,
@@ -85,6 +86,15 @@ def test_only_the_killer_is_given_up(tmp_path, name) -> None:
     assert noted(tmp_path / "given_up.txt") == ["s005"]
     assert sum(made) == 23
     assert noted(tmp_path / "begun.txt").count("s005") == 3  # once with others, twice alone
+
+
+def test_a_worker_has_its_threads_though_it_imports_torch_late(tmp_path, monkeypatch) -> None:
+    """What paints without torch does not wait for it, where no GPU must be chosen."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    executor = ProcessExecutor(workers=1, threads=1)
+    run(executor, tmp_path, partial(TorchWorker, tmp_path), count=1)
+    has_gpu = any(path.exists() for path in GPU_DEVICES)
+    assert noted(tmp_path / "begun.txt") == [f"imported={has_gpu}", "threads=1"]
 
 
 def test_workers_are_not_hired_where_nothing_is_left_to_do(tmp_path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -24,6 +26,7 @@ from synthgen.samples.sample import Status
 __all__ = ["ProcessExecutor", "settle"]
 
 PATIENCE_S = 10  # for a process that has nothing left to do
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))  # NVIDIA, WSL 2, AMD
 
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -151,7 +154,9 @@ def _serve(
 
     def make() -> Worker:
         settle(number, threads)
-        return make_worker()
+        worker = make_worker()
+        settle(number, threads)  # torch, where the worker has imported it
+        return worker
 
     worker, answer = load(make)
     send(answer)
@@ -165,11 +170,19 @@ def _serve(
 
 
 def settle(number: int, threads: int) -> None:
-    """Give the process its share of the machine: CPU threads, one of the GPUs."""
+    """Give the process its share of the machine: CPU threads, one of the GPUs.
+
+    Importing torch takes seconds, and a sketch needs none: without a GPU torch is settled where it
+    has been imported, and finds its threads in the environment where it is imported later.
+    """
     import cv2
+
+    cv2.setNumThreads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" not in sys.modules and not any(path.exists() for path in GPU_DEVICES):
+        return
     import torch
 
     torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

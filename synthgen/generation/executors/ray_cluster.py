@@ -122,7 +122,9 @@ class _Actor:
     def load(self, make_worker: Callable[[], Worker], threads: int) -> Answer:
         def make() -> Worker:
             settle(0, threads)  # Ray shows an actor only the GPUs that are its own
-            return make_worker()
+            worker = make_worker()
+            settle(0, threads)  # torch, where the worker has imported it
+            return worker
 
         self._worker, answer = load(make)
         return answer
