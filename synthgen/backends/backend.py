@@ -48,18 +48,28 @@ class BackendInfo:
 class Backend(Protocol):
     """Paints defects. One image per condition, same order, same size; no state between calls."""
 
-    def describe(self) -> BackendInfo: ...
+    def describe(self) -> BackendInfo:
+        """Return what it is, without loading weights; raises ConfigError for a missing device."""
+        ...
 
-    def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]: ...
+    def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
+        """Return one image (H, W, 3) uint8 RGB per condition, of the size of its ``image``.
+
+        What differs from that outside the repaint mask is dropped later. Called from one thread at
+        a time.
+        """
+        ...
 
 
 class SketchBackend:
     """Paints nothing: the sketch is the image. For comparison, and for tests without a model."""
 
     def describe(self) -> BackendInfo:
+        """Return its name; it has no weights."""
         return BackendInfo(name="sketch")
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
+        """Return the sketch of each condition inside its repaint mask, its image outside."""
         return [
             np.where(c.repaint_mask[..., None], c.sketch, c.image).astype(np.uint8)
             for c in conditions

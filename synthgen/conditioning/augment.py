@@ -70,17 +70,17 @@ class _Step:
                 warnings.simplefilter("error", UserWarning)  # of arguments that are left unused
                 return self.kind(**(dict(self.options) | changes))
         except (TypeError, ValueError, UserWarning) as error:
-            raise ConfigError(self._explain(error)) from error
-
-    def _explain(self, error: Exception) -> str:
-        cause = error.__cause__
-        if not isinstance(cause, ValidationError):
-            return f"{self.key} ({self.name}) is not possible: {' '.join(str(error).split())}"
-        first = cause.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "?"
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        value = self.options.get(name)
-        return f"{self.key}.{name}={value!r} of {self.name} is not possible: {reason}"
+            cause = error.__cause__
+            if not isinstance(cause, ValidationError):
+                reason = " ".join(str(error).split())
+                raise ConfigError(f"{self.key} ({self.name}) is not possible: {reason}") from error
+            first = cause.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "?"
+            reason = str(first["msg"]).removeprefix("Value error, ")
+            raise ConfigError(
+                f"{self.key}.{name}={self.options.get(name)!r} of {self.name} is not possible: "
+                f"{reason}"
+            ) from error
 
 
 def _read_steps(
@@ -92,31 +92,29 @@ def _read_steps(
     """
     if not transforms:
         raise ConfigError("transforms is empty; name at least one, as {name: GaussNoise, p: 0.5}")
-    return [
-        _read_step(node, f"transforms[{number}]", module, base, added)
-        for number, node in enumerate(transforms)
-    ]
-
-
-def _read_step(node: Any, key: str, module: Any, base: type, added: set[str]) -> _Step:
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-        raise ConfigError(f"{key}={node!r} must have a name, as {{name: GaussNoise, p: 0.5}}")
-    options = {str(key): value for key, value in node.items()}
-    name = options.pop("name")
-    kind = getattr(module, name, None)
-    if not inspect.isclass(kind) or not issubclass(kind, base) or name.startswith("_"):
-        known = [n for n, k in vars(module).items() if inspect.isclass(k) and issubclass(k, base)]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{key}.name={name} is no transform of {module.__name__}{hint}")
-    arguments = set(inspect.signature(kind).parameters) | added
-    for option in options:
-        if option not in arguments:
-            raise ConfigError(
-                f"{key}.{option} is no argument of {name}; choose from "
-                f"{', '.join(sorted(arguments - {'self'}))}"
-            )
-    return _Step(name, kind, options, key)
+    steps = []
+    for number, node in enumerate(transforms):
+        key = f"transforms[{number}]"
+        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+            raise ConfigError(f"{key}={node!r} must have a name, as {{name: GaussNoise, p: 0.5}}")
+        options = {str(option): value for option, value in node.items()}
+        name = options.pop("name")
+        kind = getattr(module, name, None)
+        if not inspect.isclass(kind) or not issubclass(kind, base) or name.startswith("_"):
+            classes = {n: k for n, k in vars(module).items() if inspect.isclass(k)}
+            known = [n for n, k in classes.items() if issubclass(k, base)]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{key}.name={name} is no transform of {module.__name__}{hint}")
+        arguments = set(inspect.signature(kind).parameters) | added
+        for option in options:
+            if option not in arguments:
+                raise ConfigError(
+                    f"{key}.{option} is no argument of {name}; choose from "
+                    f"{', '.join(sorted(arguments - {'self'}))}"
+                )
+        steps.append(_Step(name, kind, options, key))
+    return steps
 
 
 class AlbumentationsAugment:
@@ -126,18 +124,27 @@ class AlbumentationsAugment:
     """
 
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
-        library = _import_albumentations()
+        # Else albumentations asks a server for its version as it is imported.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        try:
+            import albumentations as library
+        except ImportError as error:
+            raise ConfigError(
+                "albumentations is not installed: pip install 'synthgen-inspection[augment]'"
+            ) from error
         steps = _read_steps(transforms, library, library.BasicTransform, set())
         self._chain = _AlbumentationsChain([step.make() for step in steps])
         always = {step.name: _AlbumentationsChain([step.make(p=1.0)]) for step in steps}
         self._refusals = _Refusals(always)
 
     def check(self, pixels: Pixels) -> None:
+        """Raise SourceError for a kind of picture that one of the transforms cannot take."""
         self._refusals.check(pixels)
 
     def __call__(
         self, rng: np.random.Generator, images: Sequence[Array], masks: Sequence[Array]
     ) -> Moved:
+        """Return images and masks after one draw of the chain; raises SourceError, ShapeError."""
         return _vary(self._chain, self._refusals, rng, images, masks)
 
 
@@ -149,7 +156,12 @@ class TorchvisionAugment:
     """
 
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
-        library = _import_torchvision()
+        try:
+            from torchvision.transforms import v2 as library
+        except ImportError as error:
+            raise ConfigError(
+                "torchvision is not installed: pip install 'synthgen-inspection[augment]'"
+            ) from error
         steps = _read_steps(transforms, library, library.Transform, {"p"})
         self._chain = _TorchvisionChain([_make_torched(library, step) for step in steps])
         always = {
@@ -158,33 +170,14 @@ class TorchvisionAugment:
         self._refusals = _Refusals(always)
 
     def check(self, pixels: Pixels) -> None:
+        """Raise SourceError for a kind of picture that one of the transforms cannot take."""
         self._refusals.check(pixels)
 
     def __call__(
         self, rng: np.random.Generator, images: Sequence[Array], masks: Sequence[Array]
     ) -> Moved:
+        """Return images and masks after one draw of the chain; raises SourceError, ShapeError."""
         return _vary(self._chain, self._refusals, rng, images, masks)
-
-
-def _import_albumentations() -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask a server for its version
-    try:
-        import albumentations
-    except ImportError as error:
-        raise ConfigError(
-            "albumentations is not installed: pip install 'synthgen-inspection[augment]'"
-        ) from error
-    return albumentations
-
-
-def _import_torchvision() -> Any:
-    try:
-        from torchvision.transforms import v2
-    except ImportError as error:
-        raise ConfigError(
-            "torchvision is not installed: pip install 'synthgen-inspection[augment]'"
-        ) from error
-    return v2
 
 
 def _make_torched(library: Any, step: _Step, p: float | None = None) -> Any:
@@ -230,17 +223,6 @@ class _TorchvisionChain:
     transforms: Sequence[Any]
 
     def __call__(self, seed: int, images: list[Array], masks: list[Array]) -> Moved:
-        moved: list[Array] = []
-        pictures: list[Array] = []
-        for picture in images:  # one by one: noise would be drawn again for the second
-            rest = [] if pictures else masks
-            with seeded_torch(seed):
-                first, *others = self._run(picture, rest)
-            pictures.append(first)
-            moved += others
-        return pictures, moved
-
-    def _run(self, picture: Array, masks: list[Array]) -> list[Array]:
         import torch
         from torchvision import tv_tensors
 
@@ -248,14 +230,22 @@ class _TorchvisionChain:
             planes = array[None] if array.ndim == 2 else np.moveaxis(array, 2, 0)
             return torch.from_numpy(planes.copy())
 
-        inputs = [tv_tensors.Image(to_tensor(picture))]
-        inputs += [tv_tensors.Mask(to_tensor(mask)) for mask in masks]
-        for transform in self.transforms:
-            inputs = transform(inputs)
-        return [
-            planes.numpy()[0] if array.ndim == 2 else np.moveaxis(planes.numpy(), 0, 2)
-            for planes, array in zip(inputs, [picture, *masks], strict=True)
-        ]
+        pictures: list[Array] = []
+        moved: list[Array] = []
+        for picture in images:  # one by one: noise would be drawn again for the second
+            rest = [] if pictures else masks
+            planes = [tv_tensors.Image(to_tensor(picture))]
+            planes += [tv_tensors.Mask(to_tensor(mask)) for mask in rest]
+            with seeded_torch(seed):
+                for transform in self.transforms:
+                    planes = transform(planes)
+            first, *others = [
+                each.numpy()[0] if array.ndim == 2 else np.moveaxis(each.numpy(), 0, 2)
+                for each, array in zip(planes, [picture, *rest], strict=True)
+            ]
+            pictures.append(first)
+            moved += others
+        return pictures, moved
 
 
 class _Refusals:
@@ -294,6 +284,7 @@ def _why_refused(name: str, run: Run, pixels: Pixels) -> str:
         return f"{name} returns another kind of picture; leave it out"
     if varied.shape[2:] != image.shape[2:] or varied.ndim != image.ndim:
         return f"{name} changes the number of colours; leave it out"
+    # A 16 bit ramp that was cut to 8 bit comes back in whole 255ths.
     steps = varied * 255
     if is_deep and np.abs(steps - np.rint(steps)).max() < 1e-3:
         return f"{name} knows 8 bit only and would cut them; leave it out, or give 8 bit pictures"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -78,11 +78,11 @@ class Conditioner:
         instance_map = np.zeros(source.size_hw, np.uint8)
         sketch, close_px, optics = image, 0, Optics()
         allowed = None if part is None else part.allowed
-        names: tuple[str, ...] = ()
+        classes: tuple[tuple[str, int], ...] = ()
         if spec.defect_class is not None:
             kind = self.classes[spec.defect_class]
             optics = self._optics_of(source, image, allowed)
-            sketch, instance_map, names = self._draw_defects(
+            sketch, instance_map, classes = self._draw_defects(
                 spec, attempt, kind, allowed, image, optics
             )
             close_px = kind.close_px
@@ -108,7 +108,7 @@ class Conditioner:
             controls,
             allowed,
             close_px,
-            classes=self._classes_of(spec, names),
+            classes=classes,
             optics=optics,
             part=part,
             attempt=attempt,
@@ -125,12 +125,6 @@ class Conditioner:
                 self._optics.pop(next(iter(self._optics)))
             self._optics[source.source_id] = estimate_optics(image, allowed)
         return self._optics[source.source_id]
-
-    def _classes_of(self, spec: SampleSpec, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-        """Return name and id of the class of each defect; () where all are the spec's."""
-        if set(names) <= {spec.defect_class}:
-            return ()
-        return tuple((name, self.classes[name].class_id) for name in names)
 
     def _read(self, spec: SampleSpec) -> tuple[SourceImage, Part | None]:
         """Return the source, and where its part is; None where no defect is wanted."""
@@ -150,8 +144,11 @@ class Conditioner:
         allowed: NDArray[np.bool_] | None,
         image: NDArray[np.uint8],
         optics: Optics,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[str, ...]]:
-        """Return the sketch, the defects' numbers on it, 1.., and their classes."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[tuple[str, int], ...]]:
+        """Return the sketch, the defects' numbers on it, 1.., and the classes of those.
+
+        A class is its name and id; there is none where all defects are of the spec's class.
+        """
         assert spec.defect_class is not None
         free = np.ones(image.shape[:2], bool) if allowed is None else allowed.copy()
         scene = Scene(short_side_px=short_side_px(allowed, image.shape[:2]), optics=optics)
@@ -169,8 +166,10 @@ class Conditioner:
             sketch, mask = lay_on(sketch, drawing, corner, local, self.detail, allowed)
             instance_map[mask] = lay_parts(drawing, free.shape, corner)[mask] + len(names)
             names += drawing.classes or (spec.defect_class,)
-            free &= ~grow_mask(mask, 2 * self.margin_px + 2)
-        return sketch, instance_map, names
+            free &= ~grow_mask(mask, 2 * self.margin_px + 2)  # apart by both their margins
+        if set(names) <= {spec.defect_class}:
+            return sketch, instance_map, ()
+        return sketch, instance_map, tuple((name, self.classes[name].class_id) for name in names)
 
     def _draw_and_place(
         self,
@@ -181,6 +180,7 @@ class Conditioner:
         scene: Scene,
         is_first: bool,
     ) -> tuple[Drawing, tuple[int, int]]:
+        """Return a drawing and the corner where it lies; raises PlacementError after all draws."""
         asked = free
         if is_first and spec.asked_xy is not None:
             asked = near_place(free, *spec.asked_xy, NEAR)
@@ -216,9 +216,11 @@ class Conditioner:
         drawing: Drawing,
         is_free: bool,
     ) -> Room:
-        """Return where a drawing may go: a real defect as it lay, a line out over the part's edge,
-        all others wholly on the part. Where no background is seen, the picture's border may cut a
-        defect off."""
+        """Return where a drawing may go.
+
+        A real defect lies as it lay, a line may run out over the part's edge, and all others lie
+        wholly on the part. Where no background is seen, the picture's border may cut a defect off.
+        """
         if spec.reference:
             cut_at = {} if is_free else drawing.cut_at
             least = MIN_INSIDE if is_free else MIN_CUT if cut_at else 1.0
@@ -233,6 +235,7 @@ class Conditioner:
     def _draw(
         self, rng: np.random.Generator, spec: SampleSpec, kind: DefectClass, scene: Scene
     ) -> Drawing:
+        """Draw a defect: as the spec's reference defect, as a line of the bank, or by its class."""
         if self.references is not None and spec.reference:
             is_alone = spec.asked_area_px is not None  # an area is that of one defect
             return self.references.draw(rng, spec.reference, spec.severity, spec.asked_xy, is_alone)

@@ -85,7 +85,7 @@ def choose_edge(
     if not len(rows):
         return None
     pick = int(rng.integers(len(rows)))
-    # Beyond the picture there is none of the part where all of it is the part.
+    # Where the part fills the picture, it is taken to end at the border.
     inside = np.pad(free, BAND_PX, mode="constant" if free.all() else "edge").astype(np.float32)
     soft = cv2.GaussianBlur(inside, (0, 0), SLOPE_PX, borderType=cv2.BORDER_REPLICATE)
     across_y, across_x = np.gradient(soft)

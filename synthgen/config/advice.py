@@ -32,7 +32,11 @@ def advise(
     specs: Sequence[SampleSpec],
     splits: Splits,
 ) -> list[str]:
-    """Return all notes of a plan; empty where it will come out as asked."""
+    """Return all notes of a plan, in a fixed order; empty where it will come out as asked.
+
+    ``specs``: the whole plan. Each note is one sentence: what will not come out as asked, and most
+    say which key changes that.
+    """
     return [
         *find_empty_train(specs, splits),
         *find_long_prompts(info, specs),
@@ -45,7 +49,10 @@ def advise(
 
 
 def find_long_prompts(info: BackendInfo, specs: Sequence[SampleSpec]) -> list[str]:
-    """Return a sentence where the checkpoint's text encoders do not read all of the prompts."""
+    """Return a sentence where the checkpoint's text encoders do not read all of the prompts.
+
+    Each prompt and negative prompt counts once. A backend without tokenizers gets no note.
+    """
     folder = info.tokenizers
     if folder is None:
         return []
@@ -80,7 +87,10 @@ def find_faint_references(references: References | None) -> list[str]:
 
 
 def find_own_lines(references: References | None, classes: Mapping[str, DefectClass]) -> list[str]:
-    """Return a sentence where drawn lines are like the bank's though nobody asked for it."""
+    """Return a sentence where drawn lines are like the bank's though nobody asked for it.
+
+    So it is with ``bank.own_lines=auto`` where most of the bank's images hold a line.
+    """
     if (
         references is None
         or references.settings.own_lines != "auto"
@@ -98,8 +108,11 @@ def find_own_lines(references: References | None, classes: Mapping[str, DefectCl
 
 
 def find_other_names(references: References | None, sources: Sources, splits: Splits) -> list[str]:
-    """Return a sentence where parts of the bank may be parts of the source under other names, and
-    so come into two splits unseen."""
+    """Return a sentence where parts may come into two splits unseen, under two names.
+
+    So it is where the groups of the bank and those of the source have no name in common, and there
+    is more than one split.
+    """
     photos = sorted({entry.group for entry in sources.entries if entry.path is not None})
     parts = references.groups if references else []
     several = sum(fraction > 0 for fraction in splits.values()) > 1
@@ -115,7 +128,10 @@ def find_other_names(references: References | None, sources: Sources, splits: Sp
 def find_references_elsewhere(
     specs: Sequence[SampleSpec], references: References | None
 ) -> list[str]:
-    """Return a sentence where real defects lend to smaller splits, and so not to the largest."""
+    """Return a sentence where real defects lend to smaller splits, and so not to the largest.
+
+    The sentence counts, by class, the parts that lend to the largest.
+    """
     if references is None or not any(spec.reference for spec in specs):
         return []
     largest = Counter(spec.split for spec in specs).most_common(1)[0][0]

@@ -57,15 +57,9 @@ __all__ = [
 
 CONTROL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a part of file names
 SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}  # where none are asked for
-RECORDED = (
-    "synthgen-inspection",
-    "torch",
-    "diffusers",
-    "transformers",
-    "numpy",
-    "opencv-python-headless",
-    "albumentations",
-    "torchvision",
+RECORDED = (  # packages whose versions a run records
+    *("synthgen-inspection", "torch", "diffusers", "transformers", "numpy"),
+    *("opencv-python-headless", "albumentations", "torchvision"),
 )
 
 
@@ -73,12 +67,12 @@ RECORDED = (
 class RunSettings:
     """The ``run`` part of the config."""
 
-    folder: str = Field(min_length=1)
-    count: int = Field(ge=1, le=10_000_000)
-    good_fraction: float = Field(ge=0, le=100)
-    batch_size: int = Field(ge=1, le=4096)
-    retries: list[Retry] = Field(max_length=100)
-    candidates: int = Field(ge=1, le=64)
+    folder: str = Field(min_length=1)  # or an address, as s3://bucket/prefix
+    count: int = Field(ge=1, le=10_000_000)  # defect images; with mode=vary, good ones
+    good_fraction: float = Field(ge=0, le=100)  # good images on top, as a share of count
+    batch_size: int = Field(ge=1, le=4096)  # samples that are painted together
+    retries: list[Retry] = Field(max_length=100)  # what a rejected sample changes, try by try
+    candidates: int = Field(ge=1, le=64)  # paintings a try, of which the best is kept
     storage: Literal["files", "tar"] = "files"
 
 
@@ -90,8 +84,8 @@ class Parts:
     sources: Sources
     classes: Mapping[str, DefectClass]
     stages: Stages
-    info: BackendInfo
-    references: References | None = None
+    info: BackendInfo  # what the backend says of itself
+    references: References | None = None  # the bank's defects; None = no bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,11 @@ class Job:
 
 
 def set_up(config: DictConfig) -> Job:
-    """Build every part of a run and draw its plan; raises ConfigError, SourceError, ModelError."""
+    """Build every part of a run and draw its plan; no model is loaded.
+
+    The same config and the same source images give the same plan. Raises ConfigError that names the
+    key, SourceError for unusable photos, ModelError for a checkpoint that cannot be used.
+    """
     plain = to_plain(config)
     parts = build_parts(config)
     seed = check_value(Seed, {"seed": plain["seed"]}, "").seed
@@ -149,7 +147,8 @@ def set_up(config: DictConfig) -> Job:
 def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
     """Build what a worker needs; the model is loaded when it first paints.
 
-    ``sources`` that another process has built of that config are used as they are.
+    ``sources`` that another process has built of that config are used as they are. Raises as
+    ``set_up``.
     """
     plain = to_plain(config)
     run = check_value(RunSettings, plain["run"], "run")
@@ -163,11 +162,9 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
     backend: Backend = build(config.backend, "backend", ("paint", "describe"))
     info = backend.describe()
     check_controlnets(info.reads, controls)
-    bank = (
-        None
-        if references is None
-        else DefectBank([*references.items.values(), *references.joined()])
-    )
+    bank = None
+    if references is not None:
+        bank = DefectBank([*references.items.values(), *references.joined()])
     augment = check_value(AugmentSettings, plain.get("augment") or {}, "augment")
     varied = build_augment(augment.source, "augment.source")
     finish = build_augment(augment.finish, "augment.finish")
@@ -191,7 +188,10 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
 
 
 class RunWorker:
-    """Makes samples and writes them into the run folder; one per process."""
+    """Makes samples and writes them into the run folder; one per process.
+
+    Several threads may call it: what the backend paints is painted one batch at a time.
+    """
 
     def __init__(self, config: DictConfig, location: str, parts: Parts) -> None:
         self.stages, self._info = parts.stages, parts.info
@@ -201,9 +201,11 @@ class RunWorker:
         )
 
     def __call__(self, specs: Sequence[SampleSpec]) -> list[Status]:
+        """Make and write a batch; return the status of each sample, in order."""
         return self._write(list(generate(specs, self._shared)))
 
     def give_up(self, specs: Sequence[SampleSpec], reason: str) -> list[Status]:
+        """Write samples that cannot be made as rejected, for one reason; return their statuses."""
         return self._write([Failure(spec, reason) for spec in specs])
 
     def _write(self, outcomes: list[Sample | Failure]) -> list[Status]:
@@ -240,14 +242,14 @@ class Seed:
 class MaskSettings:
     """The ``mask`` part of the config."""
 
-    margin_px: int = Field(ge=0, le=64)
+    margin_px: int = Field(ge=0, le=64)  # how far the model may change pixels beyond the asked mask
 
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LabelSettings:
     """The ``label`` part of the config."""
 
-    ignore_border: bool
+    ignore_border: bool  # whether pixels beside a label that visibly changed too are 255 in masks
 
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -293,7 +295,10 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
 def add_references(
     classes: Mapping[str, DefectClass], references: References | None
 ) -> dict[str, DefectClass]:
-    """Return the classes and those that only the bank has, under the next free ids, by name."""
+    """Return the classes and those that only the bank has, by name; None = no bank.
+
+    A class of the bank alone gets the id after the highest.
+    """
     added = dict(classes)
     if references is None:
         return added
@@ -327,7 +332,10 @@ def _weigh_lines(
 def build_missed(
     node: Any, classes: Mapping[str, DefectClass]
 ) -> tuple[Sequence[MissedDefect], float]:
-    """Return what a detector missed, and the share of the samples that ask for it."""
+    """Return what a detector missed, and the fraction 0..1 of the samples that ask for it.
+
+    ``node``: the ``missed`` part of a config; without a path nothing was missed, and it is 0.
+    """
     settings = check_value(MissedSettings, {} if node is None else node, "missed")
     if settings.path is None:
         return (), 0.0
@@ -368,7 +376,10 @@ def check_controlnets(reads: Sequence[str], controls: Mapping[str, Control]) -> 
 
 
 def collect_facts(job: Job) -> dict[str, Any]:
-    """Return what else decides how pixels come out: versions, backend, models with digests."""
+    """Return what else decides how pixels come out: versions, backend, models with digests.
+
+    They stand in ``run.yaml`` beside the config.
+    """
     versions = {"python": platform.python_version()}
     for package in RECORDED:
         try:

@@ -52,8 +52,9 @@ def compose(
 ) -> DictConfig:
     """Return the config of a pipeline; raises ConfigError that names the key.
 
-    ``folders``: configuration of one's own (see ``find_own_folders``, the default), whose files are
-    choices beside those that ship.
+    ``pipeline``: the name of a file of conf/, as ``generate``. ``overrides``: as on the command
+    line, ``run.count=8``. ``folders``: configuration of one's own (see ``find_own_folders``, the
+    default), whose files are choices beside those that ship. Former keys are read, with a warning.
     """
     own = find_own_folders() if folders is None else list(folders)
     renamed, former = rename_overrides(overrides)
@@ -72,9 +73,14 @@ def compose(
 
 
 def find_own_folders(given: str | None = None) -> list[Path]:
-    """Return the folders of one's own configuration that are there: ``given`` (--config-dir),
-    ./conf and ~/.config/synthgen (XDG_CONFIG_HOME); raises ConfigError where ``given`` is not."""
-    places = [Path.cwd() / "conf", _config_home() / "synthgen"]
+    """Return the folders of one's own configuration that are there.
+
+    In this order: ``given`` (--config-dir), ./conf and ~/.config/synthgen (XDG_CONFIG_HOME). The
+    conf/ that ships is left out. Raises ConfigError where ``given`` is not there.
+    """
+    home = os.environ.get("XDG_CONFIG_HOME")
+    user_config = Path(home) if home else Path.home() / ".config"
+    places = [Path.cwd() / "conf", user_config / "synthgen"]
     if given is not None:
         place = Path(given).expanduser().absolute()
         if not place.is_dir():
@@ -83,11 +89,6 @@ def find_own_folders(given: str | None = None) -> list[Path]:
     shipped = find_shipped("conf").resolve()
     there = [place for place in places if place.is_dir() and place.resolve() != shipped]
     return list(dict.fromkeys(there))
-
-
-def _config_home() -> Path:
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return Path(home) if home else Path.home() / ".config"
 
 
 def _compose(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> DictConfig:
@@ -132,7 +133,7 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
         config = resolve(config)
         to_plain(config)  # those to the environment lead somewhere, too
     except UNREADABLE as error:
-        raw: Any = OmegaConf.to_container(config)  # what it refers to may be no section
+        raw: Any = OmegaConf.to_container(config)  # it may refer to something that is not a section
         check_sections(raw, sections, (), OPEN, shown)
         raise ConfigError(_first_lines(str(error))) from error
     plain: Any = OmegaConf.to_container(config)
@@ -159,7 +160,7 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
 
 
 def _check_optional(config: DictConfig, name: str) -> None:
-    """Put {} in the place of a choice that was left out; raises ConfigError for what is none."""
+    """Put {} in the place of a choice that was left out; raises ConfigError where it is not one."""
     given = config.get(name)
     if given is not None and (name in RECIPES or not OmegaConf.is_dict(given)):
         raise ConfigError(f"{name}={given!r} is no choice for {name}; see conf/{name}")
@@ -193,7 +194,10 @@ def _tell(sentences: Sequence[str]) -> None:
 
 
 def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
-    """Return what Hydra's message says in one sentence, with the near names."""
+    """Return what Hydra's message says in one sentence, with the near names.
+
+    A message of another kind is told as it is, behind the override that causes it.
+    """
     shown = _shown(pipeline)
     if unknown := re.search(r"Could not override '([^']+)'", message):
         key = unknown[1]
@@ -206,17 +210,12 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
         known = sorted({path.stem for f in folders for path in (f / group).glob("*.yaml")})
         hint = did_you_mean(name, known)
         return f"{group}={name} is unknown; {hint}choose from {', '.join(known)}"
-    return _name_override(pipeline, overrides, own) + _first_lines(message)
-
-
-def _name_override(pipeline: str, overrides: Sequence[str], own: Sequence[Path]) -> str:
-    """Return the override without which the others can be read, and a colon; '' for none."""
     for place, text in enumerate(overrides):
         others = [*overrides[:place], *overrides[place + 1 :]]
         with suppress(*UNREADABLE):
             hydra.compose(pipeline, [*search_in(own), *others])
-            return f"{text[:200]}: "
-    return ""
+            return f"{text[:200]}: {_first_lines(message)}"  # without it the others can be read
+    return _first_lines(message)
 
 
 def _first_lines(message: str) -> str:

@@ -22,13 +22,16 @@ __all__ = ["find_default"]
 def find_default(config: Mapping[str, Any], key: str) -> Any:
     """Return the value that a key of a generate ``config`` has without being given; None = none.
 
-    In a node with a ``_target_`` it is the default of its parameter, in a class of defects that of
-    DefectClass, else what conf/generate.yaml says. A limit has several: what one of the files in
-    conf/quality says, where that is its value.
+    ``key``: with dots, as ``backend.painting.steps``. In a node with a ``_target_`` it is the
+    default of its parameter, in a class of defects that of DefectClass, else what
+    conf/generate.yaml says.
     """
     parts = key.split(".")
-    if parts[0] == "quality":
-        return _shipped_limit(config, parts[1:])
+    if parts[0] == "quality":  # several files choose limits: any of their values is a default
+        value = _descend(config.get("quality"), parts[1:])
+        files = (find_shipped("conf") / "quality").glob("*.yaml")
+        shipped = [_descend(_read_shipped(f"quality/{path.name}"), parts[1:]) for path in files]
+        return value if value in shipped else None
     reader, inner = _find_reader(config, parts)
     if reader is None:
         return _descend(_read_shipped("generate.yaml"), parts)
@@ -66,13 +69,6 @@ def _descend(value: Any, names: list[str]) -> Any:
 def _plain(value: Any) -> Any:
     """Return a default as a config has it."""
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def _shipped_limit(config: Mapping[str, Any], parts: list[str]) -> Any:
-    value = _descend(config.get("quality"), parts)
-    files = (find_shipped("conf") / "quality").glob("*.yaml")
-    shipped = [_descend(_read_shipped(f"quality/{path.name}"), parts) for path in files]
-    return value if value in shipped else None
 
 
 def _read_shipped(name: str) -> Any:

@@ -28,7 +28,10 @@ def resolve(config: DictConfig) -> DictConfig:
 
 
 def to_stored(config: DictConfig) -> dict[str, Any]:
-    """Return a config as a run stores it: plain, with references to the environment."""
+    """Return a config as a run stores it: plain, with references to the environment.
+
+    ``config``: as ``resolve`` returns it, so that no other reference is left.
+    """
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
@@ -39,9 +42,11 @@ def _environment_kept() -> Iterator[None]:
     """Have references to the environment, and what is decoded from them, give themselves."""
 
     def keep(name: str, default: Any = NO_DEFAULT) -> str:
+        """Return the reference as it was written."""
         return f"${{oc.env:{name}}}" if default is NO_DEFAULT else f"${{oc.env:{name},{default}}}"
 
     def decode(text: Any) -> Any:
+        """Return a text as the value that it spells; a reference stays one, to be decoded later."""
         if isinstance(text, str) and text.startswith("${oc.env:"):
             return f"${{oc.decode:{text}}}"
         return oc.decode(text, DictConfig({}), DictConfig({}))

@@ -37,7 +37,14 @@ def check_buildable(config: Any, allowed: Collection[str], run: str) -> None:
     known = {*list_shipped(), *allowed}
     for key, node in _walk(config, "", run):
         if isinstance(node, str) and "${" in node:
-            _check_reference(key, node, allowed, run)
+            names = ENVIRONMENT.findall(node)
+            is_allowed = {f"oc.env:{name}" for name in names} <= set(allowed)
+            if not is_allowed or len(names) < node.count("${"):  # it holds another reference
+                hint = "; name it if it may be read here: 'allow=[oc.env:{}]'" if names else ""
+                raise RunError(
+                    f"{run}/run.yaml: {key}={node!r} is a reference, and none is followed"
+                    + hint.format(*names)
+                )
         if not isinstance(node, Mapping):
             continue
         target = node.get(TARGET)
@@ -53,17 +60,12 @@ def check_buildable(config: Any, allowed: Collection[str], run: str) -> None:
             )
 
 
-def _check_reference(key: str, text: str, allowed: Collection[str], run: str) -> None:
-    names = ENVIRONMENT.findall(text)
-    if len(names) == text.count("${") and {f"oc.env:{name}" for name in names} <= set(allowed):
-        return
-    hint = f"; name it if it may be read here: 'allow=[oc.env:{names[0]}]'" if names else ""
-    raise RunError(f"{run}/run.yaml: {key}={text!r} is a reference, and none is followed{hint}")
-
-
 @lru_cache(maxsize=1)
 def list_shipped() -> frozenset[str]:
-    """Return what ``_target_`` may name in any run: what conf/ names, and each class of defects."""
+    """Return what ``_target_`` may name in any run: what conf/ names, and each class of defects.
+
+    Their former names are among them, since older runs hold those.
+    """
     files = sorted(find_shipped("conf").rglob("*.yaml"))
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
     named = {
@@ -76,6 +78,7 @@ def list_shipped() -> frozenset[str]:
 
 
 def _check(key: str, name: Any, known: Collection[str], run: str) -> None:
+    """Raise RunError where a name of code is not among those that are known."""
     if isinstance(name, str) and name in known:
         return
     raise RunError(

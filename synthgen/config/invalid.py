@@ -16,7 +16,11 @@ UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")  # pydantic's types
 
 
 def explain_invalid(error: ValidationError, key: str, kind: Any) -> str:
-    """Return the first fault of a ``kind``, which the config has at ``key``."""
+    """Return the first fault of a ``kind``, which the config has at ``key``, as one sentence.
+
+    ``key`` is "" at the top of the config. ``kind``: the class or type that was asked for; its
+    settings are where near names come from.
+    """
     first = error.errors()[0]
     inner = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function-"))
     where = ".".join(part for part in (key, inner) if part)

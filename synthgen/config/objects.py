@@ -34,8 +34,9 @@ ORDERS = {"_args_": Sequence, "_convert_": str, "_partial_": bool, "_recursive_"
 def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
     """Construct what a config node's ``_target_`` names; errors carry the key they come from.
 
-    ``needs``: methods that it must have. Raises ConfigError for a node that names nothing, for
-    arguments of other types and for what is no such part.
+    ``needs``: methods that it must have. ``extra``: arguments beside those of the node. Raises
+    ConfigError for a node that names nothing, for arguments of other types and where a method is
+    missing; an error of the project's own that a constructor raises stays as it is.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         named = node.get("_target_") if isinstance(node, Mapping) else node
@@ -116,8 +117,11 @@ def _is_plain(hint: Any) -> bool:
 
 
 def check_keys(node: Any, key: str) -> None:
-    """Raise ConfigError for a key of a ``_target_`` node that what it names does not take, at any
-    depth, and for a value of another type, without making it."""
+    """Raise ConfigError for a key that the ``_target_`` of a node does not take, at any depth.
+
+    Values of another type are refused too. Nothing is made, so no model is loaded. A node whose
+    ``_target_`` cannot be imported is not checked.
+    """
     target = _target(node)
     if target is not None:
         _check_arguments(target, node, key, is_deep=True)
@@ -136,12 +140,16 @@ def check_keys(node: Any, key: str) -> None:
 
 
 def check_value(kind: type[Value], value: Any, key: str) -> Value:
-    """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number), or ConfigError."""
+    """Return ``value`` as ``kind`` (a dataclass, a mapping of them, a number).
+
+    Raises ConfigError with the first fault, by its whole key: ``key`` is that of the value.
+    """
     valid: Value = _validate(TypeAdapter(kind), value, key, kind)
     return valid
 
 
 def _validate(adapter: TypeAdapter[Any], value: Any, key: str, kind: Any) -> Any:
+    """Return a value of the adapter's type; raises ConfigError."""
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
@@ -159,7 +167,10 @@ def read_text(config: DictConfig, key: str) -> str:
 
 
 def find_text(config: DictConfig, key: str) -> str | None:
-    """Return a text of a config, None where it is null; raises ConfigError for something else."""
+    """Return a text of a config, None where it is null or not there.
+
+    A whole number is read as a text. Raises ConfigError for something else.
+    """
     node = OmegaConf.select(config, key)
     if node is None or isinstance(node, str):
         return node

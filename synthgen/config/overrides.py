@@ -30,8 +30,10 @@ def search_in(folders: Sequence[Path]) -> list[str]:
 
 
 def open_keys(overrides: Sequence[str]) -> list[str]:
-    """Return overrides as Hydra wants them: new keys of open dictionaries are marked as such, and
-    texts that its grammar does not know, as umlauts and brackets, are quoted; raises ConfigError.
+    """Return overrides as Hydra wants them, in the same order; raises ConfigError.
+
+    New keys of open dictionaries are marked as such. Texts that Hydra's grammar does not know, as
+    umlauts and brackets, are quoted.
 
     >>> open_keys(["adapt.words.hole=pit", "real.path=Fötos", "real.only=[a, ö]"])
     ['++adapt.words.hole=pit', 'real.path="Fötos"', 'real.only=[a, "ö"]']
@@ -43,19 +45,25 @@ def open_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def _quote(text: str, parser: OverridesParser) -> str:
+    """Return an override that Hydra can read; raises ConfigError where quotes do not help."""
     key, _, value = text.partition("=")
     if not value or text.startswith("-") or _can_read(text, parser):
         return text
     if not _can_read(f"{key}=1", parser):
         raise ConfigError(f"{key} is no key: keys are of letters without accents, digits, _ and .")
-    is_nested = value[0] in "[{"
-    quoted = f"{key}={_quote_items(value) if is_nested else _quote_text(value)}"
-    if value[0] in "\"'" or not _can_read(quoted, parser):
+    if value[0] in "[{":  # of a list or dictionary, the texts that are not plain ASCII
+        quoted = ITEM.sub(
+            lambda item: item[0] if item[0].isascii() or item[1] else _quote_text(item[0].strip()),
+            value,
+        )
+    else:
+        quoted = _quote_text(value)
+    if value[0] in "\"'" or not _can_read(f"{key}={quoted}", parser):
         raise ConfigError(
             f"{text} cannot be read: close all brackets and quotes, give names before a colon "
             f"without accents, and quote a text that looks like a list, as in '{key}=\"[a]b\"'"
         )
-    return quoted
+    return f"{key}={quoted}"
 
 
 def _can_read(text: str, parser: OverridesParser) -> bool:
@@ -70,11 +78,3 @@ def _quote_text(text: str) -> str:
     """Return a text in quotes; backslashes are doubled where they would escape one."""
     inner = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), text)
     return f'"{inner}"'
-
-
-def _quote_items(value: str) -> str:
-    """Return a list or dictionary with its texts in quotes where they are not plain ASCII."""
-    return ITEM.sub(
-        lambda found: found[0] if found[0].isascii() or found[1] else _quote_text(found[0].strip()),
-        value,
-    )

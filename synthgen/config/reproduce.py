@@ -29,7 +29,8 @@ class Reproduction:
     """A sample made again, beside what the run holds. Images (H, W, 3) uint8, 8-bit views.
 
     ``worst_levels``: the largest difference of any pixel, in grey levels of the file's own depth;
-    1 may come from another batch size or thread count. ``other_label_px``: labels that differ.
+    1 may come from another batch size or thread count. ``other_label_px``: pixels whose class
+    differs, those that the run ignores left out.
     """
 
     sample_id: str
@@ -40,6 +41,7 @@ class Reproduction:
 
     @property
     def is_equal(self) -> bool:
+        """Whether no pixel is off by more than one grey level, and all labels are the same."""
         return self.worst_levels <= 1 and self.other_label_px == 0
 
 

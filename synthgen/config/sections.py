@@ -20,8 +20,11 @@ NULLABLE = ("bank", "missed")  # sections that may be left out as a whole
 
 
 def check_values(tree: Any) -> None:
-    """Raise ConfigError that names the key of a value that nothing can take: a number that is not
-    finite or absurdly large, a text with NUL, lists nested without end."""
+    """Raise ConfigError that names the key of a value that nothing can take.
+
+    These are a number that is not finite or absurdly large, a text with NUL or another invisible
+    character, and more than ``MAX_ENTRIES`` values or ``DEEPEST`` levels.
+    """
     waiting: list[tuple[str, Any, int]] = [("", tree, 0)]
     count = 0
     while waiting:
@@ -41,11 +44,13 @@ def check_values(tree: Any) -> None:
                 f"{MAX_ENTRIES} values in all"
             )
         for child, value in reversed(children):
-            _check_name(child)
+            if len(child) > LONGEST or UNSEEN.search(child):
+                raise ConfigError(f"the key {child[:100]!r} holds a character that no key may hold")
             waiting.append((child, value, depth + 1))
 
 
 def _check_leaf(key: str, value: Any) -> None:
+    """Raise ConfigError for a number or a text that nothing can take."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ConfigError(f"{key}={value} is not a finite number; null = open, where allowed")
@@ -55,21 +60,13 @@ def _check_leaf(key: str, value: Any) -> None:
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ConfigError(f"{key} is too large to be meant: it has {len(str(abs(value)))} digits")
     elif isinstance(value, str):
-        _check_text(key, value)
-
-
-def _check_text(key: str, text: str) -> None:
-    if len(text) > LONGEST:
-        raise ConfigError(f"{key} is a text of {len(text)} characters; {LONGEST} is the most")
-    if found := UNSEEN.search(text):
-        raise ConfigError(
-            f"{key}={text[:100]!r} holds the character {found[0]!r}, which no text here may hold"
-        )
-
-
-def _check_name(key: str) -> None:
-    if len(key) > LONGEST or UNSEEN.search(key):
-        raise ConfigError(f"the key {key[:100]!r} holds a character that no key may hold")
+        if len(value) > LONGEST:
+            raise ConfigError(f"{key} is a text of {len(value)} characters; {LONGEST} is the most")
+        if found := UNSEEN.search(value):
+            raise ConfigError(
+                f"{key}={value[:100]!r} holds the character {found[0]!r}, which no text here may "
+                "hold"
+            )
 
 
 def check_sections(
@@ -79,8 +76,7 @@ def check_sections(
     open_keys: Sequence[str],
     shown: str,
 ) -> None:
-    """Raise ConfigError where a part of a config that ships as a section is gone, or no section, or
-    holds a key that nobody reads.
+    """Raise ConfigError for a section that is gone, is not one, or holds a key that nobody reads.
 
     ``shipped``: the sections of the pipeline, as they ship. ``groups``: those that a file is chosen
     for, whose keys are that file's own. ``open_keys`` may hold anything. ``shown``: the pipeline.

@@ -14,6 +14,8 @@ __all__ = ["did_you_mean", "find_near_key", "list_settings"]
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "did you mean count? " for the nearest known name, or '' where none is near.
 
+    Near is what difflib finds similar at its own cutoff, .6.
+
     >>> did_you_mean("cuont", ["count", "folder"])
     'did you mean count? '
     """
@@ -50,6 +52,7 @@ def find_near_key(key: str, tree: Any) -> str:
 
 
 def _has(node: Any, path: Sequence[str]) -> bool:
+    """Say whether nested mappings hold something at a path; () is always there."""
     for name in path:
         if not isinstance(node, Mapping) or name not in node:
             return False
@@ -58,6 +61,7 @@ def _has(node: Any, path: Sequence[str]) -> bool:
 
 
 def _list_keys(tree: Any, prefix: str = "") -> list[str]:
+    """Return all keys of nested mappings with dots, those of sections too."""
     if not isinstance(tree, Mapping):
         return []
     keys = []
@@ -79,6 +83,7 @@ def list_settings(kind: Any, path: Sequence[str | int]) -> list[str]:
 
 
 def _step(kind: Any, step: str | int) -> list[Any]:
+    """Return the classes that a setting of a class may have as its value; [] = unknown."""
     if step not in _names_of(kind):
         return [kind]  # the name of an entry, as of one ControlNet of several
     is_plain_class = inspect.isclass(kind) and not dataclasses.is_dataclass(kind)
@@ -96,6 +101,7 @@ def _open(hint: Any) -> list[Any]:
 
 
 def _names_of(kind: Any) -> list[str]:
+    """Return the fields of a dataclass or the parameters of something else; [] = none."""
     if not callable(kind) or kind in (str, int, float, bool, dict, list, type(None)):
         return []
     if dataclasses.is_dataclass(kind):

@@ -41,13 +41,9 @@ __all__ = [
 ]
 
 
-def _find_kinds() -> dict[str, Any]:
-    """Return the class that draws each kind, by name: ``Dent`` of the module ``dent``."""
-    names = sorted(found.name for found in iter_modules(__path__))
-    kinds = {
-        name: getattr(import_module(f"{__name__}.{name}"), name.title(), None) for name in names
-    }
-    return {name: kind for name, kind in kinds.items() if hasattr(kind, "draw")}
-
-
-DEFECTS: dict[str, type[DefectKind]] = _find_kinds()
+# The module ``dent`` holds the class ``Dent``; a module without such a class is not a defect.
+DEFECTS: dict[str, type[DefectKind]] = {}
+for _name in sorted(found.name for found in iter_modules(__path__)):
+    _kind: Any = getattr(import_module(f"{__name__}.{_name}"), _name.title(), None)
+    if hasattr(_kind, "draw"):
+        DEFECTS[_name] = _kind

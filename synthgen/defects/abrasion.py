@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
@@ -20,7 +19,10 @@ FULL = 0.25  # of the densest wear: where the patch counts as worn
 
 @dataclass(frozen=True, config=STRICT)
 class Abrasion:
-    """A worn patch: fine marks in one direction that lay bare brighter material, fading out."""
+    """A worn patch: fine marks in one direction that lay bare brighter material, fading out.
+
+    ``radius_fraction`` is that of the patch; a mark is about as wide as the photo can show.
+    """
 
     radius_fraction: Fraction = (0.03, 0.14)
     radius_px: Positive | None = None
@@ -28,6 +30,10 @@ class Abrasion:
     bright_fraction: Ratio = 0.85
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw marks as shallow grooves, and the haze between them; texture is left there.
+
+        Its mask is the patch, not the single marks.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         width = max(2.0, 1.5 * scene.kernel_px * SCALE)
         marks = _marks(rng, radius, width)
@@ -72,29 +78,18 @@ def _marks(rng: Rng, radius: float, width: float) -> Field:
         side = lane * across + bow * t * t / radius + rng.normal(0, 0.02) * (t - middle)
         path = np.stack([t, side], 1) @ turn + half
         strength = float(np.clip(np.exp(rng.normal(-1.3, 0.7)), 0.05, 1))
-        _add_mark(layer, path, max(1, round(width * rng.uniform(0.3, 1))), strength)
+        thick = max(1, round(width * rng.uniform(0.3, 1)))
+        low = np.clip(np.floor(path.min(axis=0)).astype(int) - thick - 2, 0, 2 * half)
+        high = np.clip(np.ceil(path.max(axis=0)).astype(int) + thick + 3, 0, 2 * half)
+        if (high <= low).any():
+            continue
+        own = np.zeros(tuple(high[::-1] - low[::-1]), np.uint8)
+        fixed = np.rint(path * 2**FRACTION_BITS).astype(np.int32)
+        fixed -= (low * 2**FRACTION_BITS).astype(np.int32)
+        press = np.sin(np.linspace(0.12, np.pi - 0.12, 8)) ** 0.7  # it sets in and leaves off
+        for first, last, force in zip(fixed[:-1], fixed[1:], press, strict=True):
+            one, level = np.zeros_like(own), int(255 * force)
+            cv2.line(one, first.tolist(), last.tolist(), level, thick, cv2.LINE_AA, FRACTION_BITS)
+            np.maximum(own, one, out=own)
+        layer[low[1] : high[1], low[0] : high[0]] += own * np.float32(strength / 255)
     return np.asarray(1 - np.exp(-1.3 * cv2.GaussianBlur(layer, (0, 0), 0.6)), np.float32)
-
-
-def _add_mark(
-    layer: Field,
-    path: NDArray[np.float64],
-    width: int,
-    strength: float,
-) -> None:
-    """Add a line to a layer that sets in and leaves off softly."""
-    fixed = np.rint(path * 2**FRACTION_BITS).astype(np.int32)
-    low = np.floor(path.min(axis=0)).astype(int) - width - 2
-    high = np.ceil(path.max(axis=0)).astype(int) + width + 3
-    low, high = np.clip(low, 0, layer.shape[0]), np.clip(high, 0, layer.shape[0])
-    if (high <= low).any():
-        return
-    own = np.zeros(tuple(high[::-1] - low[::-1]), np.uint8)
-    fixed -= (low * 2**FRACTION_BITS).astype(np.int32)
-    press = np.sin(np.linspace(0.12, np.pi - 0.12, len(path) - 1)) ** 0.7
-    for first, last, force in zip(fixed[:-1], fixed[1:], press, strict=True):
-        one = np.zeros_like(own)
-        level = int(255 * force)
-        cv2.line(one, first.tolist(), last.tolist(), level, width, cv2.LINE_AA, FRACTION_BITS)
-        np.maximum(own, one, out=own)
-    layer[low[1] : high[1], low[0] : high[0]] += own * np.float32(strength / 255)

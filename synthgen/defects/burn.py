@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing.drawing import Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.drawing.drawing import (
+    Drawing,
+    Rng,
+    Scene,
+    draw_size,
+    draw_strength,
+    mix_hues,
+)
 from synthgen.defects.drawing.shapes import radial_field
-from synthgen.imaging.images import LUMA
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Burn"]
 
@@ -24,7 +29,10 @@ VISIBLE = 0.06  # of the photo's range: a weaker change is a halo
 
 @dataclass(frozen=True, config=STRICT)
 class Burn:
-    """Heat tint or scorch: smooth, darkest in the middle, or rings of straw, brown and blue."""
+    """Heat tint or scorch: smooth, darkest in the middle, or rings of straw, brown and blue.
+
+    ``tint_fraction`` of the burns are tints, which are rings of colour; the others are scorched.
+    """
 
     radius_fraction: Fraction = (0.02, 0.16)
     radius_px: Positive | None = None
@@ -32,14 +40,23 @@ class Burn:
     contrast: Contrast = (0.15, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a field of heat, and what it made of the surface: tone and colour, no relief.
+
+        Texture goes where it was hottest.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)
         strength = draw_strength(self.contrast, severity)
         ragged = rng.uniform(0, 0.1)
         field = radial_field(rng, radius, rng.uniform(1, 2.2), rng.uniform(0, 0.12), ragged, 1.6)
-        heat = _heat(rng, field, radius)
+        # How hot it was, 0..1: it falls off smoothly, a little unevenly.
+        rise = np.clip((1.1 - field) / rng.uniform(0.6, 1), 0, 1)
+        even = rise * rise * (3 - 2 * rise)
+        uneven = fractal_noise(rng, field.shape, max(8.0, radius * 0.8), octaves=3)
+        heat = np.asarray(np.clip(even * (0.93 + 0.1 * uneven), 0, 1), np.float32)
         tempered = rng.random() < self.tint_fraction
         darkness, colours = TEMPER if tempered else SCORCH
-        profile = np.interp(heat, np.linspace(0, 1, 5), darkness).astype(np.float32)
+        stages = np.linspace(0, 1, 5)
+        profile = np.interp(heat, stages, darkness).astype(np.float32)
         # Its label ends where it is clearly seen; the weaker it is, the sooner.
         cut = float(np.clip(VISIBLE / strength, 0.12, 0.45))
         coloured = rng.uniform(0.25, 0.6) * min(1.0, 0.3 + 1.5 * strength)
@@ -50,24 +67,7 @@ class Burn:
             scene,
             tone=-profile,
             gone=heat**3 * (0.1 if tempered else rng.uniform(0.1, 0.5)),
-            tint=_colours(heat, colours),
+            tint=mix_hues(heat, stages.tolist(), colours),
             tinted=np.clip(heat * 1.3, 0, 1) * coloured,
             grit=fractal_noise(rng, field.shape, 5, octaves=2) * profile * 0.04,
         )
-
-
-def _heat(rng: Rng, field: Field, radius: float) -> Field:
-    """Return how hot it was, 0..1: it falls off smoothly, a little unevenly."""
-    width = rng.uniform(0.6, 1)
-    rise = np.clip((1.1 - field) / width, 0, 1)
-    even = rise * rise * (3 - 2 * rise)
-    uneven = fractal_noise(rng, field.shape, max(8.0, radius * 0.8), octaves=3)
-    return np.asarray(np.clip(even * (0.93 + 0.1 * uneven), 0, 1), np.float32)
-
-
-def _colours(heat: Field, colours: tuple[tuple[int, int, int], ...]) -> NDArray[np.float32]:
-    """Return the hue at each point, RGB of luma 1."""
-    stops = np.array(colours, np.float32)
-    stops = stops / (stops @ LUMA)[:, None]
-    at = np.linspace(0, 1, len(stops))
-    return np.stack([np.interp(heat, at, stops[:, c]) for c in range(3)], -1).astype(np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
@@ -21,7 +20,8 @@ EDGE_SWAY_DEG = 6.0  # by which the long side of a chip deviates from its edge
 class Chip:
     """A flake broken out: an angular outline, tilted fresh facets, a sharp lip.
 
-    At an edge it is a shell that is longer along the edge than it is deep.
+    At an edge it is a shell that is longer along the edge than it is deep, by ``elongation``.
+    ``corners`` is how many its outline has.
     """
 
     radius_fraction: Fraction = (0.035, 0.2)
@@ -32,11 +32,23 @@ class Chip:
     bright_fraction: Ratio = 0.3
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a hollow of rough facets with a dark scarp; nothing of the surface is left in it.
+
+        It lies along ``scene.edge_deg``, where that is given.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         cover = self._outline(rng, radius, scene.edge_deg)
         sign = 1 if rng.random() < self.bright_fraction else -1
-        shade, relief = _facets(rng, cover.shape, radius)
-        # Fresh fracture: each facet has its own shade, is rough, and falls off inward.
+        # Fresh fracture: each facet has its own shade and tilt, is rough, and falls off inward.
+        # A point belongs to the nearest of a few random centres.
+        number, middle = int(rng.integers(2, 6)), cover.shape[0] / 2
+        centres = rng.normal(middle, radius * 0.6, (number, 2))
+        y, x = np.mgrid[: cover.shape[0], : cover.shape[1]].astype(np.float32)
+        facet = np.stack([np.hypot(y - cy, x - cx) for cy, cx in centres]).argmin(axis=0)
+        shade = rng.uniform(-1, 1, number).astype(np.float32)[facet]
+        tilt = rng.normal(0, 1, (number, 2)).astype(np.float32)[facet]
+        plane = ((y - middle) * tilt[..., 0] + (x - middle) * tilt[..., 1]) / radius
+        relief = np.asarray(plane, np.float32)
         rough = fractal_noise(rng, cover.shape, max(4.0, radius / 4), octaves=3)
         inward = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
         depth = np.clip(inward / (0.5 * radius), 0, 1) + 0.35 * relief
@@ -65,7 +77,8 @@ class Chip:
         stretch = np.array([np.sqrt(longer), 1 / np.sqrt(longer)])
         half = int(radius * 1.3 * stretch[0]) + 6
         corners = np.stack([np.cos(theta) * reach, np.sin(theta) * reach], 1)
-        corners = corners * stretch @ _turn(angle)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        corners = corners * stretch @ turn
         bowed = []
         for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             t = np.linspace(0, 1, 12, endpoint=False)[:, None]
@@ -76,20 +89,3 @@ class Chip:
         cv2.fillPoly(canvas, [np.rint((line + half) * 2).astype(np.int32)], 1.0)
         size = (2 * half, 2 * half)
         return np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _turn(angle: float) -> NDArray[np.float64]:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
-def _facets(rng: Rng, shape: tuple[int, ...], radius: float) -> tuple[Field, Field]:
-    """Return a flat shade -1..1 per facet, the nearest of a few random centres, and its tilt."""
-    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    number = int(rng.integers(2, 6))
-    centres = rng.normal(shape[0] / 2, radius * 0.6, (number, 2))
-    distance = np.stack([np.hypot(y - cy, x - cx) for cy, cx in centres])
-    nearest = distance.argmin(axis=0)
-    shades = rng.uniform(-1, 1, number).astype(np.float32)
-    tilts = rng.normal(0, 1, (number, 2)).astype(np.float32)[nearest]
-    plane = ((y - shape[0] / 2) * tilts[..., 0] + (x - shape[1] / 2) * tilts[..., 1]) / radius
-    return shades[nearest], np.asarray(plane, np.float32)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.defects.drawing.drawing import (
+    SCALE,
+    Drawing,
+    Rng,
+    Scene,
+    draw_size,
+    draw_strength,
+    mix_hues,
+)
 from synthgen.defects.drawing.shapes import cover_within, radial_field
-from synthgen.imaging.images import LUMA
 from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Corrosion"]
@@ -19,7 +25,10 @@ RUST = ((92, 60, 42), (140, 82, 46), (180, 112, 62))  # RGB: old, common and fre
 
 @dataclass(frozen=True, config=STRICT)
 class Corrosion:
-    """Rust: ragged brown to orange patches, crumbly, with specks around them."""
+    """Rust: ragged brown to orange patches, crumbly, with specks around them.
+
+    ``raggedness`` 0..1 is the most that fractal noise tears the outline.
+    """
 
     radius_fraction: Fraction = (0.015, 0.11)
     radius_px: Positive | None = None
@@ -27,6 +36,10 @@ class Corrosion:
     contrast: Contrast = (0.2, 0.7)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a patch of rust, thicker inward: it darkens, tints, and takes the texture away.
+
+        Crumbs stand up on it; the palest of them are fresh.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)
         cover, inward = self._extent(rng, radius, scene)
         # Crumbs are of all sizes, from a third of the patch down to the photo's finest detail.
@@ -37,6 +50,7 @@ class Corrosion:
         pale = np.clip(crumbs - rng.uniform(0.5, 1.1), 0, 1.5) * rng.uniform(0.15, 0.5)
         tone = cover * (pale - thick * (1 - 0.18 * crumbs))
         rough = np.float32(finest / SCALE * rng.uniform(0.15, 0.5))
+        mix = np.clip(rng.uniform(0.4, 1.2) + 0.45 * (coarse + 0.5 * crumbs), 0, 2)
         return Drawing.of(
             rng,
             cover,
@@ -45,7 +59,7 @@ class Corrosion:
             tone=tone,
             height=(0.25 * crumbs + 0.3 * coarse) * cover * rough,
             gone=cover * np.clip(0.55 + 0.35 * thick, 0, 0.9),
-            tint=_rust_colour(rng, coarse + 0.5 * crumbs),
+            tint=mix_hues(mix, (0, 1, 2), RUST),
             tinted=cover * np.clip(thick + 0.3, 0, 1) * rng.uniform(0.4, 0.75),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )
@@ -59,8 +73,10 @@ class Corrosion:
         )
         grain = max(4.0, 3 * scene.kernel_px * SCALE)
         fine = fractal_noise(rng, field.shape, max(grain, radius * 0.25), 1, 4, 0.75)
-        # Nothing reaches the frame, whatever the noise.
-        field = field + 5 * np.clip(_edge_fraction(field.shape) - 0.7, 0, None)
+        # Nothing reaches the frame, whatever the noise. Here 1 is the frame's edge, 0 its middle.
+        y, x = np.mgrid[-1 : 1 : field.shape[0] * 1j, -1 : 1 : field.shape[1] * 1j]
+        away = np.asarray(np.maximum(np.abs(y), np.abs(x)), np.float32)
+        field = field + 5 * np.clip(away - 0.7, 0, None)
         patch = field + 0.2 * ragged * fine
         # Specks: fewer and smaller the further away.
         seeds = fractal_noise(rng, field.shape, grain * rng.uniform(0.8, 1.6), 1, 2, 0.6)
@@ -69,19 +85,3 @@ class Corrosion:
         specks = np.where(field < 1.75, specks, -1)
         cover = np.maximum(cover_within(patch, radius, 2.5), np.clip(specks, 0, 1))
         return np.asarray(cover, np.float32), np.clip(1 - patch, 0, 1)
-
-
-def _edge_fraction(shape: tuple[int, ...]) -> Field:
-    """Return how far each point is from the frame's middle: 1 at its edge."""
-    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    return np.asarray(np.maximum(np.abs(y), np.abs(x)), np.float32)
-
-
-def _rust_colour(rng: Rng, mix: Field) -> NDArray[np.float32]:
-    """Return the hue of rust at each point, RGB of luma 1: from old brown to fresh orange."""
-    stops = np.array(RUST, np.float32)
-    stops = stops / (stops @ LUMA)[:, None]
-    at = np.clip(rng.uniform(0.4, 1.2) + 0.45 * mix, 0, 2)
-    return np.stack([np.interp(at, [0, 1, 2], stops[:, c]) for c in range(3)], -1).astype(
-        np.float32
-    )

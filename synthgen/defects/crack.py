@@ -26,7 +26,11 @@ MAX_BRANCHES = 5
 
 @dataclass(frozen=True, config=STRICT)
 class Crack:
-    """A jagged dark line that branches and thins out toward its tips."""
+    """A jagged dark line that branches and thins out toward its tips.
+
+    ``jaggedness`` is the deviation by which its heading changes, in radians a step;
+    ``branch_probability`` is that of a branch, a step. It has some 36 steps.
+    """
 
     length_fraction: Fraction = (0.06, 0.7)
     length_px: Positive | None = None
@@ -37,12 +41,14 @@ class Crack:
     contrast: Contrast = (0.1, 0.45)
 
     def as_long(self, length_px: float) -> Crack:
-        """Return one of that length."""
+        """Return the same class with one length, in pixels, in place of its range."""
         return replace(self, length_px=(length_px, length_px))
 
     def as_straight(self, straightness: float) -> Crack:
-        """Return one, no more jagged or branched than this, whose ends are apart by about that
-        share of its length, 0..1."""
+        """Return one, no more jagged or branched than this one, as straight as that.
+
+        ``straightness`` 0..1 is about the distance of its ends over its length.
+        """
         jaggedness = min(self.jaggedness, heading_deviation(straightness) / SWAY)
         fraction = jaggedness / max(self.jaggedness, 1e-6)
         return replace(
@@ -52,6 +58,10 @@ class Crack:
         )
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a dark gap with its branches; its edges have lifted by some of its width.
+
+        It is at most a sixth as wide as it is long.
+        """
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / 6)
@@ -95,17 +105,12 @@ class Crack:
                 side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
                 part = rest * step * rng.uniform(0.3, 0.7)
                 self._walk(rng, branches, points[-1], side, part, width * 0.7, step)
-        fine = _bend(np.array(points), max(1, int(step / SCALE)))
+        # The line with a point at about each pixel: between the corners it is straight.
+        line, corners = np.array(points), np.arange(count + 1)
+        places = np.linspace(0, count, count * max(1, int(step / SCALE)) + 1)
+        fine = np.stack([np.interp(places, corners, axis) for axis in line.T], axis=1)
         taper = np.linspace(1, 0.35, len(fine))
-        rough = np.interp(
-            np.linspace(0, count, len(fine)), np.arange(count + 1), rng.normal(0, 0.25, count + 1)
-        )
+        rough = np.interp(places, corners, rng.normal(0, 0.25, count + 1))
         widths = np.clip(width * taper * np.exp(rough), 1, None).astype(np.float32)
         weights = np.clip(np.linspace(1.1, 0.6, len(fine)), 0, 1).astype(np.float32)
         branches.append(stroke(fine.astype(np.float32), widths, weights))
-
-
-def _bend(points: NDArray[np.float64], times: int) -> NDArray[np.float64]:
-    """Return the line (n, 2) with ``times`` points for each of its steps."""
-    at = np.linspace(0, len(points) - 1, (len(points) - 1) * times + 1)
-    return np.stack([np.interp(at, np.arange(len(points)), axis) for axis in points.T], axis=1)

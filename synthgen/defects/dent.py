@@ -22,6 +22,10 @@ class Dent:
     contrast: Contrast = (0.12, 0.36)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a bowl with a low rim: relief, and a tone that is a little darker in the middle.
+
+        Its depth is a quarter to a half of its radius; colour and texture stay.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)
         lobes = rng.uniform(0, 0.07)
         field = radial_field(rng, radius, rng.uniform(1, 1.7), lobes, 0, margin=1.5)

@@ -29,7 +29,11 @@ DRAWN_OUT = 2.2  # the elongation from which a particle is rolled into lenses an
 
 @dataclass(frozen=True, config=STRICT)
 class Inclusion:
-    """A particle of other material: sharp-edged, drawn out by rolling, often into a chain."""
+    """A particle of other material: sharp-edged, drawn out by rolling, often into a chain.
+
+    ``elongation`` is length over width, drawn log-uniformly. What is drawn out by more than 2.2 has
+    tips, and ``broken_fraction`` of those are chains.
+    """
 
     radius_fraction: Fraction = (0.02, 0.12)
     radius_px: Positive | None = None
@@ -39,14 +43,13 @@ class Inclusion:
     dark_fraction: Ratio = 0.8
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a particle, or a chain with smaller pieces beside it, mottled along the rolling.
+
+        It is a little above or below the surface, whose texture it mostly hides.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         aspect = float(np.exp(rng.uniform(*np.log(np.maximum(self.elongation, 1)))))
-        along, across, outline = self._frame(rng, radius, aspect, scene)
-        field = np.full(along.shape, -9, np.float32)  # points inside the nearest outline
-        for middle, side, length, width in self._pieces(rng, radius, aspect, scene):
-            lens, skew = aspect > DRAWN_OUT, rng.uniform(-0.35, 0.35)
-            own = _piece(along - middle, across - side, length, width, lens, skew, outline)
-            np.maximum(field, own, out=field)
+        field, along, across = self._lay_pieces(rng, radius, aspect, scene)
         cover = np.clip(field / 1.2 + 0.5, 0, 1)
         sign = -1 if rng.random() < self.dark_fraction else 1
         # Its matter is uneven, drawn out as it is, and thins toward its edge.
@@ -66,6 +69,33 @@ class Inclusion:
             tinted=cover * rng.uniform(0.2, 0.7),
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.1,
         )
+
+    def _lay_pieces(
+        self, rng: Rng, radius: float, aspect: float, scene: Scene
+    ) -> tuple[Field, Field, Field]:
+        """Return how far inside the nearest piece's outline each point is, in points, and where it
+        lies along and across the rolling."""
+        half = int(radius * aspect**0.5 * 1.75 + 2 * MIN_WIDTH * scene.kernel_px * SCALE) + 8
+        y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
+        angle = np.float32(scene.draw_heading(rng))
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = -x * np.sin(angle) + y * np.cos(angle)
+        rough = _drawn_out(rng, along, across, max(5.0, 0.7 * radius), aspect**0.5)
+        bow = np.float32(rng.normal(0, 0.06) / (radius * aspect**0.5))
+        across = across + bow * along * along
+        field = np.full(along.shape, -9, np.float32)
+        for middle, beside, length, width in self._pieces(rng, radius, aspect, scene):
+            own, side, skew = along - middle, across - beside, rng.uniform(-0.35, 0.35)
+            if aspect > DRAWN_OUT:  # a lens with tips, its belly askew
+                own = own + skew * length * np.clip(1 - (own / length) ** 2, 0, 1)
+                at = np.clip(np.abs(own) / length, 0, 1.5)
+                inside = width * (1 - at**1.8) - np.abs(side) + 0.2 * width * rough
+            else:  # a grain
+                at = np.clip(np.abs(own) / length, 0, 1.5)
+                inside = (1 - np.hypot(at, side / width)) * min(width, length)
+                inside = inside + 0.07 * width * rough
+            np.maximum(field, np.asarray(inside, np.float32), out=field)
+        return field, along, across
 
     def _pieces(
         self, rng: Rng, radius: float, aspect: float, scene: Scene
@@ -90,41 +120,6 @@ class Inclusion:
             side = width * rng.uniform(1.2, 2.5) * rng.choice([-1, 1])
             pieces.append((rng.uniform(-0.7, 0.7) * length, side, half, own))
         return pieces
-
-    def _frame(
-        self, rng: Rng, radius: float, aspect: float, scene: Scene
-    ) -> tuple[Field, Field, Field]:
-        """Return where each point of a frame lies along and across the rolling, and a noise that
-        roughens outlines."""
-        half = int(radius * aspect**0.5 * 1.75 + 2 * MIN_WIDTH * scene.kernel_px * SCALE) + 8
-        y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
-        angle = np.float32(scene.draw_heading(rng))
-        along = x * np.cos(angle) + y * np.sin(angle)
-        across = -x * np.sin(angle) + y * np.cos(angle)
-        rough = _drawn_out(rng, along, across, max(5.0, 0.7 * radius), aspect**0.5)
-        bow = np.float32(rng.normal(0, 0.06) / (radius * aspect**0.5))
-        return along, across + bow * along * along, rough
-
-
-def _piece(
-    along: Field,
-    across: Field,
-    length: float,
-    width: float,
-    lens: bool,
-    skew: float,
-    rough: Field,
-) -> Field:
-    """Return how far inside an outline each point is, in points: a lens with tips, or a grain."""
-    if lens:
-        along = along + skew * length * np.clip(1 - (along / length) ** 2, 0, 1)
-    at = np.clip(np.abs(along) / length, 0, 1.5)
-    if lens:
-        half = width * (1 - at**1.8)
-        inside = half - np.abs(across)
-    else:
-        inside = (1 - np.hypot(at, across / width)) * min(width, length)
-    return np.asarray(inside + (0.2 if lens else 0.07) * width * rough, np.float32)
 
 
 def _drawn_out(rng: Rng, along: Field, across: Field, size: float, aspect: float) -> Field:

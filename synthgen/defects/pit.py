@@ -25,7 +25,11 @@ MIN_KERNELS = 1.5  # of a radius: a pit is three kernels across, at least
 
 @dataclass(frozen=True, config=STRICT)
 class Pit:
-    """Small holes (pores, blowholes): dark inside, the far wall lit, the rim a little raised."""
+    """Small holes (pores, blowholes): dark inside, the far wall lit, the rim a little raised.
+
+    A number is drawn from ``count``, then how many there are, from 1 to that; all but the first are
+    smaller.
+    """
 
     radius_fraction: Fraction = (0.01, 0.06)
     radius_px: Positive | None = None
@@ -34,6 +38,7 @@ class Pit:
     contrast: Contrast = (0.25, 0.8)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a cluster of holes as one mask: dark tone, a deep relief, most texture gone."""
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
         number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
         least = MIN_KERNELS * scene.kernel_px * SCALE

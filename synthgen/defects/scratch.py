@@ -24,7 +24,7 @@ from synthgen.sources.surfaces.noise import Field, fractal_noise
 
 __all__ = ["Scratch"]
 
-SLENDER = 16.0  # least length over width: what is wider is no scratch but a rub
+SLENDER = 16.0  # least length over width: what is wider is a rub, not a scratch
 LINE_KERNELS = 2.0  # of the photo's blur: the width of one line; wider grooves are of several
 MAX_LINES = 12  # in one groove
 FADED = 0.06  # of full pressure: less leaves no trace, and the line is broken there
@@ -35,6 +35,9 @@ class Scratch:
     """Parallel grooves: long, nearly straight, each of the fine lines that the grains of something
     hard have drawn. Pressure changes along a line: it fades in and out, and where it skips, the
     line is broken. A burr stands beside it.
+
+    ``curvature`` is the sagitta over half the length, its sign the side; ``count`` is how many
+    grooves at most; ``width_fraction`` is that of a whole groove.
     """
 
     length_fraction: Fraction = (0.45, 1.0)
@@ -47,14 +50,19 @@ class Scratch:
     bright_fraction: Ratio = 0.85
 
     def as_long(self, length_px: float) -> Scratch:
-        """Return one of that length."""
+        """Return the same class with one length, in pixels, in place of its range."""
         return replace(self, length_px=(length_px, length_px))
 
     def as_straight(self, straightness: float) -> Scratch:
-        """Return itself: as straight as lines are."""
+        """Return itself: a scratch is as straight as lines are, whatever is asked."""
         return self
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw the lines of all grooves as one cover, with the burr as its relief.
+
+        It is at most a sixteenth as wide as it is long, and follows the surface's streaks, where
+        it has such.
+        """
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / SLENDER)
@@ -128,22 +136,18 @@ def _line(
     across += _wander(rng, t.size, 5) * 0.1 * width  # no hand and no roller runs quite true
     x = reach * np.cos(angle) - across * np.sin(angle)
     y = reach * np.sin(angle) + across * np.cos(angle)
-    pressure = _pressure(rng, t)
-    points = np.stack([x, y], axis=1).astype(np.float32)
-    widths = np.clip(width * pressure**0.6, 1, None).astype(np.float32)
-    return stroke(points, widths, np.where(pressure < FADED, 0, pressure).astype(np.float32))
-
-
-def _pressure(rng: Rng, t: Points) -> Points:
-    """Return the pressure 0..1 along a line of places ``t`` from -1 to 1: it comes and goes over a
-    share of the length at either end, and unevenly between, the more so the lighter the touch."""
+    # It comes and goes over a share of the length at either end, and unevenly between, the more so
+    # the lighter the touch.
     start, end = rng.uniform(0.08, 0.5, 2)
     ends = np.clip((1 + t) / start, 0, 1) ** 0.6 * np.clip((1 - t) / end, 0, 1) ** 0.6
     uneven = rng.uniform(0.2, 0.8)
     slow = _wander(rng, t.size, max(3, t.size // 40))
     quick = _wander(rng, t.size, max(4, t.size // 8))
-    pressure = ends * np.exp(uneven * (slow + 0.6 * quick))
-    return np.asarray(np.clip(pressure / np.quantile(pressure, 0.9), 0, 1), np.float32)
+    touch = ends * np.exp(uneven * (slow + 0.6 * quick))
+    pressure = np.asarray(np.clip(touch / np.quantile(touch, 0.9), 0, 1), np.float32)
+    points = np.stack([x, y], axis=1).astype(np.float32)
+    widths = np.clip(width * pressure**0.6, 1, None).astype(np.float32)
+    return stroke(points, widths, np.where(pressure < FADED, 0, pressure).astype(np.float32))
 
 
 def _wander(rng: Rng, size: int, knots: int) -> Points:

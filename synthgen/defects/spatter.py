@@ -26,7 +26,10 @@ MIN_KERNELS = 1.5  # of a radius: a drop is three kernels across, at least
 
 @dataclass(frozen=True, config=STRICT)
 class Spatter:
-    """Drops stuck on (weld spatter, dross, paint): domes with a glint, a shadow at their foot."""
+    """Drops stuck on (weld spatter, dross, paint): domes with a glint, a shadow at their foot.
+
+    A number is drawn from ``count``, then how many drops there are, from 1 to that.
+    """
 
     radius_fraction: Fraction = (0.008, 0.05)
     radius_px: Positive | None = None
@@ -37,14 +40,20 @@ class Spatter:
     dark_fraction: Ratio = 0.6
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw domes that hide the surface and cast a shadow; a glint lies toward the light.
+
+        Their hue is that of metal with a little oxide, brown or blue.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene, MIN_KERNELS)
-        number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
-        spots = [self._drop(rng, radius, n, scene) for n in range(min(number, self.count[1]))]
-        field = scatter(rng, spots, draw_range(rng, self.spread) * radius)
-        field = _crop(field, 1.5 * radius)
+        field = self._scatter_drops(rng, radius, scene)
         cover = cover_within(field, radius, 1.2)
         dome = np.sqrt(np.clip(1 - field**2, 0, 1)) ** rng.uniform(0.7, 1.4)
-        size = _own_radius(cover)
+        # How far the middle of a point's own drop is from its edge, in points: its radius.
+        inside = (cover > 0.5).astype(np.uint8)
+        count, labels = cv2.connectedComponents(inside)
+        deepest = np.zeros(count, np.float32)
+        np.maximum.at(deepest, labels, cv2.distanceTransform(inside, cv2.DIST_L2, 3))
+        size = np.asarray(deepest[labels], np.float32)
         bump = fractal_noise(rng, cover.shape, max(6.0, radius), octaves=2) * 0.02
         relief = (dome + bump * cover) * size * rng.uniform(0.4, 0.8)
         relief = cv2.GaussianBlur(relief, (0, 0), 0.1 * radius)  # it was molten: smooth
@@ -69,34 +78,24 @@ class Spatter:
             grit=fractal_noise(rng, cover.shape, 5, octaves=2) * cover * 0.1,
         )
 
-    def _drop(self, rng: Rng, radius: float, number: int, scene: Scene) -> Field:
-        """Return the radial field of one drop; all but the first are smaller."""
-        own = radius * (rng.uniform(0.3, 0.85) if number else 1)
-        splashed = rng.random() < self.splashed_fraction
-        return radial_field(
-            rng,
-            max(MIN_KERNELS * scene.kernel_px * SCALE, own),
-            rng.uniform(1.6, 3) if splashed else rng.uniform(1, 1.25),
-            rng.uniform(0.1, 0.3) if splashed else rng.uniform(0, 0.1),
-            rng.uniform(0, 0.06),
-        )
-
-
-def _crop(field: Field, margin: float) -> Field:
-    """Return a radial field without what is empty around it, but for a margin in points."""
-    rows, columns = (np.flatnonzero((field < 1.1).any(axis=axis)) for axis in (1, 0))
-    low, high = (int(end) for end in (rows[0] - margin, rows[-1] + margin))
-    left, right = (int(end) for end in (columns[0] - margin, columns[-1] + margin))
-    return field[max(0, low) : high + 1, max(0, left) : right + 1]
-
-
-def _own_radius(cover: Field) -> Field:
-    """Return for each point in a drop how far that drop's middle is from its edge, in points."""
-    inside = (cover > 0.5).astype(np.uint8)
-    count, labels = cv2.connectedComponents(inside)
-    deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, labels, cv2.distanceTransform(inside, cv2.DIST_L2, 3))
-    return np.asarray(deepest[labels], np.float32)
+    def _scatter_drops(self, rng: Rng, radius: float, scene: Scene) -> Field:
+        """Return the radial field of all drops, all but the first smaller, in a close frame."""
+        spots = []
+        number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
+        for drop in range(min(number, self.count[1])):
+            own = radius * (rng.uniform(0.3, 0.85) if drop else 1)
+            splashed = rng.random() < self.splashed_fraction
+            aspect = rng.uniform(1.6, 3) if splashed else rng.uniform(1, 1.25)
+            lobes = rng.uniform(0.1, 0.3) if splashed else rng.uniform(0, 0.1)
+            own = max(MIN_KERNELS * scene.kernel_px * SCALE, own)
+            spots.append(radial_field(rng, own, aspect, lobes, rng.uniform(0, 0.06)))
+        field = scatter(rng, spots, draw_range(rng, self.spread) * radius)
+        # What is empty around them is cut off, but for a margin.
+        margin = 1.5 * radius
+        rows, columns = (np.flatnonzero((field < 1.1).any(axis=axis)) for axis in (1, 0))
+        low, high = (int(end) for end in (rows[0] - margin, rows[-1] + margin))
+        left, right = (int(end) for end in (columns[0] - margin, columns[-1] + margin))
+        return field[max(0, low) : high + 1, max(0, left) : right + 1]
 
 
 def _reflect(relief: Field, light_deg: float, gloss: float) -> tuple[Field, Field]:

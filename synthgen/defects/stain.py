@@ -5,7 +5,6 @@ from __future__ import annotations
 import colorsys
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
@@ -19,7 +18,11 @@ __all__ = ["Stain"]
 
 @dataclass(frozen=True, config=STRICT)
 class Stain:
-    """A film: see-through, uneven, often with a rim where it dried; now and then a pale deposit."""
+    """A film: see-through, uneven, often with a rim where it dried; now and then a pale deposit.
+
+    ``bright_fraction`` of the stains are such a deposit. ``raggedness`` 0..1 is the most that
+    fractal noise tears the outline.
+    """
 
     radius_fraction: Fraction = (0.027, 0.27)
     radius_px: Positive | None = None
@@ -29,8 +32,25 @@ class Stain:
     contrast: Contrast = (0.24, 0.95)
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
+        """Draw a film: it darkens or, now and then, brightens, and tints; it has no relief.
+
+        Most of the texture stays. Its mask ends where its edge has faded to about a third.
+        """
         radius = draw_size(rng, self.radius_px, self.radius_fraction, scene)
-        field = self._outline(rng, radius)
+        # One puddle, or one with smaller ones run into it.
+        spots = [
+            radial_field(
+                rng,
+                radius * (rng.uniform(0.2, 0.6) if number else 1),
+                rng.uniform(1, 2.2),
+                rng.uniform(0, 0.35),
+                rng.uniform(0.03, max(0.03, self.raggedness)) * 0.4,
+            )
+            for number in range(1 + int(rng.integers(0, 4)) * int(rng.random() < 0.5))
+        ]
+        field = spots[0]
+        if len(spots) > 1:
+            field = scatter(rng, spots, radius * rng.uniform(1, 1.8))
         edge = radius * float(np.exp(rng.uniform(np.log(0.03), np.log(0.5))))
         cover = cover_within(field, radius, max(edge, 1.5))
         # The film is thicker here than there, and has drawn its matter to the rim as it dried.
@@ -40,7 +60,11 @@ class Stain:
             film = film * rng.uniform(0.45, 0.9) + _rims(rng, field) * rng.uniform(0.3, 0.9)
         film = film * cover
         bright = rng.random() < self.bright_fraction
-        colour = _film_colour(rng, bright)
+        # Its hue is that of oil and coffee mostly, or of any dye; RGB of luma 1.
+        hue = rng.uniform(0.05, 0.15) if rng.random() < 0.8 else rng.random()
+        saturation = rng.uniform(0, 0.15) if bright else 0.8 * rng.beta(1.5, 2.5)
+        colour = np.array(colorsys.hsv_to_rgb(hue, saturation, 1), np.float32)
+        colour = np.asarray(colour / (colour @ LUMA), np.float32)
         crust = fractal_noise(rng, field.shape, 6, octaves=2) * film
         strength = draw_strength(self.contrast, severity)
         return Drawing.of(
@@ -55,20 +79,6 @@ class Stain:
             grit=crust * (0.2 if bright else 0.04),
         )
 
-    def _outline(self, rng: Rng, radius: float) -> Field:
-        """Return a radial field: one puddle, or one with smaller ones run into it."""
-        spots = [
-            radial_field(
-                rng,
-                radius * (rng.uniform(0.2, 0.6) if number else 1),
-                rng.uniform(1, 2.2),
-                rng.uniform(0, 0.35),
-                rng.uniform(0.03, max(0.03, self.raggedness)) * 0.4,
-            )
-            for number in range(1 + int(rng.integers(0, 4)) * int(rng.random() < 0.5))
-        ]
-        return spots[0] if len(spots) == 1 else scatter(rng, spots, radius * rng.uniform(1, 1.8))
-
 
 def _rims(rng: Rng, field: Field) -> Field:
     """Return the line that a drying film leaves at its edge, broken here and there, and at times
@@ -80,11 +90,3 @@ def _rims(rng: Rng, field: Field) -> Field:
         line = line + rng.uniform(0.2, 0.6) * np.exp(-(((field - within) / 0.04) ** 2))
     broken = fractal_noise(rng, field.shape, max(6.0, field.shape[0] / 5), octaves=2)
     return np.asarray(line * np.clip(0.8 + 0.4 * broken, 0.1, 1.4), np.float32)
-
-
-def _film_colour(rng: Rng, bright: bool) -> NDArray[np.float32]:
-    """Return the hue of a film, RGB of luma 1: oil and coffee mostly, or of any dye."""
-    hue = rng.uniform(0.05, 0.15) if rng.random() < 0.8 else rng.random()
-    saturation = rng.uniform(0, 0.15) if bright else 0.8 * rng.beta(1.5, 2.5)
-    colour = np.array(colorsys.hsv_to_rgb(hue, saturation, 1), np.float32)
-    return np.asarray(colour / (colour @ LUMA), np.float32)

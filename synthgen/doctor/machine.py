@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib
 import os
@@ -9,9 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -25,11 +24,14 @@ SHIPPED_BROWSERS = (
     "~/.cache/ms-playwright/chromium*/chrome-linux*/chrome",
     "~/.cache/ms-playwright/chromium*/chrome-linux*/headless_shell",
 )
-WAIT_S = 3.0
+WAIT_S = 3.0  # for a program to say its version
 
 
 def find_machine(folder: Path) -> Facts:
-    """Return what the machine has, as texts; the disk is that of ``folder``."""
+    """Return what the machine has, as texts in the order in which they are shown.
+
+    The disk is that of ``folder``. Sizes are in GiB; cores are those that this process may use.
+    """
     memory = psutil.virtual_memory()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -45,7 +47,7 @@ def find_machine(folder: Path) -> Facts:
 
 
 def torch_error() -> str:
-    """Return why torch cannot be used, '' where it can."""
+    """Return why torch cannot be used, in one line, '' where it can; this imports torch."""
     try:
         importlib.import_module("torch")
     except Exception as error:  # a broken library raises what it likes
@@ -54,40 +56,35 @@ def torch_error() -> str:
 
 
 def _torch_devices() -> Facts:
+    """Return torch's threads, whether the CPU computes in bf16, and the GPUs, numbered from 0."""
     if error := torch_error():
         return {"GPU": f"not known, as torch does not load: {error}"}
     torch = importlib.import_module("torch")
+    flags = ""
+    with contextlib.suppress(OSError):  # only Linux has this file
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    has_bf16 = re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
     facts = {
         "threads": f"{torch.get_num_threads()} of torch, unless backend.hardware.threads says so",
-        "bf16 on the CPU": "in hardware" if _has_cpu_bf16() else "emulated, slow",
+        "bf16 on the CPU": "in hardware" if has_bf16 else "emulated, slow",
     }
-    gpus = list(_gpus(torch))
-    if not gpus:
-        return facts | {"GPU": "none that torch sees"}
-    return facts | {f"GPU {number}": text for number, text in enumerate(gpus)}
-
-
-def _gpus(torch: Any) -> Iterator[str]:
-    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        facts = torch.cuda.get_device_properties(number)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for number in range(count):
+        gpu = torch.cuda.get_device_properties(number)
         free, total = torch.cuda.mem_get_info(number)
-        bf16 = "bf16" if (facts.major, facts.minor) >= (8, 0) else "no bf16 in hardware"
-        yield (
-            f"{facts.name}, {_gib(free)} of {_gib(total)} free, "
-            f"compute capability {facts.major}.{facts.minor}, {bf16}"
+        bf16 = "bf16" if (gpu.major, gpu.minor) >= (8, 0) else "no bf16 in hardware"
+        facts[f"GPU {number}"] = (
+            f"{gpu.name}, {_gib(free)} of {_gib(total)} free, "
+            f"compute capability {gpu.major}.{gpu.minor}, {bf16}"
         )
-
-
-def _has_cpu_bf16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
+    return facts if count else facts | {"GPU": "none that torch sees"}
 
 
 def find_chromium() -> str:
-    """Return the path of a Chromium, '' = none."""
+    """Return the path of a Chromium, '' = none.
+
+    One on the PATH comes before one that Playwright has downloaded.
+    """
     found = [path for name in BROWSERS if (path := shutil.which(name))]
     for pattern in SHIPPED_BROWSERS:
         found += sorted(glob.glob(os.path.expanduser(pattern)))
@@ -95,6 +92,10 @@ def find_chromium() -> str:
 
 
 def _describe_program(path: str, pattern: str) -> str:
+    """Return a program's path and version; '' is not found, an address is shown as it is.
+
+    ``pattern`` finds the version, its first group, in what ``--version`` prints.
+    """
     if not path or "://" in path:
         return path or "not found"
     try:

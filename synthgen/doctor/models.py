@@ -21,7 +21,10 @@ MAX_LEVELS = 3  # of folders below the one that was given
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model on this disk; ``error`` says why it does not run, '' = it does."""
+    """A model on this disk; ``error`` says why it does not run, '' = it does.
+
+    Where its files cannot be read, ``class_name`` is '' and ``gigabytes`` is 0.
+    """
 
     name: str
     is_pipeline: bool  # False: a part by itself, e.g. a ControlNet
@@ -34,7 +37,11 @@ class FoundModel:
 
 
 def find_models(folder: str | None) -> list[FoundModel]:
-    """Return the models at hand, the embedded one first; raises ModelError for no folder."""
+    """Return the models at hand: the embedded one, those in the hub's cache, those of ``folder``.
+
+    A folder is searched three levels deep, and not inside a model. Models that do not run are
+    there too, with their error. Raises ModelError where ``folder`` is not one.
+    """
     names = [(EMBEDDED, True), *_in_hub()]
     if folder is not None:
         root = Path(folder).expanduser()
@@ -45,7 +52,10 @@ def find_models(folder: str | None) -> list[FoundModel]:
 
 
 def _in_hub() -> Iterator[tuple[str, bool]]:
-    """Yield the ids of the cached repositories that hold a diffusers model."""
+    """Yield the ids of the cached repositories that hold a diffusers model, as their main has it.
+
+    With each id comes whether it is a pipeline.
+    """
     try:
         cache = hub_cache()
     except ImportError:
@@ -60,6 +70,7 @@ def _in_hub() -> Iterator[tuple[str, bool]]:
 
 
 def _below(folder: Path, level: int = 0) -> Iterator[tuple[str, bool]]:
+    """Yield the paths of the models in a folder, each with whether it is a pipeline."""
     if (kind := _kind(folder)) is not None:
         yield str(folder), kind
     elif level < MAX_LEVELS:
@@ -79,13 +90,18 @@ def _kind(folder: Path) -> bool | None:
 
 
 def _look_at(name: str, is_pipeline: bool) -> FoundModel:
+    """Return what is known of a model; large weights are not read, unless a run has done so."""
     try:
         found = find_checkpoint(name, is_pipeline=is_pipeline, with_digest=False)
     except ModelError as error:
         return FoundModel(name, is_pipeline, "", "", "", None, 0.0, str(error))
     files = [*weight_files(found.folder), *found.folder.glob("*/*.safetensors")]
-    family, trouble = _family_of(found.class_name, found.folder) if is_pipeline else ("", "")
-    digest = ""
+    family = trouble = digest = ""
+    if is_pipeline:
+        try:
+            family = find_family(found.class_name, found.folder).title
+        except ModelError as error:
+            trouble = str(error)
     if all(is_quick(path) for path in files):
         digest = find_checkpoint(name, is_pipeline=is_pipeline).digest
     return FoundModel(
@@ -98,10 +114,3 @@ def _look_at(name: str, is_pipeline: bool) -> FoundModel:
         sum(path.stat().st_size for path in files) / 1e9,
         trouble,
     )
-
-
-def _family_of(class_name: str, folder: Path) -> tuple[str, str]:
-    try:
-        return find_family(class_name, folder).title, ""
-    except ModelError as error:
-        return "", str(error)

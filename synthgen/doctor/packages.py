@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 
@@ -48,7 +48,7 @@ class Caution:
 
 
 def install(name: str) -> str:
-    """Return the command that installs a package.
+    """Return the command that installs a package: by an extra of synthgen where one brings it.
 
     >>> install("ray")
     "pip install 'synthgen-inspection[ray]'"
@@ -60,7 +60,10 @@ def install(name: str) -> str:
 
 
 def find_packages() -> list[Package]:
-    """Return the packages that matter, installed or not."""
+    """Return the packages that matter, installed or not; synthgen first, then what it requires.
+
+    Only metadata is read: nothing is imported.
+    """
     names = (PROGRAM, *REQUIRED, OPENCV, *EXTRAS)
     versions = {name: _version(name) for name in names}
     return [
@@ -69,41 +72,27 @@ def find_packages() -> list[Package]:
 
 
 def find_warnings() -> list[Caution]:
-    """Return what is wrong with the environment: OpenCV, licences that reach further."""
-    return [*_opencv_trouble(), *_agpl()]
+    """Return what is wrong with the environment: OpenCV, and packages under the AGPL.
 
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
-def _opencv_trouble() -> Iterator[Caution]:
+    Two packages of OpenCV share the folder ``cv2``. What is under the AGPL may bind what a user
+    builds with it.
+    """
+    warnings = []
     found = [name for name in OPENCVS if _version(name)]
     again = f"pip install --force-reinstall --no-deps {OPENCV_NEEDED}"
     remove = f"pip uninstall -y {' '.join(found)} && " if found else ""
     if len(found) > 1:
-        yield Caution(
+        text = (
             f"{' and '.join(found)} are installed into one folder, cv2: the last one wins, and "
-            "removing either breaks the other",
-            remove + again,
+            "removing either breaks the other"
         )
-    if (error := _cv2_error()) is not None:
-        yield Caution(f"OpenCV does not work: {error}", remove + again)
-
-
-def _cv2_error() -> str | None:
+        warnings.append(Caution(text, remove + again))
     try:
         cv2 = importlib.import_module("cv2")
-        _ = cv2.__version__, cv2.Canny, cv2.imread
+        _ = cv2.__version__, cv2.Canny, cv2.imread  # a folder without its library imports, too
     except Exception as error:  # whatever a broken library raises
-        return (str(error).splitlines() or [type(error).__name__])[0]
-    return None
-
-
-def _agpl() -> Iterator[Caution]:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        warnings.append(Caution(f"OpenCV does not work: {reason}", remove + again))
     for distribution in distributions():
         fields = distribution.metadata
         stated = [
@@ -113,8 +102,17 @@ def _agpl() -> Iterator[Caution]:
         ]
         if any(re.search(r"\bAGPL|Affero", text) for text in stated):
             name = fields["Name"]
-            yield Caution(
+            text = (
                 f"{name} is under the AGPL, which may reach what you build with it; synthgen does "
-                "not use it",
-                f"pip uninstall {name}",
+                "not use it"
             )
+            warnings.append(Caution(text, f"pip uninstall {name}"))
+    return warnings
+
+
+def _version(name: str) -> str:
+    """Return the version of an installed package, '' where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

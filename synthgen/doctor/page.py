@@ -17,17 +17,24 @@ __all__ = ["show_diagnosis", "write_diagnosis"]
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write it as JSON, without the home folder and the user's name; raises RunError."""
+    """Write it as JSON with sorted keys, without the home folder and the user's name.
+
+    Raises RunError where the disk refuses.
+    """
     write_text(path, json.dumps(diagnosis.to_plain(), indent=2, sort_keys=True) + "\n")
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> None:
-    """Print one table: packages, machine, models, and what runs."""
+    """Print one table on the terminal: packages, machine, models, and what runs.
+
+    Warnings stand below it, each with the command that mends it on the same line.
+    """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for package in diagnosis.packages:
-        table.add_row(package.name, _good_or(package.version, package.mend))
+        missing = f"[yellow]not installed[/yellow], {escape(package.mend)}"
+        table.add_row(package.name, escape(package.version) if package.version else missing)
     _begin(table, "machine")
     for name, value in diagnosis.machine.items():
         table.add_row(name, escape(value))
@@ -53,11 +60,8 @@ def _begin(table: Table, title: str) -> None:
     table.add_row(f"[bold]{title}[/bold]")
 
 
-def _good_or(version: str, mend: str) -> str:
-    return escape(version) if version else f"[yellow]not installed[/yellow], {escape(mend)}"
-
-
 def _describe(model: FoundModel) -> str:
+    """Return a model's cell: what it is, then, in a line of its own, why it does not run."""
     if not model.class_name:
         return f"[red]{escape(model.error)}[/red]"
     parts = [

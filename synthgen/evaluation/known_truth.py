@@ -46,7 +46,7 @@ CONTRAST = (1.0, 45.0)  # Delta E
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One finished image and its truth. ``contrast``: mean true change in it, Delta E."""
+    """One finished image and its truth (H, W). ``contrast``: mean true change in it, Delta E."""
 
     kind: str
     candidate: Candidate
@@ -60,7 +60,11 @@ class Case:
 def draw_case(
     seed: int, number: int, classes: Mapping[str, DefectClass], size_px: int = 160
 ) -> Case:
-    """Draw a case of one of the classes; one seed and number give the same case everywhere."""
+    """Draw a case of one of the classes; one seed and number give the same case everywhere.
+
+    Images are ``size_px`` a side. Kinds take turns, as ``KINDS`` says, and every class is as likely
+    as any other. The truth has 4 px or more; a drawing with less is drawn again.
+    """
     rng = stream(seed, "known truth", number)
     kind = KINDS[number % len(KINDS)]
     while True:
@@ -76,8 +80,11 @@ def draw_case(
     contrast = float(delta_e(surface, marked)[truth].mean())
     repaint = grow_mask(asked, int(rng.integers(3, 8)))
     is_obeyed = bool(rng.random() < 2 / 3)
-    if not is_obeyed:
-        asked = _ask_otherwise(rng, asked)
+    if not is_obeyed:  # asked for up to 5 px beside it, and up to 3 px larger
+        down, right = rng.integers(-5, 6, 2)
+        move = np.array([[1, 0, right], [0, 1, down]], np.float32)
+        moved = cv2.warpAffine(asked.astype(np.uint8), move, asked.shape[::-1])
+        asked = grow_mask(moved > 0, int(rng.integers(0, 4)))
         repaint |= grow_mask(asked, 3)
     grain = float(rng.uniform(0.5, 5)) if rng.random() < 0.5 else 0.0
     if grain:
@@ -94,15 +101,8 @@ def draw_case(
     return Case(kind, candidate, truth, contrast, grain, quality, is_obeyed)
 
 
-def _ask_otherwise(rng: Rng, mask: Mask) -> Mask:
-    """Return the mask moved by up to 5 px and grown by up to 3 px."""
-    down, right = rng.integers(-5, 6, 2)
-    move = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    moved = cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1])
-    return grow_mask(moved > 0, int(rng.integers(0, 4)))
-
-
 def _blend(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
+    """Return the marked surface, what was asked for and the truth, as the other kinds do."""
     asked = _place(rng, surface, kind)[1]
     cover = cv2.GaussianBlur(asked.astype(np.float32), (0, 0), 0.6)
     lab = to_lab(surface)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from synthgen.evaluation.known_truth import Case, draw_case
+from synthgen.evaluation.known_truth import draw_case
 from synthgen.evaluation.score import Score, tabulate_scores, write_scores
-from synthgen.generation.generate import batched
 from synthgen.imaging.geometry import overlap
 from synthgen.imaging.images import tile, write_png
 from synthgen.planning.plan import DefectClass
@@ -36,11 +35,12 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 VISIBLE_DELTA_E = 5.0  # the least change that a sample is accepted with, as in conf/quality
+SHOWN, COLUMNS = 16, 2  # cases on the sheet, and beside each other
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class LabelTestSettings:
-    """How many cases are drawn; the report goes to ``folder``."""
+    """How many cases are drawn, by which seed; the report goes to ``folder``."""
 
     folder: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0)] = 0
@@ -48,7 +48,7 @@ class LabelTestSettings:
 
 
 def label_by_otsu(candidate: Candidate) -> Mask:
-    """Return the grey difference over Otsu's threshold, inside the repaint mask."""
+    """Return the grey difference over Otsu's threshold, inside the repaint mask; (H, W) bool."""
     now, before = (
         cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.int16)
         for image in (candidate.image, candidate.condition.image)
@@ -71,29 +71,33 @@ def measure_labels(
     limits: Limits,
     report: Callable[[str, int, int], None],
 ) -> pd.DataFrame:
-    """Return a row per case: what it is, each rule's IoU, and whether it is rejected."""
+    """Return a row per case: what it is, each rule's IoU, and whether ``limits`` reject it.
+
+    Columns: ``kind``, ``defect_class``, ``contrast`` (Delta E), ``grain`` (grey levels),
+    ``jpeg_quality`` (100 = none), ``is_obeyed``, ``is_rejected``, one for each of ``RULES`` (IoU,
+    0..1), and every measure as ``measured_<name>``. ``report`` gets what, done, of how many.
+    """
     rows: list[dict[str, object]] = []
-    for batch in batched(range(settings.count), 20):
-        rows += [_judge(draw_case(settings.seed, n, classes), limits) for n in batch]
-        report("labels against the truth", len(rows), settings.count)
+    for number in range(settings.count):
+        case = draw_case(settings.seed, number, classes)
+        candidate, spec = case.candidate, case.candidate.condition.spec
+        measured = measure(candidate, view_change(candidate))
+        rows.append(
+            {
+                "kind": case.kind,
+                "defect_class": spec.defect_class,
+                "contrast": case.contrast,
+                "grain": case.grain,
+                "jpeg_quality": case.jpeg_quality or 100,
+                "is_obeyed": case.is_obeyed,
+                "is_rejected": bool(reasons_to_reject(measured, limits.of(spec.defect_class))),
+                **{name: overlap(rule(candidate), case.truth) for name, rule in RULES.items()},
+                **{f"measured_{m.name}": m.value for m in measured},
+            }
+        )
+        if len(rows) % 20 == 0 or len(rows) == settings.count:
+            report("labels against the truth", len(rows), settings.count)
     return pd.DataFrame(rows)
-
-
-def _judge(case: Case, limits: Limits) -> dict[str, object]:
-    candidate = case.candidate
-    measured = measure(candidate, view_change(candidate))
-    own = limits.of(candidate.condition.spec.defect_class)
-    return {
-        "kind": case.kind,
-        "defect_class": candidate.condition.spec.defect_class,
-        "contrast": case.contrast,
-        "grain": case.grain,
-        "jpeg_quality": case.jpeg_quality or 100,
-        "is_obeyed": case.is_obeyed,
-        "is_rejected": bool(reasons_to_reject(measured, own)),
-        **{name: overlap(rule(candidate), case.truth) for name, rule in RULES.items()},
-        **{f"measured_{m.name}": m.value for m in measured},
-    }
 
 
 def write_labels(
@@ -103,10 +107,21 @@ def write_labels(
     settings: LabelTestSettings,
     classes: Mapping[str, DefectClass],
 ) -> Path:
-    """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``."""
+    """Write ``labels.md`` (which is returned), ``labels.json``, ``rows.parquet``, ``cases.png``.
+
+    ``rows`` and ``scores`` are those of ``measure_labels`` and ``score_labels``. The picture shows
+    the first 16 cases, drawn again: source, finished image, truth, and what each rule labels.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "rows.parquet", rows.to_parquet)
-    write_png(folder / "cases.png", _draw_cases(settings.seed, classes))
+    strips = []
+    for number in range(SHOWN):
+        case = draw_case(settings.seed, number, classes)
+        masks = [case.truth, *(rule(case.candidate) for rule in RULES.values())]
+        grey = [np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255 for mask in masks]
+        strip = np.hstack([case.candidate.condition.image, case.candidate.image, *grey])
+        strips.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=128))
+    write_png(folder / "cases.png", tile(strips, COLUMNS))
     write_scores(folder / "labels.json", scores, {"seed": settings.seed})
     page = folder / "labels.md"
     text = "\n".join(
@@ -127,23 +142,12 @@ def write_labels(
     return page
 
 
-def _draw_cases(
-    seed: int, classes: Mapping[str, DefectClass], count: int = 16, columns: int = 2
-) -> NDArray[np.uint8]:
-    """Return a sheet of the first cases, each a strip of six pictures."""
-    strips = []
-    for number in range(count):
-        case = draw_case(seed, number, classes)
-        candidate = case.candidate
-        masks = [case.truth, *(rule(candidate) for rule in RULES.values())]
-        grey = [np.repeat(m[..., None], 3, axis=2).astype(np.uint8) * 255 for m in masks]
-        strip = np.hstack([candidate.condition.image, candidate.image, *grey])
-        strips.append(np.pad(strip, ((1, 1), (2, 2), (0, 0)), constant_values=128))
-    return tile(strips, columns)
-
-
 def score_labels(rows: pd.DataFrame) -> list[Score]:
-    """Return the scores with their bars."""
+    """Return the scores with their bars, from the rows of ``measure_labels``.
+
+    Labels are scored where the true change is visible (Delta E 5 or more); below that a sample
+    should be rejected.
+    """
     seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
     lost = rows[rows["contrast"] < VISIBLE_DELTA_E]
     blends = seen.loc[seen["kind"] == "blend", "realised"]
@@ -168,7 +172,10 @@ def score_labels(rows: pd.DataFrame) -> list[Score]:
 
 
 def tabulate_agreement(rows: pd.DataFrame) -> list[str]:
-    """Return a Markdown table: median and 5th percentile of IoU, by what was painted."""
+    """Return a Markdown table: median and 5th percentile of IoU, by what was painted.
+
+    One line for all visible cases and for each part of them, such as a kind or a range of contrast.
+    """
     seen = rows[rows["contrast"] >= VISIBLE_DELTA_E]
     parts: Sequence[tuple[str, pd.DataFrame]] = [
         ("all", seen),

@@ -18,7 +18,10 @@ __all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One line of the table. ``least``/``most``: the bar, None where there is none."""
+    """One line of the table. ``least``/``most``: the bar, None where there is none.
+
+    ``value`` may be NaN, which misses every bar.
+    """
 
     name: str
     value: float
@@ -28,6 +31,7 @@ class Score:
 
     @property
     def is_met(self) -> bool | None:
+        """Whether the value keeps its bar; None where it has none."""
         if self.least is None and self.most is None:
             return None
         above = self.least is None or self.value >= self.least
@@ -35,7 +39,10 @@ class Score:
 
 
 def write_scores(path: Path, scores: Sequence[Score], facts: Mapping[str, Any]) -> None:
-    """Write scores and what they depend on as JSON; what is no number becomes null."""
+    """Write scores and what they depend on as JSON: ``facts`` and ``scores``.
+
+    A value that is not a finite number becomes null.
+    """
     rows = [asdict(score) | {"is_met": score.is_met} for score in scores]
     for row in rows:
         row["value"] = row["value"] if math.isfinite(row["value"]) else None
@@ -44,7 +51,7 @@ def write_scores(path: Path, scores: Sequence[Score], facts: Mapping[str, Any]) 
 
 
 def tabulate_scores(scores: Sequence[Score]) -> list[str]:
-    """Return the scores as lines of a Markdown table."""
+    """Return the scores as lines of a Markdown table, three digits each, in their order."""
     lines = ["| score | value | bar | | |", "|---|---|---|---|---|"]
     for score in scores:
         bar = "" if score.least is None else f">= {score.least:g}"
@@ -55,7 +62,7 @@ def tabulate_scores(scores: Sequence[Score]) -> list[str]:
 
 
 def summarise_scores(title: str, scores: Sequence[Score]) -> Table:
-    """Return the scores that have a bar as a table for the terminal."""
+    """Return the scores that have a bar as a table for the terminal, ``title`` above them."""
     table = Table(title=title, title_justify="left")
     for column in ("score", "value", "bar", ""):
         table.add_column(column)

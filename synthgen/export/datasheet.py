@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ from PIL import Image
 
 from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.errors import ModelError
-from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.imaging.silence import silent_warnings
-from synthgen.quality.limits import Bounds, read_limits
+from synthgen.quality.limits import read_limits
 from synthgen.quality.measures import MEASURES
 from synthgen.runs.manifest import photo_of
 from synthgen.storage.files import write_text
-from synthgen.storage.places import StoredFile
 from synthgen.storage.provenance import DRAWN, ENHANCED, PAINTED, PASTED, SIGNATURE
 
 __all__ = ["KNOWN_LIMITS", "write_datasheet"]
@@ -84,11 +84,17 @@ def write_datasheet(
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|")
+    described = []
+    for name in sorted(formats):
+        loss = losses.get(name)
+        rows = [] if loss is None else loss.table().to_dict("records")
+        lost = [row for row in rows if row["worst_iou"] < 1]
+        described.append({"name": name, "lost": lost, "notes": [] if loss is None else loss.notes})
     text = environment.get_template("datasheet.md.j2").render(
         not_stated=NOT_STATED,
         notes=notes,
         known_limits=KNOWN_LIMITS,
-        formats=[_describe_format(name, losses.get(name)) for name in sorted(formats)],
+        formats=described,
         **_describe_images(labels),
         **_describe_sources(labels),
         **_describe_making(labels),
@@ -99,7 +105,11 @@ def write_datasheet(
 
 
 def _describe_images(labels: LabelledSet) -> dict[str, Any]:
-    counts, splits = labels.counts(), labels.splits
+    """Return what is in the set: images, defects and parts by class and split, and their origins.
+
+    ``shared_parts`` counts the parts that are in more than one split.
+    """
+    counts, by_split = labels.counts(), {name: labels.of_split(name) for name in labels.splits}
     defects = Counter(defect.class_id for image in labels for defect in image.defects)
     synthetic = sum(image.is_synthetic for image in labels)
     origins = Counter(image.digital_source for image in labels)
@@ -111,7 +121,7 @@ def _describe_images(labels: LabelledSet) -> dict[str, Any]:
         "defects": defects.total(),
         "synthetic": synthetic,
         "share": f"{synthetic / len(labels):.0%}" if len(labels) else "none",
-        "splits": splits,
+        "splits": list(by_split),
         "classes": [
             {
                 "name": name,
@@ -125,7 +135,10 @@ def _describe_images(labels: LabelledSet) -> dict[str, Any]:
         "unused": [
             f"{name} ({labels.classes[name]})" for name in labels.classes if name not in used
         ],
-        "split_rows": [_describe_split(split, labels.of_split(split)) for split in splits],
+        "split_rows": [
+            {"name": split, "images": len(own), "parts": len({image.group for image in own})}
+            for split, own in by_split.items()
+        ],
         "shared_parts": sum(count > 1 for count in parts.values()),
         "kinds": _describe_kinds(labels),
         "origins": [
@@ -139,13 +152,23 @@ def _describe_images(labels: LabelledSet) -> dict[str, Any]:
     }
 
 
-def _describe_split(name: str, images: Sequence[LabelledImage]) -> dict[str, Any]:
-    return {"name": name, "images": len(images), "parts": len({image.group for image in images})}
-
-
 def _describe_kinds(labels: LabelledSet) -> list[dict[str, Any]]:
-    """Return rows of size, depth and colours, the most frequent first."""
-    kinds = Counter((image.size_hw, _pixels_of(image.path)) for image in labels)
+    """Return rows of size, depth and colours, the most frequent first.
+
+    Of a PNG only the header is read. Beyond ``MAX_KINDS`` rows the rest is one row, the last.
+    """
+    kinds: Counter[tuple[tuple[int, int], str]] = Counter()
+    for image in labels:
+        header = image.path.read_head(26)
+        if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
+            depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
+            pixels = f"PNG, {depth} bit {PNG_COLOURS[colours]}"
+        else:
+            data = io.BytesIO(image.path.read_bytes())
+            # an image that is large, or has a bad tag, is no reason to stop
+            with silent_warnings, Image.open(data) as opened:
+                pixels = f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
+        kinds[image.size_hw, pixels] += 1
     order = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     rows = [
         {"size": f"{width} x {height}", "pixels": pixels, "images": count}
@@ -158,18 +181,8 @@ def _describe_kinds(labels: LabelledSet) -> list[dict[str, Any]]:
     return [*rows[:MAX_KINDS], {"size": "others", "pixels": pixels, "images": rest}]
 
 
-def _pixels_of(file: StoredFile) -> str:
-    """Return the format, depth and colours of an image file; of a PNG only the header is read."""
-    header = file.read_head(26)
-    if header.startswith(SIGNATURE):  # Pillow would not tell 16 bit colour from 8
-        depth, colours = header[24:]  # of the IHDR chunk, the first of every PNG
-        return f"PNG, {depth} bit {PNG_COLOURS[colours]}"
-    data = io.BytesIO(file.read_bytes())
-    with silent_warnings, Image.open(data) as opened:  # large, or with a bad tag: no reason to stop
-        return f"{opened.format}, {MODES.get(opened.mode, opened.mode)}"
-
-
 def _describe_sources(labels: LabelledSet) -> dict[str, Any]:
+    """Return what the images were made from; a folder is named without the way to it."""
     record = labels.record.get("config", {})
     source, bank = record.get("source") or {}, record.get("bank") or {}
     made = [image.facts for image in labels if image.facts.get("source_path")]
@@ -189,6 +202,7 @@ def _name_of(path: str | None) -> str:
 
 
 def _describe_making(labels: LabelledSet) -> dict[str, Any]:
+    """Return the settings that the run recorded, those that say something."""
     record = labels.record
     config, checkpoint = record.get("config", {}), str(record.get("checkpoint") or "")
     backend = config.get("backend") or {}
@@ -199,7 +213,7 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     settings = {
         "backend": record.get("backend") or NOT_STATED,
         "checkpoint": f"{_name_of(name)}, digest {digest}" if checkpoint else "none",
-        **(_licences(record, name, digest) if checkpoint else {}),
+        **_find_licences(record),
         "safety checker": SAFETY.get(str(record.get("safety_checker")), ""),
         **{SETTINGS[key]: asked[key] for key in SETTINGS if asked.get(key) is not None},
         "repainted beyond the mask": f"{config['mask']['margin_px']} px"
@@ -220,9 +234,22 @@ def _describe_making(labels: LabelledSet) -> dict[str, Any]:
     }
 
 
-def _licences(record: Mapping[str, Any], name: str, digest: str) -> dict[str, str]:
-    """Return the licence of each model: as the run recorded it, or else as its card states it."""
-    models = record.get("models") or {"checkpoint": {"licence": _find_licence(name, digest)}}
+def _find_licences(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the licence of each model: as the run recorded it, or else as its card states it.
+
+    The card counts only where exactly that checkpoint, by its digest, is at hand.
+    """
+    checkpoint = str(record.get("checkpoint") or "")
+    if not checkpoint:
+        return {}
+    name, _, digest = checkpoint.rpartition("@")
+    models = record.get("models") or {}
+    if not models:
+        try:
+            found = find_checkpoint(name)
+            models = {"checkpoint": {"licence": found.licence if found.digest == digest else None}}
+        except (ModelError, OSError):
+            models = {"checkpoint": {}}
     return {
         f"licence of the {what}": model.get("licence") or NOT_STATED
         for what, model in models.items()
@@ -235,50 +262,29 @@ def _name_transforms(config: Mapping[str, Any], part: str) -> str:
     return ", ".join(str(each.get("name")) for each in node.get("transforms") or [])
 
 
-def _find_licence(name: str, digest: str) -> str:
-    """Return the licence in a checkpoint's own card, where exactly that one is at hand."""
-    try:
-        found = find_checkpoint(name)
-    except (ModelError, OSError):
-        return NOT_STATED
-    return (found.licence if found.digest == digest else None) or NOT_STATED
-
-
 def _describe_quality(labels: LabelledSet) -> dict[str, Any]:
+    """Return the spread of each measure over the synthetic defect images, and the limits."""
     facts = [image.facts for image in labels if image.is_synthetic and image.defects]
-    rows = [(name, _numbers(fact.get(name) for fact in facts)) for name in MEANINGS]
+    figures = []
+    for name, meaning in MEANINGS.items():
+        known = [math.nan if fact.get(name) is None else float(fact[name]) for fact in facts]
+        values = np.array(known)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        low, median, high = (
+            f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+            for value in np.percentile(values, (5, 50, 95))
+        )
+        shown = {"low": low, "median": median, "high": high}
+        figures.append({"name": name, "meaning": meaning, "n": len(values), **shown})
     record = labels.record
-    plain = record.get("quality") or record.get("config", {}).get("quality")
-    limits = read_limits(plain)
+    limits = read_limits(record.get("quality") or record.get("config", {}).get("quality"))
     bounds = [(name, "all", own) for name, own in limits.shared.items()]
-    for kind, others in sorted(limits.per_class.items()):
+    for kind, others in limits.per_class.items():
         bounds += [(name, kind, own) for name, own in others.items()]
-    return {
-        "figures": [_describe_figure(name, values) for name, values in rows if len(values)],
-        "limits": [_describe_bounds(*row) for row in sorted(bounds, key=lambda r: r[:2])],
-    }
-
-
-def _numbers(values: Iterable[Any]) -> Any:
-    known = np.array([np.nan if value is None else float(value) for value in values])
-    return known[np.isfinite(known)]
-
-
-def _describe_figure(name: str, values: Any) -> dict[str, Any]:
-    low, median, high = (
-        f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-        for value in np.percentile(values, (5, 50, 95))
-    )
-    shown = {"low": low, "median": median, "high": high}
-    return {"name": name, "meaning": MEANINGS[name], "n": len(values), **shown}
-
-
-def _describe_bounds(name: str, kind: str, bounds: Bounds) -> dict[str, Any]:
-    least, most = ("" if value is None else f"{value:g}" for value in bounds)
-    return {"name": name, "class": kind, "least": least, "most": most}
-
-
-def _describe_format(name: str, loss: LabelLoss | None) -> dict[str, Any]:
-    rows = [] if loss is None else loss.table().to_dict("records")
-    lost = [row for row in rows if row["worst_iou"] < 1]
-    return {"name": name, "lost": lost, "notes": [] if loss is None else loss.notes}
+    rows = []
+    for name, kind, own in sorted(bounds, key=lambda row: row[:2]):
+        least, most = ("" if value is None else f"{value:g}" for value in own)
+        rows.append({"name": name, "class": kind, "least": least, "most": most})
+    return {"figures": figures, "limits": rows}

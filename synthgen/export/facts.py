@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,10 @@ GROUP_ROWS, GROUP_BYTES = 1000, 16 << 20  # of Parquet held in memory at once
 
 
 def fact_types(labels: LabelledSet) -> dict[str, str]:
-    """Return Arrow's type (string, int64, float64, bool) of everything known of any image."""
+    """Return Arrow's type (string, int64, float64, bool) of everything known of any image.
+
+    A fact has the type of its first value in the set. Paths of the run are left out.
+    """
     types = dict(OWN)
     for image in labels:
         for name, value in image.facts.items():
@@ -52,7 +55,10 @@ def fact_types(labels: LabelledSet) -> dict[str, str]:
 
 
 def image_facts(image: LabelledImage) -> dict[str, Any]:
-    """Return what is known of an image; None for a number that does not apply."""
+    """Return what is known of an image as plain values; None for a number that does not apply.
+
+    What the label model says comes before a fact of the same name.
+    """
     facts = {name: _plain(value) for name, value in image.facts.items()}
     own = {
         "sample_id": image.sample_id,
@@ -77,7 +83,11 @@ def _plain(value: Any) -> Any:
 
 
 def defect_facts(labels: LabelledSet, image: LabelledImage) -> list[dict[str, Any]]:
-    """Return the defects of an image; ``id`` counts from 1, ``rle`` is COCO's compressed counts."""
+    """Return the defects of an image; ``id`` counts from 1, ``rle`` is COCO's compressed counts.
+
+    ``bbox`` is x, y, width, height in pixels, ``area`` the pixels of the mask; a measure that is
+    not known is None.
+    """
     names = labels.names
     return [
         {
@@ -101,24 +111,20 @@ def class_png(image: LabelledImage) -> bytes:
 
 
 def write_parquet(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows group by group, so that few of them are in memory; a missing value is null."""
+    """Write rows group by group, so that few of them are in memory; a missing value is null.
+
+    A group ends after 1,000 rows, or where the files in it have 16 MiB together. A file in a row is
+    a mapping with the key ``bytes``.
+    """
     with parquet.ParquetWriter(path, schema) as writer:
-        for group in _groups(rows):
+        group: list[Mapping[str, Any]] = []
+        size = 0
+        for row in rows:
+            group.append(row)
+            files = [v for v in row.values() if isinstance(v, dict) and "bytes" in v]
+            size += sum(len(file["bytes"]) for file in files)
+            if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+                group, size = [], 0
+        if group:
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
-
-
-def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    group: list[Mapping[str, Any]] = []
-    size = 0
-    for row in rows:
-        group.append(row)
-        size += sum(len(value["bytes"]) for value in row.values() if _is_file(value))
-        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, dict) and "bytes" in value

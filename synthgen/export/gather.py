@@ -26,7 +26,10 @@ STRICT = ConfigDict(extra="forbid")
 
 @checked(frozen=True, config=STRICT)
 class MixSettings(RealSettings):
-    """The ``real`` part of the config: what is mixed in, and how much is added to it."""
+    """The ``real`` part of the config: what is mixed in, and how much is added to it.
+
+    ``synthetic_per_real``: synthetic images per real one in the split train; None = all.
+    """
 
     synthetic_per_real: Annotated[float, Field(ge=0)] | None = None
 
@@ -42,7 +45,11 @@ class SignSettings:
 
 @checked(frozen=True, config=STRICT)
 class ExportSettings:
-    """What an export is told, beside the run and the formats."""
+    """What an export is told, beside the run and the formats.
+
+    ``split`` None keeps the splits of the plan. ``seed`` is for new splits and for the choice of
+    synthetic images. ``licence`` is the dataset's; None = as the record of the run has it.
+    """
 
     out: Annotated[str, Field(min_length=1)]
     include: Include = "accepted"
@@ -63,7 +70,11 @@ class ExportContent:
 
 
 def gather(run_folder: Path | str, settings: ExportSettings) -> ExportContent:
-    """Return what is to be exported; raises RunError, SourceError, ConfigError."""
+    """Return what is to be exported, with notes on what was left out and what splits lack.
+
+    Raises RunError for a run that is damaged or not reviewed, SourceError and ShapeError for real
+    data that cannot be read, ConfigError for settings that exclude each other.
+    """
     labels = read_labels(run_folder, settings.include)
     reviewed = settings.include == "reviewed"
     notes: list[str] = [labels.record["review"]["left_out"]] if reviewed else []
@@ -76,7 +87,16 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> ExportContent:
         real = read_real_images(settings.real, told)
         mixed = mix(labels, real, settings.real.synthetic_per_real, settings.seed)
         labels = mixed.labels
-        notes += [*mixed.notes, *told, *_tell_turned(real, settings.media)]
+        notes += [*mixed.notes, *told]
+        # labels are of the upright image, whatever its file says
+        turned = sum(image.is_turned for image in real)
+        if turned and settings.media == "refer":
+            notes.append(
+                f"{turned} real images are turned by EXIF: readers that ignore it see them lie "
+                "across their labels; media=copy writes them upright"
+            )
+        elif turned:
+            notes.append(f"{turned} real images that EXIF turns are written upright, as PNG")
     elif settings.split is not None:
         labels = split_anew(labels, settings.split, settings.seed)
         notes += [
@@ -87,19 +107,6 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> ExportContent:
     if settings.licence is not None:
         labels = replace(labels, record={**labels.record, "licence": settings.licence})
     return ExportContent(labels, [*notes, *_gaps(labels)])
-
-
-def _tell_turned(real: LabelledSet, mode: MediaMode) -> list[str]:
-    """Say what becomes of real images that EXIF turns; their labels are upright."""
-    count = sum(image.is_turned for image in real)
-    if not count:
-        return []
-    if mode == "refer":
-        return [
-            f"{count} real images are turned by EXIF: readers that ignore it see them lie "
-            "across their labels; media=copy writes them upright"
-        ]
-    return [f"{count} real images that EXIF turns are written upright, as PNG"]
 
 
 def make_media(settings: ExportSettings) -> Media:

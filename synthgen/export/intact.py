@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,21 @@ def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
     """Raise RunError where ``rows`` of a run's manifest and its instances do not go together.
 
     Ids that are there twice, classes that the run does not have, sizes and counts that cannot be,
-    labels that are empty or not of the size and the box that they say.
+    labels that are empty or not of the size and the box that they say. The sentence names the
+    first that is wrong.
     """
     where, instances = f"{run.root}/instances.parquet", run.instances[list(LABEL)]
     rows = rows[list(SAMPLE)]  # without what would only be copied
-    _check_manifest(run, rows)
+    told = f"{run.root}/manifest.parquet"
+    _check_classes(rows, {"": 0, **run.classes}, told)  # "" = a good image
+    height, width = rows["height"], rows["width"]
+    wrong = (height < 1) | (width < 1) | (height.astype(float) * width > MAX_PIXELS)
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        raise RunError(
+            f"{told}: {row['sample_id']} is {row['height']} x {row['width']} px, which no image "
+            "can be; the run folder is damaged"
+        )
     twice = instances.duplicated(["sample_id", "instance_id"])
     if twice.any():
         row = instances[twice].iloc[0]
@@ -55,11 +65,11 @@ def check_tables(run: RunTables, rows: pd.DataFrame) -> None:
             "know; the run folder is damaged"
         )
     own = instances[instances["sample_id"].isin(rows["sample_id"])]
-    _check_classes(run, own, where)
+    _check_classes(own, run.classes, where)
     sides = (
         rows.set_index("sample_id")[["height", "width"]].loc[own["sample_id"]].to_numpy(np.int64)
     )
-    if not are_labels_sound(own, sides):
+    if not are_labels_sound(own, sides):  # of all at once; one by one only to name the first
         _find_unsound(own, sides, where)
     _check_counts(rows, own, where)
 
@@ -77,34 +87,15 @@ def _find_unsound(own: pd.DataFrame, sizes_hw: NDArray[np.int64], where: str) ->
             ) from error
 
 
-def _check_manifest(run: RunTables, rows: pd.DataFrame) -> None:
-    where = f"{run.root}/manifest.parquet"
-    classes = {"": 0, **run.classes}
+def _check_classes(rows: pd.DataFrame, classes: Mapping[str, int], where: str) -> None:
+    """Raise RunError where a row has another class, or another id for it, than the run."""
     for name, class_id in zip(rows["defect_class"], rows["class_id"], strict=True):
         if classes.get(name) != class_id:
-            raise RunError(_tell_class(where, name, class_id, run))
-    height, width = rows["height"], rows["width"]
-    wrong = (height < 1) | (width < 1) | (height.astype(float) * width > MAX_PIXELS)
-    if wrong.any():
-        row = rows[wrong].iloc[0]
-        raise RunError(
-            f"{where}: {row['sample_id']} is {row['height']} x {row['width']} px, which no image "
-            "can be; the run folder is damaged"
-        )
-
-
-def _check_classes(run: RunTables, own: pd.DataFrame, where: str) -> None:
-    for name, class_id in zip(own["defect_class"], own["class_id"], strict=True):
-        if run.classes.get(name) != class_id:
-            raise RunError(_tell_class(where, name, class_id, run))
-
-
-def _tell_class(where: str, name: str, class_id: Any, run: RunTables) -> str:
-    known = ", ".join(f"{name} {number}" for name, number in run.classes.items())
-    return (
-        f"{where} names the class {name!r} with id {class_id}, which run.yaml does not have "
-        f"({known}); the run folder is damaged"
-    )
+            known = ", ".join(f"{own} {number}" for own, number in classes.items() if own)
+            raise RunError(
+                f"{where} names the class {name!r} with id {class_id}, which run.yaml does not "
+                f"have ({known}); the run folder is damaged"
+            )
 
 
 def _check_label(rle: str, size_hw: Sequence[int], area: int, box: BoxXYWH) -> None:
@@ -117,18 +108,15 @@ def _check_label(rle: str, size_hw: Sequence[int], area: int, box: BoxXYWH) -> N
         raise ValueError("it is empty")
     if int((ends - starts).sum()) != area:
         raise ValueError(f"it has {int((ends - starts).sum())} pixels, not area_px={area}")
-    if (found := _box_of(starts, ends - 1, int(size_hw[0]))) != box:
-        raise ValueError(f"its box is {tuple(found)}, not {tuple(box)}")
-
-
-def _box_of(firsts: NDArray[np.int64], lasts: NDArray[np.int64], height: int) -> BoxXYWH:
-    """Return the box of pixels that are counted down the columns, from each first to its last."""
-    x, right = int(firsts[0]) // height, int(lasts[-1]) // height
-    if (firsts // height != lasts // height).any():  # from the foot of a column to the head of one
+    height, lasts = int(size_hw[0]), ends - 1  # pixels are counted down the columns
+    x, right = int(starts[0]) // height, int(lasts[-1]) // height
+    if (starts // height != lasts // height).any():  # from the foot of a column to the head of one
         y, bottom = 0, height - 1
     else:
-        y, bottom = int((firsts % height).min()), int((lasts % height).max())
-    return BoxXYWH(x, y, right + 1 - x, bottom + 1 - y)
+        y, bottom = int((starts % height).min()), int((lasts % height).max())
+    found = BoxXYWH(x, y, right + 1 - x, bottom + 1 - y)
+    if found != box:
+        raise ValueError(f"its box is {tuple(found)}, not {tuple(box)}")
 
 
 def _check_counts(rows: pd.DataFrame, own: pd.DataFrame, where: str) -> None:
@@ -151,8 +139,8 @@ def check_stored_image(
 ) -> None:
     """Raise RunError where a run's image is not the one that was written.
 
-    By its digest, where the run has stored one; else it is decoded. ``size_hw``: what the manifest
-    says.
+    By its digest, where the run has stored one, '' = none; else it is decoded, which finds files
+    that are cut off. ``size_hw``: what the manifest says.
     """
     if digest:
         if digest_file(data) != digest:
@@ -172,7 +160,11 @@ def check_stored_image(
 def check_label_map(
     pixels: NDArray[Any], size_hw: tuple[int, int], known: frozenset[int], name: str
 ) -> None:
-    """Raise RunError where a run's mask is of another size or holds ids of no class."""
+    """Raise RunError where a run's mask is of another size or holds ids of no class.
+
+    ``pixels`` should be (H, W) = ``size_hw``; ``known``: the ids that may be in it. ``name`` is
+    that of its file.
+    """
     if pixels.shape != size_hw:
         raise RunError(
             f"{name} is {pixels.shape} but its image is {size_hw} (height, width); the run folder "
@@ -205,6 +197,7 @@ def _check_chunks(data: bytes, name: str) -> None:
 
 
 def _changed(name: str) -> str:
+    """Return the sentence on a file that is not as it was written."""
     return (
         f"{name} is not the file that was written: it was changed or cut off; take it from a "
         "backup, or delete its run and generate it again"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.export.intact import check_label_map, check_stored_image, check_tables
-from synthgen.export.reviewed import Review, read_review
+from synthgen.export.reviewed import read_review
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Include = Literal["accepted", "reviewed", "all"]
+STATUSES = {"accepted": ["accepted", "good"], "all": ["accepted", "good", "rejected"]}
 NUMBERS = [column.name for column in columns_of("instances") if column.kind == "float64"]
 
 
@@ -91,7 +92,7 @@ class LabelledImage:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether something in it was generated; a photo that was only varied is none."""
+        """Whether something in it was generated; a photo that was only varied is not synthetic."""
         return self.digital_source not in ("", ENHANCED)
 
     @property
@@ -112,8 +113,20 @@ class LabelledImage:
         return classes
 
     def label_map(self) -> NDArray[np.uint8]:
-        """Return the class ids with 255 where the run says neither good nor a defect, (H, W)."""
-        return self.class_map() if self.label_path is None else _read_ids(self)
+        """Return the class ids with 255 where the run says neither good nor a defect, (H, W).
+
+        They are read from ``label_path`` where there is one. Raises RunError where that file is
+        gone, or is not the one that the run wrote.
+        """
+        file = self.label_path
+        if file is None:
+            return self.class_map()
+        data, digest = read_present(file), str(self.facts.get("mask_digest") or "")
+        check_stored_image(data, self.size_hw, digest, file)
+        pixels = decode_image(data, str(file))
+        known = frozenset({0, IGNORED, *(defect.class_id for defect in self.defects)})
+        check_label_map(pixels, self.size_hw, known, str(file))
+        return pixels.astype(np.uint8)
 
     def instance_map(self) -> NDArray[np.uint16]:
         """Return the number of the defect of each pixel, 1.., (H, W) uint16; 0 = good."""
@@ -121,17 +134,6 @@ class LabelledImage:
         for number, defect in enumerate(self.defects, start=1):
             numbers[defect.mask(self.size_hw)] = number
         return numbers
-
-
-def _read_ids(image: LabelledImage) -> NDArray[np.uint8]:
-    file = image.label_path
-    assert file is not None
-    data, name = read_present(file), str(file)
-    check_stored_image(data, image.size_hw, str(image.facts.get("mask_digest") or ""), file)
-    pixels = decode_image(data, name)
-    known = frozenset({0, IGNORED, *(defect.class_id for defect in image.defects)})
-    check_label_map(pixels, image.size_hw, known, name)
-    return pixels.astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +196,16 @@ class LabelledSet:
         return counted.reindex(index=order, columns=self.splits, fill_value=0)
 
     def with_splits(self, split_of: Mapping[str, str]) -> LabelledSet:
-        """Return the set with the split of each group as given."""
+        """Return the set with the split of each group as given; every group must have one."""
         images = [replace(image, split=split_of[image.group]) for image in self.images]
         return replace(self, images=images)
 
 
 def label_images(scanned: DatasetIndex) -> LabelledSet:
-    """Return what a dataset's files say as labels; each image is a group of its own."""
+    """Return what a dataset's files say as labels; each image is a group of its own.
+
+    Raises ValueError for a defect with an empty mask.
+    """
     images = [
         LabelledImage(
             sample_id=one.name,
@@ -227,18 +232,34 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
     them, since it would pass for a good image. Raises ConfigError, and RunError where the run's
     tables do not go together (see ``check_tables``).
     """
-    if include not in ("accepted", "reviewed", "all"):
+    if include not in (*STATUSES, "reviewed"):
         raise ConfigError(f"include={include!r} must be accepted, reviewed or all")
     run = read_run(run_folder)
     manifest, review = run.manifest, read_review(run)
     is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
-    rows = manifest[is_labelled & (manifest["image"] != "") & _included(run, include, review)]
+    if include == "reviewed":
+        if not review.reviewers:
+            raise RunError(
+                f"{run.root} has not been reviewed: it has no verdicts; export include=accepted, "
+                "or review it first"
+            )
+        is_included = review.is_included
+    else:
+        is_included = manifest["status"].isin(STATUSES[include])
+    rows = manifest[is_labelled & (manifest["image"] != "") & is_included]
     if rows.empty:
         raise RunError(f"{run_folder} holds no sample to export; see {run_folder}/report.html")
     check_tables(run, rows)
     defects: dict[str, list[DefectLabel]] = {}
     for row in run.instances.to_dict("records"):
-        defects.setdefault(row["sample_id"], []).append(_read_defect(row))
+        defect = DefectLabel(
+            class_id=int(row["class_id"]),
+            box=BoxXYWH(*(int(row[key]) for key in ("box_x", "box_y", "box_w", "box_h"))),
+            area_px=int(row["area_px"]),
+            rle=str(row["rle"]),
+            facts={name: float(row[name]) for name in NUMBERS if pd.notna(row[name])},
+        )
+        defects.setdefault(row["sample_id"], []).append(defect)
     images = [
         _read_image(run, row, tuple(defects.get(row["sample_id"], ())))
         for row in rows.to_dict("records")
@@ -248,29 +269,10 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
     return LabelledSet(run.classes, images, record)
 
 
-def _included(run: RunTables, include: Include, review: Review) -> pd.Series:
-    status = run.manifest["status"]
-    if include == "all":
-        return status.isin(["accepted", "good", "rejected"])
-    if include == "accepted":
-        return status.isin(["accepted", "good"])
-    if not review.reviewers:
-        raise RunError(
-            f"{run.root} has not been reviewed: it has no verdicts; export include=accepted, or "
-            "review it first"
-        )
-    return review.is_included
-
-
-def _read_defect(row: Mapping[Any, Any]) -> DefectLabel:
-    box = BoxXYWH(*(int(row[key]) for key in ("box_x", "box_y", "box_w", "box_h")))
-    facts = {name: float(row[name]) for name in NUMBERS if pd.notna(row[name])}
-    return DefectLabel(int(row["class_id"]), box, int(row["area_px"]), str(row["rle"]), facts)
-
-
 def _read_image(
     run: RunTables, row: Mapping[Any, Any], defects: tuple[DefectLabel, ...]
 ) -> LabelledImage:
+    """Return the image of a row of the manifest, with its row as facts."""
     made = (not photo_of(row), str(row["backend"]), str(row["checkpoint"]), is_augmented(row))
     return LabelledImage(
         sample_id=str(row["sample_id"]),

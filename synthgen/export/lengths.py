@@ -46,8 +46,10 @@ def are_labels_sound(rows: pd.DataFrame, sizes_hw: Ints) -> bool:
 
 
 def _undo_differences(values: Ints, label: Ints, first: Ints) -> tuple[Ints, Ints]:
-    """Return lengths from what is told, and the place of each in its label: from the third on it
-    is the difference to the one but last."""
+    """Return lengths from what COCO's text tells, and the place of each in its label, from 0.
+
+    From the place 3 on a value is the difference to the length two places before it.
+    """
     place = np.arange(len(values)) - np.repeat(first, np.diff(first, append=len(values)))
     lengths = values.copy()
     for chain in (place % 2 == 1, (place % 2 == 0) & (place > 0)):

@@ -35,7 +35,7 @@ class LabelLoss:
     def add(
         self, name: str, sample_id: str, master: NDArray[np.bool_], held: NDArray[np.bool_]
     ) -> None:
-        """Compare the mask of one defect with what the format holds of it."""
+        """Compare the mask of one defect, (H, W), with what the format holds of it, (H, W)."""
         iou = overlap(master, held)
         tally = self.by_class.setdefault(name, _Tally())
         tally.count += 1
@@ -48,7 +48,8 @@ class LabelLoss:
     ) -> None:
         """Compare the mask of one defect with the pieces of a map that it is found in.
 
-        ``held`` (H, W): all defects of an image, or of a class, in one; what touches becomes one.
+        ``held`` (H, W): all defects of an image, or of a class, in one. What touches, at a corner
+        too, counts as one piece.
         """
         _, pieces = cv2.connectedComponents(held.astype(np.uint8), connectivity=8)
         own = np.unique(pieces[master & held])
@@ -60,7 +61,10 @@ class LabelLoss:
             self.notes.append(sentence)
 
     def table(self) -> pd.DataFrame:
-        """Return one row per class: defects, mean and worst IoU, and where that is."""
+        """Return one row per class, by name: defects, mean and worst IoU (0..1), and where that is.
+
+        It has neither rows nor columns where nothing was compared.
+        """
         return pd.DataFrame(
             [
                 {

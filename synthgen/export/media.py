@@ -36,7 +36,11 @@ class Media:
     sign: Sign | None = None
 
     def place(self, image: LabelledImage, target: Path) -> None:
-        """Put the image at ``target``, whose folder is there; raises RunError where it is gone."""
+        """Put the image at ``target``, whose folder is there.
+
+        A file is linked only where it needs no change: upright, and marked if it is synthetic.
+        Raises RunError where the image is gone or is not the one that the run wrote.
+        """
         is_linked = self.mode == "link" and self.sign is None and not image.is_turned
         path = image.path.local if is_linked else None
         data = _read(image)
@@ -57,6 +61,7 @@ class Media:
         return self._finish(image, _read(image))
 
     def _finish(self, image: LabelledImage, file: bytes) -> bytes:
+        """Return a file as it goes into a dataset: upright, marked, signed if asked."""
         if image.is_turned:
             file = encode_png(decode_image(file, str(image.path)))
         data = mark_png(file, image.digital_source)
@@ -73,13 +78,16 @@ def _read(image: LabelledImage) -> bytes:
 
 
 def refer_to(image: LabelledImage, folder: Path) -> str:
-    """Return the image's path as seen from a folder; raises ConfigError where it has none."""
+    """Return the image's path as seen from a folder, with / between its parts.
+
+    Raises ConfigError where it is not a file on this machine, and RunError where it is not the one
+    that the run wrote.
+    """
     path = image.path.local
-    if path is not None:
-        _read(image)
-    else:
+    if path is None:
         raise ConfigError(
             f"media=refer needs images that are files on this machine, but {image.path} lies "
             "elsewhere or inside a tar; give media=copy"
         )
+    _read(image)
     return Path(os.path.relpath(path, folder)).as_posix()

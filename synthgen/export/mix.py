@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import read_image
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries
-from synthgen.realdata.records import ImageRecord
 from synthgen.realdata.settings import RealSettings
 from synthgen.runs.manifest import photo_of
 from synthgen.samples.seeds import stream
@@ -28,11 +27,20 @@ PREFIX = "real-"
 def read_real_images(asked: Path | RealSettings, notes: list[str] | None = None) -> LabelledSet:
     """Read real images in any format of docs/bank.md; ids of classes are by name.
 
-    ``notes`` gets sentences on what was guessed or left out. Raises SourceError, ShapeError,
-    ConfigError where they are none, or broken.
+    ``notes`` gets sentences on what was guessed or left out. Of each image its run lengths are
+    kept, not its masks. Raises SourceError, ShapeError or ConfigError where there are none, or
+    some are broken.
     """
     settings = asked if isinstance(asked, RealSettings) else RealSettings(path=str(asked))
-    found = load_entries(settings, _label)
+    found = load_entries(
+        settings,
+        lambda one: _KeptImage(
+            defects=[(d.defect_class, label_defect(0, d.mask)) for d in one.defects],
+            size_hw=one.size_hw,
+            digital_source=one.digital_source,
+            is_turned=read_orientation(one.path) != 1,
+        ),
+    )
     classes = {name: number for number, name in enumerate(found.classes, start=1)}
     images = [
         LabelledImage(
@@ -54,28 +62,12 @@ def read_real_images(asked: Path | RealSettings, notes: list[str] | None = None)
 
 @dataclass(frozen=True, slots=True)
 class _KeptImage:
-    """What is kept of a real image: run lengths by class, its size, where it is from, and whether
-    EXIF turns it."""
+    """What is kept of a real image: run lengths by class, size, origin, whether EXIF turns it."""
 
     defects: Sequence[tuple[str, DefectLabel]]
     size_hw: tuple[int, int]
     digital_source: str
     is_turned: bool
-
-
-def _label(one: ImageRecord) -> _KeptImage:
-    defects = [(d.defect_class, label_defect(0, d.mask)) for d in one.defects]
-    return _KeptImage(defects, one.size_hw, one.digital_source, read_orientation(one.path) != 1)
-
-
-def renumber(labels: LabelledSet, classes: dict[str, int]) -> LabelledSet:
-    """Return the set with the class ids of ``classes``, by name; it has all names of the set."""
-    new = {old: classes[name] for old, name in labels.names.items()}
-    images = [
-        replace(i, defects=tuple(replace(d, class_id=new[d.class_id]) for d in i.defects))
-        for i in labels
-    ]
-    return replace(labels, classes=classes, images=images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +84,15 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
     ``per_real``: synthetic images per real one in train, every class alike; None = all. A synthetic
     image whose photo is a real image outside of train is left out, by the pixels of that photo,
     whatever was made of it since.
-    Class ids are the run's; further real classes get the next ones, by name.
+    Class ids are the run's; further real classes get the next ones, by name. Raises SourceError
+    where a class is written in two ways, where a photo is gone, and where ``per_real`` counts from
+    a train split without real images.
     """
     notes = []
-    classes = dict(synthetic.classes)
-    _check_names(synthetic.classes, real.classes)
-    for name in sorted(set(real.classes) - set(classes)):
-        classes[name] = max(classes.values(), default=0) + 1
+    joined = _join_classes(real, synthetic.classes)
     own = [
         replace(image, sample_id=PREFIX + image.sample_id, group=PREFIX + image.group)
-        for image in renumber(real, classes)
+        for image in joined
     ]
     held_out = {_digest(image.path, image.sample_id) for image in own if image.split != TRAIN}
     known: dict[str, str] = {}
@@ -117,7 +108,7 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
             f"{leaked} synthetic images are left out: their sources are real images that are not "
             "in train"
         )
-    splits = ", ".join(LabelledSet(classes, own).splits)
+    splits = ", ".join(joined.splits)
     to_learn = sum(image.split == TRAIN for image in own)
     if own and not to_learn:
         notes.append(f"no real image is in train: the real splits are {splits}")
@@ -132,13 +123,16 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
         if wanted > len(free):
             notes.append(f"{wanted} synthetic images were asked for, {len(free)} are there")
         free = _pick(synthetic, free, wanted, seed)
-    return MixResult(replace(synthetic, classes=classes, images=[*own, *free]), notes)
+    return MixResult(replace(synthetic, classes=joined.classes, images=[*own, *free]), notes)
 
 
 def _pick(
     labels: LabelledSet, images: Sequence[LabelledImage], count: int, seed: int
 ) -> list[LabelledImage]:
-    """Return ``count`` of the images, every class alike, drawn by the seed."""
+    """Return ``count`` of the images, every class alike, drawn by the seed; fewer if there are.
+
+    An image of several classes counts for the first of them by name.
+    """
     queues: dict[str, list[LabelledImage]] = {}
     for place in stream(seed, "mix").permutation(len(images)):
         image = images[int(place)]
@@ -151,20 +145,32 @@ def _pick(
     return picked
 
 
-def _check_names(ours: Iterable[str], theirs: Iterable[str]) -> None:
-    """Raise SourceError where a class of the real data is one of the run's, but for its writing."""
+def _join_classes(real: LabelledSet, ours: Mapping[str, int]) -> LabelledSet:
+    """Return the real set with the run's class ids; further classes get the next ones, by name.
+
+    Raises SourceError where a class of the real data is one of the run's, but for its writing.
+    """
     known = {class_key(name): name for name in ours}
-    for name in theirs:
+    for name in real.classes:
         own = known.get(class_key(name), name)
         if own != name:
             raise SourceError(
                 f"the real data has a class {name!r}, which the run calls {own!r}: they would be "
                 "two classes; rename one of them"
             )
+    classes = dict(ours)
+    for name in sorted(set(real.classes) - set(ours)):
+        classes[name] = max(classes.values(), default=0) + 1
+    new = {old: classes[name] for old, name in real.names.items()}
+    images = [
+        replace(i, defects=tuple(replace(d, class_id=new[d.class_id]) for d in i.defects))
+        for i in real
+    ]
+    return replace(real, classes=classes, images=images)
 
 
 def _digest(file: StoredFile, sample_id: str) -> str:
-    """Return a digest of the pixels, which a copy in another format shares."""
+    """Return a digest of the pixels, which a copy in another format shares; raises SourceError."""
     if not file.is_file():
         raise SourceError(
             f"{file} is missing: it is the photo of {sample_id}, needed to tell whether it is a "

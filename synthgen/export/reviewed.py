@@ -45,7 +45,10 @@ class Review:
 
 
 def read_review(run: RunTables) -> Review:
-    """Return what people say of the newest revision of each sample; raises RunError."""
+    """Return what people say of the newest revision of each sample.
+
+    Verdicts on an older revision do not count. Raises RunError for verdicts that cannot be read.
+    """
     manifest, said = run.manifest, read_verdicts(run.storage.location)
     judged = judge(said, run.revisions)
     words = [judged[name].verdict if name in judged else "" for name in manifest["sample_id"]]

@@ -27,17 +27,26 @@ def make_signer(certificate: Path, key: Path, alg: str) -> Callable[[bytes, Labe
     ``certificate``: PEM, that of the key first, then those that vouch for it; ``key``: PEM, PKCS#8,
     without a passphrase; ``alg``: one of ``ALGORITHMS``. A small image is signed at once to see if
     they fit. No server is asked for the time. Each signature has a random number and an id of its
-    own: signed exports are never byte-identical, unlike all others. Raises ConfigError.
+    own: signed exports are never byte-identical, unlike all others. Raises ConfigError; what is
+    returned raises RunError for an image that cannot be signed.
     """
-    c2pa = _import_c2pa()
+    try:
+        import c2pa
+    except ImportError as error:
+        raise ConfigError(
+            "sign needs the package c2pa-python: pip install 'synthgen-inspection[sign]'"
+        ) from error
     if alg.lower() not in ALGORITHMS:
         raise ConfigError(f"sign.alg={alg!r} must be one of {', '.join(ALGORITHMS)}")
     chain, secret = _read_pem(certificate, "certificate"), _read_pem(key, "key")
+    smallest = io.BytesIO()
+    Image.new("L", (1, 1)).save(smallest, "PNG")
     try:
         # ta_url: None = no time server; an empty text would be taken for the address of one
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(alg.lower(), chain, secret, None))
         context = c2pa.Context(settings=c2pa.Settings.from_dict(NO_THUMBNAIL))
-        _sign(c2pa, signer, context, _smallest_png(), _claim("trial.png", "algorithmicMedia"))
+        trial = _claim("trial.png", "algorithmicMedia")
+        _sign(c2pa, signer, context, smallest.getvalue(), trial)
     except c2pa.C2paError as error:
         raise ConfigError(
             f"sign.certificate={str(certificate)!r} and sign.key={str(key)!r} cannot sign as "
@@ -45,6 +54,7 @@ def make_signer(certificate: Path, key: Path, alg: str) -> Callable[[bytes, Labe
         ) from error
 
     def sign(data: bytes, image: LabelledImage) -> bytes:
+        """Return the bytes of an image file with a signature in them."""
         claim = _claim(image.file_name, image.digital_source)
         try:
             return _sign(c2pa, signer, context, data, claim)
@@ -54,17 +64,8 @@ def make_signer(certificate: Path, key: Path, alg: str) -> Callable[[bytes, Labe
     return sign
 
 
-def _import_c2pa() -> Any:
-    try:
-        import c2pa
-    except ImportError as error:
-        raise ConfigError(
-            "sign needs the package c2pa-python: pip install 'synthgen-inspection[sign]'"
-        ) from error
-    return c2pa
-
-
 def _read_pem(path: Path, name: str) -> bytes:
+    """Return a PEM file; raises ConfigError where it cannot be read, or holds something else."""
     try:
         data = path.expanduser().read_bytes()
     except OSError as error:
@@ -76,6 +77,7 @@ def _read_pem(path: Path, name: str) -> bytes:
 
 
 def _claim(title: str, term: str) -> dict[str, Any]:
+    """Return what a signature says of a file: its name, and how it came to be, as an IPTC term."""
     made = {"action": "c2pa.created", "digitalSourceType": VOCABULARY + term}
     generator = {"name": "synthgen", "version": version("synthgen-inspection")}
     return {
@@ -91,9 +93,3 @@ def _sign(c2pa: Any, signer: Any, context: Any, data: bytes, claim: dict[str, An
     with c2pa.Builder({**claim, "format": kind}, context=context) as builder:
         builder.sign(signer, kind, io.BytesIO(data), signed)
     return signed.getvalue()
-
-
-def _smallest_png() -> bytes:
-    file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "PNG")
-    return file.getvalue()

@@ -36,10 +36,14 @@ def split_anew(labels: LabelledSet, fractions: Mapping[str, float], seed: int) -
 
 
 def _tie_groups(labels: LabelledSet) -> dict[str, str]:
-    """Return, for each group, the first of those that it must share a split with."""
+    """Return, for each group, the first of those that it must share a split with.
+
+    Groups that share a reference defect's part are one, as are those linked by a chain of such.
+    """
     first: dict[str, str] = {}
 
     def find(group: str) -> str:
+        """Return the first of the groups that one is tied to so far."""
         first.setdefault(group, group)
         while first[group] != group:
             group = first[group]

@@ -11,7 +11,10 @@ __all__ = ["summarise_export"]
 
 
 def summarise_export(exported: ExportResult) -> None:
-    """Print images by class and split, what each format lost, and what to open."""
+    """Print images by class and split, what each format lost, notes, and what to open.
+
+    Classes that no image shows, and formats that hold every pixel, are left out of the tables.
+    """
     console = Console()
     counts = exported.labels.counts()
     table = Table("images", *map(str, counts.columns))

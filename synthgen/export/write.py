@@ -21,7 +21,10 @@ __all__ = ["ExportResult", "Format", "export"]
 
 
 class Format(Protocol):
-    """A way to lay out a dataset."""
+    """A way to lay out a dataset; one module in ``formats`` each.
+
+    Writes the same bytes for the same set, and nothing outside the folder that it is given.
+    """
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
         """Write the set into ``folder``, an empty one; tell ``loss`` what it cannot hold."""
@@ -30,7 +33,7 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written, and what each format lost."""
+    """What was written, what each format lost, by its name, and notes for the user."""
 
     path: Path
     labels: LabelledSet
@@ -48,9 +51,10 @@ def export(
 ) -> ExportResult:
     """Write ``out/<format>/`` for each format and the sidecars beside them.
 
-    Everything is written beside ``out`` and moved there at the end. ``notes`` on the data go into
-    the datasheet. Raises RunError where ``out``
-    exists (it is never touched), where an image is gone or the disk refuses.
+    Everything is written beside ``out`` and moved there at the end. ``report`` is told what is
+    written, how many of it are done, and of how many. ``notes`` on the data go into the datasheet.
+    Raises ConfigError where there is no format; RunError where ``out`` exists (it is never
+    touched), where an image is gone or the disk refuses.
     """
     if not formats:
         raise ConfigError("format names none; give at least one, e.g. format=[coco,yolo]")
@@ -77,7 +81,10 @@ def export(
 
 
 def remove_old_parts(out: Path) -> None:
-    """Remove what an export to ``out`` left that was killed: its process is no more."""
+    """Remove what an export to ``out`` left behind when it was killed.
+
+    What a process that still runs is writing stays.
+    """
     for path in out.parent.glob(f".{out.stem}.*.tmp{out.suffix}"):
         if is_left(path):
             shutil.rmtree(path, ignore_errors=True)

@@ -50,7 +50,7 @@ class Stages:
     same condition from other noise, *stronger* also raises guidance and strength, *place* draws
     shape and place again. ``candidates``: paintings a try, of which the best is kept.
     ``bank``: real defects that the model has seen, which none of its own may repeat. ``finish``:
-    what a camera makes of a finished image.
+    what a camera makes of a finished image; it is checked on a source before that is painted.
     """
 
     condition: Callable[[SampleSpec, Attempt], Condition]
@@ -67,53 +67,47 @@ def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | F
     """Yield one Sample per spec, in order; rejected ones too, with their reasons.
 
     A rejected sample is tried again along ``stages.retries``; the last image is the one that is
-    kept, all tries are in ``tries``. A spec that comes to no image yields a Failure.
+    kept, all tries are in ``tries``. A spec that comes to no image yields a Failure. Only one
+    batch, ``stages.batch_size`` specs, is in memory at once.
     """
     for batch in batched(specs, stages.batch_size):
         done: dict[str, Sample | Failure] = {}
+        orders: list[Order] = [(spec, Attempt()) for spec in batch]
         for step in (FIRST, *stages.retries):
-            tried = _begin(batch) if step == FIRST else _climb(done.values(), step)
-            for outcome in _generate_batch(tried, stages):
-                before = done.get(outcome.spec.sample_id)
-                tries = (*(before.tries if before else ()), _note(outcome, step))
-                is_lost = isinstance(outcome, Failure) and isinstance(before, Sample)
-                kept = before if is_lost and before is not None else outcome
+            if step != FIRST:
+                orders = _plan_retry(done.values(), step)
+            for outcome in _generate_batch(orders, stages):
+                before, kept = done.get(outcome.spec.sample_id), outcome
+                if isinstance(outcome, Failure):
+                    one = Try(outcome.attempt, step, (outcome.reason,), ())
+                    if isinstance(before, Sample):
+                        kept = before  # its image is still the last one
+                else:
+                    reasons, measurements = outcome.reasons, outcome.measurements
+                    one = Try(outcome.attempt, step, reasons, measurements, outcome.boost)
+                tries = (*(before.tries if before else ()), one)
                 done[outcome.spec.sample_id] = replace(kept, tries=tries)
         yield from (done[spec.sample_id] for spec in batch)
 
 
-def _begin(specs: Iterable[SampleSpec]) -> list[Order]:
-    return [(spec, Attempt()) for spec in specs]
-
-
-def _climb(outcomes: Iterable[Sample | Failure], step: str) -> list[Order]:
-    """Return the next try of what was rejected.
-
-    A sample that found no room is only helped by another place.
-    """
-    return [
-        (outcome.spec, _next_attempt([one.step for one in outcome.tries], step))
-        for outcome in outcomes
-        if outcome.status is Status.REJECTED and (step == PLACE or outcome.tries[-1].measurements)
-    ]
-
-
-def _next_attempt(steps: Sequence[str], step: str) -> Attempt:
-    """Return the try after those of ``steps``."""
-    climbed = [*steps, step]
-    since_place = (
-        climbed[len(climbed) - climbed[::-1].index(PLACE) :] if PLACE in climbed else climbed
-    )
-    return Attempt(len(steps), climbed.count(PLACE), since_place.count(STRONGER))
-
-
-def _note(outcome: Sample | Failure, step: str) -> Try:
-    if isinstance(outcome, Failure):
-        return Try(outcome.attempt, step, (outcome.reason,), ())
-    return Try(outcome.attempt, step, outcome.reasons, outcome.measurements, outcome.boost)
+def _plan_retry(outcomes: Iterable[Sample | Failure], step: str) -> list[Order]:
+    """Return the next try of each sample that was rejected."""
+    orders = []
+    for outcome in outcomes:
+        if outcome.status is not Status.REJECTED:
+            continue
+        if step != PLACE and not outcome.tries[-1].measurements:
+            continue  # it found no room: only another place helps
+        steps = [*(one.step for one in outcome.tries), step]
+        # A new place is first painted as strongly as planned: only what came after it counts.
+        after_place = steps[::-1].index(PLACE) if PLACE in steps else len(steps)
+        stronger = steps[len(steps) - after_place :].count(STRONGER)
+        orders.append((outcome.spec, Attempt(len(steps) - 1, steps.count(PLACE), stronger)))
+    return orders
 
 
 def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample | Failure]:
+    """Yield what became of each order: first those that came to no condition, then the others."""
     started = time.perf_counter()
     conditions: list[Condition] = []
     for spec, attempt in orders:
@@ -125,10 +119,14 @@ def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample 
         except (SourceError, PlacementError) as error:
             yield Failure(spec, str(error), attempt=attempt)
     conditioned = time.perf_counter()
-    asked = [[_again(c, n) for n in range(_paintings(c, stages))] for c in conditions]
+    asked: list[list[Condition]] = []  # the same condition, once for each of its paintings
+    for condition in conditions:
+        paintings = 1 if condition.spec.is_defect_free else stages.candidates
+        attempts = [replace(condition.attempt, variant=number) for number in range(paintings)]
+        asked.append([replace(condition, attempt=attempt) for attempt in attempts])
     images = iter(stages.backend.paint(list(chain.from_iterable(asked))))
     done = time.perf_counter()
-    fraction = max(1, len(conditions))
+    count = max(1, len(conditions))  # these two stages run for all at once: an even share each
     for variants in asked:
         begun = time.perf_counter()
         pairs = zip(variants, list(islice(images, len(variants))), strict=True)
@@ -138,22 +136,15 @@ def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample 
             yield Failure(variants[0].spec, str(error), attempt=variants[0].attempt)
             continue
         durations_s = {
-            "condition": (conditioned - started) / fraction,
-            "paint": (done - conditioned) / fraction,
+            "condition": (conditioned - started) / count,
+            "paint": (done - conditioned) / count,
             "inspect": time.perf_counter() - begun,
         }
         yield replace(best, durations_s=durations_s)
 
 
-def _paintings(condition: Condition, stages: Stages) -> int:
-    return 1 if condition.spec.is_defect_free else stages.candidates
-
-
-def _again(condition: Condition, number: int) -> Condition:
-    return replace(condition, attempt=replace(condition.attempt, variant=number))
-
-
 def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -> Sample:
+    """Composite, finish, measure, label and judge one painting; raises SourceError (a finish)."""
     candidate = build_candidate(condition, painted)
     if stages.finish is not None:
         owners = nearest_instance(condition.instance_map)
@@ -169,20 +160,28 @@ def _inspect(condition: Condition, painted: NDArray[np.uint8], stages: Stages) -
 
 
 def _rank(sample: Sample) -> tuple[bool, float]:
-    """Say which of several paintings is kept: one that breaks no limit, then the one whose label
-    agrees best with what was asked (IoU)."""
+    """Return the key by which the best of several paintings is kept.
+
+    One that breaks no limit goes first, then the one whose label agrees best with what was asked
+    (IoU).
+    """
     agreement = [m.value for m in sample.measurements if m.name == "mask_iou"]
     return not sample.reasons, agreement[0] if agreement else 0.0
 
 
 def build_candidate(condition: Condition, painted: NDArray[np.uint8]) -> Candidate:
-    """Lay what was painted over the source, inside the repaint mask, and see what changed."""
+    """Lay what was painted over the source, inside the repaint mask, and see what changed.
+
+    ``painted`` (H, W, 3) uint8 RGB, of the condition's size. Its pixels outside the repaint mask
+    are dropped, so that the source's stay as they are, bit for bit. A whole image that was varied
+    has nothing to label.
+    """
     source = condition.source
     pixels = composite(
         source.pixels, source.window, condition.image, painted, condition.repaint_mask
     )
     image = to_rgb8(pixels, source.window)
-    if condition.is_whole:  # another good image: there is nothing to label
+    if condition.is_whole:
         return Candidate(condition, pixels, image, condition.defect_mask)
     realised = realise_mask(
         condition.image,

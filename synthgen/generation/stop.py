@@ -18,7 +18,11 @@ class StoppedAtOnce(KeyboardInterrupt):
 
 
 class Stop:
-    """Within it, the first signal asks to stop, the second stops at once (StoppedAtOnce)."""
+    """Handles SIGINT and SIGTERM within a ``with`` block of the main thread.
+
+    The first signal asks to stop, the second raises StoppedAtOnce. The handlers of before are put
+    back at the end.
+    """
 
     def __init__(self) -> None:
         self.asked = False

@@ -27,7 +27,7 @@ def ring_contrast(
 
     Mean CIELAB difference (CIE 1976) to the median colour of a 6 px ring around the mask, less the
     ring's own: the texture's. About 0 or below = the defect is lost in the texture. ``leave_out``:
-    other defects, which are no part of the ring.
+    other defects, which are not part of the ring.
     """
     near = grow_mask(mask, 2)
     ring = grow_mask(near, RING_PX) & ~near

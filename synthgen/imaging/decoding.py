@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,13 +59,31 @@ def decode_image(data: bytes, name: str) -> Pixels:
 
 
 def decode_opened(opened: Image.Image | None, data: bytes, name: str) -> Pixels:
-    """Decode an image that ``opened_image`` gave of these bytes, as ``decode_image``."""
-    reader = "tifffile" if opened is None else _choose_reader(opened, data)
-    if opened is None or reader == "tifffile":
+    """Decode an image that ``opened_image`` gave of these bytes, as ``decode_image`` does.
+
+    It belongs into the body of that ``with``, where all that fails becomes SourceError.
+    """
+    if opened is None:
+        return _decode_by_tifffile(data, name)
+    # Who decodes the file without loss?
+    bits = _tag(opened, BITS, 1)
+    if opened.format == "PNG":
+        reader = "opencv" if data[24] == 16 else "pillow"  # the bit depth in its IHDR chunk
+    elif opened.format != "TIFF":
+        reader = "opencv" if opened.mode in SIXTEEN_BIT_MODES else "pillow"
+    elif bits <= 8:
+        reader = "pillow"
+    elif bits == 12 and opened.mode == "I;16" and _tag(opened, PHOTOMETRIC, 1) == 1:
+        reader = "pillow 12"
+    elif bits == 16 and _tag(opened, PLANES, 1) == 1:
+        reader = "opencv"
+    else:
         return _decode_by_tifffile(data, name)
     opened.load()
     if reader == "pillow":
-        return _to_eight_bit(ImageOps.exif_transpose(opened))
+        upright = ImageOps.exif_transpose(opened)
+        is_grey = upright.mode in ("1", "L", "LA")
+        return np.asarray(upright.convert("L" if is_grey else "RGB"), np.uint8)
     if reader == "pillow 12":
         return np.asarray(opened, np.uint16)  # upright: Pillow turns a TIFF as it loads
     return _decode_by_opencv(data, name, opened)
@@ -78,12 +96,14 @@ def opened_image(data: bytes | Path, name: str) -> Iterator[Image.Image | None]:
     ``data``: its bytes, or its path where no more than the header is wanted. What cannot be read
     raises SourceError, here and in the body of the ``with``.
     """
-    # a bad tag beside good pixels is no reason to refuse: warnings say nothing
+    # A bad tag beside good pixels is not a reason to refuse: warnings say nothing.
     with silent_warnings, _as_source_error(name):
         try:
             opened = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
         except UnidentifiedImageError as error:  # its own words name an object in memory
-            if _read_head(data) not in TIFF_HEADS:
+            with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as file:
+                head = file.read(4)
+            if head not in TIFF_HEADS:
                 kinds = f"{name} cannot be read as an image of any kind; {ACCEPTED}"
                 raise SourceError(kinds) from error
             yield None
@@ -107,13 +127,6 @@ def _as_source_error(name: str) -> Iterator[None]:
     except BROKEN as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip()
         raise SourceError(f"{name} cannot be read as an image ({reason}); {ACCEPTED}") from error
-
-
-def _read_head(data: bytes | Path) -> bytes:
-    if isinstance(data, bytes):
-        return data[:4]
-    with data.open("rb") as file:
-        return file.read(4)
 
 
 def check_pixels(size_hw: tuple[int, ...], name: str) -> None:
@@ -141,38 +154,33 @@ def _check_pages(opened: Image.Image, name: str) -> None:
     except BROKEN:  # what lies behind the first page is broken, and not wanted
         return
     if count > 1 and opened.format == "MPO":
-        count = _count_pictures(opened)
+        if any(said in str(opened.info.get("xmp", b"")).encode() for said in GAIN_MAPS):
+            count = 1
+        else:  # previews are smaller than the first picture
+            sizes = []
+            for number in range(count):
+                opened.seek(number)
+                sizes.append(opened.size)
+            opened.seek(0)
+            count = sizes.count(sizes[0])
     elif count > 1 and opened.format == "TIFF":
-        count = sum(_is_page(opened, number) for number in range(count))
+        smaller = 0
+        for number in range(count):
+            opened.seek(number)
+            smaller += _tag(opened, SUBFILE_TYPE, 0) & 1  # 1 = a smaller version of another page
         opened.seek(0)
+        count -= smaller
     depth = _tag(opened, IMAGE_DEPTH, 1)
     refuse_pages(count * depth, name)
 
 
 def refuse_pages(count: int, name: str) -> None:
-    """Raise SourceError for a file of several pages."""
+    """Raise SourceError for a file of several pages, which are not told apart."""
     if count > 1:
         raise SourceError(
             f"{name} holds {count} pages; which one is meant is not known: save each as a file of "
             "its own"
         )
-
-
-def _is_page(opened: Image.Image, number: int) -> bool:
-    opened.seek(number)
-    return not _tag(opened, SUBFILE_TYPE, 0) & 1  # 1 = a smaller version of another page
-
-
-def _count_pictures(opened: Image.Image) -> int:
-    """Return how many pictures of a multi-picture JPEG are photos of their own."""
-    if any(said in str(opened.info.get("xmp", b"")).encode() for said in GAIN_MAPS):
-        return 1
-    sizes = []
-    for number in range(getattr(opened, "n_frames", 1)):
-        opened.seek(number)
-        sizes.append(opened.size)
-    opened.seek(0)
-    return sizes.count(sizes[0])
 
 
 def _tag(opened: Image.Image, number: int, default: int) -> int:
@@ -181,33 +189,11 @@ def _tag(opened: Image.Image, number: int, default: int) -> int:
     return int(max(found)) if isinstance(found, tuple) else int(found)
 
 
-def _choose_reader(
-    opened: Image.Image, data: bytes
-) -> Literal["pillow", "pillow 12", "opencv", "tifffile"]:
-    """Say who decodes a file without loss."""
-    if opened.format == "PNG":
-        return "opencv" if data[24] == 16 else "pillow"  # the bit depth in its IHDR chunk
-    if opened.format != "TIFF":
-        return "opencv" if opened.mode in SIXTEEN_BIT_MODES else "pillow"
-    bits = _tag(opened, BITS, 1)
-    if bits <= 8:
-        return "pillow"
-    if bits == 12 and opened.mode == "I;16" and _tag(opened, PHOTOMETRIC, 1) == 1:
-        return "pillow 12"
-    return "opencv" if bits == 16 and _tag(opened, PLANES, 1) == 1 else "tifffile"
-
-
 def _check_levels(sample_format: int, bits: int, name: str) -> None:
     """Raise SourceError for levels that are not unsigned integers of 16 bit or fewer."""
     kind = {1: "", 2: "signed", 3: "floating point", 4: ""}.get(sample_format, "complex")
     if kind or bits > 16:
         raise SourceError(f"{name} holds {kind or f'{bits} bit'} pixels; {ACCEPTED}")
-
-
-def _to_eight_bit(upright: Image.Image) -> NDArray[np.uint8]:
-    if upright.mode in ("1", "L", "LA"):
-        return np.asarray(upright.convert("L"), np.uint8)
-    return np.asarray(upright.convert("RGB"), np.uint8)
 
 
 def _decode_by_opencv(data: bytes, name: str, opened: Image.Image) -> NDArray[np.uint16]:
@@ -237,7 +223,10 @@ def _decode_by_opencv(data: bytes, name: str, opened: Image.Image) -> NDArray[np
 
 @contextmanager
 def opened_tiff(data: bytes | Path, name: str) -> Iterator[Any]:
-    """Give the only page of a TIFF as tifffile has it, checked by its tags."""
+    """Open a TIFF and give its only page, as tifffile has it, checked by its tags.
+
+    Raises SourceError, also for what fails in the body of the ``with``.
+    """
     from tifffile import TiffFile  # takes a third of a second
 
     try:
@@ -275,16 +264,12 @@ def _decode_by_tifffile(data: bytes, name: str) -> Pixels:
         if int(page.photometric) == 0:
             levels = 2 ** int(page.bitspersample) - 1 - levels
         tag = page.tags.get(ORIENTATION)
-        return np.ascontiguousarray(_turn(levels, 1 if tag is None else int(tag.value)))
-
-
-def _turn(levels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return pixels upright, by a number of EXIF's or TIFF's tag."""
-    if orientation >= 5:
-        levels = levels.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return levels[::rows, ::columns]
+        orientation = 1 if tag is None else int(tag.value)
+        if orientation >= 5:  # upright: rows are stored as columns
+            levels = levels.swapaxes(0, 1)
+        rows = -1 if orientation in (3, 4, 7, 8) else 1
+        columns = -1 if orientation in (2, 3, 6, 7) else 1
+        return np.ascontiguousarray(levels[::rows, ::columns])
 
 
 def read_opaque(path: Path) -> NDArray[np.bool_] | None:

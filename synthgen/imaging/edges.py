@@ -27,7 +27,7 @@ HALF_WIDTH = 1.1774  # of a Gaussian at half its height, in deviations
 REACH_PX, STEP_PX = 16.0, 0.5  # of profiles across edges
 MAX_EDGES = 200
 WEAKEST = 0.3  # of the strongest slopes: less is an edge of something else
-BORDER_PX = 4  # a photo's border is no edge
+BORDER_PX = 4  # a photo's border is not an edge
 # What slopes by central differences, smoothed and sampled between pixels, add to the variance of
 # an edge, in square pixels (the difference alone: 1/3; measured on exact edges at all angles).
 OPERATORS = 0.50
@@ -53,7 +53,12 @@ def grain_floor(grain: float, smooth_px: float) -> float:
 
 
 def find_edges(grey: Grey, where: Mask, min_slope: float, smooth_px: float) -> Edges:
-    """Return at most 200 crests of the slope of a field (H, W), strongest first."""
+    """Return at most 200 crests of the slope of a field (H, W), strongest first.
+
+    They lie on ``where`` (H, W), 4 px or more from the border, and are steeper than ``min_slope``
+    (levels per pixel) and than 0.3 of the steepest. ``smooth_px``: the Gaussian before the slope
+    is taken, 0 = none.
+    """
     slope_x, slope_y = _slopes(grey, smooth_px)
     slope = cv2.magnitude(slope_x, slope_y)
     top = float(np.partition(slope.ravel(), -min(20, slope.size))[-min(20, slope.size) :].mean())
@@ -88,7 +93,10 @@ def sample_across(field: Grey, edges: Edges, along: Floats) -> Floats:
 
 
 def slope_profiles(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
-    """Return the slope along a line of 33 px across each edge: (N, 65), middle = its crest."""
+    """Return the slope along a line of 33 px across each edge: (N, 65), middle = its crest.
+
+    Samples are half a pixel apart; the slope is in levels per pixel, positive up the edge.
+    """
     if not edges.x.size:
         return np.zeros((0, round(2 * REACH_PX / STEP_PX) + 1))
     slope_x, slope_y = _slopes(grey, smooth_px)
@@ -98,7 +106,11 @@ def slope_profiles(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
 
 
 def measure_widths(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
-    """Return the variance (N,) in square pixels of the Gaussian that blurred each edge."""
+    """Return the variance (N,) in square pixels of the Gaussian that blurred each edge.
+
+    ``grey`` (H, W) and ``smooth_px`` are those that ``find_edges`` had. NaN and values below 0 are
+    as in ``measure_variances``.
+    """
     return measure_variances(slope_profiles(grey, edges, smooth_px), smooth_px)
 
 
@@ -108,31 +120,23 @@ def measure_variances(profiles: Floats, smooth_px: float) -> Floats:
     The slope across a step that a Gaussian blurred is that Gaussian (Elder & Zucker 1998, Local
     scale control for edge detection, PAMI 20, 699-716): its width at half height, less what was
     added here. The sharpest may come out below 0: not clipped, so that a median stays fair.
-    """
-    if not len(profiles):
-        return np.zeros(0)
-    return _lobe_widths(profiles) ** 2 - smooth_px**2 - OPERATORS
 
-
-def _slopes(grey: Grey, smooth_px: float) -> tuple[Grey, Grey]:
-    smooth = cv2.GaussianBlur(grey, (0, 0), smooth_px) if smooth_px > 0 else grey
-    slope_x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-    slope_y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    return slope_x, slope_y
-
-
-def _lobe_widths(profiles: Floats) -> Floats:
-    """Return the deviation in pixels of the middle lobe of each slope profile (N, T).
-
-    A line has two lobes of opposite sign; where they meet they narrow each other (a line much
-    thinner than its blur: by a fifth on its outer side, by two fifths on its inner one). So the
-    outer side of a line is measured, and corrected by how much narrower the inner one is.
+    ``profiles`` (N, T) as of ``slope_profiles``. The slope across a line has two lobes of opposite
+    sign; where they meet they narrow each other (a line much thinner than its blur: by a fifth on
+    its outer side, by two fifths on its inner one). So the outer side of a line is measured, and
+    corrected by how much narrower the inner one is.
     """
     count, length = profiles.shape
-    rows = np.arange(count)
-    middle = length // 2
+    if not count:
+        return np.zeros(0)
+    rows, middle = np.arange(count), length // 2
     peak = middle - 2 + profiles[:, middle - 2 : middle + 3].argmax(axis=1)
-    shift, top = _refine(profiles, peak)
+    # The crest, by a parabola through three samples: where between them it is, -0.5 .. 0.5, and
+    # how high.
+    left, top, right = (profiles[rows, peak + step] for step in (-1, 0, 1))
+    bend = np.minimum(left - 2 * top + right, -1e-9)
+    shift = np.clip(0.5 * (left - right) / bend, -0.5, 0.5)
+    top = top - 0.25 * (left - right) * shift
     heights = profiles / np.maximum(top, 1e-9)[:, None]
     steps = np.arange(length) - peak[:, None]
     half = np.stack([_first_below_half(heights, peak, side) - side * shift for side in (-1, 1)])
@@ -144,16 +148,15 @@ def _lobe_widths(profiles: Floats) -> Floats:
     lobe = depth[inner, rows]
     line = outer_half / (HALF_WIDTH + (narrowed - HALF_WIDTH) * lobe)
     step = half.mean(axis=0) / HALF_WIDTH
-    return np.asarray(np.where(lobe > 0.3, line, step) * STEP_PX, np.float64)
+    widths = np.asarray(np.where(lobe > 0.3, line, step) * STEP_PX, np.float64)
+    return widths**2 - smooth_px**2 - OPERATORS
 
 
-def _refine(profiles: Floats, peak: NDArray[np.int_]) -> tuple[Floats, Floats]:
-    """Return where between samples each profile's crest lies, -0.5 .. 0.5, and its height."""
-    rows = np.arange(len(profiles))
-    left, top, right = (profiles[rows, peak + step] for step in (-1, 0, 1))
-    bend = np.minimum(left - 2 * top + right, -1e-9)
-    shift = np.clip(0.5 * (left - right) / bend, -0.5, 0.5)
-    return shift, top - 0.25 * (left - right) * shift
+def _slopes(grey: Grey, smooth_px: float) -> tuple[Grey, Grey]:
+    smooth = cv2.GaussianBlur(grey, (0, 0), smooth_px) if smooth_px > 0 else grey
+    slope_x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    slope_y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    return slope_x, slope_y
 
 
 def _first_below_half(heights: Floats, peak: NDArray[np.int_], side: int) -> Floats:

@@ -60,7 +60,10 @@ def union_box(boxes: Sequence[BoxXYWH]) -> BoxXYWH:
 
 
 def mask_to_rle(mask: Mask) -> dict[str, Any]:
-    """Return COCO's compressed run lengths (column-major): ``size`` [height, width], ``counts``."""
+    """Return a mask (H, W) as COCO's compressed run lengths, column by column.
+
+    ``size`` is [height, width], ``counts`` ASCII text.
+    """
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
@@ -80,7 +83,8 @@ def read_run_lengths(counts: str, size_hw: Sequence[int]) -> NDArray[np.int64]:
     """Return COCO's compressed run lengths as numbers, column by column: those of pixels that are
     not in the mask and of those that are, in turn.
 
-    Raises ValueError where they are none, or do not fill a mask of that height and width.
+    Raises ValueError where ``counts`` holds none, or they do not fill a mask of that height and
+    width.
 
     >>> read_run_lengths("0120", (2, 2)).tolist()
     [0, 1, 2, 1]
@@ -105,7 +109,10 @@ def read_run_lengths(counts: str, size_hw: Sequence[int]) -> NDArray[np.int64]:
 
 
 def read_characters(counts: str) -> NDArray[np.int64]:
-    """Return the 6 bits of each character of compressed run lengths; of others not 0..63."""
+    """Return the 6 bits of each character of compressed run lengths.
+
+    A character that is not part of such a text gives a number that is not in 0..63.
+    """
     return np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
 
 
@@ -140,7 +147,10 @@ def grow_mask(mask: Mask, margin_px: int) -> Mask:
 
 
 def nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return, for every pixel, the id of the nearest asked defect."""
+    """Return, for every pixel (H, W), the id of the nearest asked defect; 0 in the map is none.
+
+    A map of one defect, or of none, gives 1 everywhere.
+    """
     if int(instance_map.max()) <= 1:
         return np.ones_like(instance_map)
     away = (instance_map == 0).astype(np.uint8)
@@ -154,7 +164,7 @@ def nearest_instance(instance_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def overlap(one: Mask, other: Mask) -> float:
-    """Return the intersection over the union, 0..1; 1 where both are empty."""
+    """Return the intersection over the union of two masks of one shape, 0..1; 1 for empty ones."""
     union = int((one | other).sum())
     return float((one & other).sum() / union) if union else 1.0
 
@@ -243,7 +253,10 @@ def _join_rings(rings: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
 
 
 def outline_to_mask(outline: NDArray[np.float64], size_hw: tuple[int, int]) -> Mask:
-    """Return what OpenCV fills of a line of pixel centres (N, 2), its edge included."""
+    """Return what OpenCV fills of a closed line of pixel centres x, y (N, 2), its edge included.
+
+    It undoes ``mask_to_outline``; the mask has ``size_hw`` (height, width).
+    """
     filled = np.zeros(size_hw, np.uint8)
     cv2.fillPoly(filled, [np.rint(outline).astype(np.int32)], 1)
     return filled > 0

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-__all__ = ["Grain", "guess_grain", "guess_jpeg_quality", "measure_blocks", "shape_grain"]
+__all__ = [
+    "IMMERKAER",
+    "Grain",
+    "guess_grain",
+    "guess_jpeg_quality",
+    "measure_blocks",
+    "shape_grain",
+]
 
 Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
@@ -26,7 +33,7 @@ SPACINGS = (1, 2, 3)  # pixels between the taps of the mask
 WELL_EXPLAINED = 0.06  # as a fraction of what was measured
 WHITE = 36.0  # the energy by which the mask answers white noise of deviation 1
 MIN_KERNEL_PX = 1.1  # of photos whose coarser mask sees grain alone
-MIN_SD = 0.15  # grey levels: less is the grain of no sensor
+MIN_SD = 0.15  # grey levels: no sensor has less grain
 KNOTS = 5  # levels at which grain is told, where the photo has that many
 WHOLE_LEVELS = 1 / 12  # the variance that rounding to whole levels adds
 MAX_CORRELATED_PX = 1.5
@@ -50,7 +57,10 @@ class Blocks:
 
 
 def measure_blocks(regions: Sequence[tuple[Grey, Mask]]) -> Blocks:
-    """Return the blocks of a photo's regions that lie on the part and are not clipped."""
+    """Return the blocks of 8 px of a photo's regions that lie on the part and are not clipped.
+
+    Each region is grey (H, W), 0..255, and where the part is, (H, W).
+    """
     found = [_block_energies(grey, where) for grey, where in regions]
     return Blocks(
         levels=np.concatenate([one[0] for one in found]),
@@ -131,21 +141,18 @@ def _quiet_bias() -> tuple[Floats, Floats]:
 
 def _immerkaer_gain(px: float, spacing: int = 1) -> float:
     """Return the energy by which the mask answers noise of deviation 1, correlated by ``px``."""
+    lags = np.arange(-2, 3) * spacing
+    # How alike white noise, blurred by a sampled Gaussian, is to itself after each of these shifts.
+    likeness = np.where(lags == 0, 1.0, 0.0)
+    if px >= 0.05:
+        reach = np.arange(-12, 13)
+        taps = np.exp(-(reach**2) / (2 * px * px))
+        taps /= np.sqrt((taps * taps).sum())
+        full = np.correlate(taps, taps, "full")
+        likeness = np.asarray(full[lags + full.size // 2], np.float64)
     # The mask is [-1 2 -1] along rows times the same along columns, whose autocorrelation this is.
     weights = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-    likeness = _autocorrelation(np.arange(-2, 3) * spacing, px)
     return float((weights * likeness).sum() ** 2)
-
-
-def _autocorrelation(lags: NDArray[np.int_], px: float) -> Floats:
-    """Return how alike white noise, blurred by a sampled Gaussian, is to itself after a shift."""
-    if px < 0.05:
-        return np.where(lags == 0, 1.0, 0.0)
-    reach = np.arange(-12, 13)
-    taps = np.exp(-(reach**2) / (2 * px * px))
-    taps /= np.sqrt((taps * taps).sum())
-    full = np.correlate(taps, taps, "full")
-    return np.asarray(full[lags + full.size // 2], np.float64)
 
 
 def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
@@ -157,7 +164,15 @@ def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
     """
     if energies[1] < WHITE * MIN_SD**2:
         return 0.0, 0.0
-    surface = _surface_gains(kernel_px)
+    # How the three masks answer a surface (power f^-1.5) that the kernel blurred.
+    fy, fx = np.fft.fftfreq(64)[:, None], np.fft.rfftfreq(64)[None]
+    squared = fy**2 + fx**2
+    power = (squared + 1e-9) ** -0.75 * np.exp(-4 * np.pi**2 * kernel_px**2 * squared)
+    gains = []
+    for spacing in SPACINGS:
+        rows, columns = (2 - 2 * np.cos(2 * np.pi * spacing * axis) for axis in (fy, fx))
+        gains.append(float((power * (rows * columns) ** 2).sum()))
+    surface = np.array(gains) / max(gains)
     found = []
     for px in (0.0, *np.arange(0.4, min(MAX_CORRELATED_PX, kernel_px), 0.02)):
         grain = np.array([_immerkaer_gain(px, spacing) for spacing in SPACINGS])
@@ -167,18 +182,6 @@ def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
         )
     least = min(found)
     return found[0][1:] if found[0][0] < least[0] + WELL_EXPLAINED else least[1:]
-
-
-def _surface_gains(kernel_px: float) -> Floats:
-    """Return how the three masks answer a surface (power f^-1.5) that the kernel blurred."""
-    fy, fx = np.fft.fftfreq(64)[:, None], np.fft.rfftfreq(64)[None]
-    squared = fy**2 + fx**2
-    power = (squared + 1e-9) ** -0.75 * np.exp(-4 * np.pi**2 * kernel_px**2 * squared)
-    gains = []
-    for spacing in SPACINGS:
-        rows, columns = (2 - 2 * np.cos(2 * np.pi * spacing * axis) for axis in (fy, fx))
-        gains.append(float((power * (rows * columns) ** 2).sum()))
-    return np.array(gains) / max(gains)
 
 
 def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Grey:

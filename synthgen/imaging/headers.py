@@ -48,31 +48,22 @@ def _read_head_of(path: Path) -> tuple[tuple[int, int], int]:
 def _read_head_once(path: Path, mtime_ns: int, size: int) -> tuple[tuple[int, int], int]:
     with opened_image(path, str(path)) as opened:
         if opened is not None:
-            return _head_of(opened)
+            file: Any = getattr(opened, "fp", None)
+            if opened.format != "PNG" or _has_text_behind(file):
+                exif = opened.getexif()
+            else:  # a PNG's own method would decode all pixels, to see what lies behind them
+                exif = Image.Image.getexif(opened)
+            found = exif.get(ORIENTATION, 1)
+            orientation = found if isinstance(found, int) else 1
+            # Pillow gives a TIFF's size upright, any other as it is stored.
+            is_lying = opened.format != "TIFF" and orientation >= 5
+            size_hw = opened.size if is_lying else opened.size[::-1]
+            return size_hw, orientation if orientation in range(1, 9) else 1
     with opened_tiff(path, str(path)) as page:
         tag = page.tags.get(ORIENTATION)
         orientation = 1 if tag is None else int(tag.value)
         stored = int(page.imagelength), int(page.imagewidth)
         return (stored[::-1] if orientation >= 5 else stored), orientation
-
-
-def _head_of(opened: Image.Image) -> tuple[tuple[int, int], int]:
-    """Return upright (height, width) and orientation of an open image."""
-    found = _read_exif(opened).get(ORIENTATION, 1)
-    orientation = found if isinstance(found, int) else 1
-    width, height = opened.size
-    # Pillow gives a TIFF's size upright, any other as it is stored
-    is_lying = opened.format != "TIFF" and orientation >= 5
-    size_hw = (width, height) if is_lying else (height, width)
-    return size_hw, orientation if orientation in range(1, 9) else 1
-
-
-def _read_exif(opened: Image.Image) -> Image.Exif:
-    """Return what EXIF says. Of a PNG, Pillow would decode all pixels to see what lies behind."""
-    file: Any = getattr(opened, "fp", None)
-    if opened.format != "PNG" or _has_text_behind(file):
-        return opened.getexif()
-    return Image.Image.getexif(opened)
 
 
 def _has_text_behind(file: BinaryIO) -> bool:
@@ -92,7 +83,10 @@ def _has_text_behind(file: BinaryIO) -> bool:
 
 
 def check_image(path: Path) -> tuple[int, int]:
-    """Return (height, width) as ``read_size``; SourceError for a file that is cut off, too."""
+    """Return (height, width) as ``read_size``; raises SourceError for a file that is cut off, too.
+
+    Only a file that may be cut off, by its header and its end, is decoded.
+    """
     size_hw = read_size(path)
     with opened_image(path, str(path)) as opened:
         if opened is None or _seems_cut_off(opened, path):

@@ -70,7 +70,11 @@ def grey_window(pixels: Pixels) -> tuple[float, float]:
 
 
 def to_rgb8(pixels: Pixels, window: tuple[float, float]) -> NDArray[np.uint8]:
-    """Return the (H, W, 3) uint8 view that models and measures work on."""
+    """Return the (H, W, 3) uint8 RGB view that models and measures work on.
+
+    16 bit levels are stretched from ``window``, as of ``grey_window``, to 0..255 and clipped; 8 bit
+    levels stay as they are.
+    """
     if pixels.dtype == np.uint8:
         flat = pixels
     else:
@@ -148,7 +152,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def compress_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Return the image with the traces that a JPEG of this quality leaves."""
+    """Return an RGB image (H, W, 3) with the traces that a JPEG of this quality, 1..100, leaves."""
     encoded = np.frombuffer(encode_jpeg(image, quality), np.uint8)
     decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
     return np.ascontiguousarray(decoded[..., ::-1])
@@ -162,7 +166,10 @@ def tile(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
 
 
 def encode_png(pixels: Pixels, digital_source: str = "") -> bytes:
-    """Return a PNG file; ``digital_source``: the IPTC's word for how the image came to be."""
+    """Return a PNG file of the pixels in their own bit depth; raises RunError.
+
+    ``digital_source``: the IPTC's word for how the image came to be, "" = none is written.
+    """
     order = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     is_encoded, data = cv2.imencode(".png", np.ascontiguousarray(order))
     if not is_encoded:

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
 
 __all__ = [
-    "SHARPEST_PX",
-    "SOFTEST_PX",
     "UNSEEN",
     "KernelEstimate",
     "combine",
@@ -37,7 +35,7 @@ MAX_TILES = 16
 TILE = 128  # of the spectrum: frequencies from 0.02 cycles per pixel
 SURFACE_SLOPE = 1.5  # b of the prior: photos of scenes have 2, surfaces close by less of the coarse
 SOFT_GRAIN_COST = 2.0  # in squares: white grain is the rule
-BIN_ERROR = 0.3  # of the logarithm of a spectrum's bin: surfaces are no exact power laws
+BIN_ERROR = 0.3  # of the logarithm of a spectrum's bin: surfaces are not exact power laws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,10 @@ UNSEEN = KernelEstimate(kernel_px=0.8, log_error=0.9)  # of a photo that shows n
 
 
 def combine(guesses: Sequence[KernelEstimate]) -> KernelEstimate:
-    """Return the mean of the guesses, in logarithms, weighted by how sure each is."""
+    """Return the mean of the guesses, in logarithms, weighted by how sure each is.
+
+    That is by the inverse variance: the guesses are taken to be independent, and at least one.
+    """
     weights = np.array([guess.log_error**-2.0 for guess in guesses])
     logs = np.log([guess.kernel_px for guess in guesses])
     mean = float((weights * logs).sum() / weights.sum())
@@ -65,41 +66,35 @@ def combine(guesses: Sequence[KernelEstimate]) -> KernelEstimate:
 def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> KernelEstimate | None:
     """Return the kernel by the widths of the strongest edges, or None where there are too few.
 
-    ``grain`` is the deviation of the grain in grey levels.
+    ``grain`` is the deviation of the grain in grey levels. It is guessed after two Gaussians of
+    rising width, at most; ``log_error`` grows by how far apart the two guesses are.
     """
     found: list[KernelEstimate] = []
     for smooth_px in (0.8, 1.6, 2.6):  # against grain: as little as leaves edges that stand out
-        guess = _guess_at_scale(regions, grain, smooth_px)
-        found += [guess] if guess else []
+        least = 8 * grain_floor(max(grain, 0.3), smooth_px)
+        edges = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
+        strength = np.concatenate([one.strength for one in edges])
+        if strength.size < FEWEST_EDGES:
+            continue
+        pairs = zip(regions, edges, strict=True)
+        squares = np.concatenate([measure_widths(grey, one, smooth_px) for (grey, _), one in pairs])
+        top = np.sort(strength)[-min(20, strength.size) :].mean()
+        squares = squares[(strength > STRONG * top) & np.isfinite(squares)]
+        if squares.size < FEWEST_EDGES:
+            continue
+        low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
+        kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
+        spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
+        found.append(KernelEstimate(kernel_px=kernel, log_error=float(np.hypot(0.1, spread))))
         if len(found) == 2:  # a camera that sharpens has edges that look sharper to the first
             break
     if len(found) < 2:
         return found[0] if found else None
     both = combine(found)
     apart = abs(float(np.log(found[0].kernel_px / found[1].kernel_px))) / 2
-    sure = min(guess.log_error for guess in found)  # the same edges: two looks are no two votes
+    # Both saw the same edges: they are not two independent votes.
+    sure = min(guess.log_error for guess in found)
     return KernelEstimate(kernel_px=both.kernel_px, log_error=float(np.hypot(sure, apart)))
-
-
-def _guess_at_scale(
-    regions: Sequence[tuple[Grey, Mask]], grain: float, smooth_px: float
-) -> KernelEstimate | None:
-    """Return the kernel by the edges that stand out after a Gaussian of ``smooth_px``."""
-    least = 8 * grain_floor(max(grain, 0.3), smooth_px)
-    edges = [find_edges(grey, where, least, smooth_px) for grey, where in regions]
-    strength = np.concatenate([one.strength for one in edges])
-    if strength.size < FEWEST_EDGES:
-        return None
-    pairs = zip(regions, edges, strict=True)
-    squares = np.concatenate([measure_widths(grey, one, smooth_px) for (grey, _), one in pairs])
-    top = np.sort(strength)[-min(20, strength.size) :].mean()
-    squares = squares[(strength > STRONG * top) & np.isfinite(squares)]
-    if squares.size < FEWEST_EDGES:
-        return None
-    low, middle, high = np.percentile(squares, [20, EDGE_PERCENTILE, 60])
-    kernel = float(np.sqrt(np.clip(middle, SHARPEST_PX**2, SOFTEST_PX**2)))
-    spread = float(high - low) / 4 / kernel**2  # of ln(kernel): half of that of ln(square)
-    return KernelEstimate(kernel_px=kernel, log_error=float(np.hypot(0.1, spread)))
 
 
 # ---- spectrum ----------------------------------------------------------------------------------
@@ -131,7 +126,7 @@ def measure_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Floa
                 part = where[window]
                 inside.append(float(part.mean()))
                 tile = grey[window]
-                if 0 < inside[-1] < 1:  # what lies around the part is no edge of it
+                if 0 < inside[-1] < 1:  # what lies around the part is not an edge of it
                     tile = np.where(part, tile, tile[part].mean()).astype(np.float32)
                 tiles.append(tile)
     least = max(inside)  # tiles that the part fills, or the fullest there is

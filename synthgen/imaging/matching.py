@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.optics import Optics, draw_grain
 from synthgen.imaging.outline import IMMERKAER, depth_inside, disc, measure_blur
 
@@ -33,16 +34,25 @@ def match_optics(
     the picture would also take the photo's own texture. ``label`` (H, W): where the defect was
     asked for; nothing outside ``repaint`` (H, W) changes.
     """
-    if not label.any() or _is_blacked_out(source, painted, repaint):
+    if not label.any():
         return painted
-    window = _window(repaint, AROUND_PX)
+    # What a safety checker blacked out must stay so, to be seen.
+    new, old = painted[repaint].max(axis=1), source[repaint].max(axis=1)
+    if ((new <= BLACK_LEVEL) & (old > BLACK_LEVEL)).mean() > BLACKED_OUT:
+        return painted
+    window = mask_window(repaint, AROUND_PX)
     before = source[window].astype(np.float32)
     change = painted[window].astype(np.float32) - before
     inside, where = repaint[window], label[window]
     blur_px = measure_blur(_grey(change), where, optics.kernel_px)
     if not blur_px >= AS_SOFT * optics.kernel_px:  # NaN, too: nothing says that it is soft
         sharp = 0.5 * optics.kernel_px if np.isnan(blur_px) else blur_px
-        change = _soften(change, where, float(np.sqrt(optics.kernel_px**2 - sharp**2)))
+        missing = float(np.sqrt(optics.kernel_px**2 - sharp**2))
+        soft = cv2.GaussianBlur(change, (0, 0), max(missing, 0.2))
+        # As strong within the label as it was.
+        before_blur = max(float(np.abs(change[where]).mean()), 1e-3)
+        kept = float(np.abs(soft[where]).mean()) / before_blur
+        change = np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MAX_GAIN), np.float32)
     within = depth_inside(inside, cv2.DIST_MASK_3)
     weight = (np.clip(within / (BORDER_PX + 1), 0, 1) * inside)[..., None]
     low, high = np.minimum(before, optics.gloom_level), np.maximum(before, optics.glint_level)
@@ -53,19 +63,6 @@ def match_optics(
         inside[..., None], np.clip(np.rint(after), 0, 255).astype(np.uint8), source[window]
     )
     return result
-
-
-def _is_blacked_out(source: Image, painted: Image, repaint: Mask) -> bool:
-    """Whether a picture came out black, as a safety checker makes it: that must stay to be seen."""
-    new, old = painted[repaint].max(axis=1), source[repaint].max(axis=1)
-    return bool(((new <= BLACK_LEVEL) & (old > BLACK_LEVEL)).mean() > BLACKED_OUT)
-
-
-def _soften(change: Field, label: Mask, blur_px: float) -> Field:
-    """Return a change (H, W, 3) blurred, as strong within the label as it was."""
-    soft = cv2.GaussianBlur(change, (0, 0), max(blur_px, 0.2))
-    kept = float(np.abs(soft[label]).mean()) / max(float(np.abs(change[label]).mean()), 1e-3)
-    return np.asarray(soft * np.clip(1 / max(kept, 1e-3), 1, MAX_GAIN), np.float32)
 
 
 def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, seed: int) -> Field:
@@ -89,11 +86,3 @@ def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, see
 
 def _grey(image: Field) -> Field:
     return np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)
-
-
-def _window(mask: Mask, margin_px: int) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (
-        slice(max(0, int(rows[0]) - margin_px), int(rows[-1]) + 1 + margin_px),
-        slice(max(0, int(columns[0]) - margin_px), int(columns[-1]) + 1 + margin_px),
-    )

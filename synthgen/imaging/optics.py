@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.grain import (
+    IMMERKAER,
     Grain,
     guess_grain,
     guess_jpeg_quality,
@@ -39,14 +40,24 @@ Region = tuple[Grey, Mask]
 WHOLE_PX = 460 * 460  # a photo up to this size is measured whole, a larger one in five places
 REGION_PX = 208
 RIM_PX = 5
+GREY_LIKENESS = 0.6  # correlation of the channels' grain: above it is the same in all
 NEAR_ERROR = 0.15  # deviation of ln(kernel) over one photo: depth of field, tilt
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as cv2.COLOR_RGB2GRAY
 
 
 def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
-    """Return the optics of a photo (H, W, 3) RGB; ``where`` (H, W) is the part, True = part."""
+    """Return the optics of a photo (H, W, 3) RGB; ``where`` (H, W) is the part, True = part.
+
+    A photo of up to 460 x 460 px is measured whole, a larger one in five squares of 208 px. An
+    empty ``where`` counts as the whole photo.
+    """
     grey = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)  # not rounded to levels
-    inside = _inside(grey, where)
+    inside = np.ones(grey.shape, np.bool_)
+    if where is not None and where.any():
+        # Without its rim, whose edge against what lies around is not the part's own.
+        rim = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+        inner = cv2.erode(where.astype(np.uint8), rim, borderValue=1) > 0
+        inside = np.asarray(inner if inner.any() else where, np.bool_)
     windows = _choose_windows(grey, inside)
     regions = [(grey[window], inside[window]) for window in windows]
     blocks = measure_blocks(regions)
@@ -54,7 +65,10 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     grain = guess_grain(blocks, kernel)
     likeness = _channel_likeness(image, windows)
     light = guess_light(regions, _mean_grain(grain))
-    black, white = _levels(grey, inside)
+    # The levels that it can show: half-way between those of the part and of the whole photo. A
+    # plain part shows little of what the camera can, a table behind it may show too much.
+    ends = [np.percentile(levels, [0.1, 99.9]) for levels in (grey[inside], grey[::2, ::2])]
+    black, white = np.mean(ends, axis=0)
     streak_deg, streak_fraction = _streaks(regions)
     factor = 1.0 if likeness > GREY_LIKENESS else 1 / float(np.linalg.norm(GREY_WEIGHTS))
     return Optics(
@@ -64,8 +78,8 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
         grain_sd=tuple(round(one * factor, 4) for one in grain.sd),
         grain_px=grain.px,
         grain_is_grey=likeness > GREY_LIKENESS,
-        black_level=black,
-        white_level=white,
+        black_level=round(float(black), 2),
+        white_level=round(float(max(white, black + 1)), 2),
         light_deg=light.deg,
         light_directedness=light.directedness,
         streak_deg=streak_deg,
@@ -74,13 +88,11 @@ def estimate_optics(image: Image, where: Mask | None = None) -> Optics:
     )
 
 
-GREY_LIKENESS = 0.6  # correlation of the channels' grain: above it is the same in all
-
-
 def estimate_near(optics: Optics, image: Image, window: tuple[slice, slice]) -> Optics:
     """Return the optics near a place: its kernel, shrunk toward the photo's by what shows there.
 
     The kernel varies over a photo by depth of field; grain, light and levels are the camera's.
+    ``window`` is (rows, columns); under 16 px a side it tells nothing.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(image[window]), cv2.COLOR_RGB2GRAY)
     if min(grey.shape) < 16:
@@ -103,16 +115,6 @@ def draw_grain(rng: np.random.Generator, optics: Optics, levels: Grey) -> NDArra
     channels = [shape_grain(rng, (height, width), optics.grain_px) for _ in range(count)]
     grain = np.stack(channels * (3 // count), axis=-1) * strength[..., None]
     return np.asarray(grain, np.float32)
-
-
-def _inside(grey: Grey, where: Mask | None) -> Mask:
-    """Return the part without its rim, whose edge against what lies around is not its own."""
-    if where is None:
-        return np.ones(grey.shape, np.bool_)
-    rim = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
-    inner = cv2.erode(where.astype(np.uint8), rim, borderValue=1) > 0
-    inside = inner if inner.any() else where
-    return np.asarray(inside, np.bool_) if inside.any() else np.ones(grey.shape, np.bool_)
 
 
 def _guess_kernel(regions: list[Region], grain: float) -> KernelEstimate:
@@ -169,7 +171,7 @@ def _channel_likeness(image: Image, windows: list[tuple[slice, slice]]) -> float
         if not cv2.absdiff(red, green).any() and not cv2.absdiff(green, blue).any():
             return 1.0
         fine = [
-            cv2.filter2D(one, cv2.CV_32F, FINEST)[::2, ::2].ravel() for one in (red, green, blue)
+            cv2.filter2D(one, cv2.CV_32F, IMMERKAER)[::2, ::2].ravel() for one in (red, green, blue)
         ]
         # The quieter part, by green: edges are alike in all channels whatever the grain.
         size = np.abs(fine[1])
@@ -178,21 +180,6 @@ def _channel_likeness(image: Image, windows: list[tuple[slice, slice]]) -> float
             spread = float(np.sqrt((other * other).mean() * (quiet[1] * quiet[1]).mean()))
             found.append(float((other * quiet[1]).mean()) / max(spread, 1e-6))
     return float(np.mean(found))
-
-
-FINEST = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-
-
-def _levels(grey: Grey, inside: Mask) -> tuple[float, float]:
-    """Return the levels that the photo can show: 0.1 and 99.9 percentile, half-way between those of
-    the part and of the whole photo.
-
-    A plain part shows little of what the camera can, a table behind it may show too much.
-    """
-    part = grey[inside] if inside.any() else grey  # a thin part has few pixels: all of them count
-    ends = [np.percentile(levels, [0.1, 99.9]) for levels in (part, grey[::2, ::2])]
-    black, white = np.mean(ends, axis=0)
-    return round(float(black), 2), round(float(max(white, black + 1)), 2)
 
 
 def _streaks(regions: list[Region]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from synthgen.imaging.edges import (
     sample_across,
     slope_profiles,
 )
+from synthgen.imaging.grain import IMMERKAER
 
 __all__ = ["IMMERKAER", "depth_inside", "disc", "measure_blur", "measure_flank"]
 
@@ -29,7 +30,6 @@ SHARPEST_SQUARE = 0.06  # square pixels: a little below that of a pixel itself
 CLEAR, FAINT = 14.0, 7.0
 FEWEST_EDGES = 10
 MIN_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to measure
-IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def _noise(change: Field, label: Mask) -> float:
 def depth_inside(mask: Mask, precision: int = cv2.DIST_MASK_5) -> Field:
     """Return how far each pixel of a mask (H, W) lies from its border, in pixels; 0 outside.
 
-    Where the picture ends there is no border: the mask goes on beyond. ``precision``: one of
+    The end of the picture is not a border: the mask goes on beyond. ``precision``: one of
     OpenCV's DIST_MASK.
     """
     padded = np.pad(mask, 1, mode="edge").astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ FAINT_DELTA_E, STRONG_DELTA_E = 2.0, 25.0  # asked contrasts that mean the weake
 
 
 def _refuse_bool(value: Any) -> Any:
+    """Raise ValueError for true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("a number is wanted, not true or false")
     return value
@@ -33,8 +34,12 @@ Fraction = Annotated[float, Field(ge=0, le=1), NO_BOOL]
 
 @checked.dataclass(frozen=True, config=STRICT)
 class MissedDefect:
-    """One missed defect. What is None is not asked for; ``x`` and ``y`` are the centre's place,
-    in shares of the image's width and height."""
+    """One missed defect. What is None is not asked for.
+
+    ``area_px`` counts the source's pixels; ``contrast_delta_e`` is the difference to the surface
+    around it in CIELAB; ``x`` and ``y`` are the centre's place, in shares 0..1 of the image's
+    width and height. Raises ValueError where only one of ``x`` and ``y`` is given.
+    """
 
     defect_class: str
     area_px: Annotated[float, Field(gt=0, allow_inf_nan=False), NO_BOOL] | None = None
@@ -57,12 +62,30 @@ class MissedSettings:
 
 
 def read_missed(path: str, classes: Collection[str]) -> list[MissedDefect]:
-    """Read misses: a CSV with a column ``defect_class``, or a JSON list of objects with that key;
-    further ones as in ``MissedDefect``, empty = not asked for. Raises ConfigError with the row."""
+    """Read misses: a CSV with a column ``defect_class``, or a JSON list of objects with that key.
+
+    Further ones are as in ``MissedDefect``; an empty one is not asked for. ``classes`` are those
+    of the run. Raises ConfigError with the number of the miss, counted from 1.
+    """
+    file = Path(path).expanduser()
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        rows = json.loads(text) if file.suffix.lower() == ".json" else _read_csv(text)
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"missed.path={str(file)!r} cannot be read ({reason}); give a CSV or a JSON file"
+        ) from error
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise ConfigError(f"missed.path={str(file)!r} must hold a list of objects, one per miss")
     missed = []
-    for number, row in enumerate(_read_rows(Path(path).expanduser()), start=1):
+    for number, row in enumerate(rows, start=1):
         where = f"missed.path={path}, miss {number}"
-        given = {str(key).strip(): value for key, value in row.items() if not _is_empty(value)}
+        given = {
+            str(key).strip(): value
+            for key, value in row.items()
+            if value is not None and str(value).strip() != ""
+        }
         try:
             miss = TypeAdapter(MissedDefect).validate_python(given)
         except ValidationError as error:
@@ -81,25 +104,8 @@ def read_missed(path: str, classes: Collection[str]) -> list[MissedDefect]:
     return missed
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _read_rows(path: Path) -> Iterable[Mapping[Any, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = json.loads(text) if path.suffix.lower() == ".json" else _read_csv(text)
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(
-            f"missed.path={str(path)!r} cannot be read ({reason}); give a CSV or a JSON file"
-        ) from error
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise ConfigError(f"missed.path={str(path)!r} must hold a list of objects, one per miss")
-    return rows
-
-
 def _read_csv(text: str) -> list[Mapping[Any, Any]]:
+    """Return the rows of a table by column; raises ValueError or csv.Error for what is not one."""
     table = csv.DictReader(text.splitlines(), strict=True)
     names = table.fieldnames or ()
     if len(names) == 1 and ";" in names[0]:
@@ -112,9 +118,10 @@ def _read_csv(text: str) -> list[Mapping[Any, Any]]:
 
 
 def severity_for(contrast_delta_e: float, span: Sequence[float]) -> float:
-    """Return the severity, within a class's span, that an asked contrast stands for.
+    """Return the severity, within a class's ``span``, that an asked contrast stands for.
 
-    Contrasts of 2 Delta E and less are its weakest, of 25 and more its strongest.
+    It is linear between: contrasts of 2 Delta E and less are the class's weakest, of 25 and more
+    its strongest.
 
     >>> severity_for(25, (0.2, 0.8))
     0.8
@@ -127,7 +134,8 @@ def severity_for(contrast_delta_e: float, span: Sequence[float]) -> float:
 def near_place(free: NDArray[np.bool_], x: float, y: float, spread: float) -> NDArray[np.bool_]:
     """Return the free pixels (H, W) within ``spread`` of the longer side around a place.
 
-    All of them where there is none so near.
+    ``free`` (H, W) says where a defect may lie; ``x`` and ``y`` are shares 0..1 of width and
+    height. All free pixels are returned where none is so near.
     """
     height, width = free.shape
     rows, columns = np.ogrid[:height, :width]

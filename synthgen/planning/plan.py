@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count as count_up
 from typing import Annotated, Literal
@@ -32,15 +32,14 @@ Splits = Mapping[str, float]
 class DefectClass:
     """One kind of flaw: its id in labels, its word in prompts, how it is drawn, how much of it.
 
-    ``shape`` None: drawn only from real defects of a bank.
+    ``shape`` None: drawn only from real defects of a bank. Raises ValueError where a span does not
+    run upward within its bounds.
     """
 
     class_id: Annotated[int, Field(ge=1, le=254)]  # 255 = ignored
     noun: Annotated[str, Field(min_length=1)]
     shape: SkipValidation[DefectKind | None]
-    weight: Annotated[float, Field(gt=0)] = (
-        1.0  # its share of the images, relative to the other classes
-    )
+    weight: Annotated[float, Field(gt=0)] = 1.0  # how many images it gets, relative to others
     instances: tuple[int, int] = (1, 1)  # defects an image, from .. to
     severity: Span = (0.15, 1.0)  # 0 = barely visible .. 1 = strong
     close_px: Annotated[int, Field(ge=0, le=15)] = 2  # a gap in the change that is still one defect
@@ -78,36 +77,55 @@ def draw_plan(
 
     Classes come in the ratio of their weights; sources are gone through in a shuffled order, again
     and again; the split is that of the source's group. ``prompts`` None: each class by its noun.
-    ``missed_fraction`` of the defect samples ask for what is in ``missed``, one after the other.
-    Parts whose real defects lend their look are split like those of the sources: a reference
-    defect's part and what is drawn after it are in one split.
+    ``missed_fraction`` 0..1 of the defect samples ask for what is in ``missed``, one after the
+    other. Parts whose real defects lend their look are split like those of the sources: a reference
+    defect's part and what is drawn after it are in one split. Raises ConfigError for classes that
+    share an id, impossible splits, and a class whose real defects are in no split of the sources.
     """
-    _check_classes(classes, count)
+    names = _spread_classes(classes, count)
     prompts = prompts or PromptWriter(PromptSettings(synonym_fraction=0.0))
     groups = [e.group for e in sources.entries]
     split_of = split_groups(groups + (references.groups if references else []), splits, seed)
     lenders = _Lenders(references, classes, split_of, {split_of[group] for group in groups})
-    names = _spread_classes(classes, count)
-    wishes = _spread_missed(missed, missed_fraction, count, seed)
+    wishes: dict[int, MissedDefect] = {}
+    if missed:  # in turn, anywhere along the run
+        chosen = stream(seed, "gaps").permutation(count)[: round(count * missed_fraction)]
+        wishes = {int(index): missed[n % len(missed)] for n, index in enumerate(sorted(chosen))}
+    endless = (  # each source once a turn, every turn in another order
+        sources.entries[int(place)]
+        for turn in count_up()
+        for place in stream(seed, "sources", turn).permutation(len(sources.entries))
+    )
     specs = []
-    endless = _spread_sources(sources.entries, seed)
     for index in range(count + good):
+        miss = wishes.get(index)
         name = names[index] if index < count else None
-        if index in wishes:
-            name = wishes[index].defect_class
+        if miss is not None:
+            name = miss.defect_class
         entry = next(e for e in endless if lenders.can_draw(name, split_of[e.group]))
         spec = _draw_spec(entry, split_of[entry.group], name, classes, seed, index, prompts)
         spec = lenders.name_reference(spec, seed)
-        if index in wishes:
-            specs.append(_ask(spec, wishes[index], classes))
-        else:
+        if miss is None:
             specs.append(lenders.count_lines(spec, seed))
+            continue
+        contrast, span = miss.contrast_delta_e, classes[miss.defect_class].severity
+        asked = replace(
+            spec,
+            severity=spec.severity if contrast is None else severity_for(contrast, span),
+            asked_area_px=miss.area_px,
+            asked_x=spec.asked_x if miss.x is None else miss.x,
+            asked_y=spec.asked_y if miss.y is None else miss.y,
+        )
+        specs.append(asked)
     return specs
 
 
 class _Lenders:
-    """Which samples are drawn after a real defect, and after which: one whose part is of the
-    sample's own split."""
+    """Which samples are drawn after a real defect, and after which.
+
+    A sample's reference defect is of its class and of a part in its own split. Raises ConfigError
+    where a class without a shape has none in the ``splits`` that the sources are in.
+    """
 
     def __init__(
         self,
@@ -132,20 +150,23 @@ class _Lenders:
                 )
 
     def can_draw(self, name: str | None, split: str) -> bool:
-        kind = None if name is None else self._classes[name]
-        return name is None or kind is None or kind.shape is not None or self._has(name, split)
+        """Say whether a sample of a class, None = a good one, can be drawn in a split."""
+        return name is None or self._classes[name].shape is not None or self._has(name, split)
 
     def _has(self, name: str, split: str) -> bool:
         return (name, split) in self._groups
 
     def name_reference(self, spec: SampleSpec, seed: int) -> SampleSpec:
-        """Return the spec with a reference defect and, where wanted, its like's place; or as it
-        is."""
+        """Return the spec with a reference defect, or as it is where none is due.
+
+        With ``own_place`` the spec also asks for the place that the bank gives for that defect.
+        """
         name = spec.defect_class
         if self._references is None or name is None or not self._has(name, spec.split):
             return spec
         rng, settings = stream(seed, "donor", spec.index), self._references.settings
         if self._classes[name].shape is not None:
+            # half a defect to begin with, so that the count is rounded and not cut
             self._due[name] = self._due.get(name, 0.5) + settings.fraction
             if self._due[name] < 1:
                 return spec
@@ -168,29 +189,11 @@ class _Lenders:
         return spec if count is None else replace(spec, instances=count)
 
 
-def _spread_missed(
-    missed: Sequence[MissedDefect], fraction: float, count: int, seed: int
-) -> dict[int, MissedDefect]:
-    """Return which samples ask for which gap, in turn, anywhere along the run."""
-    if not missed:
-        return {}
-    chosen = stream(seed, "gaps").permutation(count)[: round(count * fraction)]
-    return {int(index): missed[n % len(missed)] for n, index in enumerate(sorted(chosen))}
+def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]:
+    """Return class names in the ratio of their weights, evenly mixed along the run.
 
-
-def _ask(spec: SampleSpec, miss: MissedDefect, classes: Mapping[str, DefectClass]) -> SampleSpec:
-    """Return a spec that asks for what was missed: its size and place; its contrast by severity."""
-    contrast, span = miss.contrast_delta_e, classes[miss.defect_class].severity
-    return replace(
-        spec,
-        severity=spec.severity if contrast is None else severity_for(contrast, span),
-        asked_area_px=miss.area_px,
-        asked_x=spec.asked_x if miss.x is None else miss.x,
-        asked_y=spec.asked_y if miss.y is None else miss.y,
-    )
-
-
-def _check_classes(classes: Mapping[str, DefectClass], count: int) -> None:
+    Raises ConfigError where there is no class, or two of them have one id.
+    """
     if count and not classes:
         raise ConfigError("defect names no class; give at least one, e.g. defect=[scratch,crack]")
     seen: dict[int, str] = {}
@@ -201,16 +204,12 @@ def _check_classes(classes: Mapping[str, DefectClass], count: int) -> None:
                 f"{seen[kind.class_id]!r}; give each class its own"
             )
         seen[kind.class_id] = name
-
-
-def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]:
-    """Return class names in the ratio of their weights, evenly mixed along the run."""
-    names = sorted(classes)
     if not count:
         return []
+    names = sorted(classes)
     weights = np.array([classes[name].weight for name in names], float)
     fractions = weights / weights.sum()
-    due = np.zeros(len(names))
+    due = np.zeros(len(names))  # what each class is still owed; the largest claim comes next
     order = []
     for _ in range(count):
         due += fractions
@@ -218,13 +217,6 @@ def _spread_classes(classes: Mapping[str, DefectClass], count: int) -> list[str]
         due[pick] -= 1
         order.append(names[pick])
     return order
-
-
-def _spread_sources(entries: Sequence[SourceEntry], seed: int) -> Iterator[SourceEntry]:
-    """Yield sources without end, each once a turn, every turn in another order."""
-    for turn in count_up():
-        for place in stream(seed, "sources", turn).permutation(len(entries)):
-            yield entries[int(place)]
 
 
 def _draw_spec(
@@ -236,11 +228,13 @@ def _draw_spec(
     index: int,
     prompts: PromptWriter,
 ) -> SampleSpec:
+    """Return one sample of a class, ``name`` None = a good one, drawn from a stream of its own."""
     rng = stream(seed, "spec", index)
     own_seed = int(rng.integers(2**63 - 1))
     kind = None if name is None else classes[name]
     severity = 0.0 if kind is None else float(rng.uniform(*kind.severity))
     wording = None if kind is None else kind.wording()
+    low, high = (0, 0) if kind is None else kind.instances
     texts = prompts.write(name, wording, severity, entry.surface, own_seed)
     return SampleSpec(
         sample_id=f"{name or 'good'}-{index:06d}",
@@ -253,17 +247,16 @@ def _draw_spec(
         split=split,
         prompt=texts.prompt,
         negative_prompt=texts.negative_prompt,
-        instances=0 if kind is None else _draw_count(kind.instances, rng),
+        instances=0 if kind is None else int(rng.integers(low, high + 1)),
         severity=severity,
     )
 
 
-def _draw_count(instances: tuple[int, int], rng: np.random.Generator) -> int:
-    return int(rng.integers(instances[0], instances[1] + 1))
-
-
 def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, str]:
     """Return the split of each group: whole groups, in the given shares, shuffled by ``seed``.
+
+    Shares are relative: they need not sum to 1. Raises ConfigError for a negative one, and where
+    all are 0.
 
     >>> split_groups(["a", "b"], {"train": 1.0}, 0)
     {'a': 'train', 'b': 'train'}
@@ -275,13 +268,14 @@ def split_groups(groups: Sequence[str], splits: Splits, seed: int) -> dict[str, 
     order = stream(seed, "splits").permutation(len(unique))
     bounds = np.cumsum(list(fractions.values())) / sum(fractions.values())
     names = list(fractions)
+    # a group belongs where its middle lies, so that shares are rounded for every split alike
     middle = (np.arange(len(unique)) + 0.5) / len(unique)
     chosen = np.minimum(np.searchsorted(bounds, middle), len(names) - 1)
     return dict(sorted((unique[int(o)], names[int(c)]) for o, c in zip(order, chosen, strict=True)))
 
 
 def find_empty_train(specs: Sequence[SampleSpec], splits: Splits) -> list[str]:
-    """Return a sentence where a run leaves nothing to train on, though it is asked to."""
+    """Return a sentence where no sample is in the split train, though ``splits`` asks for some."""
     if splits.get("train", 0) <= 0 or any(spec.split == "train" for spec in specs):
         return []
     parts = len({spec.group for spec in specs})

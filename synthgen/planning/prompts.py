@@ -28,7 +28,6 @@ __all__ = [
     "Template",
     "Wording",
     "describe",
-    "describe_good",
     "read_prompt_table",
     "vocabulary",
 ]
@@ -63,7 +62,9 @@ ARTICLE = "\0"  # holds its place until the word behind it is known
 
 
 def check_template(text: str, known: Sequence[str] = FIELDS) -> str:
-    """Return a template that says something in these fields; raises ValueError.
+    """Return a template that says something in the ``known`` fields, as it is.
+
+    Fields stand alone: format specs and conversions are refused. Raises ValueError.
 
     >>> check_template("{colour} rust")
     Traceback (most recent call last):
@@ -78,11 +79,8 @@ def check_template(text: str, known: Sequence[str] = FIELDS) -> str:
     return text
 
 
-def _check_good_template(text: str) -> str:
-    return check_template(text, GOOD_FIELDS)
-
-
 Template = Annotated[str, AfterValidator(check_template)]
+GoodTemplate = Annotated[str, AfterValidator(lambda text: check_template(text, GOOD_FIELDS))]
 SeverityWords = Annotated[
     tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...], Field(min_length=1)
 ]
@@ -92,23 +90,23 @@ SeverityWords = Annotated[
 def fill_template(template: str, noun: str, severity_word: str, material: str) -> str:
     """Return a checked template's text; the article fits the word behind it.
 
-    >>> fill("{article} {severity} {noun}", "abrasion", "", "wood")
+    Empty words leave no second blank behind.
+
+    >>> fill_template("{article} {severity} {noun}", "abrasion", "", "wood")
     'an abrasion'
     """
     text = template.format(article=ARTICLE, severity=severity_word, noun=noun, material=material)
-    return re.sub(rf"{ARTICLE}(\W*\w?)", _put_article, " ".join(text.split()))
-
-
-def _put_article(found: re.Match[str]) -> str:
-    return ("an" if found[1][-1:].lower() in tuple("aeiou") else "a") + found[1]
+    words = re.sub(rf"{ARTICLE}(?=\W*[aeiouAEIOU])", "an", " ".join(text.split()))
+    return words.replace(ARTICLE, "a")
 
 
 def _severity_words(levels: SeverityWords, severity: float) -> tuple[str, ...]:
+    """Return the words of a severity 0..1; the levels, weak to strong, share that range alike."""
     return levels[min(len(levels) - 1, int(severity * len(levels)))]
 
 
 def describe(noun: str, severity: float, surface: str, word: int = 0) -> str:
-    """Return the prompt for a defect; ``severity`` 0..1, ``word`` picks among its synonyms.
+    """Return the prompt for a defect; ``word`` picks among the words for its ``severity`` 0..1.
 
     >>> describe("scratch", 0.9, "brushed metal")
     'a strong scratch on brushed metal'
@@ -119,11 +117,6 @@ def describe(noun: str, severity: float, surface: str, word: int = 0) -> str:
     """
     words = _severity_words(SEVERITY_WORDS, severity)
     return fill_template(TEMPLATE, noun, words[word % len(words)], surface)
-
-
-def describe_good(surface: str) -> str:
-    """Return the prompt for a surface without a defect."""
-    return fill_template(GOOD_TEMPLATE, "", "", surface)
 
 
 def vocabulary(surfaces: list[str]) -> list[str]:
@@ -149,10 +142,14 @@ def vocabulary(surfaces: list[str]) -> list[str]:
 
 @checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PromptSettings:
-    """The ``prompt`` part of the config."""
+    """The ``prompt`` part of the config: how prompts are worded where a class says nothing else.
+
+    Templates are checked as by ``check_template``; ``synonym_fraction`` of the prompts draw among
+    the noun and its synonyms, the others say the noun.
+    """
 
     template: Template = TEMPLATE
-    good: Annotated[str, AfterValidator(_check_good_template)] = GOOD_TEMPLATE
+    good: GoodTemplate = GOOD_TEMPLATE
     negative: str | None = ""
     material: Annotated[str, Field(min_length=1)] | None = None  # None = what the source says
     severity_words: SeverityWords = (("faint",), ("",), ("strong",))  # from weak to strong
@@ -173,13 +170,9 @@ class Wording(NamedTuple):
     negative: str | None = None
 
     def words(self) -> tuple[str, ...]:
-        """Return the noun and its synonyms."""
-        return _name_all(self.noun, self.synonyms)
-
-
-@lru_cache(1024)
-def _name_all(noun: str, synonyms: tuple[str, ...] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((noun, *(SYNONYMS.get(noun, ()) if synonyms is None else synonyms))))
+        """Return the noun, then its synonyms, each once."""
+        more = SYNONYMS.get(self.noun, ()) if self.synonyms is None else self.synonyms
+        return tuple(dict.fromkeys((self.noun, *more)))
 
 
 class PromptPair(NamedTuple):
@@ -190,7 +183,10 @@ class PromptPair(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """One prompt of a table. ``negative`` None = as the class or the settings say."""
+    """One prompt of a table. ``negative`` None = as the class or the settings say.
+
+    ``weight``, over 0, is relative to the other prompts of the class.
+    """
 
     prompt: str
     negative: str | None
@@ -221,7 +217,19 @@ class PromptWriter:
         """
         draws = stream(seed, "prompt").random(4)
         words = wording or Wording("")
-        template, negative = self._choose_template(name or GOOD, wording, draws[0])
+        negative = words.negative
+        if negative is None:
+            negative = self.settings.negative or ""
+        if wording is None:
+            template = self.settings.good
+        else:
+            template = wording.template or self.settings.template
+        if rows := self.table.get(name or GOOD):
+            bounds = self._bounds[name or GOOD]  # cumulated weights
+            place = int(np.searchsorted(bounds, draws[0] * bounds[-1], side="right"))
+            row = rows[min(place, len(rows) - 1)]
+            template = row.prompt
+            negative = negative if row.negative is None else row.negative
         nouns = words.words()
         noun = _pick(nouns, draws[2]) if draws[1] < self.settings.synonym_fraction else nouns[0]
         levels = words.severity_words or self.settings.severity_words
@@ -230,21 +238,9 @@ class PromptWriter:
             fill_template(template, noun, strength, self.settings.material or surface), negative
         )
 
-    def _choose_template(self, name: str, wording: Wording | None, draw: float) -> tuple[str, str]:
-        settings = self.settings
-        own = settings.good if wording is None else wording.template or settings.template
-        negative = settings.negative or ""
-        if wording is not None and wording.negative is not None:
-            negative = wording.negative
-        if rows := self.table.get(name):
-            bounds = self._bounds[name]
-            place = int(np.searchsorted(bounds, draw * bounds[-1], side="right"))
-            row = rows[min(place, len(rows) - 1)]
-            return row.prompt, negative if row.negative is None else row.negative
-        return own, negative
-
 
 def _pick(choices: Sequence[Choice], draw: float) -> Choice:
+    """Return the choice that a draw from [0, 1) falls on, all alike."""
     return choices[int(draw * len(choices))]
 
 
@@ -266,11 +262,22 @@ def read_prompt_table(path: str, classes: Collection[str]) -> PromptTable:
 
 
 def _read_lines(path: str) -> Iterator[tuple[int, dict[str | None, str]]]:
-    """Yield the lines below the first with their numbers, cells by column."""
+    """Yield the lines below the first with their numbers, cells by column.
+
+    A cell that a line lacks is ''; those beyond the columns are under None. Raises ConfigError.
+    """
     try:
         with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True, restval="")
-            _check_columns(path, reader.fieldnames or [])
+            found = reader.fieldnames or []
+            missing = [name for name in COLUMNS if name not in found]
+            unknown = [name for name in found if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
+            if missing or unknown:
+                what = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}"
+                raise ConfigError(
+                    f"prompt.table={path}, line 1 {what}; the columns are {', '.join(COLUMNS)} "
+                    f"and, if wanted, {', '.join(OPTIONAL_COLUMNS)}, with commas between"
+                )
             for cells in reader:
                 yield reader.line_num, cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -280,18 +287,8 @@ def _read_lines(path: str) -> Iterator[tuple[int, dict[str | None, str]]]:
         ) from error
 
 
-def _check_columns(path: str, found: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in found]
-    unknown = [name for name in found if name not in (*COLUMNS, *OPTIONAL_COLUMNS)]
-    if missing or unknown:
-        what = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}"
-        raise ConfigError(
-            f"prompt.table={path}, line 1 {what}; the columns are {', '.join(COLUMNS)} and, if "
-            f"wanted, {', '.join(OPTIONAL_COLUMNS)}, with commas between"
-        )
-
-
 def _read_row(cells: Mapping[str | None, str], classes: Collection[str]) -> tuple[str, TableRow]:
+    """Return the class and the prompt of a line; raises ValueError without the line's number."""
     if None in cells:
         raise ValueError("it has more cells than columns; put a text with a comma into quotes")
     name = cells["defect_class"].strip()
@@ -302,17 +299,12 @@ def _read_row(cells: Mapping[str | None, str], classes: Collection[str]) -> tupl
         prompt = check_template(cells["prompt"], GOOD_FIELDS if name == GOOD else FIELDS)
     except ValueError as error:
         raise ValueError(f"prompt {cells['prompt']!r} is not possible: {error}") from error
-    negative = cells.get("negative_prompt") or None
-    return name, TableRow(prompt, negative, _read_weight(cells.get("weight")))
-
-
-def _read_weight(text: str | None) -> float:
-    if not (text or "").strip():
-        return 1.0
-    try:
-        weight = float(str(text))
-    except ValueError:
-        weight = 0.0
+    weight, text = 1.0, cells.get("weight") or ""
+    if text.strip():
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = 0.0
     if not 0 < weight < float("inf"):
         raise ValueError(f"weight {text!r} must be a number over 0")
-    return weight
+    return name, TableRow(prompt, cells.get("negative_prompt") or None, weight)

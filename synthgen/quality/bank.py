@@ -22,7 +22,7 @@ VIEWS = 8  # of one item: turned and mirrored
 
 
 class DefectBank:
-    """The looks of real defects, mirrored and turned, too."""
+    """The perceptual hashes of real defects, each turned by quarters and mirrored: eight views."""
 
     def __init__(self, items: Iterable[BankItem]) -> None:
         self._hashes: list[str] = []
@@ -33,8 +33,7 @@ class DefectBank:
                 self._hashes.append(_hash(one[:, ::-1], its_mask[:, ::-1]))
 
     def measure(self, candidate: Candidate) -> tuple[Measurement, ...]:
-        """Return ``real_bits`` and, where a reference defect lent its look,
-        ``reference_delta_e``."""
+        """Return ``real_bits``, and ``reference_delta_e`` where a reference defect was followed."""
         bits = self.nearest_bits(candidate.image, candidate.realised_mask)
         found = (Measurement("real_bits", bits),)
         if not candidate.condition.spec.reference:
@@ -42,15 +41,19 @@ class DefectBank:
         return (*found, Measurement("reference_delta_e", away_from_reference(candidate)))
 
     def nearest_bits(self, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
-        """Return in how many of 64 bits a look differs from the most alike real one; NaN for none.
+        """Return in how many of 64 bits a defect differs from the most alike real one.
 
-        The perceptual hash of the 96 px around the label; see ``perceptual_hash``.
+        By the perceptual hash of the 96 px around the label; see ``perceptual_hash``. NaN where
+        there is no label or no real defect.
         """
         found = self.find_nearest(perceptual_hash(image, mask))
         return float("nan") if found is None else float(found[1])
 
     def find_nearest(self, hash_: str) -> tuple[int, int] | None:
-        """Return the place of the item that is most alike, and in how many bits it differs."""
+        """Return the number of the most alike item, from 0, and in how many bits it differs.
+
+        ``hash_``: 16 hexadecimal digits. None where that is '' or there are no items.
+        """
         if not hash_ or not self._hashes:
             return None
         bits = [bits_between(hash_, real) for real in self._hashes]

@@ -33,8 +33,8 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Lab = NDArray[np.float32]
 
-LEAK_TOLERANCE_PX = 2  # a soft edge of this width is no leak: a 1 px line would be all leak
-LEAK_KERNELS = 2.0  # nor is one that the photo's own blur makes
+LEAK_TOLERANCE_PX = 2  # a soft edge this wide does not count: else a 1 px line would be all leak
+LEAK_KERNELS = 2.0  # nor does one that the photo's own blur makes
 BLACK_LEVEL = 1  # and below: what a safety checker paints, after saving and scaling
 
 
@@ -134,7 +134,8 @@ def sharpness_ratio(source: Image, finished: Image, repaint_mask: Mask, realised
 def changed_outside(candidate: Candidate) -> Mask:
     """Return the pixels that differ from the clean image though they are outside the repaint mask.
 
-    A blur or a JPEG after painting carries a change on: up to ``spread_px`` it is no change there.
+    A blur or a JPEG after painting spreads a change: up to ``spread_px`` from the mask it does not
+    count.
     """
     condition = candidate.condition
     free = ~condition.repaint_mask

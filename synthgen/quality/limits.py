@@ -93,16 +93,13 @@ def reasons_to_reject(
 ) -> tuple[str, ...]:
     """Return a reason for each limit that is broken, in the order of the table of measures."""
     values = {one.name: one.value for one in measurements}
-    return tuple(
-        _reason(name, values[name], limits[name])
-        for name in MEASURED
-        if name in limits and name in values
-        if is_outside(np.array(values[name]), limits[name])
-    )
-
-
-def _reason(name: str, value: float, bounds: Bounds) -> str:
-    least, most = bounds
-    if least is not None and value < least:
-        return f"{name} {value:.3g} is below {least:g}"
-    return f"{name} {value:.3g} is above {most:g}"
+    reasons = []
+    for name in MEASURED:
+        if name not in limits or name not in values:
+            continue
+        value, (least, most) = values[name], limits[name]
+        if least is not None and value < least:  # NaN, what does not apply, is neither
+            reasons.append(f"{name} {value:.3g} is below {least:g}")
+        elif most is not None and value > most:
+            reasons.append(f"{name} {value:.3g} is above {most:g}")
+    return tuple(reasons)

@@ -1,8 +1,8 @@
 """The one table of measures: a row for each number that is told of a finished image.
 
 Limits, columns of a run's tables, report, datasheet and docs/quality.md derive from ``MEASURES``.
-A measure of one's own is one row, and where it is new a function beside those of ``changes`` and
-``belonging``. None of them decides: limits do.
+A further measure is one row here, and a function beside those of ``changes`` and ``belonging``
+where it needs one. Measures do not decide: limits do.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ChangeView:
 
     @property
     def beside(self) -> Mask | None:
-        """Where there is no bare surface of the part, so no ground that a defect stands out of."""
+        """Pixels that are not bare surface of the part, so that no defect stands out of them."""
         if self.allowed is None:
             return self.others
         return ~self.allowed if self.others is None else ~self.allowed | self.others
@@ -102,7 +102,7 @@ def view_change(candidate: Candidate) -> ChangeView:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Measure:
-    """One number about a finished image, by whose name a limit is set, too.
+    """One number about a finished image. A limit is set by its name.
 
     ``title``: a word or two for a chart. ``meaning``: what it is, on one line. ``scope``: of each
     *label*, so of an image and of each of its defects; of an image with a *defect*; of any
@@ -140,13 +140,9 @@ def _off_part(view: ChangeView) -> float:
 
 
 def _edges_kept(view: ChangeView) -> float:
-    """Of Canny's edges, whatever guided the painting."""
+    """Return the F1 of Canny's edges, whatever control image guided the painting."""
     edges = np.repeat(canny_edges(view.source)[..., None], 3, axis=2)
     return edge_agreement(edges, view.source, view.finished, view.repaint)
-
-
-def _mean_change(view: ChangeView) -> float:
-    return float(np.linalg.norm(view.finished_lab - view.source_lab, axis=2).mean())
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -327,7 +323,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="CIELAB",
         scope="varied",
         meaning="of a varied image: mean change against its source",
-        function=_mean_change,
+        function=lambda v: float(np.linalg.norm(v.finished_lab - v.source_lab, axis=2).mean()),
     ),
     Measure(
         name="near_duplicate_bits",

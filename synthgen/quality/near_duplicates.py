@@ -21,7 +21,7 @@ __all__ = ["Marks", "bits_between", "colour_distance", "colours_of", "find_near"
 Places = NDArray[np.int64]
 SAME_COLOUR = 5.0  # Delta E, the mean of the parts
 SAME_PLACE = 0.5  # overlap of two labels' boxes, of their union
-PAIRS = 250_000  # compared at once
+PAIRS = 250_000  # compared at once: bounds the memory, whatever the size of a run
 
 
 def perceptual_hash(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
@@ -35,10 +35,10 @@ def perceptual_hash(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
 
 
 def colours_of(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
-    """Return the CIELAB means of the 4 x 4 parts of the 96 px around the label, as 96 hexadecimal
-    digits; '' where there is no label.
+    """Return the CIELAB means of the 4 x 4 parts of the 96 px around the label.
 
-    What a hash of grey edges does not see: two stains of one shape and two colours.
+    As 96 hexadecimal digits, a byte per mean; '' where there is no label. They tell what a hash of
+    grey edges does not see: two stains of one shape and two colours.
     """
     if not mask.any():
         return ""
@@ -57,7 +57,7 @@ def colour_distance(one: str, other: str) -> float:
 
 
 def bits_between(one: str, other: str) -> int:
-    """Return in how many of their 64 bits two looks differ.
+    """Return in how many of their 64 bits two perceptual hashes differ.
 
     >>> bits_between("00000000000000ff", "0000000000000000")
     8
@@ -77,7 +77,7 @@ class Marks:
 
     @classmethod
     def of(cls, rows: pa.Table) -> Marks:
-        """Return the marks of rows of a manifest; each must have a ``hash_``."""
+        """Return the marks of rows of a manifest; each must have a ``perceptual_hash``."""
         hashes = _from_hex(rows["perceptual_hash"]).view(">u8").astype(np.uint64)
         colours = _from_hex(rows["colours"])
         boxes = np.column_stack([rows[name].to_numpy() for name in cls.COLUMNS[2:]])
@@ -96,8 +96,11 @@ def _from_hex(texts: pa.ChunkedArray) -> NDArray[np.uint8]:
 
 
 def find_near(marks: Marks) -> Iterator[tuple[int, Places, NDArray[np.int64]]]:
-    """Yield each label that has earlier ones at its place and of its colours, those, and in how
-    many of the 64 bits of their looks they differ; all in order."""
+    """Yield each label that has earlier ones at its place and of its colours, all in order.
+
+    With it come the rows of those earlier ones, and in how many of 64 bits their hashes differ.
+    Same place: boxes that share half of their union. Same colours: a mean Delta E of 5 or less.
+    """
     count = len(marks.hashes)
     step = max(1, PAIRS // max(1, count))
     for start in range(0, count, step):
@@ -115,7 +118,7 @@ def find_near(marks: Marks) -> Iterator[tuple[int, Places, NDArray[np.int64]]]:
 def _at_one_place(boxes: NDArray[np.int64], start: int, end: int) -> tuple[Places, Places]:
     """Return the pairs (later, earlier) whose boxes overlap, the later from ``start`` to ``end``.
 
-    Boxes that share half of their union do so along x alone, too; that is looked at first.
+    Boxes that share half of their union do so along x alone as well. That is looked at first.
     """
     x, _, width, _ = boxes.T.astype(np.int32)
     right = x + width

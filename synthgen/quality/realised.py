@@ -14,10 +14,9 @@ __all__ = ["change_noise", "close_gaps", "delta_e", "realise_mask", "soft_border
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-LOW_DELTA_E = (
-    2.5  # just over 2.3, the just noticeable difference on even patches (Mahy et al. 1994)
-)
-HIGH_DELTA_E = 5.0
+# Just over 2.3, the just noticeable difference on even patches (Mahy et al. 1994).
+LOW_DELTA_E = 2.5
+HIGH_DELTA_E = 5.0  # that a connected piece must reach somewhere
 EDGE_FRACTION = 0.45  # of the strongest change within EDGE_PX: where a soft edge is cut
 EDGE_PX = 3
 # To that rule a weaker part beside a strong one, as a burr beside its groove, is a soft edge. Two
@@ -25,7 +24,7 @@ EDGE_PX = 3
 PLAIN_DELTA_E = 14.0
 KEEPS_TO = 0.9  # of the change lies within a pixel of the asked mask, ...
 FILLS = 0.5  # ... and it is this share of its area, or more: then it was painted as asked
-FAINT_DELTA_E = 2.3  # just noticeable; of a label, FAINT_SHARE at most is fainter: bridged gaps
+FAINT_DELTA_E = 2.3  # just noticeable; FAINT_FRACTION of a label may be fainter: bridged gaps
 FAINT_FRACTION = 0.05
 MIN_PART_PX = 4
 MIN_BAND_PX = 24
@@ -47,7 +46,7 @@ def change_noise(
 
     A backend that paints its own grain changes pixels where no defect was asked for. Their median
     change around its mean is the noise, as far as the source's own (its fine structure within 15
-    px) explains it. A shift of them all is no grain: it is seen.
+    px) explains it. A shift of them all does not count as grain: it is a visible change.
     """
     band = repaint_mask & ~grow_mask(asked_mask, 2)
     if band.sum() < MIN_BAND_PX:
@@ -67,7 +66,7 @@ def realise_mask(
     asked_mask: Mask,
     close_px: int = 0,
 ) -> Mask:
-    """Return the (H, W) mask of visible change, inside the repaint mask only.
+    """Return the label: the (H, W) mask of visible change, inside the repaint mask only.
 
     Hysteresis (Canny 1986, III.D): connected pixels that differ by 2.5 (Delta E), where at least
     one of them differs by 5. A soft edge ends where the change falls under 45 % of the strongest
@@ -88,18 +87,12 @@ def realise_mask(
     cut = np.minimum(EDGE_FRACTION * cv2.dilate(difference, disc), PLAIN_DELTA_E)
     least = max(LOW_DELTA_E, 3 * noise)
     seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
-    if _is_as_asked(seen, asked):
+    area, inside = int(seen.sum()), int((seen & grow_mask(asked, 1)).sum())
+    if area >= FILLS * int(asked.sum()) and inside >= KEEPS_TO * area:  # painted as asked
         cut[asked] = np.minimum(cut[asked], HIGH_DELTA_E)
         seen = _keep_connected(repaint & (difference >= np.maximum(least, cut)), is_strong)
     mask[window] = _bridge(seen, close_gaps(seen, close_px) & repaint, difference)
     return mask
-
-
-def _is_as_asked(seen: Mask, asked: Mask) -> bool:
-    """Say whether a change keeps to the mask that was asked for, and fills it by half or more."""
-    area = int(seen.sum())
-    inside = int((seen & grow_mask(asked, 1)).sum())
-    return area >= FILLS * int(asked.sum()) and inside >= KEEPS_TO * area
 
 
 def _bridge(seen: Mask, closed: Mask, difference: NDArray[np.float32]) -> Mask:
@@ -119,9 +112,10 @@ def _bridge(seen: Mask, closed: Mask, difference: NDArray[np.float32]) -> Mask:
 def soft_border(
     source: Image, finished: Image, realised: Mask, repaint_mask: Mask, asked_mask: Mask
 ) -> Mask:
-    """Return the pixels beside the realised mask that visibly changed, too: neither bad nor good.
+    """Return the pixels beside the realised mask that visibly changed as well, (H, W).
 
-    Connected to it, by 2.5 (Delta E) or more and over the grain, inside the repaint mask.
+    They are neither defect nor good surface, as an ignore index for training. Connected to the
+    mask, by 2.5 (Delta E) or more and over the grain, inside the repaint mask.
     """
     border = np.zeros(realised.shape, bool)
     if not realised.any():

@@ -1,4 +1,4 @@
-"""What the areas of a mask's values are: classes, parts, soft edges, or what is around a defect."""
+"""What the areas of a mask's values are: classes, parts, soft edges, or background."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
-SOFT_LEVEL = 64  # the highest level of a soft edge is no small id
-PLATEAU_PX = 5  # side of a square that is flat, between background and top: a class of its own
+SOFT_LEVEL = 64  # a mask whose highest level is lower has ids of classes, not soft edges
+PLATEAU_PX = 5  # side of a flat square between background and top: a class of its own
 FLAT, LOW, HIGH = 0.05, 0.15, 0.85  # shares of the highest level
 TRACE = 0.3  # of the highest level: what JPEG leaves around an edge is weaker
 BORDER, MAX = 0.9, 0.5  # shares of the border and of all pixels that a background covers
 
 
 def is_soft(encoded: MaskPixels) -> bool:
-    """Say whether the values between 0 and the highest are edges, not classes of their own."""
+    """Say whether the values between 0 and the highest are soft edges, not classes of their own."""
     levels, values = encoded.levels, encoded.values
     top = values[-1]
     if not encoded.is_lossy and is_flat(levels):
@@ -44,14 +44,17 @@ def is_soft(encoded: MaskPixels) -> bool:
 
 
 def is_flat(levels: Pixels) -> bool:
-    """Say whether each connected part is of one value, as numbered instances are."""
+    """Say whether each connected part (8 neighbours) has one value, as numbered instances have."""
     _, parts = cv2.connectedComponents((levels > 0).astype(np.uint8), connectivity=8)
     highest, lowest = _extremes(levels, parts)
     return bool((highest == lowest).all())
 
 
 def find_faint(levels: Pixels, is_lossy: bool) -> list[int]:
-    """Return the highest level of each part that a cut at half would lose as a whole, rising."""
+    """Return the highest level, rising, of each part that a cut at half the top would lose.
+
+    What is weaker than the traces of JPEG, or than 15 % of the top, is not a part.
+    """
     top = int(levels.max())
     seen = (levels > (TRACE if is_lossy else LOW) * top).astype(np.uint8)
     _, parts = cv2.connectedComponents(seen, connectivity=8)
@@ -89,7 +92,7 @@ def _far_from(core: Mask, levels: Pixels, reach_px: int) -> Mask:
 
 
 def find_plateaus(levels: Pixels, top: int) -> list[int]:
-    """Return the levels between background and top that fill a square, rising."""
+    """Return the levels, rising, between background and ``top`` that fill a square of 5 px."""
     kernel = np.ones((PLATEAU_PX, PLATEAU_PX), np.uint8)
     low, high = cv2.erode(levels, kernel), cv2.dilate(levels, kernel)
     is_even = (low > LOW * top) & (high < HIGH * top) & (high - low <= FLAT * top)
@@ -97,12 +100,15 @@ def find_plateaus(levels: Pixels, top: int) -> list[int]:
 
 
 def is_rim(levels: Pixels, value: int, values: list[int], named: set[int]) -> bool:
-    """Say whether a value is nothing but the soft edge of a higher one that no class has."""
+    """Say whether a value is only the soft edge of the highest one, which no class has.
+
+    ``values``: those of the mask, rising. ``named``: those that classes have.
+    """
     top = values[-1]
     if top < SOFT_LEVEL or value not in values or value >= top or top in named:
         return False
     own = np.asarray(levels == value, np.uint8)
     ground = cv2.dilate((levels == 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     if not ground[own > 0].any():
-        return False  # inside of the other value, as what PASCAL VOC draws a border around
+        return False  # inside of the other value, as a class with a border in PASCAL VOC
     return not _far_from(levels == top, own, RIM_PX).any()

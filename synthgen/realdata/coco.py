@@ -34,7 +34,11 @@ HINT = "; real.path=<the JSON> real.images=<a folder> says where its names start
 
 
 def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
-    """Read a folder of COCO datasets, or a single JSON with its images in ``real.images``."""
+    """Read a folder of COCO datasets, or a single JSON with its images in ``real.images``.
+
+    Files that name no split count as ``real.split``, else as train. Raises SourceError; notes are
+    added on guessed splits, and, once all images are read, on images that no JSON names.
+    """
     otherwise = name_split(asked.split or "train")
     if root.is_file():
         images = Path(asked.images).expanduser() if asked.images else root.parent
@@ -58,27 +62,24 @@ def scan_coco_folder(asked: RealSettings, root: Path, notes: list[str]) -> Datas
             for one in scan.images:
                 used.setdefault(one.path.parent, set()).add(one.path)
                 yield one
-        notes.extend(_tell_unnamed(used))
+        for folder, named in used.items():
+            lying = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+            lone = [path for path in lying if path not in named and not is_hidden(path.name)]
+            if lone:
+                notes.append(
+                    f"{len(lone)} images in {folder} are not used, as no annotations name them "
+                    f"(the first: {show_path(lone[0])})"
+                )
 
     return DatasetIndex(classes, read())
-
-
-def _tell_unnamed(used: Mapping[Path, set[Path]]) -> Iterator[str]:
-    """Say which images lie beside those that are named."""
-    for folder, named in used.items():
-        lying = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-        lone = [path for path in lying if path not in named and not is_hidden(path.name)]
-        if lone:
-            yield (
-                f"{len(lone)} images in {folder} are not used, as no annotations name them (the "
-                f"first: {show_path(lone[0])})"
-            )
 
 
 def find_annotations(root: Path) -> list[tuple[Path, list[Path], str]]:
     """Return (JSON, folders that its images may lie in, the split's own name) of a COCO folder.
 
-    Roboflow's order, ``<split>/_annotations.coco.json`` beside the images, is read too.
+    The JSONs of ``annotations/`` come first: those named ``instances_*``, or else all but those
+    whose name says that they hold no masks. Roboflow's ``<split>/_annotations.coco.json``, beside
+    the images, follow.
     """
     files = [
         path
@@ -103,19 +104,25 @@ def scan_coco(annotations: Path, places: Sequence[Path], split: str) -> DatasetI
     """Read COCO instances of one split: run lengths, polygons; boxes alone are not enough.
 
     Images lie in the first of ``places`` that has what the JSON names first. Raises SourceError
-    that names what is wrong.
+    that names what is wrong: for the JSON as a whole here, for an image when it is read.
     """
     text = read_dataset_text(annotations)
     with _readable(annotations):
         data = _check_parts(json.loads(text), annotations)
-        names = _read_categories(data["categories"], annotations)
+        names: dict[int, str] = {}
+        for one in data["categories"]:
+            number, name = _number(one["id"]), clean_class(one["name"], str(annotations))
+            if (other := names.setdefault(number, name)) != name:
+                raise SourceError(
+                    f"{annotations} has two categories of the id {number}, {other!r} and {name!r}; "
+                    "give each an id of its own, in the annotations, too"
+                )
         entries = _read_entries(data["images"], annotations)
-        by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in entries}
-        seen: set[int] = set()
-        for one in data["annotations"]:
-            _check_annotation(one, by_image, names, seen, annotations)
-            by_image[_number(one["image_id"])].append(one)
-        images = _pick_place(places, [str(entry["file_name"]) for entry in entries.values()])
+        by_image = _group_annotations(data["annotations"], entries, names, annotations)
+        there = [place for place in places if place.is_dir()]
+        first = [str(entry["file_name"]) for entry in entries.values()][:1]
+        holding = [place for place in there if any((place / name).is_file() for name in first)]
+        images = next(iter([*holding, *there]), places[-1])
 
     def read() -> Iterator[ImageRecord]:
         for number, entry in entries.items():
@@ -148,25 +155,8 @@ def _check_parts(data: Any, path: Path) -> dict[str, list[Any]]:
     return dict(data)
 
 
-def _pick_place(places: Sequence[Path], names: Sequence[str]) -> Path:
-    there = [place for place in places if place.is_dir()]
-    holding = [place for place in there if names and (place / names[0]).is_file()]
-    return next(iter([*holding, *there]), places[-1])
-
-
-def _read_categories(found: Sequence[Mapping[str, Any]], path: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for one in found:
-        number, name = _number(one["id"]), clean_class(one["name"], str(path))
-        if (other := names.setdefault(number, name)) != name:
-            raise SourceError(
-                f"{path} has two categories of the id {number}, {other!r} and {name!r}; give each "
-                "an id of its own, in the annotations, too"
-            )
-    return names
-
-
 def _read_entries(found: Sequence[dict[str, Any]], path: Path) -> dict[int, dict[str, Any]]:
+    """Return the entries of images by id; SourceError for an id or a file that stands twice."""
     entries: dict[int, dict[str, Any]] = {}
     for one in found:
         number = _number(one["id"])
@@ -187,32 +177,39 @@ def _read_entries(found: Sequence[dict[str, Any]], path: Path) -> dict[int, dict
     return entries
 
 
-def _check_annotation(
-    entry: Mapping[str, Any],
+def _group_annotations(
+    found: Sequence[dict[str, Any]],
     images: Mapping[int, Any],
     categories: Mapping[int, str],
-    seen: set[int],
     path: Path,
-) -> None:
-    for key, known in (("image_id", images), ("category_id", categories)):
-        if _number(entry[key]) not in known:
+) -> dict[int, list[dict[str, Any]]]:
+    """Return the annotations of each image; SourceError for an id that is unknown, or used twice.
+
+    An annotation may lack an id of its own.
+    """
+    by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in images}
+    seen: set[int] = set()
+    for entry in found:
+        for key, known in (("image_id", images), ("category_id", categories)):
+            if _number(entry[key]) not in known:
+                raise SourceError(
+                    f"annotation {entry.get('id')} of {path} has the {key} {entry[key]}, which is "
+                    "not in the file"
+                )
+        number = None if entry.get("id") is None else _number(entry["id"])
+        if number in seen:
             raise SourceError(
-                f"annotation {entry.get('id')} of {path} has the {key} {entry[key]}, which is not "
-                "in the file"
+                f"{path} has two annotations of the id {number}; give each an id of its own, or "
+                "take the second one away"
             )
-    if entry.get("id") is None:
-        return
-    number = _number(entry["id"])
-    if number in seen:
-        raise SourceError(
-            f"{path} has two annotations of the id {number}; give each an id of its own, or take "
-            "the second one away"
-        )
-    seen.add(number)
+        if number is not None:
+            seen.add(number)
+        by_image[_number(entry["image_id"])].append(entry)
+    return by_image
 
 
 def _number(value: Any) -> int:
-    """Return an id; raises ValueError for what is none: 1.5 and 1 must not become one."""
+    """Return an id; raises ValueError for any other value: 1.5 must not become 1."""
     try:
         number = int(value)
     except (TypeError, ValueError):
@@ -224,6 +221,7 @@ def _number(value: Any) -> int:
 
 @contextmanager
 def _readable(what: Path | str) -> Iterator[None]:
+    """Turn whatever a value of an unexpected type raises into SourceError."""
     try:
         yield
     except (
@@ -243,7 +241,15 @@ def _read_image(
 ) -> ImageRecord:
     path = find_file(images, entry["file_name"], file, HINT)
     size_hw = int(entry["height"]), int(entry["width"])
-    _check_size(path, size_hw, file)
+    if (own := check_image(path)) != size_hw:  # the JSON was made for another image
+        turned = ", turned by 90 degrees since"
+        if read_orientation(path) >= 5:
+            turned += " by its EXIF orientation, which exiftool -Orientation= IMAGE takes away"
+        raise SourceError(
+            f"{file} says that {path} is {size_hw[0]} x {size_hw[1]} px (height, width), but it is "
+            f"{own[0]} x {own[1]}{turned if own == size_hw[::-1] else ''}: label the image as it "
+            "is, or put back the one that was labelled"
+        )
     defects = []
     for one in annotations:
         with _readable(f"annotation {one.get('id')} of {file}"):
@@ -258,21 +264,6 @@ def _read_image(
     return ImageRecord(path, path.stem, split, size_hw, tuple(defects), digital_source=source)
 
 
-def _check_size(path: Path, size_hw: tuple[int, int], file: Path) -> None:
-    """Raise SourceError where the JSON was made for an image of another size."""
-    own = check_image(path)
-    if own == size_hw:
-        return
-    turned = ", turned by 90 degrees since"
-    if read_orientation(path) >= 5:
-        turned += " by its EXIF orientation, which exiftool -Orientation= IMAGE takes away"
-    raise SourceError(
-        f"{file} says that {path} is {size_hw[0]} x {size_hw[1]} px (height, width), but it is "
-        f"{own[0]} x {own[1]}{turned if own == size_hw[::-1] else ''}: label the image as it is, "
-        "or put back the one that was labelled"
-    )
-
-
 def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -> NDArray[np.bool_]:
     shape = entry.get("segmentation")
     if not shape:
@@ -280,12 +271,15 @@ def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -
             f"annotation {entry.get('id')} of {path} has a box but no mask; synthgen needs masks"
         )
     if isinstance(shape, list):
-        if not all(_is_polygon(points, size_hw) for points in shape):
-            raise SourceError(
-                f"annotation {entry.get('id')} of {path} has a polygon that is not 3 or more "
-                "points x y x y x y ... of its image; mend it, or leave "
-                "the image out"
-            )
+        for points in shape:
+            places = np.array(points, float)
+            is_list = places.ndim == 1 and places.size >= 6 and places.size % 2 == 0
+            # Points far away would take the rasteriser's memory.
+            if not is_list or not (np.abs(places) <= 2 * max(size_hw)).all():
+                raise SourceError(
+                    f"annotation {entry.get('id')} of {path} has a polygon that is not 3 or more "
+                    "points x y x y x y ... of its image; mend it, or leave the image out"
+                )
         return draw_polygons(shape, size_hw)
     counts = shape["counts"]
     if list(shape["size"]) != list(size_hw):
@@ -303,10 +297,11 @@ def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -
 
 
 def _sum_runs(counts: bytes | str) -> int:
-    """Return how many pixels run lengths cover; what they leave out would be any memory.
+    """Return how many pixels run lengths cover; 0 where the last run is cut off.
 
-    Five bits a sign, the lowest first, 32 = more follow; from the fourth on, a run is stored as its
-    difference from the one before the last (maskApi.c of pycocotools).
+    pycocotools does not write the pixels that runs leave out, so they would hold what the memory
+    held. A character holds five bits, the lowest first; 32 = more follow. From the fourth on, a run
+    is stored as its difference from the run two before it (maskApi.c of pycocotools).
     """
     signs = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8)
     codes = signs.astype(np.int64) - 48
@@ -322,13 +317,7 @@ def _sum_runs(counts: bytes | str) -> int:
     return int(runs.sum())
 
 
-def _is_polygon(points: Any, size_hw: tuple[int, int]) -> bool:
-    places = np.array(points, float)  # far away ones would take the rasteriser's memory
-    is_list = places.ndim == 1 and places.size >= 6 and places.size % 2 == 0
-    return is_list and bool((np.abs(places) <= 2 * max(size_hw)).all())
-
-
 def draw_polygons(polygons: list[list[float]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return what COCO's own rasteriser fills of polygons x y x y ..., (H, W) bool."""
+    """Return the union of polygons x y x y ... in px, (H, W) bool, by COCO's own rasteriser."""
     rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw))
     return np.asarray(coco_mask.decode(rle), bool)

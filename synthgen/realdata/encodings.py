@@ -25,12 +25,13 @@ VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
 
 @dataclass(frozen=True, eq=False)
 class MaskPixels:
-    """The pixels of a mask file, upright. All arrays (H, W).
+    """The pixels of a mask file, turned upright as EXIF says. All arrays (H, W).
 
     ``levels``: the values of the file, 0 = background as a rule; of a file in several colours, the
-    brightest channel. ``others``: the same under another name: the ones of a 1 bit file are 255,
-    too. ``colours``: 0xRRGGBB, None where the file is grey. ``mask``: the defect, where the file
-    says by itself what it is. ``unclear``: why one class cannot be told, '' where it can.
+    brightest channel. ``others``: the same pixels under other values, as tools show them: the ones
+    of a 1 bit file are also 255. ``colours``: 0xRRGGBB, None where the file is grey. ``mask``: the
+    defect, where the file itself says what it is. ``unclear``: why one class cannot be told, ''
+    where it can.
     """
 
     levels: Pixels
@@ -76,7 +77,10 @@ def colour_name(colour: int) -> str:
 
 
 def decode_mask(path: Path) -> MaskPixels:
-    """Return what a mask file holds; raises SourceError where it cannot be read."""
+    """Return what a mask file holds, with 8 bits a colour channel.
+
+    Raises SourceError where it cannot be read, or where 8 bits would merge two colours.
+    """
     name = f"the mask {path}"
     try:
         data = path.read_bytes()
@@ -93,23 +97,31 @@ def decode_mask(path: Path) -> MaskPixels:
                 rgba = np.asarray(ImageOps.exif_transpose(opened).convert("RGBA"))
                 if (found := _from_alpha(rgba)) is not None:
                     return found
-        found = _from_pixels(_narrow(decode_opened(opened, data, name), name), bits)
+        pixels = decode_opened(opened, data, name)
+        is_wide = pixels.ndim == 3 and pixels.dtype != np.uint8
+        if is_wide and not (pixels == pixels[..., :1]).all():  # colours of 16 bit are read with 8
+            small = np.asarray(pixels >> (0 if pixels.max() < 256 else 8), np.uint8)
+            if _count_colours(small) < _count_colours(pixels):
+                raise SourceError(
+                    f"{name} holds colours of 16 bit that differ in their lower 8 alone; save it "
+                    "with 8 bits a channel from the tool that drew it"
+                )
+            pixels = small
+        found = _from_pixels(pixels, bits)
     return replace(found, is_lossy=True) if is_lossy else found
 
 
 def _from_pixels(pixels: Pixels, bits: int = 8) -> MaskPixels:
-    """Return what grey levels or colours say; ``bits`` of a level in the file."""
-    if pixels.ndim == 3:
-        return _from_colours(pixels)
-    if bits == 1:
+    """Return what grey levels (H, W) or RGB say; ``bits`` of a grey level in the file.
+
+    RGB is grey, one colour on black, or colours that have to be named.
+    """
+    if pixels.ndim == 2 and bits == 1:
         return MaskPixels(np.asarray(pixels > 0, np.uint8), others=(pixels,))
-    if bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
+    if pixels.ndim == 2 and bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
         return MaskPixels(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
-    return MaskPixels(pixels)
-
-
-def _from_colours(pixels: Pixels) -> MaskPixels:
-    """Return what RGB says: grey, one colour on black, or colours that have to be named."""
+    if pixels.ndim == 2:
+        return MaskPixels(pixels)
     brightest = pixels.max(axis=2)
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
@@ -126,21 +138,10 @@ def _from_colours(pixels: Pixels) -> MaskPixels:
     is_one = apart <= (2 * TINT if is_tinted else 1)
     if is_one and brightest.min() <= (TINT if is_tinted else 0):
         return MaskPixels(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
-    return MaskPixels(brightest, colours=colours, unclear=_say_colours(used), is_coloured=True)
-
-
-def _narrow(pixels: Pixels, name: str) -> Pixels:
-    """Return 16 bit colours with 8 bits; raises SourceError where two would become one."""
-    if pixels.ndim == 2 or pixels.dtype == np.uint8 or (pixels == pixels[..., :1]).all():
-        return pixels
-    shift = 0 if pixels.max() < 256 else 8
-    small = np.asarray(pixels >> shift, np.uint8)
-    if _count_colours(small) < _count_colours(pixels):
-        raise SourceError(
-            f"{name} holds colours of 16 bit that differ in their lower 8 alone; save it with 8 "
-            "bits a channel from the tool that drew it"
-        )
-    return small
+    names = [colour_name(int(colour)) for colour in used if colour]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    unclear = f"the colours {', '.join(names[:6])}{more}{'' if 0 in used else ', and no black'}"
+    return MaskPixels(brightest, colours=colours, unclear=unclear, is_coloured=True)
 
 
 def _count_colours(pixels: Pixels) -> int:
@@ -148,14 +149,8 @@ def _count_colours(pixels: Pixels) -> int:
     return len(np.unique(red << 32 | green << 16 | blue))
 
 
-def _say_colours(used: NDArray[np.uint32]) -> str:
-    names = [colour_name(int(colour)) for colour in used if colour]
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"the colours {', '.join(names[:6])}{more}" + ("" if 0 in used else ", and no black")
-
-
 def _from_alpha(rgba: NDArray[np.uint8]) -> MaskPixels | None:
-    """Return what alpha says; None where it is the same everywhere, and the picture is the mask."""
+    """Return what alpha says; None where it is opaque alike everywhere: the picture is the mask."""
     picture, levels = rgba[..., :3], rgba[..., 3]
     alpha = levels
     if alpha.min() == alpha.max():
@@ -169,16 +164,13 @@ def _from_alpha(rgba: NDArray[np.uint8]) -> MaskPixels | None:
         return MaskPixels(levels)
     is_painted = np.asarray(picture.any(axis=2))
     if is_painted[alpha > 0].all() or not is_painted[alpha == 0].any():
-        # what is transparent is the background, and colours name the classes
-        return _from_pixels(_flatten(np.where((alpha >= HALF)[..., None], picture, 0)))
+        # What is transparent is the background, and colours name the classes.
+        shown = np.where((alpha >= HALF)[..., None], picture, 0)
+        is_grey = bool((shown == shown[..., :1]).all())
+        return _from_pixels(shown[..., 0] if is_grey else shown)
     return MaskPixels(
         levels, unclear="a picture under transparent pixels that differs from alpha", is_alpha=True
     )
-
-
-def _flatten(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    is_grey = (picture == picture[..., :1]).all()
-    return picture[..., 0] if is_grey else picture
 
 
 def _from_palette(upright: Image.Image) -> MaskPixels:
@@ -213,21 +205,15 @@ def _from_palette(upright: Image.Image) -> MaskPixels:
         return replace(
             found, levels=np.where(np.isin(indices, ground), 0, indices).astype(np.uint8)
         )
-    if 0 in used and shades[0] != 0 and _is_ground_unclear(used, shades):
-        return replace(
-            found,
-            unclear="a palette without black, of "
-            + ", ".join(_say_index(index, shades) for index in used[:6]),
-        )
+    if 0 in used and shades[0] != 0:
+        # The first colour is the background where it is the darkest one: else it may be a class.
+        light = [sum(int(shades[index]) >> shift & 255 for shift in (16, 8, 0)) for index in used]
+        if len(used) == 1 or light[0] >= min(light[1:]):
+            said = ", ".join(_say_index(index, shades) for index in used[:6])
+            return replace(found, unclear=f"a palette without black, of {said}")
     if [index for index in used if index] == [VOID_INDEX] and shades[VOID_INDEX] == VOID_COLOUR:
         return replace(found, unclear="nothing but the value 255, which PASCAL VOC leaves out")
     return found
-
-
-def _is_ground_unclear(used: list[int], shades: NDArray[np.uint32]) -> bool:
-    """Say whether a palette's first colour, which is not black, may be more than background."""
-    light = [sum(int(shades[index]) >> shift & 255 for shift in (16, 8, 0)) for index in used]
-    return len(used) == 1 or light[0] >= min(light[1:])
 
 
 def _say_index(index: int, shades: NDArray[np.uint32]) -> str:

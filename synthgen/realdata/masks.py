@@ -50,11 +50,11 @@ def read_mask(
 ) -> Mask:
     """Read a mask of one class, (H, W) bool.
 
-    One value beside 0 is the class, be that 1 or 255; soft edges are cut at half of the highest
-    level; of a palette the black or transparent entry is the background; alpha that varies over a
+    One value beside 0 is the class, be that 1 or 255. Soft edges are cut at half of the highest
+    level. In a palette the black or transparent entry is the background. Alpha that varies over a
     picture that does not is the mask. ``min_level``: this level and higher ones are the class,
     whatever the file. ``advice``: what to do about a mask that can be meant in two ways.
-    ``of_defects``: a mask that marks nearly all of its border is refused, too.
+    ``of_defects``: a mask that marks its border and most of its pixels is refused, too.
     Raises SourceError, and ShapeError for another size than the image's.
     """
     encoded = decode_mask(path)
@@ -68,6 +68,7 @@ def read_mask(
 
 
 def _one_class(encoded: MaskPixels, path: Path, advise: Callable[[], str]) -> Mask:
+    """Return the pixels of the only class; SourceError where the file may mean several."""
     levels = encoded.levels
     if encoded.unclear:
         raise SourceError(f"the mask {path} holds {encoded.unclear}; {advise()}")
@@ -131,9 +132,9 @@ def _check_size(path: Path, shape: tuple[int, ...], size_hw: tuple[int, int]) ->
 class MaskReader:
     """Reads the masks of a dataset by its settings, and remembers what no setting names.
 
-    ``classes``: what values or colours of masks are called; others are no defect. Without them all
-    masks are of the class that the caller names. ``min_level``: as ``read_mask``.
-    Raises ConfigError for a value that cannot be one.
+    ``classes`` names values or colours of masks; other values are not defects. Without ``classes``
+    all masks are of the class that the caller names. ``min_level``: as in ``read_mask``. Raises
+    ConfigError for a value that cannot be one, and for ``classes`` and ``min_level`` at once.
     """
 
     classes: Mapping[str, ClassValue] | None = None
@@ -157,12 +158,14 @@ class MaskReader:
     ) -> dict[str, Mask]:
         """Return the mask (H, W) of each class in a file, none for a mask without a defect.
 
-        ``photo``: the image that it belongs to, ``size_hw`` when upright. Raises SourceError,
-        ShapeError.
+        ``photo`` is the image that the mask belongs to, ``size_hw`` its size when upright. Raises
+        SourceError for a mask that cannot be told, ShapeError for one of another size.
         """
         encoded = decode_mask(path)
         _check_size(path, encoded.levels.shape, size_hw)
-        self._remember_turn(photo, size_hw)
+        orientation = read_orientation(photo)
+        if orientation in (2, 3, 4) or (orientation > 4 and size_hw[0] == size_hw[1]):
+            self._turned.append(photo)  # the mask would fit either way
         if self.classes:
             return self._read_classes(encoded, path)
         if self.min_level is not None:
@@ -174,13 +177,18 @@ class MaskReader:
         return {defect_class: mask} if mask.any() else {}
 
     def _read_classes(self, encoded: MaskPixels, path: Path) -> dict[str, Mask]:
+        """Return the mask of each of ``classes`` that is there, by name."""
         assert self.classes is not None
         wanted = {name: parse_value(value, name) for name, value in self.classes.items()}
         by_colour = {n: v for n, v in wanted.items() if isinstance(self.classes[n], str)}
         by_value = {n: v for n, v in wanted.items() if n not in by_colour}
         masks = self._by_value(encoded, by_value, path) if by_value else {}
         if by_colour:
-            masks |= _by_colour(encoded, by_colour, path)
+            colours = _colours_of(encoded)
+            used = np.unique(colours)
+            if encoded.is_lossy or len(used) > FEW + 1 + len(by_colour):
+                raise SourceError(f"the mask {path} holds {len(used)} colours{BLENDED}")
+            masks |= {name: colours == value for name, value in by_colour.items() if value in used}
         self._note_unnamed(encoded, masks, path, by_value)
         self._named += bool(masks)
         return dict(sorted(masks.items()))
@@ -188,8 +196,10 @@ class MaskReader:
     def _by_value(
         self, encoded: MaskPixels, wanted: Mapping[str, int], path: Path
     ) -> dict[str, Mask]:
-        """Return the pixels of each value that is there; raises SourceError where they cannot be
-        told apart."""
+        """Return the pixels of each value that is there.
+
+        Raises SourceError where values cannot be told apart.
+        """
         if encoded.is_coloured and encoded.unclear:
             raise SourceError(
                 f"the mask {path} holds {encoded.unclear}; name its classes by colour: "
@@ -203,12 +213,14 @@ class MaskReader:
             for other in encoded.others:
                 if present := named & set(used_values(other)):
                     return {n: other == value for n, value in wanted.items() if value in present}
-        if encoded.mask is not None and (against := _against(encoded, wanted)):
-            raise SourceError(
-                f"the mask {path} shows value {wanted[against]} as background (black or "
-                f"transparent), but real.classes calls it {against}; name the class by the "
-                f"colour that its defects have: {_example(encoded, against)}"
-            )
+        for name, value in wanted.items():
+            is_own = levels == value
+            if encoded.mask is not None and is_own.any() and not (is_own & encoded.mask).any():
+                raise SourceError(
+                    f"the mask {path} shows value {value} as background (black or transparent), "
+                    f"but real.classes calls it {name}; name the class by the colour that its "
+                    f"defects have: {_example(encoded, name)}"
+                )
         for name, value in wanted.items():
             if is_rim(levels, value, values, named):
                 raise SourceError(
@@ -285,14 +297,8 @@ class MaskReader:
             return named  # the lowest value is no background
         return f"{named}, or give real.min_mask_level={least}, which makes one class of all"
 
-    def _remember_turn(self, photo: Path, size_hw: tuple[int, int]) -> None:
-        """Remember a photo that EXIF turns so that its mask would fit either way."""
-        orientation = read_orientation(photo)
-        if orientation in (2, 3, 4) or (orientation > 4 and size_hw[0] == size_hw[1]):
-            self._turned.append(photo)
-
     def finish(self) -> list[str]:
-        """Return sentences on what was read; raises SourceError where no mask holds a class."""
+        """Return notes on all that was read; raises SourceError where no mask holds a class."""
         notes = []
         if self._unnamed:
             said = ", ".join(
@@ -356,25 +362,6 @@ def _example(encoded: MaskPixels, defect_class: str) -> str:
     names = [defect_class, *(f"{defect_class}_{n}" for n in range(2, len(shown) + 1))]
     pairs = ", ".join(f"{name}: {value}" for name, value in zip(names, shown, strict=False))
     return f"'real.classes={{{pairs}}}'"
-
-
-def _against(encoded: MaskPixels, wanted: Mapping[str, int]) -> str | None:
-    """Return a class whose value a palette shows as the background."""
-    assert encoded.mask is not None
-    for name, value in wanted.items():
-        is_own = encoded.levels == value
-        if is_own.any() and not (is_own & encoded.mask).any():
-            return name
-    return None
-
-
-def _by_colour(encoded: MaskPixels, wanted: Mapping[str, int], path: Path) -> dict[str, Mask]:
-    """Return the pixels of each colour that is there; raises SourceError for colours that blend."""
-    colours = _colours_of(encoded)
-    used = np.unique(colours)
-    if encoded.is_lossy or len(used) > FEW + 1 + len(wanted):
-        raise SourceError(f"the mask {path} holds {len(used)} colours{BLENDED}")
-    return {name: colours == colour for name, colour in wanted.items() if colour in used}
 
 
 def _by_nearest(

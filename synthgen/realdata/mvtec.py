@@ -24,7 +24,7 @@ MASKS = "ground_truth"
 
 
 def list_splits(root: Path) -> list[tuple[Path, str]]:
-    """Return the folders of a tree that are splits: train, test, validation; by any case."""
+    """Return the folders of a tree that are splits, and which: train, val or test, in any case."""
     folders = [path for path in sorted(root.glob("*")) if path.is_dir()]
     named = [(path, name_split(path.name)) for path in folders if not is_hidden(path.name)]
     return [(path, split) for path, split in named if split in ("train", "val", "test")]
@@ -35,8 +35,9 @@ def scan_mvtec(
 ) -> DatasetIndex:
     """Read one category of MVTec AD's tree: ``root`` holds train/, test/ and ground_truth/.
 
-    Every piece of a mask (8 neighbours) is a defect of the folder's class. ``min_mask_level`` as
-    ``read_mask``. Raises SourceError where a mask is missing, empty, broken or without a photo.
+    Every connected piece of a mask (8 neighbours) is a defect of the folder's class.
+    ``min_mask_level`` is the ``min_level`` of ``read_mask``. Raises SourceError where a mask is
+    missing or without a photo, and, when a photo is read, where its mask is empty or broken.
     """
     told: list[str] = [] if notes is None else notes
     photos: dict[str, list[tuple[Path, Path, str]]] = {}  # by class: split's folder, place, split
@@ -67,7 +68,7 @@ def scan_mvtec(
 
 
 def _pair(root: Path, photos: dict[str, list[tuple[Path, Path, str]]]) -> dict[Path, Path]:
-    """Return the mask of each photo of a defect."""
+    """Return the mask of each photo of a defect; SourceError where the pairs are not clear."""
     found: dict[Path, Path] = {}
     place = root / MASKS
     lying = list_images(place).files if place.is_dir() else []

@@ -32,7 +32,9 @@ NO_SPLIT = {"default", "all", "annotations", "coco", "instances", "labels", "res
 
 
 def name_split(text: str, otherwise: str | None = None) -> str:
-    """Return a split as synthgen names it; ``otherwise`` for file names that tools give.
+    """Return a split as synthgen names it: train, val, test, or the text as it is.
+
+    ``otherwise`` is returned for file names that tools give, as default or annotations.
 
     >>> name_split("valid"), name_split("TRAIN "), name_split("fold1"), name_split("all", "test")
     ('val', 'train', 'fold1', 'test')
@@ -44,17 +46,19 @@ def name_split(text: str, otherwise: str | None = None) -> str:
 
 
 def names_no_split(text: str) -> bool:
-    """Say whether a file's name is one that tools give, whatever is in it."""
+    """Say whether a file's name is one that tools give to any split, as default or annotations."""
     return text.strip().lower() in NO_SPLIT
 
 
 def tell_no_split(what: object, split: str) -> str:
-    """Return the sentence on files that name no split."""
+    """Return the note on files that name no split and count as ``split``."""
     return f"{what} names no split: all count as {split}; real.split=... says what they are"
 
 
 def find_split(stem: str) -> str:
-    """Return the word of a file's name that says which split it is of: the last that says any.
+    """Return the word of a file's name that says its split: the last word.
+
+    Where the last word is one that tools give, it is the last one that names a split, if any.
 
     >>> find_split("instances_val2017"), find_split("val_annotations"), find_split("instances")
     ('val2017', 'val', 'instances')
@@ -65,14 +69,17 @@ def find_split(stem: str) -> str:
 
 
 def clean_class(name: object, where: str) -> str:
-    """Return a class's name as a file gives it, without spaces around; raises SourceError."""
+    """Return a class's name in Unicode's form NFC, without spaces around.
+
+    A whole number counts as a name. Raises SourceError for any other value.
+    """
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise SourceError(f"{where} has a class whose name is {name!r}; give it a name, as text")
     return unicodedata.normalize("NFC", str(name).strip(" "))
 
 
 def class_key(name: str) -> str:
-    """Return what is equal for names that differ by case, spaces, - and _ alone.
+    """Return a key that is equal for names that differ by case, spaces, - and _ alone.
 
     >>> class_key("Cross crack") == class_key("cross_crack ")
     True

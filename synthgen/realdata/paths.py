@@ -18,11 +18,19 @@ __all__ = ["find_file", "list_images", "read_dataset_text", "relative_to_root", 
 def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Path:
     """Return the regular file that ``named_by`` calls ``name`` in the folder ``root``.
 
-    ``/`` and ``\\`` part folders. An absolute name is one of ``root`` or is refused. Raises
-    SourceError where it leads out of ``root``, or to what is not there or not a regular file;
-    ``hint`` says what else to do.
+    ``/`` and ``\\`` separate folders. An absolute name must lie in ``root``. Raises SourceError for
+    a name that leads out of ``root``, or to what is missing or not a regular file; ``hint`` says
+    what else to do.
     """
-    relative = _relative(root, name, named_by, hint)
+    if not isinstance(name, str) or not name.strip() or "\x00" in name:
+        raise SourceError(f"{named_by} names a file {name!r}; a name is expected there")
+    plain = relative_to_root(root, PurePosixPath(name.replace("\\", "/")))
+    if plain.is_absolute() or PureWindowsPath(name).drive or ".." in plain.parts:
+        raise SourceError(
+            f"{named_by} names {show_path(name)}, which leads out of {show_path(root)}; names are "
+            f"relative to it, without ..{hint}"
+        )
+    relative = plain.as_posix()
     path = stay_inside(root, relative, named_by)
     if not path.exists() and not relative.isascii():
         path = stay_inside(root, _find_same_name(root, relative), named_by)
@@ -31,8 +39,9 @@ def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Pa
     shown = show_path(name)
     if path.exists():
         raise SourceError(f"{named_by} names {shown}, which is a folder; a file is expected there")
-    near = _find_near(path)
-    told = f" ({show_path(near)} is there: names must be equal)" if near else ""
+    beside = os.listdir(path.parent) if path.parent.is_dir() else []
+    near = [other for other in beside if name_key(other) == name_key(path.name)]  # case differs
+    told = f" ({show_path(near[0])} is there: names must be equal)" if len(near) == 1 else ""
     raise SourceError(
         f"{show_path(path)} is named by {named_by} but missing{told}; put it there, or take its "
         f"entry out{hint}"
@@ -40,7 +49,10 @@ def find_file(root: Path, name: str, named_by: Path | str, hint: str = "") -> Pa
 
 
 def stay_inside(root: Path, relative: str, named_by: Path | str) -> Path:
-    """Return a path in ``root``; raises SourceError for a link out of it, a device or a pipe."""
+    """Return a path in ``root``, '' = ``root`` itself.
+
+    Raises SourceError for a link out of it, a device or a pipe.
+    """
     try:
         return inside(root, relative) if relative else root
     except RunError as error:
@@ -48,10 +60,10 @@ def stay_inside(root: Path, relative: str, named_by: Path | str) -> Path:
 
 
 def list_images(root: Path, suffixes: Collection[str] = SUFFIXES) -> Listing:
-    """List a dataset's images, as ``list_files``; each stays in ``root``.
+    """List a dataset's images, as ``list_files`` does; each lies in ``root``.
 
     Raises SourceError for a file that cannot be read, since a photo that is left out changes what
-    is measured, and for links that lead out.
+    is measured, and for a link that leads out of ``root``.
     """
     listing = list_files(root, suffixes)
     if listing.faults:
@@ -74,44 +86,23 @@ def read_dataset_text(path: Path) -> str:
 
 
 def relative_to_root(root: Path, path: PurePosixPath) -> PurePosixPath:
-    """Return an absolute path in ``root``, as it is called or as it is, relative to it; any other
-    path stays as it is."""
+    """Return an absolute path that lies in ``root`` as one relative to it; others as they are.
+
+    ``root`` may be a link: its own path and the one behind the link are tried.
+    """
     for base in (root.absolute(), root.resolve()) if path.is_absolute() else ():
         if path.is_relative_to(base):
             return path.relative_to(base)
     return path
 
 
-def _relative(root: Path, name: str, named_by: Path | str, hint: str) -> str:
-    if not isinstance(name, str) or not name.strip() or "\x00" in name:
-        raise SourceError(f"{named_by} names a file {name!r}; a name is expected there")
-    path = relative_to_root(root, PurePosixPath(name.replace("\\", "/")))
-    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts:
-        raise SourceError(
-            f"{named_by} names {show_path(name)}, which leads out of {show_path(root)}; names are "
-            f"relative to it, without ..{hint}"
-        )
-    return path.as_posix()
-
-
 def _find_same_name(root: Path, relative: str) -> str:
-    """Return the name with its umlauts encoded as on the disk: a Mac does so in another way."""
+    """Return a name as the disk has it: a Mac encodes umlauts in another Unicode form."""
     found: list[str] = []
     for part in relative.split("/"):
-        place = root.joinpath(*found)
-        same = [part] if (place / part).exists() else _list_same(place, part)
+        place, wanted = root.joinpath(*found), unicodedata.normalize("NFC", part)
+        same: list[str] = []
+        if place.is_dir() and not (place / part).exists():
+            same = [n for n in os.listdir(place) if unicodedata.normalize("NFC", n) == wanted]
         found.append(same[0] if len(same) == 1 else part)
     return "/".join(found)
-
-
-def _list_same(place: Path, part: str) -> list[str]:
-    wanted = unicodedata.normalize("NFC", part)
-    names = os.listdir(place) if place.is_dir() else []
-    return [name for name in names if unicodedata.normalize("NFC", name) == wanted]
-
-
-def _find_near(path: Path) -> str:
-    """Return the one name beside a missing file that differs by the case of letters alone."""
-    names = os.listdir(path.parent) if path.parent.is_dir() else []
-    near = [name for name in names if name_key(name) == name_key(path.name)]
-    return near[0] if len(near) == 1 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,12 +26,12 @@ __all__ = ["RealEntries", "RealEntry", "load_entries", "load_real", "read_real"]
 log = logging.getLogger(__name__)
 Taken = TypeVar("Taken")
 FILES: Mapping[str, Format] = {".json": "coco", ".csv": "table", ".txt": "table"}
-HEAD_BYTES = 1 << 16  # two photos of one size differ within their first bytes
+HEAD_BYTES = 1 << 16  # within which two different photos of one size differ, nearly always
 
 
 @dataclass(frozen=True, eq=False)
 class RealEntry(Generic[Taken]):
-    """A real image as it is told from others, and what the caller took of its labels."""
+    """A real image: what tells it from others, and what the caller took of its labels."""
 
     image_id: str
     path: Path
@@ -42,7 +42,10 @@ class RealEntry(Generic[Taken]):
 
 @dataclass(frozen=True, eq=False)
 class RealEntries(Generic[Taken]):
-    """Real images in the order of their ids; the classes that the data has; and notes."""
+    """Real images in the order of their ids; the classes of the data, by name; and notes.
+
+    A class that the files declare counts, too, though no image has it.
+    """
 
     images: Sequence[RealEntry[Taken]]
     classes: Sequence[str]
@@ -50,7 +53,10 @@ class RealEntries(Generic[Taken]):
 
 
 def read_real(settings: RealSettings | Mapping[str, Any]) -> list[RealImage]:
-    """Return the real images that settings name; notes go into the log. Raises as ``load_real``."""
+    """Return the real images that settings name; notes go into the log.
+
+    Raises ConfigError, SourceError, ShapeError, as ``load_real`` does.
+    """
     found = load_real(settings)
     for note in found.notes:
         log.warning("synthgen: %s", note)
@@ -60,7 +66,8 @@ def read_real(settings: RealSettings | Mapping[str, Any]) -> list[RealImage]:
 def load_real(settings: RealSettings | Mapping[str, Any]) -> RealSet:
     """Return the real images that settings name, with notes on what was guessed or left out.
 
-    Raises ConfigError, SourceError, ShapeError.
+    All masks are held in memory. Raises ConfigError for settings, SourceError for files that
+    cannot be read or contradict each other, ShapeError for a mask of another size than its image.
     """
     found = load_entries(settings, lambda one: _merge(one.defects))
     images = [RealImage(e.image_id, e.path, e.group, e.split, e.taken) for e in found.images]
@@ -70,9 +77,10 @@ def load_real(settings: RealSettings | Mapping[str, Any]) -> RealSet:
 def load_entries(
     settings: RealSettings | Mapping[str, Any], take: Callable[[ImageRecord], Taken]
 ) -> RealEntries[Taken]:
-    """Return what ``take`` makes of each real image, read one by one, so that masks need not stay.
+    """Return what ``take`` makes of each real image.
 
-    Raises ConfigError, SourceError, ShapeError.
+    Images are read one by one, so that masks need not stay in memory. ``take`` is not called for
+    images that ``real.only`` leaves out, but for those of other splits. Raises as ``load_real``.
     """
     asked = settings if isinstance(settings, RealSettings) else check_settings(settings)
     if asked.path is None:
@@ -91,7 +99,12 @@ def load_entries(
     faulty: set[Path] = set()
     for one in scanned.images:
         plain = replace(one, defects=())  # masks are large
-        _check_once(plain, places, root)
+        other = places.setdefault(os.path.realpath(one.path), plain)
+        if other is not plain:
+            splits = " and ".join(dict.fromkeys([other.split, one.split]))
+            raise SourceError(
+                f"{root} names {one.path} twice (split {splits}); a photo must stand there once"
+            )
         own = {defect.defect_class for defect in one.defects}
         known |= own
         faulty |= {one.path} if own else set()
@@ -100,17 +113,15 @@ def load_entries(
     if not places:
         raise SourceError(f"{root} holds no images in the format {layout}")
     check_classes(known, str(root))
-    _check_only(asked, known)
+    for name in asked.only or ():
+        if name not in known:
+            raise SourceError(
+                f"real.only names {name!r}; the data has {', '.join(sorted(known)) or 'none'}"
+            )
     if dropped := len(places) - len(kept):
         notes.append(f"{dropped} images are left out: they hold defects of other classes")
-    marked = [one for one, _ in kept]
-    notes += _tell_copies(marked, faulty)
-    names = _name_and_group(marked, asked, root, notes)
-    entries = [
-        RealEntry(name, one.path, group, one.split, taken)
-        for (one, taken), (name, group) in zip(kept, names, strict=True)
-    ]
-    _check_splits(entries)
+    notes += _tell_copies([one for one, _ in kept], faulty)
+    entries = _make_entries(kept, asked, root, notes)
     declared = scanned.classes if asked.only is None else asked.only
     keys = {class_key(name) for name in known}
     classes = [*known, *(name for name in declared if class_key(name) not in keys)]
@@ -119,6 +130,7 @@ def load_entries(
 
 
 def _scan(layout: Format, asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
+    """Read the index of a dataset by the reader of its format."""
     if layout == "folder":
         return scan_folder(asked, root, notes)
     if layout == "table":
@@ -145,7 +157,8 @@ def _find_format(root: Path, asked: RealSettings) -> Format:
     found: list[Format] = []
     if find_annotations(root):
         found.append("coco")
-    if (root / "ground_truth").is_dir() or any(_has_good(path) for path, _ in list_splits(root)):
+    kinds = [path for split, _ in list_splits(root) for path in split.glob("*") if path.is_dir()]
+    if (root / "ground_truth").is_dir() or any(is_good(path.name) for path in kinds):
         found.append("mvtec")
     if (root / "data.yaml").is_file():
         found.append("yolo")
@@ -160,47 +173,39 @@ def _find_format(root: Path, asked: RealSettings) -> Format:
     return found[0]
 
 
-def _has_good(split: Path) -> bool:
-    return any(is_good(path.name) for path in split.glob("*") if path.is_dir())
+def _make_entries(
+    kept: Sequence[tuple[ImageRecord, Taken]], asked: RealSettings, root: Path, notes: list[str]
+) -> list[RealEntry[Taken]]:
+    """Return an entry per image, with an id by its path, and its group.
 
-
-def _check_once(one: ImageRecord, places: dict[str, ImageRecord], root: Path) -> None:
-    other = places.setdefault(os.path.realpath(one.path), one)
-    if other is not one:
-        splits = " and ".join(dict.fromkeys([other.split, one.split]))
-        raise SourceError(
-            f"{root} names {one.path} twice (split {splits}); a photo must stand there once"
-        )
-
-
-def _check_only(asked: RealSettings, known: set[str]) -> None:
-    for name in asked.only or ():
-        if name not in known:
-            raise SourceError(
-                f"real.only names {name!r}; the data has {', '.join(sorted(known)) or 'none'}"
-            )
-
-
-def _name_and_group(
-    marked: Sequence[ImageRecord], asked: RealSettings, root: Path, notes: list[str]
-) -> Iterator[tuple[str, str]]:
-    """Return an id and a group per image: by its path in the dataset."""
+    The group is that of the files, or as ``real.group_by`` says. Raises SourceError for a group in
+    two splits.
+    """
     base = root if root.is_dir() else Path(asked.images or root.parent).expanduser()
     relatives = [
         one.path.relative_to(base) if one.path.is_relative_to(base) else Path(one.path.name)
-        for one in marked
+        for one, _ in kept
     ]
     names = name_files(relatives)
     group_of = grouping(asked.group_by or "file", "real.group_by")
-    if asked.group_by is None and not all(one.group for one in marked):
+    if asked.group_by is None and not all(one.group for one, _ in kept):
         notes.append(
             "every image counts as a part of its own, as the data names no groups; give "
             "real.group_by where several show one part"
         )
-    own = [one.group if asked.group_by is None else "" for one in marked]
-    pairs = zip(own, relatives, names, strict=True)
-    groups = [group or group_of(relative, name) for group, relative, name in pairs]
-    return zip(names, groups, strict=True)
+    entries: list[RealEntry[Taken]] = []
+    split_of: dict[str, str] = {}
+    for (one, taken), relative, name in zip(kept, relatives, names, strict=True):
+        own = one.group if asked.group_by is None else ""
+        group = own or group_of(relative, name)
+        before = split_of.setdefault(group, one.split)
+        if before != one.split:
+            raise SourceError(
+                f"group {group!r} lies in the splits {before} and {one.split}; a part must be in "
+                "one of them: change real.group_by or the splits"
+            )
+        entries.append(RealEntry(name, one.path, group, one.split, taken))
+    return entries
 
 
 def _merge(defects: Sequence[RealDefect]) -> tuple[RealDefect, ...]:
@@ -213,20 +218,10 @@ def _merge(defects: Sequence[RealDefect]) -> tuple[RealDefect, ...]:
     return tuple(merged.values())
 
 
-def _check_splits(images: Sequence[RealEntry[Any]]) -> None:
-    split_of: dict[str, str] = {}
-    for image in images:
-        before = split_of.setdefault(image.group, image.split)
-        if before != image.split:
-            raise SourceError(
-                f"group {image.group!r} lies in the splits {before} and {image.split}; a part must "
-                "be in one of them: change real.group_by or the splits"
-            )
-
-
 def _keep_split(
     images: list[RealEntry[Taken]], asked: RealSettings, root: Path
 ) -> list[RealEntry[Taken]]:
+    """Return the images of ``real.split``, None = all; SourceError where it has none."""
     if asked.split is None:
         return images
     wanted = name_split(asked.split)
@@ -240,9 +235,11 @@ def _keep_split(
 def _tell_copies(marked: Sequence[ImageRecord], faulty: Collection[Path]) -> list[str]:
     """Say which files are copies, byte for byte, that lie in two splits or are good and not."""
     told = []
-    alike = _group(marked, lambda one: one.path.stat().st_size)
-    alike = [own for several in alike for own in _group(several, lambda one: _head(one.path))]
-    for own in (own for several in alike for own in _group(several, lambda one: _hash(one.path))):
+    # Few photos have one size, and fewer one beginning: hardly any is read as a whole.
+    sized = _group(marked, lambda one: one.path.stat().st_size)
+    begun = [o for s in sized for o in _group(s, lambda one: _digest(one.path, HEAD_BYTES))]
+    alike = [own for s in begun for own in _group(s, lambda one: _digest(one.path))]
+    for own in alike:
         for one in own[1:]:
             if own[0].split != one.split:
                 told.append(f"{own[0].path} ({own[0].split}) and {one.path} ({one.split})")
@@ -259,17 +256,14 @@ def _tell_copies(marked: Sequence[ImageRecord], faulty: Collection[Path]) -> lis
 def _group(
     marked: Sequence[ImageRecord], key: Callable[[ImageRecord], Hashable]
 ) -> list[list[ImageRecord]]:
-    """Return those of several that have one key, together; lone ones are left out."""
+    """Return the images that share a key, in groups of two or more."""
     found: dict[Hashable, list[ImageRecord]] = {}
     for one in marked:
         found.setdefault(key(one), []).append(one)
     return [own for own in found.values() if len(own) > 1]
 
 
-def _head(path: Path) -> bytes:
+def _digest(path: Path, count: int = -1) -> str:
+    """Return the SHA-256 of the first ``count`` bytes of a file, -1 = of all."""
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(file.read(count)).hexdigest()

@@ -18,7 +18,7 @@ GOOD = "good"
 
 @dataclass(frozen=True, eq=False)
 class RealDefect:
-    """What is wrong in one image: the pixels of one class, (H, W) bool."""
+    """A defect of one image: its class, and its pixels as (H, W) bool."""
 
     defect_class: str
     mask: NDArray[np.bool_]
@@ -28,7 +28,8 @@ class RealDefect:
 class ImageRecord:
     """An image and its defects as the files give them, one defect per entry of the format.
 
-    ``group`` is '' where the files do not say which images are of one part.
+    ``group`` is '' where the files do not say which images show one part. ``digital_source`` is
+    IPTC's term for how the image was made, '' where the files do not say.
     """
 
     path: Path
@@ -44,7 +45,8 @@ class ImageRecord:
 class DatasetIndex:
     """The classes that a dataset declares, with their ids, and its images, read one by one.
 
-    What a folder or a table calls its defects is only known once all images are read.
+    ``classes`` is empty, or lacks some, for a folder or a table: which defects they hold is only
+    known once all images are read. ``images`` can be read once.
     """
 
     classes: Mapping[str, int]
@@ -53,7 +55,10 @@ class DatasetIndex:
 
 @dataclass(frozen=True, eq=False)
 class RealImage:
-    """A photo of a real part. ``defects``: one per class, none for a good part."""
+    """A photo of a real part, read when it is asked for.
+
+    ``defects``: one per class, by name; none for a good part.
+    """
 
     image_id: str
     path: Path
@@ -66,7 +71,7 @@ class RealImage:
         return read_image(self.path)
 
     def read_rgb(self) -> NDArray[np.uint8]:
-        """Return its pixels as models see them, (H, W, 3) uint8 RGB."""
+        """Return its pixels as models see them, (H, W, 3) uint8 RGB; raises SourceError."""
         pixels = self.read()
         return to_rgb8(pixels, grey_window(pixels))
 

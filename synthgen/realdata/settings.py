@@ -17,7 +17,7 @@ Format = Literal["coco", "mvtec", "yolo", "folder", "table"]
 
 
 def _as_text(value: Any) -> Any:
-    """Return a number as the text that it was in YAML; a truth value was ``no``, ``on``, ..."""
+    """Return a whole number as text; raises ValueError for what YAML makes of ``no``, ``on``."""
     if isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as truth values; quote the class's name")
     return str(value) if isinstance(value, int) else value
@@ -30,9 +30,9 @@ ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 class RealSettings:
     """Where real images and their masks lie; docs/bank.md describes each format.
 
-    ``auto`` tells the format from what lies there. ``classes`` names the values or colours of masks
-    (folder, table), ``only`` the classes that are wanted. ``min_mask_level`` makes one class of all
-    values from it up (folder, table, mvtec).
+    ``format="auto"`` tells the format from the files. ``classes`` names the values or colours of
+    masks (folder, table). ``only`` lists the classes that are wanted: images with other ones are
+    left out. ``min_mask_level`` makes one class of all values from it up (folder, table, mvtec).
     """
 
     format: Literal["auto", "coco", "mvtec", "yolo", "folder", "table"] = "auto"
@@ -48,7 +48,7 @@ class RealSettings:
 
 
 def check_settings(settings: Mapping[str, Any]) -> RealSettings:
-    """Return a plain mapping as settings; raises ConfigError that names the key."""
+    """Return a mapping of the config's ``real`` as settings; raises ConfigError with the key."""
     try:
         return RealSettings(**settings)
     except ValidationError as error:

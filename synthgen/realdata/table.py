@@ -1,10 +1,10 @@
-"""A CSV table: image, mask, class and, if wanted, split and group; a row per image or defect."""
+"""A CSV table of image, mask, class and, if wanted, split and group; a row per image or defect."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,11 @@ class _Row:
 
 
 def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
-    """Read a table; several rows of one photo are its defects. Raises SourceError.
+    """Read a table; several rows of one photo are its defects.
 
     A photo with a defect that has no mask is left out, since it would pass for good; a note counts
-    those.
+    such photos. Raises SourceError for rows that cannot be read or contradict each other, and, when
+    a photo is read, for a mask that does not show what its row names.
     """
     rows = _read_rows(asked, root)
     photos: dict[Path, list[_Row]] = {}
@@ -50,7 +51,9 @@ def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> DatasetInde
         photos.setdefault(row.path, []).append(row)
     for own in photos.values():
         _check_alike(own, root)
-    _check_splits(rows, root)
+    bare = [row for row in rows if not row.split]
+    if bare and len(bare) < len(rows):  # they might be of any split
+        raise SourceError(f"line {bare[0].number} of {root} has no split, though others have one")
 
     def read() -> Iterator[ImageRecord]:
         unmasked = 0
@@ -69,6 +72,7 @@ def scan_table(asked: RealSettings, root: Path, notes: list[str]) -> DatasetInde
 
 
 def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
+    """Return the rows of a table below its header; blank lines are skipped."""
     lines = csv.reader(io.StringIO(read_dataset_text(root), newline=""), skipinitialspace=True)
     try:
         header, *body = [
@@ -97,23 +101,19 @@ def _read_rows(asked: RealSettings, root: Path) -> list[_Row]:
                 f"line {number} of {root} has {len(cells)} cells, its first line {len(names)}; "
                 "quote texts with commas"
             )
-        rows.append(_read_row(number, dict(zip(names, cells, strict=True)), place, root))
+        cell = dict(zip(names, cells, strict=True))
+        where = f"line {number} of {root}"
+        name, split = cell.get("class", ""), cell.get("split", "")
+        row = _Row(
+            number=number,
+            path=find_file(place, cell["image"], where, HINT),
+            mask=find_file(place, cell["mask"], where, HINT) if cell["mask"] else None,
+            defect_class=GOOD if name and is_good(name) else clean_class(name, where),
+            split=name_split(split) if split else "",
+            group=cell.get("group", ""),
+        )
+        rows.append(row)
     return rows
-
-
-def _read_row(number: int, cells: Mapping[str, str], place: Path, root: Path) -> _Row:
-    where = f"line {number} of {root}"
-    mask = cells["mask"]
-    name = cells.get("class", "")
-    split = cells.get("split", "")
-    return _Row(
-        number=number,
-        path=find_file(place, cells["image"], where, HINT),
-        mask=find_file(place, mask, where, HINT) if mask else None,
-        defect_class=GOOD if name and is_good(name) else clean_class(name, where),
-        split=name_split(split) if split else "",
-        group=cells.get("group", ""),
-    )
 
 
 def _check_alike(rows: Sequence[_Row], root: Path) -> None:
@@ -134,17 +134,13 @@ def _check_alike(rows: Sequence[_Row], root: Path) -> None:
             )
 
 
-def _check_splits(rows: Sequence[_Row], root: Path) -> None:
-    """Raise SourceError where only some rows have a split: the others might be of any."""
-    bare = [row for row in rows if not row.split]
-    if bare and len(bare) < len(rows):
-        raise SourceError(f"line {bare[0].number} of {root} has no split, though others have one")
-
-
 def _read_photo(
     path: Path, rows: Sequence[_Row], asked: RealSettings, reader: MaskReader
 ) -> ImageRecord | None:
-    """Return a photo with the defects of all its rows, None where one of them has no mask."""
+    """Return a photo with the defects of all its rows, None where one of them has no mask.
+
+    Raises SourceError where a mask holds what its row does not name, or not what the row names.
+    """
     size_hw = check_image(path)
     defects: list[RealDefect] = []
     read: dict[Path | None, set[str]] = {}
@@ -152,7 +148,19 @@ def _read_photo(
         own: tuple[RealDefect, ...] = ()
         if row.mask is not None:
             own = read_defects(reader, row.mask, path, size_hw, row.defect_class or GOOD)
-            _check_values(row, own, asked)
+            found = {defect.defect_class for defect in own}
+            if found and (row.defect_class == GOOD or not (row.defect_class or asked.classes)):
+                raise SourceError(
+                    f"line {row.number} of {asked.path} gives {row.path} no class of defects, but "
+                    f"its mask {row.mask} shows one; name the class, or leave the mask away"
+                )
+            named = set(row.defect_class.split("+")) & set(asked.classes or ())
+            if named - found:
+                raise SourceError(
+                    f"{asked.path} says that {row.mask} shows {row.defect_class}, real.classes "
+                    f"make {'+'.join(sorted(found)) or 'nothing'} of its values: one of them is "
+                    "wrong"
+                )
         if not own and not row.is_good and not (asked.classes and row.mask):
             return None
         is_known = row.mask in read  # with classes a mask names all of its defects itself
@@ -160,19 +168,3 @@ def _read_photo(
         read.setdefault(row.mask, set()).add(row.defect_class)
     split = rows[0].split or name_split(asked.split or "train")
     return ImageRecord(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
-
-
-def _check_values(row: _Row, defects: Sequence[RealDefect], asked: RealSettings) -> None:
-    """Raise SourceError where a mask holds what its row does not name, or not what it names."""
-    found = {defect.defect_class for defect in defects}
-    if found and (row.defect_class == GOOD or not (row.defect_class or asked.classes)):
-        raise SourceError(
-            f"line {row.number} of {asked.path} gives {row.path} no class of defects, but its mask "
-            f"{row.mask} shows one; name the class, or leave the mask away"
-        )
-    for name in row.defect_class.split("+"):
-        if name in (asked.classes or {}) and name not in found:
-            raise SourceError(
-                f"{asked.path} says that {row.mask} shows {row.defect_class}, real.classes make "
-                f"{'+'.join(sorted(found)) or 'nothing'} of its values: one of them is wrong"
-            )

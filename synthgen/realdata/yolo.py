@@ -26,14 +26,17 @@ from synthgen.storage.listing import is_hidden
 
 __all__ = ["scan_yolo"]
 
-ROUNDING = 1e-3  # shares that are outside of 0..1 by less were rounded
+ROUNDING = 1e-3  # values that are outside of 0..1 by less were rounded
 NO_LABELS = {"classes.txt", "obj.names"}  # what annotation tools lay beside label files
 SPLIT_KEYS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Split:
-    """The images of a split, by the label file of each; ``place`` is what names are relative to."""
+    """A split: the label file of each image, None for a good one; ``place`` holds the images.
+
+    ``place`` is a folder, or a text file that lists the images.
+    """
 
     name: str
     place: Path
@@ -57,11 +60,11 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
     Roboflow's order, ``<split>/images`` with ``<split>/labels``, is read too, and what data.yaml
     names as train, val and test: folders of images, or text files that list them. ``otherwise`` is
     the split of a folder named ``default`` and the like. An image without a text file is good; a
-    note counts those. Raises SourceError that names what is wrong.
+    note counts such images. The id of a class is its number in data.yaml plus 1. Raises SourceError
+    that names what is wrong; for outlines, when their image is read.
     """
     told: list[str] = [] if notes is None else notes
-    data = _read_data(root / "data.yaml")
-    names = _read_names(data, root / "data.yaml")
+    data, names = _read_data(root / "data.yaml")
     splits = _list_splits(root, data, told, otherwise)
     if not splits:
         raise SourceError(
@@ -77,26 +80,27 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
         for split in splits:
             for path, text in split.texts.items():
                 height, width = read_image(path).shape[:2]
-                defects = _read_lines(text, names, (height, width))
+                lines = [] if text is None else read_dataset_text(text).splitlines()
+                defects = tuple(
+                    _read_line(line, f"line {number} of {text}", names, (height, width))
+                    for number, line in enumerate(lines, start=1)
+                    if line.strip()
+                )
                 name = f"{split.name}-{path.stem}"
                 yield ImageRecord(path, name, split.name, (height, width), defects)
 
     return DatasetIndex({name: number + 1 for number, name in names.items()}, read())
 
 
-def _read_data(path: Path) -> Mapping[str, Any]:
+def _read_data(path: Path) -> tuple[Mapping[str, Any], dict[int, str]]:
+    """Return data.yaml, and its classes by number."""
+    text = read_dataset_text(path)
     try:
-        data = yaml.load(
-            read_dataset_text(path), Loader=_TextLoader
-        )  # of texts alone: nothing is built
+        data = yaml.load(text, Loader=_TextLoader)  # a loader of texts alone builds no objects
     except (yaml.YAMLError, RecursionError) as error:
         raise SourceError(f"{path} cannot be read as YOLO's data.yaml: {error}") from error
     if not isinstance(data, dict):
         raise SourceError(f"{path} cannot be read as YOLO's data.yaml: it has no names")
-    return data
-
-
-def _read_names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     found = data.get("names")
     if not isinstance(found, dict | list):
         raise SourceError(f"{path} has no names; a list of classes is expected there")
@@ -108,7 +112,7 @@ def _read_names(data: Mapping[str, Any], path: Path) -> dict[int, str]:
                 raise SourceError(f"{path} has two classes of the id {number}, {other} and {name}")
     except ValueError as error:
         raise SourceError(f"{path} has a class whose id is no number: {error}") from error
-    return {number: clean_class(name, str(path)) for number, name in names.items()}
+    return data, {number: clean_class(name, str(path)) for number, name in names.items()}
 
 
 def _list_splits(
@@ -122,7 +126,8 @@ def _list_splits(
             place = _find_place(root, entry, notes)
             if place is None:
                 continue
-            is_own = place.is_dir() and name_split(place.name) == name  # not borrowed by it
+            # Of two splits that name one folder, the one of the folder's name has it.
+            is_own = place.is_dir() and name_split(place.name) == name
             if place not in splits or is_own:
                 splits[place] = _Split(name=name, place=place, texts=_pair(root, place, notes))
     found = [(path.name, path) for path in root.glob("images/*")]
@@ -229,21 +234,10 @@ def _swap(place: Path, root: Path) -> Path | None:
     return root.joinpath(*parts[:at], "labels", *parts[at + 1 :])
 
 
-def _read_lines(
-    path: Path | None, names: Mapping[int, str], size_hw: tuple[int, int]
-) -> tuple[RealDefect, ...]:
-    if path is None:
-        return ()
-    return tuple(
-        _read_line(line, f"line {number} of {path}", names, size_hw)
-        for number, line in enumerate(read_dataset_text(path).splitlines(), start=1)
-        if line.strip()
-    )
-
-
 def _read_line(
     line: str, where: str, names: Mapping[int, str], size_hw: tuple[int, int]
 ) -> RealDefect:
+    """Return the defect of a line ``class x y x y ...``, in fractions of width and height."""
     values = line.split()
     try:
         number, fractions = int(values[0]), np.array([float(value) for value in values[1:]])

@@ -40,12 +40,13 @@ class Deformation:
 def deform(
     rng: Rng, change: Layer, mask: Mask, how: Deformation, mirrored: tuple[bool, bool]
 ) -> tuple[Layer, Mask, Layer]:
-    """Return change (h, w, C) and mask (h, w) in a new shape, in a frame of their own, and where
-    each pixel comes from: (h, w, 2), row and column in the frame that was given. C is 1 to 4.
+    """Return change (h, w, C) and mask (h, w) in a new shape, and where each pixel comes from.
 
-    ``mirrored``: top to bottom, left to right. The long axis is bent as a bow and a wave, which
-    follows a thin defect's middle line; the elastic field is smooth over a quarter of its length,
-    so that thin lines stay whole.
+    The results have a frame of their own. The third is (h, w, 2): row and column in the frame that
+    was given. C is 1 to 4. ``mirrored``: top to bottom, left to right. The long axis is bent by a
+    bow and a wave, as the middle line of a thin defect bends; the elastic field is smooth over a
+    quarter of its length, so that thin lines stay whole. Where the new shape has no pixel, change
+    and mask come back as they were.
     """
     rows, columns = np.nonzero(mask)
     centre = np.array([columns.mean(), rows.mean()])

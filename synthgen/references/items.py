@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -93,7 +93,10 @@ class BankItem:
 
     @property
     def straightness(self) -> float:
-        """Its span as a share of its length, 1 = straight, whatever its direction."""
+        """Its span over its length, 0..1; 1 = straight, in any direction.
+
+        The span is the diagonal of the smallest rectangle around it.
+        """
         points = np.argwhere(self.mask).astype(np.float32)
         span = float(np.hypot(*cv2.minAreaRect(points)[1]))
         return min(1.0, span / (self.length_px * ON_GRID))
@@ -114,7 +117,10 @@ class BankItem:
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class BuildSettings:
-    """How defects are told apart, and who may lend them: the splits that nothing is scored on."""
+    """How a mask is split into defects, and which splits may lend them.
+
+    ``splits`` names the splits that nothing is scored on.
+    """
 
     close_px: Annotated[int, Field(ge=0, le=64)] = CLOSE_PX
     min_area_px: Annotated[int, Field(ge=1)] = MIN_AREA_PX
@@ -126,36 +132,35 @@ def build_bank(
 ) -> list[BankItem]:
     """Return every defect of the images, one item per connected piece of a class, in order.
 
-    Pieces that lie within ``close_px`` of each other are one; smaller ones than ``min_area_px``
-    are left out. Raises SourceError, ShapeError.
+    Pieces with a gap of at most ``close_px`` between them are one; pieces smaller than
+    ``min_area_px`` are left out. The first 8 good images lend surface to ``clean``. Raises
+    SourceError for a defect of another split, ShapeError for a mask of another size.
     """
     asked = settings or BuildSettings()
     check_reference_splits(images, asked.splits)
     good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
-    return [item for image in images for item in _cut_image(image, good, asked)]
-
-
-def _cut_image(
-    image: RealImage, good: Sequence[NDArray[np.uint8]], asked: BuildSettings
-) -> Iterator[BankItem]:
-    if not image.defects:
-        return
-    pixels = image.read_rgb()
-    for defect in image.defects:
-        if defect.mask.shape != pixels.shape[:2]:
-            raise ShapeError(
-                f"the mask of {defect.defect_class} is {defect.mask.shape} but {image.path} is "
-                f"{pixels.shape[:2]} (height, width)"
-            )
-    marked = np.any([defect.mask for defect in image.defects], axis=0)
-    clean = remove_defects(pixels, marked, good)
-    number = 0
-    for defect in image.defects:
-        for piece in split_defects(defect.mask, asked.close_px):
-            if piece.sum() >= asked.min_area_px:
-                number += 1
-                others = marked & ~piece
-                yield _cut(image, (pixels, clean), defect.defect_class, piece, others, number)
+    items: list[BankItem] = []
+    for image in images:
+        if not image.defects:
+            continue
+        pixels = image.read_rgb()
+        for defect in image.defects:
+            if defect.mask.shape != pixels.shape[:2]:
+                raise ShapeError(
+                    f"the mask of {defect.defect_class} is {defect.mask.shape} but {image.path} is "
+                    f"{pixels.shape[:2]} (height, width)"
+                )
+        marked = np.any([defect.mask for defect in image.defects], axis=0)
+        views = pixels, remove_defects(pixels, marked, good)
+        pieces = [
+            (defect.defect_class, piece)
+            for defect in image.defects
+            for piece in split_defects(defect.mask, asked.close_px)
+            if piece.sum() >= asked.min_area_px
+        ]
+        for number, (name, piece) in enumerate(pieces, start=1):
+            items.append(_cut(image, views, name, piece, marked & ~piece, number))
+    return items
 
 
 def split_defects(mask: NDArray[np.bool_], close_px: int = CLOSE_PX) -> list[NDArray[np.bool_]]:
@@ -164,6 +169,7 @@ def split_defects(mask: NDArray[np.bool_], close_px: int = CLOSE_PX) -> list[NDA
     >>> len(split_defects(np.array([[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]], dtype=bool), 2))
     2
     """
+    # Each side of a gap grows by half of ``close_px``.
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (close_px + 1,) * 2)
     near = cv2.dilate(mask.astype(np.uint8), kernel)
     count, pieces = cv2.connectedComponents(near, connectivity=8)
@@ -178,6 +184,7 @@ def _cut(
     others: NDArray[np.bool_],
     number: int,
 ) -> BankItem:
+    """Return one piece of a class; ``views``: the image with its defects, and without any."""
     rows, columns = np.nonzero(piece)
     reach = max(int(np.ptp(rows)), int(np.ptp(columns))) + 1
     window = mask_window(piece, max(MARGIN_PX, CROP_PX - reach))  # enough for ``crop_around``
@@ -208,7 +215,7 @@ def _cut(
 def check_reference_splits(
     images: Sequence[RealImage], splits: Sequence[str], key: str = "bank.splits"
 ) -> None:
-    """Raise SourceError where a defect is of a split that may not lend any, as ``key`` says."""
+    """Raise SourceError for a defect of a split that may not lend any; ``key`` is the setting."""
     for image in images:
         if image.defects and image.split not in splits:
             wider = ",".join([*splits, image.split])
@@ -219,7 +226,7 @@ def check_reference_splits(
 
 
 def tabulate_items(items: Sequence[BankItem]) -> pd.DataFrame:
-    """Return one row per item: what is known of it but for the pixels."""
+    """Return one row per item: its measures, and the paths of its pictures in the bank."""
     columns = ("item_id", "defect_class", "image_id", "group", "split", "area_px", "length_px")
     rows = []
     for item in items:
@@ -235,7 +242,11 @@ def tabulate_items(items: Sequence[BankItem]) -> pd.DataFrame:
 
 
 def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
-    """Write ``crops/``, ``clean/``, ``masks/`` and, last, bank.parquet; return its table."""
+    """Write ``crops/``, ``clean/``, ``masks/`` and, last, bank.parquet; return its table.
+
+    Pictures of a bank that was there before and that the new table does not name are deleted.
+    Raises SourceError for no items, for two of one id, and for a table that is not a bank's.
+    """
     if not items:
         raise SourceError("the real images hold no defect; a bank needs at least one mask")
     table = tabulate_items(items)
@@ -300,6 +311,10 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         raise SourceError(f"the pictures of {row['item_id']} in {root} differ in size")
     others = levels == OTHER
     _check_row(row, levels == OWN)
+    top, left = row.get("crop_top"), row.get("crop_left")  # older banks lack them
+    corner = None
+    if top is not None and left is not None and not pd.isna(top + left):
+        corner = int(top), int(left)
     return BankItem(
         row["defect_class"],
         row["image_id"],
@@ -315,8 +330,8 @@ def _read_item(root: Path, row: Mapping[str, Any]) -> BankItem:
         row["split"],
         row["item_id"],
         others if others.any() else None,
-        corner=_read_corner(row),
-        **{name: row[name] for name in MEASURED if name in row},  # banks of before lack some
+        corner=corner,
+        **{name: row[name] for name in MEASURED if name in row},  # older banks lack some
     )
 
 
@@ -338,8 +353,3 @@ def _check_row(row: Mapping[str, Any], mask: NDArray[np.bool_]) -> None:
             raise ValueError(f"{name} of {row['item_id']} is {row[name]}, not {least} to {most}")
     if not mask.any():
         raise ValueError(f"the mask of {row['item_id']} is empty")
-
-
-def _read_corner(row: Mapping[str, Any]) -> tuple[int, int] | None:
-    top, left = (row.get(name) for name in ("crop_top", "crop_left"))
-    return None if top is None or left is None or pd.isna(top + left) else (int(top), int(left))

@@ -58,8 +58,11 @@ class BankSettings:
 
 
 class References:
-    """The real defects of a bank, by class and image. ``faint``: those that lend nothing, as they
-    are hardly visible themselves: what is painted after them could not be labelled."""
+    """The real defects of a bank, by class and image.
+
+    ``faint`` holds those that lend nothing. They are hardly visible themselves, so that what is
+    painted like them could not be labelled.
+    """
 
     def __init__(self, items: Sequence[BankItem], settings: BankSettings) -> None:
         self.settings = settings
@@ -104,8 +107,10 @@ class References:
         return own or defect_class.replace("_", " ").replace("-", " ")
 
     def pick(self, rng: Rng, defect_class: str, groups: Collection[str]) -> BankItem:
-        """Return a reference defect of the class from one of the groups: every image is as
-        likely."""
+        """Return a reference defect of the class from one of the groups.
+
+        Every image is as likely as any other, however many defects it has.
+        """
         images: dict[str, list[BankItem]] = {}
         for item in self._lent:
             if item.defect_class == defect_class and item.group in groups:
@@ -114,25 +119,33 @@ class References:
         return own[int(rng.integers(len(own)))]
 
     def gather(self, item_id: str, is_alone: bool = False) -> DefectGroup:
-        """Return a reference defect with the defects that lie together with it; ``is_alone``:
-        without."""
+        """Return a reference defect with the defects that lie together with it.
+
+        ``is_alone``: without them.
+        """
         alone = [self.items[item_id]]
         return join(alone if is_alone else self._neighbours.get(item_id, alone))
 
     def joined(self) -> list[BankItem]:
-        """Return those that lie together, each lot as one item."""
+        """Return the defects that lie together, each lot of two or more as one item."""
         lots = {frozenset(one.item_id for one in lot): lot for lot in self._neighbours.values()}
         return [join(lot).item for lot in lots.values() if len(lot) > 1]
 
     @property
     def line_fraction(self) -> float:
-        """How many of the bank's defects are lines, 0.1..0.9; 0 = drawn ones are not likened."""
+        """The fraction of the bank's defects that are lines, clipped to 0.1..0.9.
+
+        0 where drawn lines are not made like the bank's.
+        """
         if not self._lines:
             return 0.0
         return float(np.clip(len(self._lines) / len(self._lent), *LINE_FRACTION))
 
     def count_lines(self, rng: Rng) -> int | None:
-        """Return as many lines as one of the bank's images with lines has; None = it has none."""
+        """Return how many lines a random image of the bank has, of those with lines; 1 to 8.
+
+        None where the bank lends no lines.
+        """
         if not self._lines:
             return None
         counts = Counter(item.image_id for item in self._lines)
@@ -141,13 +154,15 @@ class References:
     def draw_line(
         self, rng: Rng, kind: Line, defect_class: str, severity: float, scene: Scene
     ) -> Drawing:
-        """Draw a line as long and wide as one of the bank's, at severity 0.5 as strong as it and
-        dark or bright as it; as its kind says if the bank has none. Every pixel of the bank's lines
-        is as likely: of those of its own class, if the bank has such, or else of all.
+        """Draw a line as long, wide, and dark or bright as one of the bank's.
 
-        Who marked the bank's lines drew them so wide, and will score what is learned by that; and
-        where the lines that matter are long and faint, short and strong ones teach to pass over
-        them.
+        At severity 0.5 it is as strong, too. Where the bank lends no lines, it is drawn as its kind
+        says. A line of the bank is drawn with a probability in proportion to its length, among
+        those of ``defect_class`` if the bank has such, else among all.
+
+        The width is that of the bank's masks since a model is scored by masks drawn in the same
+        way. Where the lines that matter are long and faint, short and strong ones teach a model to
+        miss them.
         """
         drawn = kind.draw(rng, severity, scene)
         if not self._lines:
@@ -159,11 +174,15 @@ class References:
         kind = kind.as_long(length).as_straight(item.straightness)
         wanted = item.change
         side = _side(wanted, item.mask)
+        # Lines are compared on a plain ground as bright as the surface under the bank's line.
+        level = round(float((item.clean[item.mask] @ LUMA).mean()))
         for _ in range(LINE_TRIES):
             drawn = kind.draw(rng, severity, scene)
             zoomed = zoom(drawn, _widening(drawn, item))
             line = zoomed if zoomed.mask.any() else drawn
-            change = _change_of(line, item, scene)
+            ground = np.full((*line.mask.shape, 3), level, np.uint8)
+            laid, _ = lay_on(ground, line, (0, 0), scene.optics, detail=False)
+            change = laid.astype(np.float32) - ground
             if side in (0, _side(change, line.mask)):
                 break
         own = max(_strength(change, line.mask), 1.0)
@@ -171,7 +190,10 @@ class References:
         return fade(line, float(np.clip(gain, *LINE_FADE)))
 
     def place(self, rng: Rng, item: BankItem) -> tuple[float, float]:
-        """Return where its like may lie, in shares of width and height."""
+        """Return where a defect like it may lie: (x, y) in fractions of the image's sides.
+
+        Near its own place, mirrored with probability 0.5 along each axis.
+        """
         own = middle(self._neighbours.get(item.item_id, [item]))
         mirrored = [x if rng.random() < 0.5 else 1 - x for x in own]
         x, y = np.clip(np.array(mirrored) + rng.normal(0, NEAR, 2), 0, 1)
@@ -187,9 +209,10 @@ class References:
     ) -> Drawing:
         """Draw a defect like the reference defect, deformed; severity 0.5 has its own contrast.
 
-        It is mirrored as its place is against the reference defect's (shares of width and height),
-        or, without a place, left to right at random. What an image's border cut off is cut off
-        again. What lies together with it comes along, unless it ``is_alone``.
+        It is mirrored if ``place_xy`` (fractions of the image's sides) is nearer to the mirrored
+        place of the reference defect; without a place, left to right at random. What an image's
+        border cut off is cut off again. Defects that lie together with it come along, unless it
+        ``is_alone``.
         """
         lot = self.gather(item_id, is_alone)
         item = lot.item
@@ -200,35 +223,32 @@ class References:
         covers = rng.random() < self.settings.own_texture
         change, parts, borders = _extend(item, lot.parts, covers)
         moved, shape, at = deform(rng, change, parts > 0, self.settings.deform, mirrored)
-        cut_at = _find_cuts(shape, at, borders, mirrored)
+        # A deformed pixel belongs to the part that is nearest to where the pixel comes from.
+        last = np.array(parts.shape) - 1
+        rows, columns = np.moveaxis(np.clip(np.rint(at).astype(int), 0, last), 2, 0)
         return Drawing.of_real(
             shape,
             moved[..., :3] * np.float32(_gain(severity)),
             moved[..., 3] if covers else None,
-            cut_at=cut_at,
-            parts=shape * _look_up(nearest_instance(parts), at),
+            cut_at=_find_cuts(shape, at, borders, mirrored),
+            parts=shape * np.asarray(nearest_instance(parts)[rows, columns]),
             classes=lot.classes,
         )
 
 
 def _is_mirrored(place: float, own: float) -> bool:
-    """Whether a place is nearer to the mirror image of the reference defect's than to its own."""
+    """Say whether a place is nearer to the mirrored place of a reference defect than to its own."""
     return abs(place - (1 - own)) < abs(place - own)
-
-
-def _look_up(values: NDArray[np.uint8], at: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the values at the nearest places; ``at`` (h, w, 2): row and column."""
-    last = np.array(values.shape) - 1
-    rows, columns = np.moveaxis(np.clip(np.rint(at).astype(int), 0, last), 2, 0)
-    return np.asarray(values[rows, columns])
 
 
 def _extend(
     item: BankItem, parts: NDArray[np.uint8], covers: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], dict[Side, int]]:
-    """Return a reference defect's change, in shares of the level, and parts, going on beyond the
-    borders that cut it off, and the rows and columns where these are. The change's fourth channel
-    is the veil, where the reference defect ``covers`` the surface's texture."""
+    """Return a reference defect's change and parts, continued beyond the borders that cut it off.
+
+    The change is in fractions of the level. Its fourth channel is the veil, where the reference
+    defect ``covers`` the surface's texture. Third comes the row or column where each border is.
+    """
     rows, columns = np.nonzero(item.mask)
     reach = BEYOND_PX + round(BEYOND * (max(np.ptp(rows), np.ptp(columns)) + 1))
     window, pads, borders = [], [], {}
@@ -251,18 +271,9 @@ def _extend(
 
 
 def _widening(line: Drawing, item: BankItem) -> float:
-    """Return by how much a drawn line is to be zoomed to be as wide as one of the bank's."""
+    """Return by how much to zoom a drawn line so that it is as wide as one of the bank's."""
     own_px = line.mask.sum() / line_length(thin(line.mask))
     return float(np.clip(item.width_px / own_px, *LINE_ZOOM))
-
-
-def _change_of(line: Drawing, item: BankItem, scene: Scene) -> NDArray[np.float32]:
-    """Return what a drawn line changes, (h, w, 3) levels, on a plain ground as bright as the
-    surface under one of the bank's."""
-    level = float((item.clean[item.mask] @ LUMA).mean())
-    ground = np.full((*line.mask.shape, 3), round(level), np.uint8)
-    laid, _ = lay_on(ground, line, (0, 0), scene.optics, detail=False)
-    return laid.astype(np.float32) - ground
 
 
 def _gain(severity: float) -> float:
@@ -286,8 +297,11 @@ def _find_cuts(
     borders: Mapping[Side, int],
     mirrored: tuple[bool, bool],
 ) -> dict[Side, float]:
-    """Return where borders run through a deformed shape, in shares of its frame: the middle of
-    what is a bent and turned line in it. ``at`` (h, w, 2): where its pixels come from."""
+    """Return where borders run through a deformed shape, in fractions of its frame.
+
+    A border is a bent and turned line there; its middle is returned. ``at`` (h, w, 2) says where
+    each pixel comes from: row, column.
+    """
     found: dict[Side, float] = {}
     for side, border in borders.items():
         axis = AXIS_OF[side]

@@ -55,8 +55,11 @@ def remove_defects(
     filled = np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
     unknown = hole.copy()
     sources = [(image, hole), *((other, None) for other in good)]
-    for core in _parts(_thick(hole)):
-        _fill(filled, core, unknown, sources)
+    core = _away(hole) > BLOCK_PX / 2
+    # What is thicker than a block, at its full width; the thinner rest is filled in blocks.
+    thick = hole & (_away(~core) <= BLOCK_PX / 2) if core.any() else core
+    for part in _parts(thick):
+        _fill(filled, part, unknown, sources)
     for part in _parts(unknown):
         for block in _blocks(part):
             _fill(filled, block, unknown, sources)
@@ -66,12 +69,6 @@ def remove_defects(
 def _parts(mask: Mask) -> list[Mask]:
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     return [labels == number for number in range(1, count)]
-
-
-def _thick(hole: Mask) -> Mask:
-    """Return the hole without what is thinner than a block."""
-    core = _away(hole) > BLOCK_PX / 2
-    return hole & (_away(~core) <= BLOCK_PX / 2) if core.any() else core
 
 
 def _away(mask: Mask) -> NDArray[np.float32]:
@@ -98,7 +95,10 @@ def _blocks(part: Mask) -> list[Mask]:
 def _fill(
     filled: Image, part: Mask, unknown: Mask, sources: Sequence[tuple[Image, Mask | None]]
 ) -> None:
-    """Lay the best piece over a part of what is unknown, if there is one; it is known then."""
+    """Lay the best piece over a part of what is unknown; the part then counts as known.
+
+    Where no piece fits, nothing changes.
+    """
     window = mask_window(part, RING_PX + 1)
     inside, is_unknown = part[window], unknown[window]
     ring = grow_mask(inside, RING_PX) & ~is_unknown
@@ -129,7 +129,7 @@ def _best_piece(
         1.0, float(weight.sum())
     )
     if blocked is not None:
-        needed = (ring | inside).astype(np.float32)
+        needed = (ring | inside).astype(np.float32)  # a piece must not hold a defect itself
         touched = cv2.matchTemplate(blocked.astype(np.float32), needed, cv2.TM_CCORR)
         costs = np.where(touched > 0.5, np.inf, costs)
     row, column = np.unravel_index(int(np.argmin(costs)), costs.shape)
@@ -144,32 +144,26 @@ def _blend(target: Image, piece: Image, inside: Mask, unknown: Mask) -> Image:
     """Return the target with the piece inside, bent to its levels at the border that is known."""
     gap = target.astype(np.float32) - piece
     step = round((inside.sum() / MEMBRANE_PX) ** 0.5)
-    if step > 1:
-        bend = _coarse_membrane(gap, inside, unknown, step)
+    if step > 1:  # solved on every ``step``-th pixel and enlarged: a membrane is smooth inside
+        height, width = inside.shape
+        small_wh = (-(-width // step), -(-height // step))  # rounded up
+        known = (~inside & ~unknown).astype(np.float32)
+        fraction = cv2.resize(known, small_wh, interpolation=cv2.INTER_AREA)
+        sums = cv2.resize(gap * known[..., None], small_wh, interpolation=cv2.INTER_AREA)
+        holds = cv2.resize(inside.astype(np.float32), small_wh, interpolation=cv2.INTER_AREA) > 0
+        means = sums / np.maximum(fraction, 1e-6)[..., None]  # of the known pixels alone
+        solved = _membrane(means, (fraction == 0) & holds, (fraction == 0) & ~holds)
+        bend = np.asarray(cv2.resize(solved, (width, height)), np.float32)
     else:
         bend = _membrane(gap, inside, unknown)
     return to_levels(np.where(inside[..., None], piece + bend, target))
 
 
-def _coarse_membrane(
-    values: NDArray[np.float32], inside: Mask, unknown: Mask, step: int
-) -> NDArray[np.float32]:
-    """Return the membrane on every ``step``-th pixel, enlarged: inside it is smooth."""
-    height, width = inside.shape
-    small_wh = (-(-width // step), -(-height // step))
-    known = (~inside & ~unknown).astype(np.float32)
-    fraction = cv2.resize(known, small_wh, interpolation=cv2.INTER_AREA)
-    sums = cv2.resize(values * known[..., None], small_wh, interpolation=cv2.INTER_AREA)
-    holds = cv2.resize(inside.astype(np.float32), small_wh, interpolation=cv2.INTER_AREA) > 0
-    means = sums / np.maximum(fraction, 1e-6)[..., None]
-    solved = _membrane(means, (fraction == 0) & holds, (fraction == 0) & ~holds)
-    return np.asarray(cv2.resize(solved, (width, height)), np.float32)
-
-
 def _membrane(values: NDArray[np.float32], inside: Mask, unknown: Mask) -> NDArray[np.float32]:
     """Return values (h, w, 3) with those inside replaced by the solution of Laplace's equation.
 
-    It meets the values around it but for those that are unknown.
+    The solution meets the known values around it: each pixel inside is the mean of its 4
+    neighbours, without those that are unknown or beyond the image.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.linalg import spsolve

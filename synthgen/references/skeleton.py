@@ -36,7 +36,7 @@ def _removable() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     around = (np.arange(256)[:, None] >> np.arange(8)) & 1  # north, north east, east, ...
     count = around.sum(axis=1)
     rises = ((around == 0) & (np.roll(around, -1, axis=1) == 1)).sum(axis=1)
-    is_edge = (count >= 2) & (count <= 6) & (rises == 1)
+    is_edge = (count >= 2) & (count <= 6) & (rises == 1)  # neither an end nor a link of the line
     north, east, south, west = around[:, 0], around[:, 2], around[:, 4], around[:, 6]
     first = (north * east * south == 0) & (east * south * west == 0)
     second = (north * east * west == 0) & (north * south * west == 0)
@@ -46,10 +46,13 @@ def _removable() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def line_length(line: NDArray[np.bool_]) -> float:
     """Return the length of middle lines in px: 1 a step along an axis, 1.41 a diagonal one.
 
+    1 is added, so that a line of one pixel has the length 1.
+
     >>> line_length(np.eye(4, dtype=bool))
     5.2
     """
     straight = int((line[1:] & line[:-1]).sum() + (line[:, 1:] & line[:, :-1]).sum())
+    # A diagonal step counts only where no pixel beside it makes two straight steps of it.
     corners = line[1:, :-1] | line[:-1, 1:], line[1:, 1:] | line[:-1, :-1]
     falling = line[1:, 1:] & line[:-1, :-1] & ~corners[0]
     rising = line[1:, :-1] & line[:-1, 1:] & ~corners[1]

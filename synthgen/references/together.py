@@ -1,5 +1,4 @@
-"""Defects that lie together on one image, as a cross crack lies on a crack: one reference defect of
-many."""
+"""Reference defects that are joined: defects that lie together on one image, as crossing cracks."""
 
 from __future__ import annotations
 
@@ -13,16 +12,15 @@ from synthgen.references.items import BankItem, split_defects
 
 __all__ = ["DefectGroup", "find_neighbours", "join", "middle"]
 
-MAX = 12  # defects that are one reference defect; of more, the smallest stay away
+MAX = 12  # defects that are one reference defect; of more, the smallest are left out
 
 
 @dataclass(frozen=True, eq=False)
 class DefectGroup:
-    """Defects of one image as one reference defect. ``item``: what they have in common: crop, mask,
-    place.
+    """Defects of one image as one reference defect.
 
-    ``parts`` (h, w) uint8: which of them each pixel of the mask belongs to, 1..; ``classes``:
-    theirs.
+    ``item`` holds what they have in common: crop, mask, place. ``parts`` (h, w) uint8 says which
+    defect each pixel of the mask belongs to, 1.., 0 = none. ``classes`` holds the class of each.
     """
 
     item: BankItem
@@ -33,8 +31,8 @@ class DefectGroup:
 def find_neighbours(items: Iterable[BankItem], near_px: int) -> dict[str, list[BankItem]]:
     """Return, by the id of each item, the items that lie together with it, itself first.
 
-    Together are those of an image with gaps of at most ``near_px`` between them, one after the
-    other. Items whose place on their image is unknown are alone.
+    Items lie together where gaps of at most ``near_px`` link them, from one to the next. Items
+    whose place on their image is unknown are alone. An item has at most 11 others, the largest.
     """
     images: dict[str, list[BankItem]] = {}
     found: dict[str, list[BankItem]] = {}
@@ -45,7 +43,9 @@ def find_neighbours(items: Iterable[BankItem], near_px: int) -> dict[str, list[B
             images.setdefault(item.image_id, []).append(item)
     for own in images.values():
         top, left, size_hw = _frame(own)
-        marks = [_lay(item, top, left, size_hw) for item in own]
+        marks = np.zeros((len(own), *size_hw), bool)  # each item's mask in their common frame
+        for mark, item in zip(marks, own, strict=True):
+            mark[_window(item, top, left)] = item.mask
         for piece in split_defects(np.any(marks, axis=0), near_px):
             inside = [one for one, mark in zip(own, marks, strict=True) if (mark & piece).any()]
             for item in inside:
@@ -57,9 +57,10 @@ def find_neighbours(items: Iterable[BankItem], near_px: int) -> dict[str, list[B
 
 
 def join(items: Sequence[BankItem]) -> DefectGroup:
-    """Return items of one image as one reference defect, which goes by the name of the first.
+    """Return items of one image as one reference defect, with the id of the first.
 
-    Where two claim a pixel, it is the smaller's.
+    A pixel that two masks share belongs to the smaller one. Where no crop reaches, the joined crop
+    is black.
     """
     first = items[0]
     classes = tuple(item.defect_class for item in items)
@@ -86,7 +87,7 @@ def join(items: Sequence[BankItem]) -> DefectGroup:
 
 
 def middle(items: Sequence[BankItem]) -> tuple[float, float]:
-    """Return the centre of all their pixels, in shares of width and height."""
+    """Return the centre (x, y) of all their pixels, in fractions of the image's sides."""
     if len(items) == 1:
         return items[0].place_xy
     area = sum(item.area_px for item in items)
@@ -110,9 +111,3 @@ def _frame(items: Sequence[BankItem]) -> tuple[int, int, tuple[int, int]]:
 def _window(item: BankItem, top: int, left: int) -> tuple[slice, slice]:
     (row, column), (height, width) = _corner(item), item.mask.shape
     return slice(row - top, row - top + height), slice(column - left, column - left + width)
-
-
-def _lay(item: BankItem, top: int, left: int, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    whole = np.zeros(size_hw, bool)
-    whole[_window(item, top, left)] = item.mask
-    return whole

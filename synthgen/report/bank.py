@@ -31,7 +31,11 @@ Image = NDArray[np.uint8]
 
 
 def tabulate_classes(table: pd.DataFrame) -> Table:
-    """Return one row per class: how many of what size and contrast."""
+    """Return one row per class for a terminal: how many of what size and contrast.
+
+    ``table`` is a bank's table, a row per defect. Areas are least, median and most in pixels;
+    contrast (CIELAB Delta E) and label IoU are medians.
+    """
     shown = Table()
     for head in ("class", "images", "parts", "defects", "area px", "contrast", "label IoU"):
         shown.add_column(head, justify="left" if head == "class" else "right")
@@ -51,10 +55,30 @@ def tabulate_classes(table: pd.DataFrame) -> Table:
 def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str] = ()) -> Path:
     """Write ``bank.html`` and ``bank.png`` into a bank's folder; return the page.
 
-    Of a class with very many defects some are shown, evenly over their sizes.
+    Of a class with very many defects some are shown, evenly over their sizes: the page has 400 of
+    all classes together, and the sheet, which shows real above removed, has 60. ``notes`` are
+    sentences that the page says first.
     """
     names = sorted({item.defect_class for item in items})
-    classes = [_describe(name, items, MAX_SHOWN // max(1, len(names))) for name in names]
+    most = max(1, MAX_SHOWN // max(1, len(names)))
+    classes = []
+    for name in names:
+        own = [item for item in items if item.defect_class == name]
+        areas = [item.area_px for item in own]
+        contrasts = [item.contrast_delta_e for item in own if not np.isnan(item.contrast_delta_e)]
+        classes.append(
+            {
+                "name": name,
+                "count": len(own),
+                "parts": len({item.group for item in own}),
+                "plots": [
+                    draw_histogram({name: areas}, "area (pixels)", "defects"),
+                    draw_histogram({name: contrasts}, "contrast (CIELAB)", "defects"),
+                ],
+                "places": [item.place_xy for item in own],
+                "items": [_show(item) for item in _spread(own, most)],
+            }
+        )
     page = render(
         "bank.html.j2", name=name_run(folder), count=len(items), classes=classes, notes=list(notes)
     )
@@ -62,22 +86,6 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
     cells = [np.vstack(_views(item)[:2]) for item in _spread(items, SHEET_SHOWN)]
     write_png(folder / "bank.png", tile(cells, min(SHEET_COLUMNS, len(cells))))
     return folder / "bank.html"
-
-
-def _describe(name: str, items: Sequence[BankItem], most: int) -> dict[str, Any]:
-    own = [item for item in items if item.defect_class == name]
-    contrasts = [item.contrast_delta_e for item in own if not np.isnan(item.contrast_delta_e)]
-    return {
-        "name": name,
-        "count": len(own),
-        "parts": len({item.group for item in own}),
-        "plots": [
-            draw_histogram({name: [item.area_px for item in own]}, "area (pixels)", "defects"),
-            draw_histogram({name: contrasts}, "contrast (CIELAB)", "defects"),
-        ],
-        "places": [item.place_xy for item in own],
-        "items": [_show(item) for item in _spread(own, max(1, most))],
-    }
 
 
 def _spread(items: Sequence[BankItem], most: int) -> list[BankItem]:
@@ -107,7 +115,14 @@ def _show(item: BankItem) -> dict[str, Any]:
 
 def _views(item: BankItem) -> tuple[Image, Image, Image]:
     """Return the defect as it is, outlined, and removed, (S, S, 3) each."""
-    window = _square(item.mask)
+    # the part of the crop around the defect, as square as the crop allows
+    rows, columns = np.nonzero(item.mask)
+    side = round(max(np.ptp(rows), np.ptp(columns)) * 1.3) + 12
+    spans = []
+    for places, length in zip((rows, columns), item.mask.shape, strict=True):
+        start = int(np.clip((places.min() + places.max() - side) // 2, 0, max(0, length - side)))
+        spans.append(slice(start, min(length, start + side)))
+    window = tuple(spans)
     real, clean = _fit(item.crop[window]), _fit(item.clean[window])
     grey = _fit(np.repeat(item.mask[window][..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
     lines, _ = cv2.findContours(
@@ -118,19 +133,8 @@ def _views(item: BankItem) -> tuple[Image, Image, Image]:
     return real, marked, clean
 
 
-def _square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the part of a crop around its defect, as square as the crop allows."""
-    rows, columns = np.nonzero(mask)
-    side = round(max(np.ptp(rows), np.ptp(columns)) * 1.3) + 12
-    spans = []
-    for places, length in ((rows, mask.shape[0]), (columns, mask.shape[1])):
-        start = int(np.clip((places.min() + places.max() - side) // 2, 0, max(0, length - side)))
-        spans.append(slice(start, min(length, start + side)))
-    return spans[0], spans[1]
-
-
 def _fit(view: Image) -> Image:
-    """Return a view scaled into a square, on grey where it is no square itself."""
+    """Return a view scaled into a square, on grey where it is not square itself."""
     scale = VIEW_PX / max(view.shape[:2])
     size = tuple(max(1, round(side * scale)) for side in view.shape[1::-1])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -38,7 +38,7 @@ WITHIN, OUTSIDE = "#2f9e73", "#d1603d"  # the limits
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Named numbers in one colour; NaN are left out."""
+    """Named numbers in one colour, all of them finite; build it with ``of``."""
 
     name: str
     values: NDArray[np.float64]
@@ -46,6 +46,7 @@ class Series:
 
     @classmethod
     def of(cls, name: str, values: ArrayLike, colour: str) -> Series:
+        """Return the series of those values that are finite; ``colour`` is a CSS colour."""
         numbers = np.asarray(values, np.float64)
         return cls(name, numbers[np.isfinite(numbers)], colour)
 
@@ -62,33 +63,42 @@ def draw_distribution(
 
     Stacked counts; with ``is_fraction``, each series on its own in per cent, the first filled, the
     others as outlines. A strip shows 5 to 95 %, the middle half and the median, or the single
-    values where there are few.
+    values where there are fewer than 5. ``span``: the axis, where the values
+    shall not say it.
     """
     shown = [one for one in series if len(one.values)]
     scale = Scale.over([one.values for one in shown], is_log, span, LEFT, WIDTH - LEFT - RIGHT)
     counts = [np.histogram(one.values, scale.edges)[0].astype(float) for one in shown]
     if is_fraction:
         counts = [100 * count / max(1.0, count.sum()) for count in counts]
-    top = max((_highest(counts, is_fraction), 1e-9))
+    unit = "%" if is_fraction else ""
+    top = 1.0  # of the highest column, or of the highest stack of them
+    if counts:
+        table = np.array(counts)
+        top = max(float(table.max() if is_fraction else table.sum(0).max()), 1e-9)
     strips = TOP + PLOT + AXIS
     height = strips + STRIP * len(shown) + 4
-    parts = [*_grid(top, "%" if is_fraction else ""), *_axis(scale, TOP + PLOT, height - 4)]
+    parts = _grid(top, unit, scale, height - 4)
     base = np.zeros(BINS)
     for number, (one, count) in enumerate(zip(shown, counts, strict=True)):
         if is_fraction and number:
             parts += _outline(one, count, scale, top)
         else:
-            parts += _columns(one, count, base, scale, top, "%" if is_fraction else "")
+            parts += _columns(one, count, base, scale, top, unit)
             base = base if is_fraction else base + count
     for number, one in enumerate(shown):
         parts += _strip(one, scale, strips + STRIP * number + STRIP / 2)
-    return wrap_svg(parts, WIDTH, height, f"{title}: distribution of {_list(shown)}")
+    names = ", ".join(one.name for one in shown) or "nothing"
+    return wrap_svg(parts, WIDTH, height, f"{title}: distribution of {names}")
 
 
 def draw_heat_map(
     x: ArrayLike, y: ArrayLike, colour: str, label: str, cells: int = 12, ratio: float = 1.0
 ) -> Markup:
-    """Return how many points lie where in an image; ``x``, ``y`` are shares, ratio is h / w."""
+    """Return how many points lie where in an image, in ``cells`` x ``cells`` fields.
+
+    ``x`` and ``y`` are fractions of its width and height; ``ratio`` is its height over its width.
+    """
     counts, _, _ = np.histogram2d(np.asarray(y), np.asarray(x), cells, ((0, 1), (0, 1)))
     size, high = 120 / cells, 120 / cells * ratio
     parts = []
@@ -116,7 +126,8 @@ def draw_spark(
 ) -> Markup:
     """Return a small histogram with what lies outside the limits in red, and the limits.
 
-    The axis holds the values and the limits, and ``span`` where it is given.
+    The axis holds the values and the limits, and ``span`` where it is given. A value on a limit
+    keeps it; ``label`` is what a screen reader says.
     """
     numbers = np.asarray(values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
@@ -151,7 +162,10 @@ def draw_spark(
 
 
 def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: str) -> str:
-    """Return a histogram of named groups of numbers as a data URL, an SVG."""
+    """Return a histogram of named groups of numbers as a data URL, an SVG for an ``img`` element.
+
+    ``title`` names the numbers and ``counted`` what there is one of for each.
+    """
     colours = colour_classes(list(groups))
     series = [Series.of(name, values, colours[name]) for name, values in groups.items()]
     svg = draw_distribution(series, f"{title}, {counted}")
@@ -159,14 +173,8 @@ def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: s
     return "data:image/svg+xml;base64," + base64.b64encode(named.encode()).decode()
 
 
-def _highest(counts: Sequence[NDArray[np.float64]], is_fraction: bool) -> float:
-    if not counts:
-        return 1.0
-    table = np.array(counts)
-    return float(table.max() if is_fraction else table.sum(0).max())
-
-
-def _grid(top: float, unit: str) -> list[str]:
+def _grid(top: float, unit: str, scale: Scale, bottom: float) -> list[str]:
+    """Return the lines at round counts and, down through all strips, at round values."""
     parts = []
     for mark in round_steps(0, top, 3):
         if not unit and mark != round(mark):
@@ -177,16 +185,11 @@ def _grid(top: float, unit: str) -> list[str]:
             'stroke-opacity=".13"/>',
             draw_text(LEFT - 8, y + 4, f"{mark:,.4g}{unit}", "end", soft=True),
         ]
-    return parts
-
-
-def _axis(scale: Scale, y: float, bottom: float) -> list[str]:
-    parts = []
     for mark in scale.ticks():
         x = scale.place(mark)
         parts += [
             f'<path d="M{x:.1f} {TOP}V{bottom:.0f}" stroke="currentColor" stroke-opacity=".08"/>',
-            draw_text(x, y + 15, f"{mark:,g}", "middle", soft=True),
+            draw_text(x, TOP + PLOT + 15, f"{mark:,g}", "middle", soft=True),
         ]
     return parts
 
@@ -258,7 +261,3 @@ def _strip(one: Series, scale: Scale, y: float) -> list[str]:
         f'<path d="M{middle:.1f} {y - 6:.1f}V{y + 6:.1f}" stroke="currentColor" '
         'stroke-width="2.4"/></g>',
     ]
-
-
-def _list(series: Sequence[Series]) -> str:
-    return ", ".join(one.name for one in series) or "nothing"

@@ -22,7 +22,7 @@ from synthgen.report.facts import (
     format_seconds,
     name_run,
 )
-from synthgen.report.measured import MeasuredValues, measure_quality
+from synthgen.report.measured import measure_quality
 from synthgen.report.page import format_percent, render
 from synthgen.report.panels import draw_distributions
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
@@ -94,22 +94,37 @@ class ClassSamples:
 def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
     """Write a page that compares finished runs; return its path.
 
-    Raises ConfigError for fewer than two runs, more than six or one twice, RunError for one that
-    is not finished.
+    Runs are named by their folders, by the whole path where two folders have one name; changes are
+    those against the first of two. Raises ConfigError for fewer than two runs, more than six or one
+    twice, RunError for one that is not finished.
     """
-    runs = _name_runs([read_run(folder) for folder in run_folders])
+    tables = [read_run(folder) for folder in run_folders]
+    roots = [str(run.root) for run in tables]
+    if not 2 <= len(roots) <= MAX_RUNS or len(set(roots)) < len(roots):
+        raise ConfigError(
+            f"runs={roots} cannot be compared; give 2 to {MAX_RUNS} different finished runs"
+        )
+    short = [name_run(root) for root in roots]
+    runs = dict(zip(short if len(set(short)) == len(short) else roots, tables, strict=True))
     facts = {name: collect_run_facts(run) for name, run in runs.items()}
     colours = colour_classes(list(runs))
-    accepted = {name: _accepted(run) for name, run in runs.items()}
+    accepted = {
+        name: run.manifest[run.manifest["status"] == ACCEPTED] for name, run in runs.items()
+    }
     counted = [_row(name, map(get, facts.values()), show) for name, get, show in COUNTED]
+    about = [one.about for one in facts.values()]
+    reasons = [count_reasons(run.manifest) for run in runs.values()]
     page = render(
         "compare.html.j2",
         runs=runs,
         colours=colours,
         counted=counted,
-        made=_tabulate_made(facts),
+        made=[Row(key, [own.get(key, "–") for own in about]) for key in _union(about)],
         classes=_compare_classes(facts),
-        reasons=_compare_reasons(runs),
+        reasons=[
+            _row(name, [own.get(name, 0) for own in reasons], format_number)
+            for name in _union(reasons)
+        ],
         measures=_compare_measures(runs),
         distributions=draw_distributions(accepted, colours, is_fraction=True),
         samples=_show_samples(runs, accepted),
@@ -119,41 +134,24 @@ def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
     return path
 
 
-def _name_runs(runs: Sequence[RunTables]) -> dict[str, RunTables]:
-    """Name runs by their folders, by the whole path where two folders have one name."""
-    roots = [str(run.root) for run in runs]
-    if not 2 <= len(runs) <= MAX_RUNS or len(set(roots)) < len(roots):
-        raise ConfigError(
-            f"runs={roots} cannot be compared; give 2 to {MAX_RUNS} different finished runs"
-        )
-    short = [name_run(root) for root in roots]
-    return dict(zip(short if len(set(short)) == len(short) else roots, runs, strict=True))
-
-
-def _accepted(run: RunTables) -> pd.DataFrame:
-    return run.manifest[run.manifest["status"] == ACCEPTED]
+def _union(mappings: Iterable[Iterable[str]]) -> list[str]:
+    """Return the keys of all of them, once each, in the order in which they come."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 
 def _row(name: str, values: Iterable[float], show: Show) -> Row:
     numbers = [float(value) for value in values]
-    return Row(name, [show(number) for number in numbers], _change(numbers, show))
-
-
-def _change(numbers: Sequence[float], show: Show) -> str:
-    if len(numbers) != 2 or not np.isfinite(numbers).all():
-        return ""
-    difference = numbers[1] - numbers[0]
-    words = show(abs(difference)).replace("%", "points")
-    return words if words == show(0.0).replace("%", "points") else f"{'+−'[difference < 0]}{words}"
-
-
-def _tabulate_made(facts: Mapping[str, RunFacts]) -> list[Row]:
-    keys = dict.fromkeys(key for one in facts.values() for key in one.about)
-    return [Row(key, [one.about.get(key, "–") for one in facts.values()]) for key in keys]
+    change = ""
+    if len(numbers) == 2 and np.isfinite(numbers).all():
+        difference = numbers[1] - numbers[0]
+        change, nothing = (show(n).replace("%", "points") for n in (abs(difference), 0.0))
+        if change != nothing:
+            change = f"{'−' if difference < 0 else '+'}{change}"
+    return Row(name, [show(number) for number in numbers], change)
 
 
 def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassComparison]:
-    names = dict.fromkeys(one.name for run in facts.values() for one in run.classes)
+    names = _union([one.name for one in run.classes] for run in facts.values())
     nothing = float("nan")
     rows = []
     for name in names:
@@ -173,34 +171,29 @@ def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassComparison]:
     return rows
 
 
-def _compare_reasons(runs: Mapping[str, RunTables]) -> list[Row]:
-    counts = [count_reasons(run.manifest) for run in runs.values()]
-    names = dict.fromkeys(name for count in counts for name in count)
-    return [_row(name, [count.get(name, 0) for count in counts], format_number) for name in names]
-
-
 def _compare_measures(runs: Mapping[str, RunTables]) -> list[MeasureRow]:
     measured = [{one.name: one for one in measure_quality(run)} for run in runs.values()]
-    names = dict.fromkeys(name for found in measured for name in found)
-    return [_compare_measure([found.get(name) for found in measured]) for name in names]
-
-
-def _compare_measure(found: Sequence[MeasuredValues | None]) -> MeasureRow:
-    there = [one for one in found if one is not None]
-    values = np.concatenate([one.values for one in there])
-    span = float(values.min()), float(values.max())
-    title = there[0].title
-    nothing = float("nan")
-    return MeasureRow(
-        title,
-        there[0].unit,
-        ["–" if one is None else ", ".join(one.limits) for one in found],
-        _row(title, [nothing if one is None else one.quantiles[1] for one in found], format_number),
-        [
-            Markup("–") if one is None else draw_spark(one.values, *one.bounds, title, span)
-            for one in found
-        ],
-    )
+    rows = []
+    for name in _union(measured):
+        found = [own.get(name) for own in measured]
+        there = [one for one in found if one is not None]
+        values = np.concatenate([one.values for one in there])
+        span = float(values.min()), float(values.max())  # one axis for all runs
+        title = there[0].title
+        medians = [float("nan") if one is None else one.quantiles[1] for one in found]
+        rows.append(
+            MeasureRow(
+                title,
+                there[0].unit,
+                ["–" if one is None else ", ".join(one.limits) for one in found],
+                _row(title, medians, format_number),
+                [
+                    Markup("–") if one is None else draw_spark(one.values, *one.bounds, title, span)
+                    for one in found
+                ],
+            )
+        )
+    return rows
 
 
 def _show_samples(
@@ -208,9 +201,8 @@ def _show_samples(
 ) -> list[ClassSamples]:
     """Return samples of each class and run: those of the same ids, where there are such."""
     shared = set.intersection(*(set(rows["sample_id"]) for rows in accepted.values()))
-    names = dict.fromkeys(
-        name for run in runs.values() for name in run.classes if _has_class(accepted, name)
-    )
+    shown_classes = {name for rows in accepted.values() for name in rows["defect_class"]}
+    names = [name for name in _union(run.classes for run in runs.values()) if name in shown_classes]
     most = min(how_many(run, MAX_TILES) for run in runs.values())
     each = max(1, min(MAX_PER_CLASS, most // max(1, len(names) * len(runs))))
     shown = []
@@ -223,21 +215,22 @@ def _show_samples(
     return shown
 
 
-def _has_class(accepted: Mapping[str, pd.DataFrame], name: str) -> bool:
-    return any((rows["defect_class"] == name).any() for rows in accepted.values())
-
-
 def _compare_settings(runs: Mapping[str, RunTables]) -> list[Row]:
     """Return what differs in the records of the runs, and in their limits in force, key by key."""
     records = [
         {**run.record, "config": {**run.record["config"], "quality": run.quality}}
         for run in runs.values()
     ]
-    return [
-        Row(key.removeprefix("config."), [_show_value(value) for value in values])
-        for key, values in _differences(records)
-        if key not in OWN
-    ]
+    rows = []
+    for key, values in _differences(records):
+        if key in OWN:
+            continue
+        words = [
+            "–" if value is None else "set" if isinstance(value, Mapping) else flatten(value)[""]
+            for value in values
+        ]
+        rows.append(Row(key.removeprefix("config."), words))
+    return rows
 
 
 def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, Sequence[Any]]]:
@@ -252,9 +245,3 @@ def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, Se
             yield from _differences(inner, f"{key}.{name}" if key else str(name))
     elif any(value != values[0] for value in values):
         yield key, values
-
-
-def _show_value(value: Any) -> str:
-    if value is None:
-        return "–"
-    return "set" if isinstance(value, Mapping) else flatten(value)[""]

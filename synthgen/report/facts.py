@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "collect_run_facts",
     "flatten",
     "format_seconds",
+    "group_by_class",
     "name_run",
     "tabulate_reasons",
 ]
@@ -38,21 +39,23 @@ STAGES = ("condition", "paint", "inspect", "write")
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """How a defect class fared. Shares are NaN where nothing was asked."""
+    """How a defect class fared. Fractions and medians are NaN where there is nothing to take."""
 
     name: str
     accepted: int
     rejected: int
     first_try: int  # accepted at the first try
     area_px: float  # median of the accepted
-    contrast_delta_e: float
+    contrast_delta_e: float  # the same, CIELAB
 
     @property
     def asked(self) -> int:
+        """How many samples of the class were planned."""
         return self.accepted + self.rejected
 
     @property
     def accept_rate(self) -> float:
+        """Fraction 0..1 of those that were accepted; NaN for none."""
         return self.accepted / self.asked if self.asked else float("nan")
 
 
@@ -81,22 +84,38 @@ class RunFacts:
 
     @property
     def accept_rate(self) -> float:
-        """Share of the defect samples that were accepted; NaN for none."""
+        """Fraction 0..1 of the defect samples that were accepted; NaN for none."""
         judged = self.accepted + self.rejected
         return self.accepted / judged if judged else float("nan")
 
     @property
     def seconds_per_image(self) -> float:
+        """Work of all workers together for an image, rejected ones too; NaN for none."""
         return sum(self.seconds.values()) / self.images if self.images else float("nan")
 
 
 def collect_run_facts(run: RunTables) -> RunFacts:
-    """Count a run."""
-    manifest = run.manifest
+    """Count a run, class by class and as a whole, and tell how it was made.
+
+    Timings are those of the stages condition, paint, inspect and write, as far as the run has them.
+    """
+    manifest, ids = run.manifest, run.classes
     counts = Counter(manifest["status"])
     made = manifest[manifest["image"] != ""]
     kept = made[made["status"] != REJECTED]
-    classes = list(_count_classes(run))
+    classes = []
+    for name, rows in group_by_class(manifest, ids).items():
+        accepted = rows[rows["status"] == ACCEPTED]
+        classes.append(
+            ClassFacts(
+                name,
+                len(accepted),
+                int((rows["status"] == REJECTED).sum()),
+                int((accepted["attempt"] == 0).sum()),
+                float(accepted["area_px"].median()),
+                float(accepted["contrast_delta_e"].median()),
+            )
+        )
     sizes = Counter(zip(made["width"], made["height"], strict=True)).most_common()
     stages = run.timings[[stage for stage in STAGES if stage in run.timings]].sum()
     return RunFacts(
@@ -109,7 +128,7 @@ def collect_run_facts(run: RunTables) -> RunFacts:
         first_try=sum(one.first_try for one in classes),
         tries=len(run.tries),
         classes=classes,
-        unused=sorted(set(run.classes) - {one.name for one in classes}) if classes else [],
+        unused=sorted(set(ids) - {one.name for one in classes}) if classes else [],
         splits={str(k): int(v) for k, v in kept["split"].value_counts().sort_index().items()},
         seconds={str(name): float(value) for name, value in stages.items()},
         images=len(run.timings),
@@ -122,25 +141,18 @@ def collect_run_facts(run: RunTables) -> RunFacts:
 
 
 def name_run(root: Any) -> str:
-    """Return the last part of a run's folder or address."""
+    """Return the last part of a run's folder or address, all of it where it has one part."""
     return PurePosixPath(str(root)).name or str(root)
 
 
-def _count_classes(run: RunTables) -> Iterator[ClassFacts]:
-    manifest = run.manifest
-    ids = run.classes
-    groups = {str(name): rows for name, rows in manifest.groupby("defect_class") if name}
-    for name in sorted(groups, key=lambda name: (ids.get(name, 1 << 30), name)):
-        rows = groups[name]
-        accepted = rows[rows["status"] == ACCEPTED]
-        yield ClassFacts(
-            name,
-            len(accepted),
-            int((rows["status"] == REJECTED).sum()),
-            int((accepted["attempt"] == 0).sum()),
-            float(accepted["area_px"].median()),
-            float(accepted["contrast_delta_e"].median()),
-        )
+def group_by_class(rows: pd.DataFrame, ids: Mapping[str, int]) -> dict[str, pd.DataFrame]:
+    """Return a manifest's rows by defect class, in the order of the class ids.
+
+    Good images are left out; a class without an id comes last, by its name.
+    """
+    groups = {str(name): own for name, own in rows.groupby("defect_class") if name}
+    names = sorted(groups, key=lambda name: (ids.get(name, 1 << 30), name))
+    return {name: groups[name] for name in names}
 
 
 def _describe(record: Mapping[str, Any]) -> dict[str, str]:
@@ -176,7 +188,10 @@ class ReasonTable:
 
 
 def tabulate_reasons(manifest: pd.DataFrame) -> ReasonTable:
-    """Count reasons by class; what came to no image counts as such."""
+    """Count reasons by class; what came to no image counts as ``no image``.
+
+    Good images that were varied and rejected have a row of their own.
+    """
     totals = count_reasons(manifest)
     rejected = manifest[manifest["status"] == REJECTED]
     rows = {}
@@ -187,10 +202,12 @@ def tabulate_reasons(manifest: pd.DataFrame) -> ReasonTable:
 
 
 def flatten(config: Any, start: str = "") -> dict[str, str]:
-    """Return every key of a nested config with its value as YAML.
+    """Return every key of a nested config, joined by dots, with its value as YAML in one line.
+
+    ``start`` comes before all keys; what is not a mapping has it as its only key.
 
     >>> flatten({"run": {"count": 6, "retries": ["noise"]}, "missed": None})
-    {'run.count': '6', 'run.retries': '[noise]', 'gaps': 'null'}
+    {'run.count': '6', 'run.retries': '[noise]', 'missed': 'null'}
     """
     if not isinstance(config, Mapping) or not config:
         text = yaml.safe_dump(config, default_flow_style=True, width=1 << 20, allow_unicode=True)
@@ -202,7 +219,7 @@ def flatten(config: Any, start: str = "") -> dict[str, str]:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration for people.
+    """Return a duration for people; a dash where it is not known.
 
     >>> [format_seconds(seconds) for seconds in (0.25, 42, 200, 7500)]
     ['0.25 s', '42 s', '3 min 20 s', '2 h 5 min']

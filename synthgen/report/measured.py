@@ -6,10 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from synthgen.quality.limits import Bounds, Limits, read_limits
+from synthgen.quality.limits import Bounds, read_limits
 from synthgen.quality.measures import MEASURES
 from synthgen.runs.reader import RunTables
 from synthgen.runs.reviews.decide import count_reasons
@@ -21,7 +20,10 @@ QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class MeasuredValues:
-    """One measurement of all images of a run, against its limits."""
+    """One measurement of all images of a run, against its limits.
+
+    ``bounds`` are (least, most), None where there is no limit. ``values`` are finite.
+    """
 
     name: str
     title: str
@@ -47,10 +49,19 @@ class MeasuredValues:
 
 
 def measure_quality(run: RunTables) -> list[MeasuredValues]:
-    """Return what was measured, limited measures first; those without a number are left out."""
+    """Return what was measured, limited measures first; those without a number are left out.
+
+    Values are those of all images, rejected ones too; the label's area only those with a defect.
+    ``rejected`` counts samples and ``tries`` counts tries, also those of samples that a later try
+    saved.
+    """
     limits = read_limits(run.quality)
     reasons = count_reasons(run.manifest)
-    tries = _count_broken(run.tries["reasons"])
+    tries: Counter[str] = Counter()
+    texts = run.tries["reasons"]
+    for text, count in texts[texts != ""].value_counts().items():
+        for broken in {reason.split(" ")[0] for reason in str(text).split("; ")}:
+            tries[broken] += int(count)  # a limit counts once a try
     made = run.manifest[run.manifest["image"] != ""]
     found = []
     for measure in MEASURES:
@@ -61,26 +72,21 @@ def measure_quality(run: RunTables) -> list[MeasuredValues]:
         values = rows[name].to_numpy(float)
         values = values[np.isfinite(values)]
         if len(values):
-            bounds, own = _bounds(limits, name)
-            count = (reasons.get(name, 0), tries[name])
-            about = (name, measure.title, measure.unit, measure.meaning)
-            found.append(MeasuredValues(*about, bounds, own, values, *count))
+            per_class = limits.per_class.items()
+            found.append(
+                MeasuredValues(
+                    name=name,
+                    title=measure.title,
+                    unit=measure.unit,
+                    meaning=measure.meaning,
+                    bounds=limits.shared.get(name, (None, None)),
+                    per_class={kind: own[name] for kind, own in per_class if name in own},
+                    values=values,
+                    rejected=reasons.get(name, 0),
+                    tries=tries[name],
+                )
+            )
     return sorted(found, key=lambda one: one.bounds == (None, None) and not one.per_class)
-
-
-def _bounds(limits: Limits, name: str) -> tuple[Bounds, dict[str, Bounds]]:
-    shared = limits.shared.get(name, (None, None))
-    own = {kind: part[name] for kind, part in limits.per_class.items() if name in part}
-    return shared, own
-
-
-def _count_broken(reasons: pd.Series) -> Counter[str]:
-    texts = reasons[reasons != ""].value_counts()
-    counted: Counter[str] = Counter()
-    for text, count in texts.items():
-        for name in {part.split(" ")[0] for part in str(text).split("; ")}:
-            counted[name] += int(count)
-    return counted
 
 
 def _range(bounds: Bounds) -> str:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import SourceError
-from synthgen.imaging.images import IGNORED, decode_image, grey_window, to_rgb8
+from synthgen.imaging.images import IGNORED
 from synthgen.quality.bank import DefectBank
-from synthgen.references.items import BankItem, read_bank
+from synthgen.references.items import read_bank
 from synthgen.report.pictures import to_data_url
-from synthgen.report.sheet import square_window
+from synthgen.report.sheet import read_view, square_window
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
 __all__ = ["NearestReal", "RealPair", "find_nearest_real"]
 
-MAX_ITEMS = 600  # of a bank, whose looks are compared again to say which one is nearest
+MAX_ITEMS = 600  # of a bank whose perceptual hashes are compared again to say which is nearest
 SIZE_PX = 144
 
 
 @dataclass(frozen=True)
 class RealPair:
-    """A painted defect, the most alike real one, and the one that lent its look ('' = none)."""
+    """A painted defect, the most alike real one, and the one that lent its look ('' = none).
+
+    ``bits``: how many bits of their perceptual hashes differ, in words. ``painted``, ``nearest``
+    and ``reference`` are data URLs.
+    """
 
     sample_id: str
     defect_class: str
@@ -49,7 +51,11 @@ class NearestReal:
 
 
 def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
-    """Return the pairs of a run with a bank; None for a run without one."""
+    """Return the ``most`` closest pairs of a run with a bank; None for a run without one.
+
+    Rejected samples count too. A bank that cannot be read gives no pairs and a note that says why;
+    one of over 600 defects gives pairs without the nearest one.
+    """
     path = (run.record["config"].get("bank") or {}).get("path")
     if path is None or "real_bits" not in run.manifest:
         return None
@@ -66,37 +72,31 @@ def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
             f"The bank has {len(items):,} defects, over {MAX_ITEMS}: only the one that lent its "
             "look is shown; the bits are those to the nearest of all."
         )
-    pairs = [_pair(run, row, items, bank) for _, row in ordered.iterrows()]
+    by_id = {item.item_id: item for item in items}
+    pairs = []
+    for _, row in ordered.iterrows():
+        label = np.isin(read_view(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
+        found = None if bank is None else bank.find_nearest(row.get("perceptual_hash", ""))
+        nearest = None if found is None else items[found[0]]
+        reference = by_id.get(row.get("reference", ""))
+        pairs.append(
+            RealPair(
+                row["sample_id"],
+                row["defect_class"],
+                row["status"],
+                format_number(float(row["real_bits"])),
+                _draw(read_view(run, row["image"]), label),
+                "" if nearest is None else nearest.item_id,
+                "" if nearest is None else _draw(nearest.crop, nearest.mask),
+                "" if reference is None else reference.item_id,
+                "" if reference is None else _draw(reference.crop, reference.mask),
+            )
+        )
     return NearestReal(pairs, notes)
 
 
-def _pair(
-    run: RunTables, row: pd.Series, items: Sequence[BankItem], bank: DefectBank | None
-) -> RealPair:
-    image = _load(run, row["image"])
-    label = np.isin(_load(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
-    found = None if bank is None else bank.find_nearest(row.get("perceptual_hash", ""))
-    nearest = None if found is None else items[found[0]]
-    reference = next((item for item in items if item.item_id == row.get("reference", "")), None)
-    return RealPair(
-        row["sample_id"],
-        row["defect_class"],
-        row["status"],
-        format_number(float(row["real_bits"])),
-        to_data_url(_view(image, label)),
-        "" if nearest is None else nearest.item_id,
-        "" if nearest is None else to_data_url(_view(nearest.crop, nearest.mask)),
-        "" if reference is None else reference.item_id,
-        "" if reference is None else to_data_url(_view(reference.crop, reference.mask)),
-    )
-
-
-def _load(run: RunTables, name: str) -> NDArray[np.uint8]:
-    pixels = decode_image(run.read(name), str(run.stored(name)))
-    return to_rgb8(pixels, grey_window(pixels))
-
-
-def _view(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _draw(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> str:
+    """Return a square around the mask, 144 px a side, as a data URL."""
     cut = np.ascontiguousarray(image[square_window(mask)])
     how = cv2.INTER_AREA if cut.shape[0] > SIZE_PX else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(cut, (SIZE_PX, SIZE_PX), interpolation=how), np.uint8)
+    return to_data_url(cv2.resize(cut, (SIZE_PX, SIZE_PX), interpolation=how))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,17 @@ from synthgen.report.facts import (
     collect_run_facts,
     flatten,
     format_seconds,
+    group_by_class,
     tabulate_reasons,
 )
 from synthgen.report.leads import list_leads
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
-from synthgen.report.panels import Panel, draw_distributions, draw_places
+from synthgen.report.panels import draw_distributions, draw_places
 from synthgen.report.pictures import VIEWS, Tile, how_many, show_samples, spread
 from synthgen.report.reviewed import collect_review
 from synthgen.report.svg import colour_classes, format_number
-from synthgen.runs.reader import RunTables, read_run
+from synthgen.runs.reader import read_run
 from synthgen.storage.places import StoredFile
 
 __all__ = ["format_percent", "render", "write_report"]
@@ -47,27 +47,41 @@ class ClassTiles:
 
 
 def write_report(run_folder: Path | str) -> StoredFile:
-    """Write ``report.html`` into a finished run, wherever it lies; return it. Raises RunError."""
+    """Write ``report.html`` into a finished run, wherever it lies; return it.
+
+    At most 72 accepted samples, 8 of a class, and 6 good ones are shown, evenly over the run, and
+    24 rejected ones of every reason in turn; fewer where images are large. Raises RunError where
+    the run is not finished or a file of it is gone.
+    """
     run = read_run(run_folder)
     colours = colour_classes(list(run.classes))
     manifest = run.manifest
     facts = collect_run_facts(run)
-    good = manifest[(manifest["status"] == GOOD) & (manifest["image"] != "")]
+    has_image = manifest["image"] != ""
+    good = manifest[(manifest["status"] == GOOD) & has_image]
+    lost = manifest[(manifest["status"] == REJECTED) & ~has_image].head(MAX_FAILURES)
+    accepted = group_by_class(manifest[manifest["status"] == ACCEPTED], run.classes)
+    each = max(1, min(MAX_PER_CLASS, how_many(run, MAX_ACCEPTED) // max(1, len(accepted))))
     page = render(
         "page.html.j2",
         facts=facts,
         leads=list_leads(run, facts),
         review=collect_review(run),
         colours=colours,
-        accepted=_show_classes(run, MAX_ACCEPTED, MAX_PER_CLASS),
+        accepted=[
+            ClassTiles(name, len(rows), show_samples(run, spread(rows, each)))
+            for name, rows in accepted.items()
+        ],
         good=ClassTiles(
             "good", len(good), show_samples(run, spread(good, how_many(run, MAX_GOOD)))
         ),
         rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MAX_REJECTED))),
         reasons=tabulate_reasons(manifest),
-        failures=list(_failures(manifest)),
+        failures=list(zip(lost["sample_id"], lost["reasons"], strict=True)),
         nearest=find_nearest_real(run, how_many(run, MAX_PAIRS)),
-        distributions=_draw_distributions(run, colours),
+        distributions=draw_distributions(
+            {name: accepted[name] for name in colours if name in accepted}, colours
+        ),
         places=draw_places(run, colours),
         measures=[
             (one, draw_spark(one.values, *one.bounds, f"distribution of {one.title}"))
@@ -81,7 +95,10 @@ def write_report(run_folder: Path | str) -> StoredFile:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page from one of the templates beside this module."""
+    """Return a page from one of the templates beside this module, as HTML.
+
+    ``values`` are what the template names; jinja2's UndefinedError is raised where one is missing.
+    """
     environment = Environment(
         loader=PackageLoader("synthgen.report", "."),
         autoescape=True,
@@ -100,32 +117,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def format_percent(fraction: float) -> str:
-    """Return a share for people.
+    """Return a fraction 0..1 for people; a dash where it is not known.
 
     >>> format_percent(0.973), format_percent(float("nan"))
     ('97 %', '–')
     """
     return f"{100 * fraction:.0f} %" if math.isfinite(fraction) else "–"
-
-
-def _show_classes(run: RunTables, most: int, per_class: int) -> list[ClassTiles]:
-    """Return accepted samples of each class, evenly over the run, at most so many in all."""
-    accepted = run.manifest[run.manifest["status"] == ACCEPTED]
-    groups = {str(name): rows for name, rows in accepted.groupby("defect_class") if name}
-    if not groups:
-        return []
-    each = max(1, min(per_class, how_many(run, most) // len(groups)))
-    ordered = sorted(groups, key=lambda name: (run.classes.get(name, 1 << 30), name))
-    return [
-        ClassTiles(name, len(groups[name]), show_samples(run, spread(groups[name], each)))
-        for name in ordered
-    ]
-
-
-def _draw_distributions(run: RunTables, colours: Mapping[str, str]) -> list[Panel]:
-    accepted = run.manifest[run.manifest["status"] == ACCEPTED]
-    groups = {str(name): rows for name, rows in accepted.groupby("defect_class")}
-    return draw_distributions({name: groups[name] for name in colours if name in groups}, colours)
 
 
 def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -136,8 +133,3 @@ def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
     turn = rows.groupby([limit, rows["defect_class"]]).cumcount()
     chosen = rows.assign(limit=limit, turn=turn).sort_values(["turn", "limit", "sample_id"])
     return chosen.head(most).sort_values(["limit", "sample_id"])
-
-
-def _failures(manifest: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    rows = manifest[(manifest["status"] == REJECTED) & (manifest["image"] == "")]
-    yield from zip(rows["sample_id"].head(MAX_FAILURES), rows["reasons"], strict=False)

@@ -29,7 +29,7 @@ BOX = ["sample_id", "defect_class", "box_x", "box_y", "box_w", "box_h"]
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart. ``rows``: name, colour, how many, 5 %, median, 95 %."""
+    """A chart and its numbers. ``rows``: name, colour, how many, 5 %, median, 95 %."""
 
     title: str
     chart: Markup
@@ -48,23 +48,31 @@ class Place:
 def draw_distributions(
     groups: Mapping[str, pd.DataFrame], colours: Mapping[str, str], is_fraction: bool = False
 ) -> list[Panel]:
-    """Return how named rows of manifests are distributed; with ``is_fraction`` each in per cent."""
+    """Return how named rows of manifests are distributed: area, contrast, severity and fill.
+
+    One panel a measurement, in the order of ``groups``; a name without a finite number is left out.
+    With ``is_fraction`` each group is drawn in per cent of its own, so that runs of different
+    lengths compare.
+    """
     panels = []
     for column, how in DISTRIBUTIONS.items():
-        series = [Series.of(name, rows[column], colours[name]) for name, rows in groups.items()]
+        series = [Series.of(name, own[column], colours[name]) for name, own in groups.items()]
         shown = [one for one in series if len(one.values)]
         chart = draw_distribution(shown, is_fraction=is_fraction, **how)
-        panels.append(Panel(how["title"], chart, [_summarise(one) for one in shown]))
+        rows = []
+        for one in shown:
+            low, middle, high = map(float, np.quantile(one.values, QUANTILES))
+            rows.append((one.name, one.colour, len(one.values), low, middle, high))
+        panels.append(Panel(how["title"], chart, rows))
     return panels
 
 
-def _summarise(one: Series) -> tuple[str, str, int, float, float, float]:
-    low, middle, high = np.quantile(one.values, QUANTILES)
-    return one.name, one.colour, len(one.values), float(low), float(middle), float(high)
-
-
 def draw_places(run: RunTables, colours: Mapping[str, str]) -> list[Place]:
-    """Return where the accepted defects lie, all of them first."""
+    """Return where the accepted defects lie, all of them first, then class by class.
+
+    A place is the middle of an instance's box, as fractions of its image. [] where nothing was
+    accepted.
+    """
     columns = ["sample_id", "status", "width", "height"]
     accepted = run.manifest.loc[run.manifest["status"] == ACCEPTED, columns]
     boxes = to_pandas(read_table(run.storage, "instances", BOX)).merge(accepted, on="sample_id")

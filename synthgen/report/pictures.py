@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.imaging.images import encode_jpeg
-from synthgen.report.sheet import Views, draw_views
+from synthgen.report.sheet import draw_views
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
@@ -39,48 +38,55 @@ class Tile:
 
 
 def to_data_url(image: NDArray[np.uint8], max_bytes: int = MAX_BYTES) -> str:
-    """Return a picture as a data URL, a JPEG; of less quality where it would be large."""
+    """Return a picture (H, W, 3) as a data URL, a JPEG; of less quality where it would be large.
+
+    Quality 86, 72 or 58, the first that stays within ``max_bytes``; else 40, whatever its size.
+    """
     files = (encode_jpeg(image, quality) for quality in QUALITIES)
     data = next((file for file in files if len(file) <= max_bytes), None)
     return "data:image/jpeg;base64," + base64.b64encode(data or encode_jpeg(image, LOW)).decode()
 
 
 def how_many(run: RunTables, most: int) -> int:
-    """Return how many samples to show: at most so many, fewer where images are large."""
+    """Return how many samples to show: at most so many, fewer where images are large.
+
+    So many that their images hold 250 million pixels together, at least 12 where ``most`` allows.
+    """
     pixels = float((run.manifest["width"] * run.manifest["height"]).max() or 1)
     return int(np.clip(MAX_PIXELS / pixels, min(MIN, most), most))
 
 
 def spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most so many rows, evenly over the ids."""
+    """Return at most so many rows, in the order of the ids and evenly over them."""
     ordered = rows.sort_values("sample_id")
     places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
     return ordered.iloc[places]
 
 
 def show_samples(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
-    """Return a tile for each row of a manifest; the rows must have an image."""
-    return [_show(run, row) for _, row in rows.iterrows()]
+    """Return a tile for each row of a manifest, in its order; the rows must have an image.
 
-
-def _show(run: RunTables, row: pd.Series) -> Tile:
-    views: Views = draw_views(run, row)
-    pictures = {field.name: to_data_url(getattr(views, field.name)) for field in fields(views)}
-    tried = f", try {row['attempt'] + 1}" if row["attempt"] else ""
-    return Tile(
-        sample_id=row["sample_id"],
-        status=row["status"],
-        defect_class=row["defect_class"],
-        prompt=row["prompt"],
-        numbers=" · ".join(_numbers(row)),
-        where=f"{row['split']}, {row['width']} × {row['height']} px{tried}",
-        reasons=[reason for reason in row["reasons"].split("; ") if reason],
-        pictures={name: pictures[name] for name in VIEWS},
-    )
-
-
-def _numbers(row: pd.Series) -> Iterator[str]:
-    for name, word in NUMBERS.items():
-        if np.isfinite(row[name]) and row["defect_class"]:
-            number = format_number(float(row[name]))
-            yield f"{number} {word}" if word == "px" else f"{word} {number}"
+    Raises RunError where a file is gone, ShapeError where the files of a sample differ in size.
+    """
+    tiles = []
+    for _, row in rows.iterrows():
+        views = draw_views(run, row)
+        tried = f", try {row['attempt'] + 1}" if row["attempt"] else ""
+        numbers = []
+        for name, word in NUMBERS.items():
+            if np.isfinite(row[name]) and row["defect_class"]:
+                number = format_number(float(row[name]))
+                numbers.append(f"{number} {word}" if word == "px" else f"{word} {number}")
+        tiles.append(
+            Tile(
+                sample_id=row["sample_id"],
+                status=row["status"],
+                defect_class=row["defect_class"],
+                prompt=row["prompt"],
+                numbers=" · ".join(numbers),
+                where=f"{row['split']}, {row['width']} × {row['height']} px{tried}",
+                reasons=[reason for reason in row["reasons"].split("; ") if reason],
+                pictures={name: to_data_url(getattr(views, name)) for name in VIEWS},
+            )
+        )
+    return tiles

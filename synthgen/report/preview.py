@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 from rich.table import Table
@@ -41,8 +40,6 @@ __all__ = [
     "write_preview",
 ]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]  # rows, columns
 
 VIEW_PX = 280
@@ -101,7 +98,10 @@ class PreviewTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSizes:
-    """The drawn defects of a class; ``spans``: least, median, most of each of ``NUMBERS``."""
+    """The drawn defects of a class; ``spans``: least, median, most of each of ``NUMBERS``.
+
+    A span is NaN where no defect has that number. ``shown`` counts photos, of the ``planned`` ones.
+    """
 
     name: str
     shown: int
@@ -129,6 +129,7 @@ def draw_preview(
 ) -> Preview:
     """Draw ``count`` of a plan's defects, as they are drawn for a model at the first try.
 
+    ``condition`` draws one; what finds no room or has an unreadable photo is told instead of shown.
     ``notes`` and ``skipped`` are a Job's: sentences that come first, a sentence per left out file.
     """
     planned = [spec for spec in specs if not spec.is_defect_free]
@@ -149,8 +150,18 @@ def draw_preview(
         own = list(_measure(drawn))
         numbers += own
         tiles.append(_show(drawn, own))
-    sentences = [*_tell_room(without_room, len(chosen)), *dict.fromkeys(unreadable), *notes]
-    sentences += _tell_skipped(skipped)
+    sentences = []
+    if without_room:
+        who = list_names([f"{spec.sample_id} on {spec.source_id}" for spec in without_room])
+        sentences.append(
+            f"{len(without_room)} of {len(chosen)} defects find no room on their part at the first "
+            f"try ({who}): synthgen generate draws them again; make them smaller, or the place "
+            "where they may lie larger"
+        )
+    sentences += [*dict.fromkeys(unreadable), *notes]
+    if skipped:
+        files = "1 file is" if len(skipped) == 1 else f"{len(skipped)} files are"
+        sentences.append(f"{files} left out; the first: {skipped[0]}")
     rows = list(_count_classes(planned, tiles, numbers))
     tiles.sort(key=lambda tile: (tile.defect_class, tile.sample_id))
     return Preview(planned=len(planned), sentences=sentences, rows=rows, tiles=tiles)
@@ -159,7 +170,7 @@ def draw_preview(
 def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
     """Write ``preview.html`` into a run's folder, new or begun; return it.
 
-    Raises RunError where the folder holds something else.
+    A run's own files stay as they are. Raises RunError where the folder holds something else.
     """
     storage = open_storage(folder)
     is_run = storage.exists(RECORD)
@@ -183,28 +194,27 @@ def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
 
 
 def tabulate_sizes(preview: Preview) -> Table:
-    """Return one row per class for a terminal: how many, how long, how strong."""
+    """Return one row per class for a terminal: how many, how long, how strong.
+
+    A cell has the median, and least and most where they differ: ``3 (2 .. 12)``.
+    """
     table = Table("class", "shown")
     for head in ("length px", "% of the part", "contrast levels"):
         table.add_column(head, justify="right")
     for row in preview.rows:
-        spans = [row.spans[name] for name in ("length_px", "length_percent", "change_levels")]
-        table.add_row(row.name, f"{row.shown} of {row.planned}", *map(_tell_span, spans))
+        cells = []
+        for name in ("length_px", "length_percent", "change_levels"):
+            low, middle, high = (format_number(value, 2) for value in row.spans[name])
+            cells.append(middle if low == high else f"{middle} ({low} .. {high})")
+        table.add_row(row.name, f"{row.shown} of {row.planned}", *cells)
     return table
 
 
-def _tell_span(span: tuple[float, float, float]) -> str:
-    """Return the median, and least and most where they differ.
-
-    >>> _tell_span((2, 3, 12)), _tell_span((7, 7, 7))
-    ('3 (2 .. 12)', '7')
-    """
-    low, middle, high = (format_number(value, 2) for value in span)
-    return middle if low == high else f"{middle} ({low} .. {high})"
-
-
 def choose_specs(specs: Sequence[SampleSpec], count: int) -> list[SampleSpec]:
-    """Return at most ``count`` specs, evenly over classes and, within that, over sources."""
+    """Return at most ``count`` specs, evenly over classes and, within that, over sources.
+
+    Of a class with over 200 specs only so many are weighed, evenly over the plan.
+    """
     groups: dict[str, list[SampleSpec]] = {}
     for spec in specs:
         groups.setdefault(spec.defect_class or "", []).append(spec)
@@ -231,7 +241,8 @@ def _measure(condition: Condition) -> Iterator[DrawnDefect]:
         image, sketch = condition.image[window], condition.sketch[window]
         change = cv2.cvtColor(sketch, cv2.COLOR_RGB2GRAY).astype(np.float32)
         change -= cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        length_px = _length_px(mask)
+        turned = cv2.minAreaRect(cv2.findNonZero(mask.astype(np.uint8)))
+        length_px = float(max(turned[1])) + 1.0  # from the middle of a pixel to its edges
         yield DrawnDefect(
             defect_class=condition.class_of(instance_id)[0],
             length_px=length_px,
@@ -251,14 +262,22 @@ def _find_instances(condition: Condition) -> Iterator[tuple[int, Window]]:
             yield instance_id, mask_window(mask, AROUND_PX)
 
 
-def _length_px(mask: Mask) -> float:
-    """Return the longer side of the smallest turned box around a mask, to the pixels' edges."""
-    points = cv2.findNonZero(mask.astype(np.uint8))
-    return float(max(cv2.minAreaRect(points)[1])) + 1.0
-
-
 def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
+    """Return the photo, small and whole, with the outlines of the part and of the defects, and
+    close up with and without them."""
     spec, source = condition.spec, condition.source
+    whole = fit_view(condition.sketch, VIEW_PX)
+    if condition.allowed is not None:
+        draw_outline(whole, condition.allowed, PART)
+    cover = condition.defect_mask.astype(np.float32)
+    small = cv2.resize(cover, whole.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+    draw_outline(whole, grow_mask(small, 1), LABEL)  # around the defect, which it must not hide
+    scale = whole.shape[0] / condition.image.shape[0]
+    for instance_id, own in _find_instances(condition):
+        rows, columns = np.nonzero(condition.instance_map[own] == instance_id)
+        if max(np.ptp(rows), np.ptp(columns)) + 1 < MIN_SEEN_PX / scale:
+            x, y = columns.mean() + own[1].start, rows.mean() + own[0].start
+            cv2.circle(whole, (round(x * scale), round(y * scale)), RING_PX, LABEL, 1, cv2.LINE_AA)
     window = square_window(condition.defect_mask)
     largest = max(numbers, key=lambda one: one.length_px)
     count = "" if len(numbers) == 1 else f"{len(numbers)} defects, the largest "
@@ -271,27 +290,10 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
             f"{format_number(largest.length_percent, 2)} % of the part's short side; "
             f"contrast {format_number(largest.change_levels, 2)} grey levels"
         ),
-        whole=to_data_url(_draw_whole(condition), MAX_BYTES),
+        whole=to_data_url(whole, MAX_BYTES),
         drawn=to_data_url(fit_view(condition.sketch[window], VIEW_PX), MAX_BYTES),
         source=to_data_url(fit_view(condition.image[window], VIEW_PX), MAX_BYTES),
     )
-
-
-def _draw_whole(condition: Condition) -> Image:
-    """Return the photo, small, with the outlines of the part and of the defects."""
-    view = fit_view(condition.sketch, VIEW_PX)
-    if condition.allowed is not None:
-        draw_outline(view, condition.allowed, PART)
-    cover = condition.defect_mask.astype(np.float32)
-    small = cv2.resize(cover, view.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
-    draw_outline(view, grow_mask(small, 1), LABEL)  # around the defect, which it must not hide
-    scale = view.shape[0] / condition.image.shape[0]
-    for instance_id, window in _find_instances(condition):
-        rows, columns = np.nonzero(condition.instance_map[window] == instance_id)
-        if max(np.ptp(rows), np.ptp(columns)) + 1 < MIN_SEEN_PX / scale:
-            x, y = columns.mean() + window[1].start, rows.mean() + window[0].start
-            cv2.circle(view, (round(x * scale), round(y * scale)), RING_PX, LABEL, 1, cv2.LINE_AA)
-    return view
 
 
 def _count_classes(
@@ -301,40 +303,15 @@ def _count_classes(
     shown = Counter(tile.defect_class for tile in tiles)
     for name in sorted(asked.keys() | {one.defect_class for one in numbers}):
         own = [one for one in numbers if one.defect_class == name]
+        spans: dict[str, tuple[float, float, float]] = {}
+        for number in NUMBERS:
+            known = [value for one in own if np.isfinite(value := getattr(one, number))]
+            spans[number] = (float("nan"),) * 3
+            if known:
+                spans[number] = min(known), float(np.median(known)), max(known)
         yield ClassSizes(
-            name=name,
-            shown=shown[name],
-            planned=asked[name],
-            defects=len(own),
-            spans={number: _span([getattr(one, number) for one in own]) for number in NUMBERS},
+            name=name, shown=shown[name], planned=asked[name], defects=len(own), spans=spans
         )
-
-
-def _span(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return least, median and most; NaN for none."""
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
-        return (float("nan"),) * 3
-    return min(known), float(np.median(known)), max(known)
-
-
-def _tell_room(without: Sequence[SampleSpec], asked: int) -> list[str]:
-    """Return a sentence where drawn defects find no room on their photos."""
-    if not without:
-        return []
-    who = list_names([f"{spec.sample_id} on {spec.source_id}" for spec in without])
-    return [
-        f"{len(without)} of {asked} defects find no room on their part at the first try ({who}): "
-        "synthgen generate draws them again; make them smaller, or the place where they may lie "
-        "larger"
-    ]
-
-
-def _tell_skipped(skipped: Sequence[str]) -> list[str]:
-    if not skipped:
-        return []
-    files = "1 file is" if len(skipped) == 1 else f"{len(skipped)} files are"
-    return [f"{files} left out; the first: {skipped[0]}"]
 
 
 def _css(colour: tuple[int, int, int]) -> str:

@@ -35,7 +35,11 @@ class ReviewFacts:
 
 
 def collect_review(run: RunTables) -> ReviewFacts | None:
-    """Return what people said of a run; None where nobody said anything."""
+    """Return what people said of a run; None where nobody said anything.
+
+    Verdicts on an earlier revision of a sample do not count. A sample on which reviewers disagree,
+    while none of them overrules, is a conflict: neither accepted nor rejected.
+    """
     manifest = run.manifest
     verdicts = read_verdicts(run.storage.location)
     edited = int((manifest["edited_by"] != "").sum())

@@ -1,4 +1,4 @@
-"""Contact sheets: source | control | result | label, close enough to see the defect."""
+"""The pictures of one sample, close enough to see the defect, and contact sheets of them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ __all__ = [
     "draw_outline",
     "draw_views",
     "fit_view",
+    "read_view",
     "square_window",
     "write_contact_sheet",
 ]
@@ -50,10 +51,12 @@ class Views:
 def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     """Return the views of one manifest row, all but ``whole`` cropped around the defect.
 
-    Raises ShapeError where they differ in size, and RunError where one is gone.
+    Each crop is ``size_px`` a side; the longer side of ``whole`` is. On ``label`` the asked mask is
+    outlined in cyan and what really changed in yellow. Raises ShapeError where the files differ in
+    size, and RunError where one is gone.
     """
     names = ("image", "source_path", "requested", "mask", "control")
-    result, source, asked_map, label_map, control = (_load(run, row[name]) for name in names)
+    result, source, asked_map, label_map, control = (read_view(run, row[name]) for name in names)
     for name, view in zip(names, (result, source, asked_map, label_map, control), strict=True):
         if view.shape != result.shape:
             raise ShapeError(
@@ -77,7 +80,10 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
 
 
 def fit_view(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """Return an image (H, W, 3) scaled until its longer side is ``size_px``."""
+    """Return an image (H, W, 3) scaled until its longer side is ``size_px``.
+
+    The shape is kept, and no side gets shorter than 1 px.
+    """
     height, width = image.shape[:2]
     scale = size_px / max(height, width)
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -88,7 +94,10 @@ def fit_view(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
 def draw_outline(
     view: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
 ) -> None:
-    """Draw the outline of a mask of the same scene, of any size, into a picture."""
+    """Draw the outline of a mask of the same scene, of any size, into a picture.
+
+    ``view`` (H, W, 3) uint8 is changed in place; ``colour`` is RGB, the line 1 px wide.
+    """
     is_shrunk = mask.shape[0] > view.shape[0]
     how = cv2.INTER_AREA if is_shrunk else cv2.INTER_CUBIC
     grey = cv2.resize(mask.astype(np.uint8) * 255, view.shape[1::-1], interpolation=how)
@@ -99,13 +108,22 @@ def draw_outline(
     cv2.drawContours(view, lines, -1, colour, 1)
 
 
-def _load(run: RunTables, name: str) -> NDArray[np.uint8]:
+def read_view(run: RunTables, name: str) -> NDArray[np.uint8]:
+    """Read one picture of a run as (H, W, 3) uint8 RGB; ``name`` is as the manifest has it.
+
+    Of 16 bits what lies between the 0.1 and 99.9 percentiles becomes 0..255. Raises RunError where
+    the file is gone.
+    """
     pixels = decode_image(run.read(name), str(run.stored(name)))
     return to_rgb8(pixels, grey_window(pixels))
 
 
 def square_window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return a square around the mask with some surface beside it; the middle where it is empty."""
+    """Return a square around the mask with some surface beside it; the middle where it is empty.
+
+    Rows and columns as slices: 1.4 times the mask's longer side, 96 px or more, and never more than
+    the image's shorter side.
+    """
     height, width = mask.shape
     rows, columns = (
         np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
@@ -120,7 +138,11 @@ def square_window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 def write_contact_sheet(
     run_folder: Path | str, path: Path, per_class: int = 4, columns: int = 4, size_px: int = 128
 ) -> Path:
-    """Write a PNG: for each class its first accepted samples, source | result | label."""
+    """Write a PNG: for each class its first accepted samples, source | result | label.
+
+    ``size_px`` is the side of each picture; ``columns`` counts the strips beside each other.
+    Returns ``path``. Raises RunError where no sample was accepted.
+    """
     run = read_run(run_folder)
     accepted = run.manifest[run.manifest["status"] == "accepted"]
     if accepted.empty:

@@ -25,7 +25,7 @@ COLOURS = (
     *("#3f7fbf", "#d1603d", "#2f9e73", "#8f63c0", "#b8860b", "#d0509a"),
     *("#1f97a8", "#8a7a3c", "#6f7f2f", "#a8655a", "#6878a8", "#c93a5a"),
 )
-BINS = 24
+BINS = 24  # columns of a histogram
 
 
 def colour_classes(names: Sequence[str]) -> dict[str, str]:
@@ -38,7 +38,9 @@ def colour_classes(names: Sequence[str]) -> dict[str, str]:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """Return a number for people; a dash where there is none.
+    """Return a number for people, of ``digits`` significant digits; a dash where there is none.
+
+    Digits before the point are never rounded away.
 
     >>> [format_number(value) for value in (0.12345, 12345.6, 3.0, float("nan"))]
     ['0.123', '12,346', '3', '–']
@@ -68,7 +70,11 @@ class Scale:
         left: float,
         width: float,
     ) -> Scale:
-        """Return the scale that holds all values, or ``span``; on a log scale, positive ones."""
+        """Return the scale that holds all values, or ``span``; on a log scale, positive ones.
+
+        Without a positive value the scale is linear; it is 0 to 1 without any value, and wider than
+        the values where they are all the same.
+        """
         numbers = np.concatenate([np.zeros(0), *values])
         if is_log:
             numbers = numbers[numbers > 0]
@@ -80,24 +86,27 @@ class Scale:
         return cls(spaced(low, high, BINS + 1), is_log, left, width)
 
     def place(self, value: float) -> float:
-        """Return where a number lies; one outside lies on the edge."""
+        """Return where a number lies, in SVG units from the left; one outside lies on the edge."""
         low, high = self.edges[0], self.edges[-1]
         if self.is_log:
             low, high, value = math.log(low), math.log(high), math.log(max(value, 1e-9))
         return float(self.left + self.width * np.clip((value - low) / (high - low), 0, 1))
 
     def bar(self, place: int) -> tuple[float, float]:
-        """Return where the column of a bin begins, and its width."""
+        """Return where the column of the bin begins and its width, less a gap to the next."""
         start, end = self.place(self.edges[place]), self.place(self.edges[place + 1])
         return start, max(0.5, end - start - 0.6)
 
     def words(self, place: int) -> str:
-        """Return the range of a bin."""
+        """Return the range of a bin in words."""
         low, high = self.edges[place], self.edges[place + 1]
         return f"{format_number(low)} to {format_number(high)}"
 
     def ticks(self) -> list[float]:
-        """Return the round numbers that an axis shows."""
+        """Return the round numbers that an axis shows.
+
+        On a log scale 1 and 3 of each decade, or 1, 2, 3, 5 and 7 where it spans 30 times or less.
+        """
         low, high = float(self.edges[0]), float(self.edges[-1])
         if self.is_log:
             decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -108,7 +117,7 @@ class Scale:
 
 
 def round_steps(low: float, high: float, count: int) -> list[float]:
-    """Return round numbers between two, about so many.
+    """Return round numbers between two, about so many, 1, 2 or 5 times a power of ten apart.
 
     >>> round_steps(0, 1, 5)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -122,7 +131,10 @@ def round_steps(low: float, high: float, count: int) -> list[float]:
 
 
 def draw_text(x: float, y: float, words: str, anchor: str = "start", soft: bool = False) -> str:
-    """Return a text; a long one is cut, and whole under the pointer."""
+    """Return a text element at (x, y), in SVG units; ``anchor`` is SVG's ``text-anchor``.
+
+    A text over 17 characters is cut, and whole under the pointer. ``soft`` makes it paler.
+    """
     short = words if len(words) <= 17 else f"{words[:16]}…"
     title = "" if short == words else f"<title>{escape(words)}</title>"
     look = ' fill-opacity=".7"' if soft else ""
@@ -132,7 +144,7 @@ def draw_text(x: float, y: float, words: str, anchor: str = "start", soft: bool 
 
 
 def wrap_svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
-    """Return an SVG element with a name for screen readers."""
+    """Return an SVG element of this size, in SVG units; ``label`` names it to screen readers."""
     return Markup(
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
         'font-family="system-ui, sans-serif" font-size="12" fill="currentColor">'

@@ -16,21 +16,44 @@ __all__ = ["find_dataset", "open_dataset"]
 
 
 def open_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any:
-    """Return the dataset that shows a run; a new one where there is none, or one of a run that
-    lay in the same folder before. Raises RunError where ``name`` is that of something else.
+    """Return the dataset that shows a run; a new one, empty but with all fields, where none does.
+
+    A dataset of another run, which lay in the same folder before, is deleted. ``name``: see
+    ``find_dataset``. Raises RunError where ``name`` is that of something else.
     """
     found = find_dataset(fiftyone, run, name)
-    if found is not None and found.info["digest"] != run.record["digest"]:
+    if found is not None and found.info["digest"] == run.record["digest"]:
+        _add_fields(fiftyone, found)  # of columns that came since it was made
+        return found
+    if found is not None:
         found.delete()
-        found = None
-    if found is None:
-        return _make_dataset(fiftyone, run, name)
-    _add_fields(fiftyone, found)  # of columns that came since it was made
-    return found
+    taken = set(fiftyone.list_datasets())
+    free = name or next(one for one in _names(run) if one not in taken)
+    dataset = fiftyone.Dataset(free, persistent=True)
+    dataset.add_group_field(SLICE_FIELD, default=IMAGE)
+    for one in SLICES:
+        dataset.add_group_slice(one, "image")
+    for field in ("reasons", "broken"):
+        dataset.add_sample_field(field, fiftyone.ListField, subfield=fiftyone.StringField)
+    dataset.add_sample_field("editor", fiftyone.StringField)  # of labels not yet pulled
+    dataset.add_sample_field("decisions", fiftyone.ListField, subfield=fiftyone.DictField)
+    embedded = fiftyone.EmbeddedDocumentField
+    dataset.add_sample_field(DEFECTS, embedded, embedded_doc_type=fiftyone.Detections)
+    _add_fields(fiftyone, dataset)
+    for field in ("realised", "asked"):
+        dataset.add_sample_field(field, embedded, embedded_doc_type=fiftyone.Segmentation)
+    dataset.create_index("synthgen_id")
+    dataset.info = {"run": _location(run), "digest": run.record["digest"]}
+    dataset.save()
+    return dataset
 
 
 def find_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any | None:
-    """Return the dataset that shows a run, None for none; raises RunError as ``open_dataset``."""
+    """Return the dataset that shows a run, None for none; raises RunError as ``open_dataset``.
+
+    ``name``: that of the dataset; None = the name of the run's folder, or that name and a digest of
+    the folder's place where another run has it.
+    """
     known = set(fiftyone.list_datasets())
     for candidate in [name] if name else _names(run):
         if candidate in known:
@@ -56,28 +79,6 @@ def _names(run: RunTables) -> tuple[str, str]:
 def _location(run: RunTables) -> str:
     folder = run.storage.local("")
     return run.storage.location if folder is None else str(folder.absolute())
-
-
-def _make_dataset(fiftyone: Any, run: RunTables, name: str | None) -> Any:
-    taken = set(fiftyone.list_datasets())
-    free = name or next(one for one in _names(run) if one not in taken)
-    dataset = fiftyone.Dataset(free, persistent=True)
-    dataset.add_group_field(SLICE_FIELD, default=IMAGE)
-    for one in SLICES:
-        dataset.add_group_slice(one, "image")
-    for field in ("reasons", "broken"):
-        dataset.add_sample_field(field, fiftyone.ListField, subfield=fiftyone.StringField)
-    dataset.add_sample_field("editor", fiftyone.StringField)  # of labels not yet pulled
-    dataset.add_sample_field("decisions", fiftyone.ListField, subfield=fiftyone.DictField)
-    embedded = fiftyone.EmbeddedDocumentField
-    dataset.add_sample_field(DEFECTS, embedded, embedded_doc_type=fiftyone.Detections)
-    _add_fields(fiftyone, dataset)
-    for field in ("realised", "asked"):
-        dataset.add_sample_field(field, embedded, embedded_doc_type=fiftyone.Segmentation)
-    dataset.create_index("synthgen_id")
-    dataset.info = {"run": _location(run), "digest": run.record["digest"]}
-    dataset.save()
-    return dataset
 
 
 def _add_fields(fiftyone: Any, dataset: Any) -> None:

@@ -25,8 +25,9 @@ def store_decision(
 ) -> int:
     """Note a verdict on the samples with these ids of FiftyOne; return on how many.
 
-    Any slice of a sample stands for it; real defects are left alone. ``is_rest``: so are samples
-    that have a verdict.
+    Any slice of a sample stands for it; real defects are left alone. ``verdict``: accept or reject.
+    ``is_rest``: samples that have a verdict are left alone, too. Every verdict is kept, with its
+    time in UTC; the last one is shown.
     """
     now = datetime.now(UTC)
     made = {
@@ -44,9 +45,10 @@ def store_decision(
 def fix_class(
     dataset: Any, ids: Sequence[str], labels: Sequence[str], name: str, reviewer: str
 ) -> int:
-    """Give defects another class; return how many changed.
+    """Give defects another class, ``name``; return how many changed.
 
-    ``labels``: ids of the defects; none = every defect of the samples with these ``ids``.
+    ``labels``: ids of the defects; none = every defect of the samples with these ``ids``. Real
+    defects are left alone. ``reviewer`` is noted as who drew the label.
     """
     collection, changed = dataset._sample_collection, 0
     chosen = {ObjectId(label) for label in labels}
@@ -74,7 +76,10 @@ def fix_class(
 
 
 def count_progress(dataset: Any) -> dict[str, dict[str, int]]:
-    """Return by class how many samples have which verdict; ``good`` is a class, too."""
+    """Return by class how many samples have which verdict, classes sorted; real defects are none.
+
+    ``good`` is a class, too; ``unreviewed`` counts as a verdict.
+    """
     steps = [
         {"$match": {f"{SLICE_FIELD}.name": IMAGE, "tags": {"$ne": REAL}}},
         {

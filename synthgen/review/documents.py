@@ -56,10 +56,11 @@ def document_rows(
     files: ShownFiles,
     known: Mapping[str, str],
 ) -> Iterator[dict[str, Document]]:
-    """Yield for each sample the documents of its slices, by slice.
+    """Yield for each sample the documents of its slices, by slice, in the order of the manifest.
 
-    ``known``: digests of the rows that are shown already; those that did not change are left out,
-    as are samples that came to no image.
+    ``judged``: what people say of samples, by id. ``known``: digests of the rows that are shown
+    already, by id; a sample whose row, defects and judgement did not change is left out, as is one
+    that came to no image. Raises RunError where a file of a sample is gone.
     """
     manifest = run.manifest
     defects: dict[str, list[dict[Any, Any]]] = {}
@@ -69,13 +70,16 @@ def document_rows(
         sample_id = str(row["sample_id"])
         own = defects.get(sample_id, [])
         judgement = judged.get(sample_id)
-        digest = _digest([_plain(row), [_plain(one) for one in own], repr(judgement)])
+        shown = [_plain(row), [_plain(one) for one in own], repr(judgement)]
+        text = json.dumps(shown, sort_keys=True).encode("utf-8")
+        digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         if known.get(sample_id) != digest:
             facts = _facts(row, judgement) | {"row_digest": digest}
             yield _document_sample(run, row, own, facts, files)
 
 
 def _facts(row: Mapping[Any, Any], judgement: Judgement | None) -> Document:
+    """Return what is known of a sample as fields of its image slice; none is left out."""
     plain = _plain(row)
     reasons = [reason for reason in str(plain.get("reasons") or "").split("; ") if reason]
     return {
@@ -97,8 +101,12 @@ def _document_sample(
     facts: Document,
     files: ShownFiles,
 ) -> dict[str, Document]:
+    """Return the documents of a sample's slices; the labels are on the image slice alone."""
     size_hw = int(row["height"]), int(row["width"])
-    labels = [_document_defect(defect, size_hw) for defect in defects]
+    labels = [
+        _label(defect, rle_to_mask({"size": list(size_hw), "counts": defect["rle"]}))
+        for defect in defects
+    ]
     tags = [str(row["split"]), "synthetic" if row["defect_class"] else "good"]
     shared = {"synthgen_id": facts["synthgen_id"], "defect_class": facts["defect_class"]}
     paths = {
@@ -120,7 +128,10 @@ def _document_sample(
 
 
 def document_real(item: BankItem, folder: str, files: ShownFiles) -> dict[str, Document]:
-    """Return the documents of a real defect of the bank in ``folder``: its crop, and that clean."""
+    """Return the documents of a real defect of the bank in ``folder``: its crop, and that clean.
+
+    Its ``synthgen_id`` is ``real:<item>``, its tags are ``REAL`` and the split.
+    """
     size_hw = item.mask.shape[0], item.mask.shape[1]
     row = {"defect_class": item.defect_class, "area_px": item.area_px, "instance_id": 1}
     facts = {"synthgen_id": f"{REAL}:{item.item_id}", "defect_class": item.defect_class}
@@ -148,7 +159,10 @@ def document_real(item: BankItem, folder: str, files: ShownFiles) -> dict[str, D
 
 
 def digest_labels(labels: Iterable[Mapping[str, Any]]) -> str:
-    """Return what tells whether people changed detections: a digest of classes, boxes, masks."""
+    """Return a digest of detections' classes, boxes and masks; it changes when people edit them.
+
+    Boxes count to nine decimals. A change of anything else, as of a tag, does not count.
+    """
     digest = hashlib.sha1(usedforsecurity=False)
     for label in labels:
         box = [round(float(number), 9) for number in label["bounding_box"]]
@@ -159,7 +173,7 @@ def digest_labels(labels: Iterable[Mapping[str, Any]]) -> str:
 
 
 def labels_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the detections of an image's document."""
+    """Return the detections of an image's document; [] where it has no labels."""
     return list((document.get(DEFECTS) or {}).get("detections") or [])
 
 
@@ -168,11 +182,8 @@ def has_edits(document: Mapping[str, Any]) -> bool:
     return digest_labels(labels_of(document)) != document.get("label_digest")
 
 
-def _document_defect(row: Mapping[Any, Any], size_hw: tuple[int, int]) -> Document:
-    return _label(row, rle_to_mask({"size": list(size_hw), "counts": row["rle"]}))
-
-
 def _label(row: Mapping[Any, Any], mask: NDArray[np.bool_]) -> Document:
+    """Return a detection from a row of the instances and its mask (H, W), which is cropped."""
     height, width = mask.shape
     x, y, box_width, box_height = mask_to_box(mask)
     plain = _plain(row)
@@ -202,7 +213,7 @@ def _document_file(path: str, size_hw: tuple[int, int]) -> Document:
 
 
 def _document_map(path: str) -> Document:
-    """Return a mask of the whole image, which stays in its file."""
+    """Return a map of the whole image, whose pixels stay in the file at ``path``."""
     return {"_id": new_id(), "_cls": "Segmentation", "tags": [], "mask_path": path}
 
 
@@ -216,8 +227,3 @@ def _plain(row: Mapping[Any, Any]) -> Document:
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()
     }
-
-
-def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True).encode("utf-8")
-    return hashlib.sha1(text, usedforsecurity=False).hexdigest()

@@ -23,7 +23,11 @@ __all__ = ["read_so_far"]
 
 @dataclass(frozen=True, eq=False)
 class GrowingTables(RunTables):
-    """What a run holds at the moment it is first asked."""
+    """What a run holds at the moment it is first asked.
+
+    The manifest is decided by the limits in force, as that of a finished run. Samples that are
+    finished later are not seen: read the run again.
+    """
 
     @cached_property
     def _shards(self) -> Shards:
@@ -31,6 +35,7 @@ class GrowingTables(RunTables):
 
     @cached_property
     def files(self) -> Storage:
+        """The storage; raises RunError where images lie in tars, which are found once finished."""
         if (self.record["config"].get("run") or {}).get("storage") == "tar":
             raise RunError(
                 f"{self.root} is not finished, and its images lie in tars that have no table yet; "
@@ -45,7 +50,10 @@ class GrowingTables(RunTables):
 
 
 def read_so_far(root: Path | str) -> RunTables:
-    """Read a run, finished or not; raises RunError where there is none."""
+    """Read a run, finished or not; raises RunError where there is none.
+
+    A run is finished once it has a manifest. Until then its shards are merged in memory.
+    """
     storage = open_storage(root)
     if storage.exists("run.yaml") and not storage.exists("manifest.parquet"):
         return GrowingTables(storage, read_record(storage))

@@ -27,6 +27,8 @@ REFUSED = b"this server answers at its own address only"
 def names_of_address(address: str) -> frozenset[str]:
     """Return the names by which a server that listens at an address may be asked for.
 
+    One of this machine alone has the local names; any other one also this machine's own.
+
     >>> sorted(names_of_address("127.0.0.1"))
     ['127.0.0.1', '::1', 'localhost']
     """
@@ -84,7 +86,10 @@ def _is_ip(name: str) -> bool:
 
 
 def main() -> None:
-    """Start FiftyOne's server behind the guard."""
+    """Start FiftyOne's server behind the guard, and return when it ends.
+
+    A server that listens at all addresses may be asked for by any address in figures.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--address", required=True)

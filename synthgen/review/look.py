@@ -36,7 +36,11 @@ ACTIVE = (DEFECTS, "defect_class", "verdict")  # shown on the pictures of the gr
 
 
 def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
-    """Set colours, sidebar, saved views, embedding and the layout of a run's dataset."""
+    """Set colours, sidebar, saved views, embedding and the layout of a run's dataset.
+
+    What an earlier push set is replaced; labels and verdicts stay. The layout is the workspace
+    ``WORKSPACE``: the samples, and the panel of the review beside them.
+    """
     colour = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(run.classes)}
     dataset.default_classes = list(run.classes)
     targets = {number: name for name, number in run.classes.items()}
@@ -44,18 +48,17 @@ def arrange(fiftyone: Any, dataset: Any, run: RunTables) -> None:
     dataset.app_config.color_scheme = _colours(fiftyone, run.classes, colour)
     dataset.app_config.active_fields = fiftyone.ActiveFields(paths=list(ACTIVE))
     dataset.app_config.sidebar_groups = list(_sidebar(fiftyone, dataset))
-    _open_for_edits(dataset, run)
-    embed_samples(fiftyone, dataset, run)
-    save_views(fiftyone, dataset, run)
-    dataset.save_workspace(WORKSPACE, _lay_out(fiftyone), overwrite=True)
-    dataset.save()
-
-
-def _open_for_edits(dataset: Any, run: RunTables) -> None:
-    """Have the App's tab Annotate edit defects: their classes, boxes and masks."""
+    # the App's tab Annotate then edits defects: their classes, boxes and masks
     classes = {"component": "dropdown", "classes": list(run.classes)}
     dataset.set_label_schemas({DEFECTS: {"type": "detections", "attributes": [], **classes}})
     dataset.active_label_schemas = [DEFECTS]
+    embed_samples(fiftyone, dataset, run)
+    save_views(fiftyone, dataset, run)
+    parts = [fiftyone.Panel(type=name, pinned=name == SAMPLES) for name in (SAMPLES, PANEL)]
+    spaces = [fiftyone.Space(children=[part], active_child=part.component_id) for part in parts]
+    layout = fiftyone.Space(children=spaces, orientation="horizontal", sizes=[0.72, 0.28])
+    dataset.save_workspace(WORKSPACE, layout, overwrite=True)
+    dataset.save()
 
 
 def _colours(fiftyone: Any, classes: dict[str, int], colour: dict[str, str]) -> Any:
@@ -87,6 +90,7 @@ def _colours(fiftyone: Any, classes: dict[str, int], colour: dict[str, str]) -> 
 
 
 def _sidebar(fiftyone: Any, dataset: Any) -> Iterator[Any]:
+    """Yield the groups of the sidebar in order, with those of their fields that the dataset has."""
     fields = dataset.get_field_schema()
     yield fiftyone.SidebarGroupDocument(name="tags", paths=[], expanded=True)
     for name in ORDER:
@@ -94,10 +98,3 @@ def _sidebar(fiftyone: Any, dataset: Any) -> Iterator[Any]:
         paths = (*ADDED.get(name, ()), *recorded)
         present = [path for path in paths if path in fields]
         yield fiftyone.SidebarGroupDocument(name=name, paths=present, expanded=name in OPEN)
-
-
-def _lay_out(fiftyone: Any) -> Any:
-    """Return the App's layout: the samples, and the panel of the review beside them."""
-    parts = [fiftyone.Panel(type=name, pinned=name == SAMPLES) for name in (SAMPLES, PANEL)]
-    spaces = [fiftyone.Space(children=[part], active_child=part.component_id) for part in parts]
-    return fiftyone.Space(children=spaces, orientation="horizontal", sizes=[0.72, 0.28])

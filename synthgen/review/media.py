@@ -16,14 +16,21 @@ PNG_HEAD_BYTES, DEPTH_AT = 26, 24  # of a PNG: where its bit depth stands
 
 
 class ShownFiles:
-    """Finds a path for each file of a run; what needs one gets a copy in ``folder``."""
+    """Finds a path for each file of a run.
+
+    A file that is not on this machine, that lies inside a tar, or that browsers do not draw gets a
+    copy in ``folder``. What they do not draw becomes an 8-bit PNG there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, str] = {}  # a source is that of many samples
 
     def path_of(self, file: StoredFile) -> str:
-        """Return the path of a file, or of its copy; raises RunError where it is gone."""
+        """Return the whole path of a file, or of its copy; raises RunError where it is gone.
+
+        A copy that lies there already, as of an earlier push, is not made again.
+        """
         key = str(file)
         if key not in self._known:
             self._known[key] = self._find(file)
@@ -38,7 +45,10 @@ class ShownFiles:
             copy = copy.with_suffix(".png")
             if not copy.is_file():
                 data = file.read_bytes()
-                write_bytes(copy, data if _is_drawn(file) else _to_png(data, key=str(file)))
+                if not _is_drawn(file):
+                    pixels = decode_image(data, str(file))
+                    data = encode_png(to_rgb8(pixels, grey_window(pixels)))
+                write_bytes(copy, data)
         except FileNotFoundError as error:
             raise RunError(
                 f"{file} is named in the manifest but missing; the run folder is damaged"
@@ -52,8 +62,3 @@ def _is_drawn(file: StoredFile) -> bool:
         return file.suffix.lower() in DRAWN_BY_BROWSERS
     head = file.read_head(PNG_HEAD_BYTES)
     return len(head) < PNG_HEAD_BYTES or head[DEPTH_AT] != 16
-
-
-def _to_png(data: bytes, key: str) -> bytes:
-    pixels = decode_image(data, key)
-    return encode_png(to_rgb8(pixels, grey_window(pixels)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -64,7 +64,10 @@ class PullResult:
 def pull(root: Path | str, settings: ReviewSettings) -> PullResult:
     """Merge what was decided in FiftyOne into a run; a second time changes nothing.
 
-    Raises RunError where the run is not shown there, and ConfigError.
+    Verdicts go to ``review.parquet``. Changed labels go to ``edits.parquet`` and into the tables;
+    they are those of who drew them, or else of ``settings.who``. Raises RunError where the run is
+    not shown there, or an edited label covers no pixel, and ConfigError where FiftyOne or its
+    database is missing.
     """
     run = read_so_far(root)
     fiftyone = load_fiftyone()
@@ -75,10 +78,26 @@ def pull(root: Path | str, settings: ReviewSettings) -> PullResult:
         )
     samples = dataset._sample_collection
     asked = {f"{SLICE_FIELD}.name": IMAGE, "tags": {"$ne": REAL}}
-    verdicts = list(_verdicts(samples.find(asked, VERDICT_FIELDS), settings.overrules))
+    verdicts = [
+        Verdict(
+            document["synthgen_id"],
+            document["revision"],
+            made["verdict"],
+            made["reason"],
+            made["reviewer"],
+            made["time"],
+            settings.overrules,
+        )
+        for document in samples.find(asked, VERDICT_FIELDS)
+        for made in document.get("decisions") or []
+    ]
     edited = [document for document in samples.find(asked, EDIT_FIELDS) if has_edits(document)]
     new_verdicts = add_verdicts(root, verdicts)
-    new_edits = _take_edits(root, [_edit(document, settings.who) for document in edited])
+    edits = [_read_edit(document, settings.who) for document in edited]
+    new_edits = add_edits(root, edits) if edits else 0
+    if new_edits:
+        with hold_run(str(root)):
+            RunFolder(root).merge()  # lays them over the tables
     for document in edited:
         done = {"label_digest": digest_labels(labels_of(document)), "editor": None}
         as_read = {name: document[name] for name in ("_id", "last_modified_at")}
@@ -87,61 +106,42 @@ def pull(root: Path | str, settings: ReviewSettings) -> PullResult:
     return PullResult(new_verdicts, new_edits, judge(read_verdicts(root), revisions))
 
 
-def _take_edits(root: Path | str, edits: list[Edit]) -> int:
-    """Add edits to a run, and lay them over its tables."""
-    new = add_edits(root, edits) if edits else 0
-    if new:
-        with hold_run(str(root)):
-            RunFolder(root).merge()
-    return new
-
-
-def _verdicts(documents: Any, overrules: bool) -> Iterator[Verdict]:
-    for document in documents:
-        for made in document.get("decisions") or []:
-            yield Verdict(
-                document["synthgen_id"],
-                document["revision"],
-                made["verdict"],
-                made["reason"],
-                made["reviewer"],
-                made["time"],
-                overrules,
-            )
-
-
-def _edit(document: Document, reviewer: str) -> Edit:
+def _read_edit(document: Document, reviewer: str) -> Edit:
+    """Return the label of a sample as it is in the App now; raises RunError for an empty mask."""
     size_hw = document["metadata"]["height"], document["metadata"]["width"]
-    time = document["last_modified_at"].replace(tzinfo=UTC)
+    instances = []
+    for label in labels_of(document):
+        mask = label_to_mask(label, size_hw)
+        if not mask.any():
+            raise RunError(
+                f"a {label['label']} on {document['synthgen_id']} covers no pixel of it; mend it "
+                "in the App, or delete it there"
+            )
+        instances.append(EditedInstance(str(label["label"]), mask))
     return Edit(
         document["synthgen_id"],
         document["revision"],
         document.get("editor") or reviewer,
-        time.isoformat(timespec="milliseconds"),
-        tuple(_edited_instance(document, label, size_hw) for label in labels_of(document)),
+        document["last_modified_at"].replace(tzinfo=UTC).isoformat(timespec="milliseconds"),
+        tuple(instances),
     )
-
-
-def _edited_instance(
-    document: Document, label: Document, size_hw: tuple[int, int]
-) -> EditedInstance:
-    mask = label_to_mask(label, size_hw)
-    if not mask.any():
-        raise RunError(
-            f"a {label['label']} on {document['synthgen_id']} covers no pixel of it; mend it in "
-            "the App, or delete it there"
-        )
-    return EditedInstance(str(label["label"]), mask)
 
 
 def label_to_mask(label: Document, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask (H, W) of a detection; without one of its own it fills its box.
 
-    Each pixel is what its mask has at the pixel's centre, as the App lays the mask over the box;
-    what lies outside the image is cut off. It may be empty.
+    The box is left, top, width and height as fractions of the image. Its mask is stretched over it
+    as in the App: each pixel is what the mask has at the pixel's centre. What lies outside the
+    image is cut off, so the result may be empty.
     """
     left, top, box_width, box_height = label["bounding_box"]
-    mask = _read_mask(label)
+    if label.get("mask"):
+        mask = np.load(io.BytesIO(zlib.decompress(label["mask"])), allow_pickle=False)
+    elif label.get("mask_path"):
+        mask = read_image(Path(label["mask_path"]))
+    else:
+        mask = np.ones((1, 1), bool)  # one cell, as large as the box
+    mask = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
     rows = _spread(size_hw[0], top, box_height, mask.shape[0])
     columns = _spread(size_hw[1], left, box_width, mask.shape[1])
     whole = np.zeros(size_hw, bool)
@@ -160,13 +160,3 @@ def _spread(pixels: int, start: float, length: float, cells: int) -> NDArray[np.
         return np.full(pixels, -1)
     place = ((np.arange(pixels) + 0.5) / pixels - start) / length
     return np.where((place >= 0) & (place < 1), np.floor(place * cells), -1).astype(np.int64)
-
-
-def _read_mask(label: Document) -> NDArray[np.bool_]:
-    if label.get("mask"):
-        mask = np.load(io.BytesIO(zlib.decompress(label["mask"])), allow_pickle=False)
-    elif label.get("mask_path"):
-        mask = read_image(Path(label["mask_path"]))
-    else:
-        return np.ones((1, 1), bool)
-    return np.asarray((mask if mask.ndim == 2 else mask.max(axis=2)) > 0)

@@ -44,14 +44,19 @@ def push(root: Path | str, settings: ReviewSettings) -> PushResult:
     """Show a run, finished or not, in FiftyOne; return what was done.
 
     What people decided there meanwhile is pulled first. A sample that they speak of while it is
-    pushed stays as it is shown, is pulled, and pushed again; after some rounds it stays until the
-    next push. Raises RunError, ConfigError.
+    pushed stays as it is shown, is pulled, and pushed again; after ``ROUNDS`` it stays until the
+    next push. Raises RunError where there is no run, a file of it is gone, or the dataset's name is
+    taken, and ConfigError where FiftyOne or its database is missing.
     """
     read_so_far(root)  # what is wrong with it is told before a database starts
     fiftyone = load_fiftyone()
     new = 0
     for _ in range(ROUNDS):
-        run = _take_home(fiftyone, root, settings)
+        run = read_so_far(root)
+        found = find_dataset(fiftyone, run, settings.name)
+        if found is not None and found.info["digest"] == run.record["digest"]:
+            pull(root, settings)
+            run = read_so_far(root)
         dataset = open_dataset(fiftyone, run, settings.name)
         files = ShownFiles(Path(settings.cache).expanduser() / dataset.name)
         written, left = _push_samples(dataset, run, files)
@@ -62,16 +67,6 @@ def push(root: Path | str, settings: ReviewSettings) -> PushResult:
         arrange(fiftyone, dataset, run)
     real = dataset.match_tags(REAL).count()
     return PushResult(dataset.name, new, real, dataset.count() - real)
-
-
-def _take_home(fiftyone: Any, root: Path | str, settings: ReviewSettings) -> RunTables:
-    """Pull what people decided, where the run is shown already; return the run after that."""
-    run = read_so_far(root)
-    found = find_dataset(fiftyone, run, settings.name)
-    if found is None or found.info["digest"] != run.record["digest"]:
-        return run
-    pull(root, settings)
-    return read_so_far(root)
 
 
 def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> tuple[int, int]:

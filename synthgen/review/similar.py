@@ -15,31 +15,37 @@ from numpy.typing import NDArray
 from synthgen.review.fields import IMAGE
 from synthgen.runs.reader import RunTables
 
-__all__ = ["POINTS", "SIMILAR", "embed_samples", "features_of", "project"]
+__all__ = ["embed_samples", "features_of", "project"]
 
 POINTS, SIMILAR = "map", "similarity"  # keys of FiftyOne's brain
 MIN = 3  # samples of which a map can be drawn
-LOOK_WEIGHT = 8.0  # of one bit of 64, beside Delta E of one of 48 colour numbers
+HASH_WEIGHT = 8.0  # of one bit of 64, beside Delta E of one of 48 colour numbers
 
 
 def features_of(manifest: pd.DataFrame) -> NDArray[np.float32]:
-    """Return (N, 112) features of rows that have a look: 64 bits of it, then 48 colours."""
+    """Return (N, 112) features of rows with a perceptual hash: its 64 bits, then 48 colours.
+
+    A bit is 0 or ``HASH_WEIGHT``. The colours are 16 of CIELAB, row by row (see ``colours_of``).
+    """
     hashes = b"".join(bytes.fromhex(text) for text in manifest["perceptual_hash"])
     colours = b"".join(bytes.fromhex(text) for text in manifest["colours"])
     bits = np.unpackbits(np.frombuffer(hashes, np.uint8)).reshape(len(manifest), 64)
     tones = np.frombuffer(colours, np.uint8).reshape(len(manifest), 48)
-    return np.hstack([bits * LOOK_WEIGHT, tones.astype(np.float32) - 128]).astype(np.float32)
+    return np.hstack([bits * HASH_WEIGHT, tones.astype(np.float32) - 128]).astype(np.float32)
 
 
 def project(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return features (N, D) on their first two principal axes, (N, 2)."""
+    """Return features (N, D) on their first two principal axes, (N, 2); N and D are 2 or more."""
     centred = features.astype(np.float64) - features.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     return np.asarray(centred @ axes[:2].T)
 
 
 def embed_samples(fiftyone: Any, dataset: Any, run: RunTables) -> None:
-    """Store the map and the search by likeness of all labelled samples in the dataset."""
+    """Store the map and the search by likeness of all labelled samples in the dataset.
+
+    Those of an earlier push are replaced. Fewer than ``MIN`` samples get neither.
+    """
     import fiftyone.brain as brain
 
     shown = run.manifest[(run.manifest["perceptual_hash"] != "") & (run.manifest["image"] != "")]

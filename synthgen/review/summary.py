@@ -19,7 +19,7 @@ MAX_CONFLICTS = 20  # told one by one
 
 
 def tell_pushed(pushed: PushResult) -> None:
-    """Say what FiftyOne shows now."""
+    """Say what FiftyOne shows now: how many samples and real defects, and how many are new."""
     real = f" and {pushed.real} real defects" if pushed.real else ""
     show(f"{pushed.total} samples{real} in FiftyOne as {escape(pushed.dataset)}, {pushed.new} new")
 
@@ -33,7 +33,10 @@ def tell_address(address: str, settings: ReviewSettings) -> None:
 
 
 def tell_pulled(folder: str, pulled: PullResult) -> None:
-    """Say what came home, what is judged now, and what comes next."""
+    """Say what came home, what is judged now, and what comes next.
+
+    The first ``MAX_CONFLICTS`` samples that reviewers disagree on are named.
+    """
     show(
         f"{pulled.verdicts} verdicts and {pulled.edits} changed labels are new in {escape(folder)}"
     )

@@ -12,6 +12,7 @@ from synthgen.runs.reviews.verdicts import ACCEPT, CONFLICT, REJECT
 
 __all__ = ["save_views"]
 
+Views = dict[str, tuple[Any, str, str]]  # by name: the view, what it shows, its colour
 WEAKEST_FRACTION = 0.1  # of the accepted samples
 WEAK = {  # view: measure, whether high values are weak, what it shows
     "low fill": ("fill_fraction", False, "least of what was asked for is there"),
@@ -24,18 +25,28 @@ BLUE, GREEN, RED, YELLOW, GREY = "#1f78ff", "#2f9e73", "#d1603d", "#b58900", "#9
 
 
 def save_views(fiftyone: Any, dataset: Any, run: RunTables) -> None:
-    """Save the views of a run's dataset; those of an earlier push are replaced."""
+    """Save the views of a run's dataset; those of an earlier push are replaced.
+
+    They are, in order: by verdict, the weakest by each measure of ``WEAK``, by broken limit, by
+    class, and the real defects. A view that would be empty is left out.
+    """
     made = dataset.match_tags(REAL, bool=False)
-    found = {
-        **_by_verdict(fiftyone, made),
+    verdict, broken = fiftyone.ViewField("verdict"), fiftyone.ViewField("broken")
+    found: Views = {
+        "unreviewed": (made.match(~verdict.is_in([ACCEPT, REJECT, CONFLICT])), "", BLUE),
+        "conflicts": (made.match(verdict == CONFLICT), "reviewers disagree", YELLOW),
+        "accepted by people": (made.match(verdict == ACCEPT), "", GREEN),
+        "rejected by people": (made.match(verdict == REJECT), "", RED),
         **_weak(fiftyone, made, run.manifest),
-        **_by_reason(fiftyone, made, run.manifest),
-        **{
-            f"class: {name}": (dataset.match(fiftyone.ViewField("defect_class") == name), "", GREY)
-            for name in run.classes
-        },
-        "real defects": (dataset.match_tags(REAL), "photographed, of the bank", GREY),
     }
+    rows = run.manifest[(run.manifest["reasons"] != "") & (run.manifest["image"] != "")]
+    measures = {one.split()[0] for reasons in rows["reasons"] for one in reasons.split("; ")}
+    for name in sorted(measures):
+        found[f"rejected: {name}"] = made.match(broken.contains(name)), "broke this limit", RED
+    for name in run.classes:
+        of_class = dataset.match(fiftyone.ViewField("defect_class") == name)
+        found[f"class: {name}"] = of_class, "", GREY
+    found["real defects"] = dataset.match_tags(REAL), "photographed, of the bank", GREY
     for name in dataset.list_saved_views():
         dataset.delete_saved_view(name)
     for name, (view, shows, colour) in found.items():
@@ -43,21 +54,8 @@ def save_views(fiftyone: Any, dataset: Any, run: RunTables) -> None:
             dataset.save_view(name, view, description=shows, color=colour)
 
 
-Views = dict[str, tuple[Any, str, str]]
-
-
-def _by_verdict(fiftyone: Any, made: Any) -> Views:
-    verdict = fiftyone.ViewField("verdict")
-    return {
-        "unreviewed": (made.match(~verdict.is_in([ACCEPT, REJECT, CONFLICT])), "", BLUE),
-        "conflicts": (made.match(verdict == CONFLICT), "reviewers disagree", YELLOW),
-        "accepted by people": (made.match(verdict == ACCEPT), "", GREEN),
-        "rejected by people": (made.match(verdict == REJECT), "", RED),
-    }
-
-
 def _weak(fiftyone: Any, made: Any, manifest: pd.DataFrame) -> Views:
-    """The weakest tenth of what met the limits, weakest first."""
+    """Return views of the weakest tenth of what met the limits, weakest first."""
     accepted = manifest[manifest["status"] == "accepted"]
     found = {}
     for name, (measure, is_high_weak, shows) in WEAK.items():
@@ -72,14 +70,3 @@ def _weak(fiftyone: Any, made: Any, manifest: pd.DataFrame) -> Views:
         view = made.exists(measure).match(is_accepted & is_weak)
         found[name] = (view.sort_by(measure, reverse=is_high_weak), shows, YELLOW)
     return found
-
-
-def _by_reason(fiftyone: Any, made: Any, manifest: pd.DataFrame) -> Views:
-    """What broke a limit, by its measure."""
-    reasons = manifest.loc[(manifest["reasons"] != "") & (manifest["image"] != ""), "reasons"]
-    measures = {one.split()[0] for reason in reasons for one in reason.split("; ")}
-    broken = fiftyone.ViewField("broken")
-    return {
-        f"rejected: {name}": (made.match(broken.contains(name)), "broke this limit", RED)
-        for name in sorted(measures)
-    }

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 import yaml
-from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import IGNORED, encode_png
@@ -60,9 +59,11 @@ def no_default(key: str) -> Any:
 
 
 class RunFolder:
-    """One run, wherever it lies. Made by ``open_run``; workers make their own.
+    """One run, wherever it lies. ``open_run`` makes it; workers make their own.
 
-    ``layout``: *files* writes an image per file, *tar* a WebDataset shard per batch.
+    ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``ignores_border``: masks hold
+    255 at pixels beside a label that visibly changed too. ``layout``: *files* writes an image per
+    file, *tar* a WebDataset shard per batch. Raises ConfigError for another layout.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class RunFolder:
     def write(self, outcomes: Sequence[Sample | Failure], backend: str, checkpoint: str) -> None:
         """Write the images of some samples, then the shard that says they are whole.
 
-        May be called from several threads at once.
+        A kill between leaves images without a shard: their samples count as not made. ``backend``
+        and ``checkpoint``: what painted them. May be called from several threads at once.
         """
         first = min(outcomes, key=lambda outcome: outcome.spec.index).spec
         key = file_stem(f"{first.index:08d}", first.revision)
@@ -117,8 +119,10 @@ class RunFolder:
         write_shard(self.storage, key, tables)
 
     def _write_source(self, sample: Sample, row: Row, pack: TarPack | None) -> None:
-        """Write the source where it is no photo as it was: a drawn one once, and maybe in several
-        tars; an augmented one with its sample."""
+        """Write the source where it is not a photo as it was.
+
+        A drawn one is written once, and maybe in several tars; an augmented one with its sample.
+        """
         source, name = sample.candidate.condition.source, str(row["source_path"])
         if name == source.path or name in self._sources:
             return
@@ -133,26 +137,9 @@ class RunFolder:
     def _write_images(
         self, sample: Sample, row: dict[str, Any], defects: Sequence[Row], pack: TarPack | None
     ) -> None:
+        """Write the images of a sample, and the digests of image and mask into its ``row``."""
         candidate, condition = sample.candidate, sample.candidate.condition
         source = condition.source
-        is_drawn = source.path is None
-        origin = digital_source(is_drawn, row["backend"], row["checkpoint"], source.is_augmented)
-        files = {
-            row["requested"]: encode_png(condition.defect_mask.astype(np.uint8) * 255),
-            **_control_files(str(row["control"]), condition.controls),
-            row["mask"]: encode_png(self._label_map(sample)),
-            row["image"]: encode_png(candidate.pixels, origin),
-        }
-        for name in ("image", "mask"):
-            row[f"{name}_digest"] = digest_file(files[row[name]])
-        if pack is not None:
-            pack.add_sample(row, defects, files)
-            return
-        for name, data in files.items():
-            self.storage.write(name, data)
-
-    def _label_map(self, sample: Sample) -> NDArray[np.uint8]:
-        candidate, condition = sample.candidate, sample.candidate.condition
         labels = sample.class_map()
         if self.ignores_border:
             border = soft_border(
@@ -163,22 +150,42 @@ class RunFolder:
                 condition.defect_mask,
             )
             labels[border] = IGNORED
-        return labels
+        is_drawn = source.path is None
+        origin = digital_source(is_drawn, row["backend"], row["checkpoint"], source.is_augmented)
+        files = {row["requested"]: encode_png(condition.defect_mask.astype(np.uint8) * 255)}
+        stem = str(row["control"]).removesuffix(".png")
+        for number, (name, control) in enumerate(condition.controls.items()):
+            files[f"{stem}.{name}.png" if number else row["control"]] = encode_png(control)
+        files[row["mask"]] = encode_png(labels)
+        files[row["image"]] = encode_png(candidate.pixels, origin)
+        for name in ("image", "mask"):
+            row[f"{name}_digest"] = digest_file(files[row[name]])
+        if pack is not None:
+            pack.add_sample(row, defects, files)
+            return
+        for name, data in files.items():
+            self.storage.write(name, data)
 
     def compact(self, least: int = 200) -> None:
-        """Put small shards into large ones where there are ``least`` or more; for one process."""
+        """Put small shards into large ones where there are ``least`` or more.
+
+        Call it from one process at a time; others may write meanwhile.
+        """
         compact(self.storage, least)
 
     def remove_leftovers(self) -> None:
-        """Remove what workers that died left half-written; while no other writes here."""
+        """Remove what workers that died left half-written, on this machine only.
+
+        Call it while nobody writes here.
+        """
         if (folder := self.storage.local("")) is not None:
             remove_leftovers(folder)
 
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
-        """Write the tables from the shards and the labels that people edited, decided by the
-        limits; return the manifest.
+        """Write the tables from the shards and the labels that people edited; return the manifest.
 
-        By default those of ``quality.yaml``, which ``synthgen inspect`` writes, or else the run's.
+        ``limits`` decide the statuses; by default those of ``quality.yaml``, which ``synthgen
+        inspect`` writes, or else the run's. The manifest is written last: with it a run is whole.
         """
         self.compact()
         shards = Shards(self.storage)
@@ -208,8 +215,9 @@ class RunFolder:
 def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
     """Decide a finished run again, by other limits, without painting; return the manifest.
 
-    Writes ``quality.yaml`` and the tables: statuses and reasons change, images and labels do not.
-    Raises RunError where ``root`` is no finished run, ConfigError for impossible limits.
+    ``quality``: as in the config. Writes ``quality.yaml`` and the tables: statuses and reasons
+    change, images and labels do not. Raises RunError where ``root`` is not a finished run,
+    ConfigError for impossible limits.
     """
     run = RunFolder(root)
     limits = read_limits(quality, read_classes(read_record(run.storage)))
@@ -262,18 +270,13 @@ def open_run(
     return run
 
 
-def _control_files(first: str, controls: Mapping[str, NDArray[np.uint8]]) -> dict[str, bytes]:
-    """Return the control images as PNG by file name: ``first``, then ``<first>.<name>.png``."""
-    stem = first.removesuffix(".png")
-    names = [first, *(f"{stem}.{name}.png" for name in list(controls)[1:])]
-    return dict(zip(names, map(encode_png, controls.values()), strict=True))
-
-
 def _check_config(
     root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], default_of: DefaultOf
 ) -> None:
-    """Raise RunError with the first key that is another one; a key that the run's version did not
-    know yet is the same where it has its default."""
+    """Raise RunError with the first key, in alphabetical order, whose value is another one.
+
+    A key that the run's version did not know yet is the same where it has its default.
+    """
     old, new = _flatten(before), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
@@ -287,6 +290,7 @@ def _check_config(
 
 
 def _check_plan(run: RunFolder, specs: Sequence[SampleSpec]) -> None:
+    """Raise RunError where the plan of a run is missing or another one."""
     try:
         before = read_plan(run.storage)
     except FileNotFoundError as error:

@@ -59,7 +59,7 @@ def hold_run(location: str) -> Iterator[Lease]:
     """Hold a run folder (a path or an fsspec URL) while inside; raises RunError where it is held.
 
     The lease is ``.<name>.lock`` beside the folder; a link to a run is that run. It is taken over
-    at once from a process of this machine that is no more, and from a holder elsewhere that does
+    at once from a process of this machine that has ended, and from a holder elsewhere that does
     not change its stamp for a minute.
     """
     lease = Lease(location)
@@ -71,7 +71,10 @@ def hold_run(location: str) -> Iterator[Lease]:
 
 
 class Lease:
-    """The right to work on a run; ``check`` says whether it is still one's own."""
+    """The right to work on a run; ``check`` says whether this process still has it.
+
+    ``location``: the run folder, a path or an address.
+    """
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -82,7 +85,10 @@ class Lease:
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
     def take(self) -> None:
-        """Take it and show signs of life from now on; raises RunError where it is held."""
+        """Take it, and change its stamp every ``BEAT_S`` from now on, in a thread.
+
+        Raises RunError where another process holds it. May take ``STALE_S`` to find out.
+        """
         _take(self._storage, self._name, self._own, self._location)
         self._beats.start()
 
@@ -137,6 +143,7 @@ def _beside(location: str) -> tuple[Storage, str]:
 
 
 def _describe_self() -> _Holder:
+    """Return this process as a holder, with a new token that nobody else knows."""
     process = psutil.Process()
     return _Holder(
         host=socket.gethostname(),
@@ -150,7 +157,7 @@ def _describe_self() -> _Holder:
 def _describe_machine() -> str:
     """Return what processes have in common that see each other's numbers: kernel, namespace."""
     parts = [socket.gethostname()]
-    with suppress(OSError):  # on systems that have none of them
+    with suppress(OSError):  # on systems without these files
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
@@ -221,7 +228,7 @@ def _parse(data: bytes, where: str) -> _Holder:
 
 
 def _is_gone(storage: Storage, name: str, data: bytes, held: _Holder) -> bool:
-    """Say whether a holder is no more; one that cannot be asked is watched for up to a minute."""
+    """Say whether a holder has ended; one that cannot be asked is watched for up to a minute."""
     is_here = held.machine == _describe_machine() or (
         not held.machine and held.host == socket.gethostname()
     )

@@ -31,7 +31,6 @@ from synthgen.samples.sample import (
     Measurement,
     Sample,
     SampleSpec,
-    SourceImage,
     Status,
 )
 from synthgen.storage.files import write_whole
@@ -74,19 +73,15 @@ def _shared(
     spec: SampleSpec, attempt: Attempt, boost: Boost | None, backend: str, checkpoint: str
 ) -> dict[str, Any]:
     """Return what every row says: the fields of spec and attempt that have a column, and these."""
-    planned = {
-        column.name: _text_or_number(getattr(spec, column.name), column.kind)
-        for column in columns_of("manifest")
-        if column.name in SPEC_FIELDS
-    }
+    planned = {}
+    for column in columns_of("manifest"):
+        if column.name in SPEC_FIELDS:
+            value = getattr(spec, column.name)
+            is_no_text = value is None and column.kind == "str"  # '' in a table
+            planned[column.name] = FILLERS["str"] if is_no_text else value
     made = {"edited_by": "", "backend": backend, "checkpoint": checkpoint}
     no_label = {"instances": 0}  # of those planned
     return planned | _attempt_columns(attempt, boost) | made | no_label
-
-
-def _text_or_number(value: Any, kind: Kind) -> Any:
-    """Return a planned value as a table has it: '' for a text that is None."""
-    return FILLERS[kind] if value is None and kind == "str" else value
 
 
 def _attempt_columns(attempt: Attempt, boost: Boost | None) -> dict[str, Any]:
@@ -95,21 +90,29 @@ def _attempt_columns(attempt: Attempt, boost: Boost | None) -> dict[str, Any]:
 
 
 def manifest_row(sample: Sample, backend: str, checkpoint: str) -> dict[str, Any]:
-    """Return a sample's row; numbers that do not apply are None."""
+    """Return a sample's row of the manifest; numbers that do not apply are None.
+
+    ``near_duplicate_id`` and ``near_duplicate_bits`` are not in it: ``decide`` finds those. The
+    clean partner of an image, ``source_path``, is the photo itself, or a file of the run.
+    """
     condition, spec = sample.candidate.condition, sample.spec
-    height, width = condition.source.size_hw
+    source = condition.source
+    height, width = source.size_hw
     names = {"image": "images", "mask": "masks", "requested": "requested", "control": "controls"}
     stem = file_stem(spec.sample_id, spec.revision)
     if spec.is_defect_free and not condition.is_whole:  # nothing was painted
         backend = checkpoint = ""
+    source_path = source.path or f"{SOURCES}{spec.source_id}.png"
+    if source.is_augmented:  # no longer the photo, and of this sample alone
+        source_path = f"{SOURCES}{stem}.png"
     return (
         _shared(spec, sample.attempt, sample.boost, backend, checkpoint)
         | {column: f"{folder}/{stem}.png" for column, folder in names.items()}
         | {
             "status": sample.status.value,
             "reasons": "; ".join(sample.reasons),
-            "source_path": _source_path(condition.source, spec),
-            "photo": condition.source.path or "",
+            "source_path": source_path,
+            "photo": source.path or "",
             **part_columns(condition.part),
             "width": width,
             "height": height,
@@ -129,9 +132,10 @@ def label_columns(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    """Return what a manifest says of a label: its size, its measurements, its looks.
+    """Return what a manifest says of a label: box, area, measurements, hash and colours.
 
-    ``image`` (H, W, 3) uint8 RGB, ``mask`` (H, W) bool.
+    ``image`` (H, W, 3) uint8 RGB, ``mask`` (H, W) bool. The box holds all defects; without any it
+    is (0, 0, 0, 0).
     """
     boxes = [annotation.box for annotation in annotations]
     return (
@@ -147,19 +151,12 @@ def label_columns(
 
 
 def file_stem(sample_id: str, revision: int) -> str:
-    """Return the stem of a sample's files.
+    """Return the stem of a sample's files; those of each revision have a stem of their own.
 
     >>> file_stem("pit-000001", 0), file_stem("pit-000001", 2)
     ('pit-000001', 'pit-000001~2')
     """
     return f"{sample_id}~{revision}" if revision else sample_id
-
-
-def _source_path(source: SourceImage, spec: SampleSpec) -> str:
-    """Return where the clean partner of an image lies: the photo itself, or a file of the run."""
-    if source.is_augmented:
-        return f"{SOURCES}{file_stem(spec.sample_id, spec.revision)}.png"
-    return source.path or f"{SOURCES}{spec.source_id}.png"
 
 
 def photo_of(row: Mapping[str, Any]) -> str:
@@ -174,13 +171,19 @@ def is_augmented(row: Mapping[str, Any]) -> bool:
 
 
 def failure_row(failure: Failure, backend: str, checkpoint: str) -> dict[str, Any]:
-    """Return the row of a spec that came to no image: rejected, with the reason, without files."""
+    """Return the row of a spec that came to no image: rejected, with the reason, without files.
+
+    ``backend`` and ``checkpoint``: what would have painted it.
+    """
     row = _shared(failure.spec, failure.attempt, None, backend, checkpoint)
     return row | {"status": failure.status.value, "reasons": failure.reason}
 
 
 def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
-    """Return one row per try at a sample, with what was measured and why it was rejected."""
+    """Return one row per try at a sample, in order: what was measured, and why it was rejected.
+
+    A try that measured nothing and broke no limit, as of a good photo, has no row.
+    """
     return [
         {
             "sample_id": outcome.spec.sample_id,
@@ -191,7 +194,7 @@ def try_rows(outcome: Sample | Failure) -> list[dict[str, Any]]:
             **_numbers(one.measurements),
         }
         for one in outcome.tries
-        if one.measurements or one.reasons  # a good photo is only copied
+        if one.measurements or one.reasons
     ]
 
 
@@ -202,7 +205,10 @@ def instance_rows(sample: Sample) -> list[dict[str, Any]]:
 
 
 def instance_row(sample_id: str, severity: float, annotation: Annotation) -> dict[str, Any]:
-    """Return the row of one defect."""
+    """Return the row of one defect; its mask as COCO run lengths, its box in pixels.
+
+    ``severity`` is that of its sample, 0..1.
+    """
     return {
         "sample_id": sample_id,
         "instance_id": annotation.instance_id,
@@ -238,10 +244,9 @@ def schema_of(name: Table) -> pa.Schema:
 
 
 def complete(name: Table, table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return one of ``TABLES``, or some of its columns, with those that it lacks as null: those
-    that came since it was written.
+    """Return one of ``TABLES``, or some of its columns; those that it lacks are null.
 
-    Raises ValueError for columns of another kind.
+    It lacks those that came since it was written. Raises ValueError for columns of another kind.
     """
     schema = schema_of(name)
     if columns is not None:
@@ -267,7 +272,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
 
 
 def write_table(storage: Storage, name: str, table: pa.Table) -> None:
-    """Write ``<name>.parquet``, whole or not at all."""
+    """Write ``<name>.parquet``, whole or not at all; raises RunError where the storage refuses."""
     path = storage.local(f"{name}.parquet")
     if path is not None:  # without the whole file in memory
         write_whole(path, partial(parquet.write_table, table, row_group_size=GROUP_ROWS))
@@ -283,11 +288,12 @@ def read_table(
     columns: Sequence[str] | None = None,
     schema: pa.Schema | None = None,
 ) -> pa.Table:
-    """Read ``<name>.parquet``; raises FileNotFoundError, and RunError where it is none, lacks ids,
-    has columns of other kinds or holds names that no run has (see ``check_names``).
+    """Read ``<name>.parquet``, all of its columns or some, by their names of today.
 
-    ``schema``: of a table that is none of ``TABLES``; columns that it does not know stay as they
-    are, and those that came since may be missing.
+    One of ``TABLES`` has '' and 0 for values that are missing. ``schema``: of another table;
+    columns that it does not know stay as they are, and those that came since may be missing. Raises
+    FileNotFoundError, and RunError where it is not a Parquet file, lacks ids, has columns of other
+    kinds or holds names that no run has (see ``check_names``).
     """
     file = f"{name}.parquet"
     where = f"{storage.location}/{file}"
@@ -295,7 +301,12 @@ def read_table(
     try:
         size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
         table = parquet.ParquetFile(source, pre_buffer=False)  # a fifth less memory than read_table
-        _check_growth(table.metadata, size)
+        # a small file must not become a very large table in memory
+        groups = range(table.metadata.num_row_groups)
+        grown = sum(table.metadata.row_group(number).total_byte_size for number in groups)
+        rows = table.metadata.num_rows
+        if rows > max(GROWN_ROWS, size) or grown > max(GROWN_BYTES, 200 * size):
+            raise ValueError(f"its {size} bytes would become {rows} rows")
         read = read_columns(table, columns)
         if name in TABLES:
             read = _fill_all(_cast(read, schema_of(name)))
@@ -318,14 +329,6 @@ def read_columns(file: parquet.ParquetFile, columns: Sequence[str] | None) -> pa
     asked = None if columns is None else sorted({*columns, *former})
     table = file.read(columns=asked, use_threads=False)
     return table.rename_columns([COLUMNS_NOW.get(name, name) for name in table.column_names])
-
-
-def _check_growth(metadata: parquet.FileMetaData, size: int) -> None:
-    """Raise ValueError where a small file says that it holds a very large table."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    total = sum(group.total_byte_size for group in groups)
-    if metadata.num_rows > max(GROWN_ROWS, size) or total > max(GROWN_BYTES, 200 * size):
-        raise ValueError(f"its {size} bytes would become {metadata.num_rows} rows")
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -52,6 +52,10 @@ def _check(name: str, column: pa.ChunkedArray, where: str) -> None:
 
 
 def _match(name: str, column: pa.ChunkedArray, pattern: str, refused: str, words: str) -> None:
+    """Raise RunError for the first text of a column that does not match, or holds what is refused.
+
+    The message says the text, and then ``words``.
+    """
     try:
         texts = column.cast(pa.large_string())
         texts.validate(full=True)  # that they are UTF-8
@@ -61,7 +65,7 @@ def _match(name: str, column: pa.ChunkedArray, pattern: str, refused: str, words
         pc.match_substring_regex(texts, f"^(?:{pattern})$"),
         pc.invert(pc.match_substring_regex(texts, refused)),
     )
-    is_good = pc.or_(is_good, pc.equal(texts, ""))  # there is none
+    is_good = pc.or_(is_good, pc.equal(texts, ""))  # no file, no class
     if not pc.all(is_good, min_count=0).as_py():
         bad = texts.filter(pc.invert(is_good))[0].as_py()
         raise RunError(f"{name}={bad!r} {words}")

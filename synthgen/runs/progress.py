@@ -60,7 +60,11 @@ class TaskProgress:
 
 
 class RunProgress:
-    """A progress bar with images a second, time left, accepted and rejected."""
+    """A progress bar with images a second, time left, accepted and rejected.
+
+    ``total``: samples of the plan. ``done``: those that are there already. ``skipped``: a sentence
+    per source file that is left out, of which five are shown. ``notes``: sentences on the plan.
+    """
 
     def __init__(
         self, total: int, done: int, skipped: Sequence[str], notes: Sequence[str] = ()
@@ -97,10 +101,11 @@ class RunProgress:
 
     @property
     def seconds(self) -> float:
+        """Seconds since this run, or its continuation, began."""
         return time.monotonic() - self._begun
 
     def add(self, statuses: Sequence[Status]) -> None:
-        """Count some finished samples."""
+        """Count some finished samples, and show the new counts."""
         for status in statuses:
             self._counts[status] += 1
         made = sum(self._counts.values())
@@ -116,7 +121,10 @@ class RunProgress:
 def summarise(
     root: Path | str, manifest: pd.DataFrame, report: StoredFile, seconds: float | None = None
 ) -> None:
-    """Print what a run holds: counts by class, what is missing and why, licences, what to open."""
+    """Print what a run holds: counts by class, what is missing and why, licences, what to open.
+
+    ``report``: the page to open. ``seconds``: how long it took; None is not told.
+    """
     console = Console()
     for sentence in describe_found_parts(manifest):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
@@ -140,7 +148,9 @@ def summarise(
         console.print(f"{revised} were made again after a review, {edited} labels drawn by people")
     for name, sentence in explain_shortfall(manifest).items():
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
-    for sentence in _licences(root):
+    for what, model in (read_record(open_storage(root)).get("models") or {}).items():
+        owner = "model" if what == "checkpoint" else what
+        sentence = f"the {owner}'s licence: {describe_licence(model.get('licence'))}"
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
     for what, name in lines.items():
@@ -170,13 +180,3 @@ def describe_found_parts(manifest: pd.DataFrame) -> list[str]:
         fraction = float("nan") if mask is None else float(np.mean(mask))
         findings.append(Finding(name=name, finding=str(finding), part_fraction=fraction))
     return tell_findings(findings, len(findings))
-
-
-def _licences(root: Path | str) -> list[str]:
-    """Return one sentence per model that a run's record names."""
-    models = read_record(open_storage(root)).get("models") or {}
-    return [
-        f"the {'model' if what == 'checkpoint' else what}'s licence: "
-        f"{describe_licence(model.get('licence'))}"
-        for what, model in models.items()
-    ]

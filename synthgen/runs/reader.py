@@ -26,7 +26,7 @@ STATUSES = tuple(status.value for status in Status)
 class RunTables:
     """What a finished run says of itself. Files are known by their names in the manifest.
 
-    The tables are read when they are first asked for.
+    The tables are read when they are first asked for; RunError is raised then where one is damaged.
     """
 
     storage: Storage
@@ -63,14 +63,17 @@ class RunTables:
 
     @cached_property
     def instances(self) -> pd.DataFrame:
+        """The table of defects: one row each, its mask as COCO run lengths."""
         return self._complete("instances")
 
     @cached_property
     def tries(self) -> pd.DataFrame:
+        """The table of tries, with those that were rejected."""
         return self._complete("tries")
 
     @cached_property
     def timings(self) -> pd.DataFrame:
+        """The table of seconds by stage, one row a sample."""
         return self._complete("timings")
 
     @cached_property
@@ -108,8 +111,10 @@ class RunTables:
 
 
 def read_present(file: StoredFile, owner: str = "") -> bytes:
-    """Return the bytes of a file of a run, or of another ``owner``; raises RunError where it is
-    gone."""
+    """Return the bytes of a file of a run; raises RunError where it is gone.
+
+    ``owner``: whose file it is, where it is not a run's, for the message.
+    """
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
@@ -121,7 +126,10 @@ def read_present(file: StoredFile, owner: str = "") -> bytes:
 
 
 def read_run(root: Path | str) -> RunTables:
-    """Read a run in a folder or at an address; raises RunError where it is none, or unfinished."""
+    """Read a finished run in a folder or at an address; nothing but ``run.yaml`` is read at once.
+
+    Raises RunError where there is no run, or one of its four tables is missing.
+    """
     storage = open_storage(root)
     record = read_record(storage)
     there = set(storage.names())

@@ -74,9 +74,10 @@ def read_quality(storage: Storage, record: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def read_classes(record: Mapping[str, Any], where: str = RECORD) -> dict[str, int]:
-    """Return class ids by name of a run's record: those of the config, and those of its bank.
+    """Return class ids by name of a run's record, sorted: of the config, and of its bank.
 
-    Raises RunError for a name that cannot be part of a file's, and an id that is none.
+    Raises RunError for a name that cannot be part of a file's name, and for an id that is not a
+    whole number from 1 to 254. ``where``: the file, for the message.
     """
     defects = record["config"].get("defect") or {}
     ids: dict[Any, Any] = {}
@@ -94,6 +95,7 @@ def read_classes(record: Mapping[str, Any], where: str = RECORD) -> dict[str, in
 
 
 def _read(storage: Storage, name: str) -> dict[str, Any]:
+    """Return what a YAML file of a run holds; raises RunError where it is damaged or too large."""
     where = f"{storage.location}/{name}"
     data = storage.read(name, 0, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -109,6 +111,7 @@ def _read(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _mapping(holder: Mapping[str, Any], name: Any, where: str) -> Mapping[str, Any]:
+    """Return a value that must be a mapping; raises RunError, also for an unresolved reference."""
     found = holder.get(name)
     if not isinstance(found, Mapping):
         is_reference = isinstance(found, str) and "${" in found

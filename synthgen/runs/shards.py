@@ -85,10 +85,11 @@ def write_large(storage: Storage, shards: Mapping[str, Mapping[Table, pa.Table]]
 
 
 class Shards:
-    """What a run holds at one moment. A sample that lies in two shards is that of the higher
-    revision, or else that of the first.
+    """What a run holds at one moment.
 
-    A shard that is damaged is named in the log and left out: its samples count as not made.
+    A sample that lies in two shards counts as that of the higher revision, or else that of the
+    first shard. A shard that is damaged is named in the log and left out: its samples count as
+    not made.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -117,7 +118,11 @@ class Shards:
         return _find_owners(pa.concat_tables(parts)) if parts else {}
 
     def table(self, name: Table) -> pa.Table:
-        """Return one of the tables, sorted."""
+        """Return one of the tables, sorted by sample, defect, try and file.
+
+        '' and 0 stand for texts and whole numbers that are missing. The rows of a sample come from
+        one shard. Of several files of one name only the first is in the table.
+        """
         owners = self._owners
         parts = list(_join(self._parts(name)))
         table = pa.concat_tables(parts) if parts else schema_of(name).empty_table()
@@ -257,12 +262,8 @@ def _order(table: pa.Table, is_unique: bool) -> pa.Array:
     """Return the places of the rows in order; ``is_unique``: of each name the first only."""
     keys = ["name"] if is_unique else [key for key in SORTED_BY if key in table.schema.names]
     order = pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
-    return _first_of_each(table["name"].take(order), order) if is_unique else order
-
-
-def _first_of_each(values: pa.ChunkedArray, order: pa.Array) -> pa.Array:
-    """Return the places in ``order`` whose values, which are sorted, are not those before."""
-    if len(values) < 2:
+    if not is_unique or len(order) < 2:
         return order
-    is_new = pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))
+    names = table["name"].take(order)
+    is_new = pc.not_equal(names.slice(1), names.slice(0, len(names) - 1))  # not that before it
     return order.filter(pa.concat_arrays([pa.array([True]), is_new.combine_chunks()]))

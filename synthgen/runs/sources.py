@@ -70,6 +70,7 @@ class RunSources:
         )
 
     def part(self, source: SourceImage) -> Part:
+        """Return where the part is; with ``foreground`` other than "auto" it is not looked for."""
         if self._finder is None:
             return Part(finding="given")
         return self._finder.find(to_rgb8(source.pixels, source.window))

@@ -106,9 +106,14 @@ class RunFiles:
 
     @property
     def location(self) -> str:
+        """That of the run."""
         return self.storage.location
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return the bytes of a file, or ``size`` of them from ``start``, of its own or of a tar.
+
+        Raises FileNotFoundError where neither has it, RunError where its tar is cut off.
+        """
         try:
             return self.storage.read(name, start, size)
         except FileNotFoundError:
@@ -124,21 +129,27 @@ class RunFiles:
         return data
 
     def write(self, name: str, data: bytes) -> None:
+        """Write a file of its own; tars stay as they are."""
         self.storage.write(name, data)
 
     def create(self, name: str, data: bytes) -> bool:
+        """Write a file of its own that must not be there yet; what a tar holds does not count."""
         return self.storage.create(name, data)
 
     def exists(self, name: str) -> bool:
+        """Say whether there is a file of this name, or a tar has it."""
         return self.storage.exists(name) or self._find(name) is not None
 
     def names(self, folder: str = "") -> list[str]:
+        """Return the files of their own in a folder; what tars hold is not listed."""
         return self.storage.names(folder)
 
     def remove(self, name: str) -> None:
+        """Remove a file of its own; what a tar holds stays."""
         self.storage.remove(name)
 
     def local(self, name: str) -> Path | None:
+        """Return the path of a file of its own on this machine, None for all others."""
         path = self.storage.local(name)
         return path if path is not None and path.is_file() else None
 

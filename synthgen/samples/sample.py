@@ -83,6 +83,7 @@ class SampleSpec:
 
     @property
     def is_defect_free(self) -> bool:
+        """Whether a good image is planned: no defect is painted."""
         return self.defect_class is None
 
     @property
@@ -136,6 +137,7 @@ class SourceImage:
 
     @property
     def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
         height, width = self.pixels.shape[:2]
         return height, width
 
@@ -286,10 +288,12 @@ class Sample:
 
     @property
     def spec(self) -> SampleSpec:
+        """What the plan asked for."""
         return self.candidate.condition.spec
 
     @property
     def attempt(self) -> Attempt:
+        """The try that this image is from, which need not be the first."""
         return self.candidate.condition.attempt
 
     @property
@@ -308,6 +312,7 @@ class Sample:
 
     @property
     def status(self) -> Status:
+        """Rejected where there is a reason; a good image is good, any other one accepted."""
         if self.reasons:
             return Status.REJECTED
         return Status.GOOD if self.spec.is_defect_free else Status.ACCEPTED
@@ -324,4 +329,5 @@ class Failure:
 
     @property
     def status(self) -> Status:
+        """Always rejected."""
         return Status.REJECTED

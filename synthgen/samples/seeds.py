@@ -33,7 +33,10 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
 
 
 def rng_for(spec: SampleSpec, attempt: Attempt, purpose: str) -> np.random.Generator:
-    """Return the generator for one purpose of one sample; another placement starts it again."""
+    """Return the generator for one purpose of one sample; another placement starts it again.
+
+    Tries of one placement share its stream, so that a retry with other noise keeps the shapes.
+    """
     return stream(spec.seed, attempt.placement, purpose)
 
 
@@ -44,8 +47,9 @@ def torch_seed_for(spec: SampleSpec, attempt: Attempt) -> int:
 
 
 def revise(spec: SampleSpec, revision: int) -> SampleSpec:
-    """Return a planned sample as it is made again: all is drawn from another seed, and the source,
-    class, prompt and severity of the plan stay. Revision 0 is the plan's own.
+    """Return a planned sample as it is made again; revision 0 is the plan's own.
+
+    All is drawn from another seed. Source, class, prompt and severity stay as planned.
     """
     if not revision:
         return spec

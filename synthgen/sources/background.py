@@ -5,7 +5,6 @@ A polynomial of colour is fitted to the frame; what it explains is background, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -51,11 +50,14 @@ class _Ground:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BackgroundEstimate:
+    """The part on a photo, (H, W) bool, as it stands out from the background."""
+
     mask: Mask
     certainty: float  # 0..1
 
 
 def shrink(image: Image) -> Image:
+    """Return the image with a long side of at most 288 px, and a short one of at least 16."""
     scale = WORK_PX / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -90,6 +92,7 @@ def _frame(size_hw: tuple[int, int]) -> Mask:
 
 def _spread_of(residuals: Field) -> Field:
     """Return the standard deviation (3) of residuals (N, 3) by their median absolute deviation."""
+    # Of normal noise the deviation is 1.4826 times the median; outliers hardly move a median.
     return np.maximum(1.4826 * np.median(np.abs(residuals), axis=0), FLOOR).astype(np.float32)
 
 
@@ -99,12 +102,17 @@ def _deviation(colour: Field, ground: _Ground) -> Field:
 
 def _solve(basis: Field, colour: Field) -> Field:
     """Return least-squares coefficients (N, 3) of colours (M, 3) over a basis (M, N)."""
+    # A small ridge keeps the system solvable where the pixels do not determine all terms.
     square = basis.T @ basis + 1e-3 * np.eye(basis.shape[1], dtype=np.float32)
     return np.asarray(np.linalg.solve(square, basis.T @ colour), np.float32)
 
 
 def _fit_ground(colour: Field, seed: Mask) -> _Ground | None:
-    """Fit a background that is like the pixels of ``seed`` on the frame, and what joins them."""
+    """Fit a background that is like the pixels of ``seed`` on the frame, and what joins them.
+
+    The fit starts at their median colour. Each of five turns takes the pixels that are like the
+    last fit and connected to the frame. None where these are too few.
+    """
     sparse, sown = colour[::3, ::3], seed[::3, ::3]
     frame = _frame(colour.shape[:2])[::3, ::3]
     bases = {order: _basis(sparse.shape[:2], order) for order in (1, 2)}
@@ -124,32 +132,12 @@ def _fit_ground(colour: Field, seed: Mask) -> _Ground | None:
         if taken.sum() < 24:
             return None
         reach = float(taken[frame].mean())
-        order = 2 if reach > 0.5 and turn > 1 else 1
+        order = 2 if reach > 0.5 and turn > 1 else 1  # curved only where much of the frame agrees
         coefficients = _solve(bases[order][taken], sparse[taken])
         expected = (bases[order] @ coefficients).astype(np.float32)
         spread = _spread_of(sparse[taken] - expected[taken])
     whole = np.asarray(_basis(colour.shape[:2], order) @ coefficients, np.float32)
     return _Ground(expected=whole, spread=spread, border_fraction=reach)
-
-
-def _guess_grounds(colour: Field) -> Iterator[_Ground]:
-    """Yield the backgrounds that the whole frame, and each of its sides, may show."""
-    frame = _frame(colour.shape[:2])
-    middles: list[Field] = []
-    found: list[_Ground] = []
-    sides = [frame] + [np.zeros_like(frame) for _ in range(4)]
-    sides[1][:BAND_PX] = sides[2][-BAND_PX:] = True
-    sides[3][:, :BAND_PX] = sides[4][:, -BAND_PX:] = True
-    for side in sides:
-        middle = np.median(colour[side], axis=0)
-        if any(np.linalg.norm(middle - other) < 8 for other in middles):
-            continue
-        middles.append(middle)
-        ground = _fit_ground(colour, side & (np.linalg.norm(colour - middle, axis=2) < 12))
-        if ground is None or any(np.abs(ground.expected - o.expected).mean() < 3 for o in found):
-            continue
-        found.append(ground)
-        yield ground
 
 
 def _components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -161,15 +149,17 @@ def _components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def morph(mask: Mask, operation: int, radius_px: int) -> Mask:
+    """Return a mask after a morphology of OpenCV (``cv2.MORPH_OPEN``, ...) with a disc."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1,) * 2)
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, kernel) > 0)
 
 
-def _find_texture(image: Image, plain: Mask) -> Mask:
-    """Return where the surface is rougher than the background's, also where both look alike.
+def _find_texture(image: Image, plain: Mask, other: Mask) -> Mask:
+    """Return where a piece that hides in the background's colour is rougher than the background.
 
     Roughness is the logarithm of the curvature of relative lightness, which a shadow leaves as it
-    is. What is as thin as an outline does not count: shadows have outlines.
+    is. What is as thin as an outline does not count: shadows have outlines. Where all of a piece
+    stands out by colour (``other``), texture would only add the two outlines of its shadow.
     """
     light = np.ascontiguousarray(relative_colour(image, 0.7)[..., 0])
     rough = np.log(cv2.blur(np.abs(cv2.Laplacian(light, cv2.CV_32F)), (5, 5)) + 0.2)
@@ -178,14 +168,7 @@ def _find_texture(image: Image, plain: Mask) -> Mask:
         return np.zeros(plain.shape, bool)
     middle = float(np.median(known))
     limit = middle + max(0.9, 5 * 1.4826 * float(np.median(np.abs(known - middle))))
-    return morph(morph(np.asarray(rough > limit), cv2.MORPH_OPEN, 5), cv2.MORPH_ERODE, 2)
-
-
-def _keep_hidden(textured: Mask, other: Mask) -> Mask:
-    """Return the texture of pieces that hide in the background's colour; of no other piece.
-
-    Where all of a piece stands out by colour, texture would only add its shadow's two outlines.
-    """
+    textured = morph(morph(np.asarray(rough > limit), cv2.MORPH_OPEN, 5), cv2.MORPH_ERODE, 2)
     labels, areas = _components(morph(textured | other, cv2.MORPH_CLOSE, 2))
     hidden = np.bincount(labels[morph(textured & ~other, cv2.MORPH_OPEN, 1)], minlength=areas.size)
     return textured & (hidden > 0.1 * areas)[labels]
@@ -208,8 +191,8 @@ def _drop_seams(other: Mask) -> Mask:
 def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     """Return what cannot be shadow: other chroma, lighter, too dark, or the darker of two modes.
 
-    A piece that is shadow-like as a whole holds its part, too: no shadow is without one. What
-    stands out far less than the rest of its piece is a reflection.
+    A piece that is shadow-like as a whole also holds its part, since no shadow is without one.
+    What stands out far less than the rest of its piece is a reflection.
     """
     core = other & ~shadow_like
     labels, areas = _components(morph(other, cv2.MORPH_CLOSE, 2))
@@ -221,7 +204,7 @@ def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
             weak = certain & (distance < 0.35 * np.percentile(distance[certain], 75))
             core &= ~morph(weak, cv2.MORPH_OPEN, 1)
             continue
-        values = light[piece & ~core]
+        values = light[piece & ~core]  # one mode, or part and shadow: Otsu's threshold parts them
         low, high = float(values.min()), float(values.max())
         scaled = (255 * (values - low) / max(high - low, 1e-3)).astype(np.uint8)
         cut, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_OTSU)
@@ -233,19 +216,15 @@ def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     return core
 
 
-def _settle(core: Mask, shadow_like: Mask) -> Mask:
-    """Return what is shadow for sure: where a piece has much that cannot be shadow, the rest is."""
-    labels, areas = _components(morph(core | shadow_like, cv2.MORPH_CLOSE, 2))
-    cores = np.bincount(labels[core], minlength=areas.size)
-    shadows = np.bincount(labels[shadow_like], minlength=areas.size)
-    is_settled = cores > 0.5 * shadows
-    return shadow_like & is_settled[labels] & ~morph(core, cv2.MORPH_CLOSE, 1)
-
-
 def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
     """Return the part as GrabCut (Rother et al., 2004) sees it in colours less the background."""
     other = core | shadow_like
-    settled = _settle(core, shadow_like)
+    # Where a piece has much that cannot be shadow, the rest of it is shadow for sure.
+    labels, areas = _components(morph(other, cv2.MORPH_CLOSE, 2))
+    cores = np.bincount(labels[core], minlength=areas.size)
+    shadows = np.bincount(labels[shadow_like], minlength=areas.size)
+    is_settled = cores > 0.5 * shadows
+    settled = shadow_like & is_settled[labels] & ~morph(core, cv2.MORPH_CLOSE, 1)
     open_question = shadow_like & ~settled
     if not core.any() or other.mean() > 0.97 or open_question.sum() < 0.05 * core.sum():
         return core
@@ -262,31 +241,22 @@ def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
         return core
     image = np.ascontiguousarray(np.clip(128 + 2 * rest, 0, 255).astype(np.uint8)[window])
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)  # its k-means starts at random
+    cv2.setRNGSeed(0)  # GrabCut's k-means starts at random
     cv2.grabCut(image, seeds, None, *models, 2, cv2.GC_INIT_WITH_MASK)
     mask = np.zeros(off.shape, bool)
     mask[window] = (seeds & 1) == 1
     return mask & other
 
 
-def _tidy(mask: Mask) -> Mask:
-    """Return the mask without specks and pin holes."""
-    holes, areas = _components(~mask)
-    mask = mask | (areas < 0.00015 * mask.size)[holes] & (holes > 0)
-    mask = morph(mask, cv2.MORPH_OPEN, 1)
-    labels, areas = _components(mask)
-    at_frame = np.zeros(areas.size, bool)
-    at_frame[labels[_frame(mask.shape)]] = True
-    least = np.where(at_frame, 0.5, 0.04) * float(areas.max())
-    return mask & (areas >= np.maximum(0.0006 * mask.size, least))[labels]
-
-
 def separate(image: Image, colour: Field, ground: _Ground) -> BackgroundEstimate:
-    """Return the part that lies on a background, and how certain that is."""
+    """Return the part that lies on a background, and how certain that is.
+
+    ``image`` and ``colour`` are (H, W, 3): a small photo, and its ``relative_colour``.
+    """
     rest = colour - ground.expected
     off = np.asarray(np.linalg.norm(rest / ground.spread, axis=2), np.float32)
     other = _drop_seams(off > IS_OFF)
-    textured = _keep_hidden(_find_texture(image, (off < 2.5) & ~grow_mask(other, 4)), other)
+    textured = _find_texture(image, (off < 2.5) & ~grow_mask(other, 4), other)
     dark = np.clip(np.exp(-colour[..., 0] / UNIT), 1, 3)  # where sensor noise takes more of chroma
     chroma_off = np.linalg.norm(rest[..., 1:] / np.maximum(3 * ground.spread[1:], 4), axis=2)
     shadow_like = other & (chroma_off < dark) & (rest[..., 0] < 0) & (rest[..., 0] > DARKEST)
@@ -294,7 +264,15 @@ def separate(image: Image, colour: Field, ground: _Ground) -> BackgroundEstimate
     shadow_like &= ~textured
     core = _find_core(rest, other | textured, shadow_like)
     mask = _cut(rest, off, core | textured, shadow_like & ~core)
-    mask = _tidy(mask)
+    # Pin holes are filled and specks dropped, at the frame also what is less than half the largest.
+    holes, areas = _components(~mask)
+    mask = mask | (areas < 0.00015 * mask.size)[holes] & (holes > 0)
+    mask = morph(mask, cv2.MORPH_OPEN, 1)
+    labels, areas = _components(mask)
+    at_frame = np.zeros(areas.size, bool)
+    at_frame[labels[_frame(mask.shape)]] = True
+    least = np.where(at_frame, 0.5, 0.04) * float(areas.max())
+    mask &= (areas >= np.maximum(0.0006 * mask.size, least))[labels]
     return BackgroundEstimate(mask=mask, certainty=_judge(mask, rest, off, ground))
 
 
@@ -318,7 +296,7 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     if area < 0.001 or plain.mean() < 0.05:
         return 0.0
     slopes = [cv2.Sobel(rest, -1, *way) for way in ((1, 0), (0, 1))]
-    steep = np.sqrt(np.sum(slopes[0] ** 2 + slopes[1] ** 2, axis=2)) / 8
+    steep = np.sqrt(np.sum(slopes[0] ** 2 + slopes[1] ** 2, axis=2)) / 8  # per px: Sobel sums 8
     frame = grow_mask(_frame(mask.shape), 1)
     outline = grow_mask(mask, 1) & ~mask & ~frame
     if not outline.any():
@@ -345,14 +323,32 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
 
 
 def guess_part(image: Image, colour: Field, camera: FixedCamera | None) -> BackgroundEstimate:
-    """Return the most certain part of a small photo; a mask without a pixel where there is none."""
+    """Return the most certain part of a small photo (``shrink``); an empty mask where none is seen.
+
+    ``colour``: its ``relative_colour``. The table of a fixed ``camera`` is tried first, then the
+    background that the whole frame may show, then those of its sides.
+    """
     best = BackgroundEstimate(mask=np.zeros(image.shape[:2], bool), certainty=0.0)
     table = None if camera is None else camera.fit(colour)
     if table is not None:
         best = separate(image, colour, table)
         if best.certainty > CERTAIN:
             return best
-    for ground in _guess_grounds(colour):
+    frame = _frame(colour.shape[:2])
+    sides = [frame] + [np.zeros_like(frame) for _ in range(4)]
+    sides[1][:BAND_PX] = sides[2][-BAND_PX:] = True
+    sides[3][:, :BAND_PX] = sides[4][:, -BAND_PX:] = True
+    middles: list[Field] = []
+    tried: list[_Ground] = []
+    for side in sides:
+        middle = np.median(colour[side], axis=0)
+        if any(np.linalg.norm(middle - other) < 8 for other in middles):
+            continue  # this side shows what another one does
+        middles.append(middle)
+        ground = _fit_ground(colour, side & (np.linalg.norm(colour - middle, axis=2) < 12))
+        if ground is None or any(np.abs(ground.expected - o.expected).mean() < 3 for o in tried):
+            continue
+        tried.append(ground)
         guess = separate(image, colour, ground)
         if guess.certainty > best.certainty:
             best = guess
@@ -362,7 +358,11 @@ def guess_part(image: Image, colour: Field, camera: FixedCamera | None) -> Backg
 
 
 def find_strips(image: Image) -> Mask:
-    """Return black strips along the frame, beyond the edge of a part that fills the picture."""
+    """Return black strips along the frame, beyond the edge of a part that fills the picture.
+
+    A strip covers more than half of a side. Empty where strips would be less than 1.5 % of the
+    picture, or half of it.
+    """
     light = cv2.GaussianBlur(to_lab(image)[..., 0], (0, 0), 1)
     dark = light < max(12.0, 0.2 * float(np.median(light)))
     dark &= light < 0.35 * float(np.median(light))
@@ -379,7 +379,7 @@ def find_strips(image: Image) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FixedCamera:
-    """What a fixed camera's photos have in common: each pixel's middle relative colour."""
+    """What photos of a fixed camera have in common: each pixel's median relative colour."""
 
     middle: Field
 

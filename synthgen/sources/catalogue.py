@@ -14,7 +14,7 @@ __all__ = ["SourceEntry", "SourceIndex", "Sources"]
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """One good image of a catalogue. ``path`` is None where it is drawn."""
+    """One good image of a catalogue. ``path`` is None where the image is drawn."""
 
     source_id: str
     group: str  # the physical part
@@ -32,7 +32,7 @@ class Sources(Protocol):
     skipped: Sequence[str]  # a sentence per file that is left out
 
     def read(self, source_id: str) -> SourceImage:
-        """Return the image; raises SourceError where it cannot be read."""
+        """Return the image of an entry; raises SourceError where it cannot be read."""
         ...
 
     def part(self, source: SourceImage) -> Part:
@@ -41,7 +41,7 @@ class Sources(Protocol):
 
 
 class SourceIndex:
-    """What one process has found out about the good images, for others: no photo is opened twice.
+    """A catalogue that one process hands to others, so that no photo is opened twice.
 
     ``sources`` is None where it came from another process and could not be pickled there.
     """

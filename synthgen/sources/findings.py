@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,10 @@ ALIKE = 1.5  # times the smallest part: sizes that one number stands for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found on one photo; ``finding`` as that of a Part.
+    """What was found on one photo; ``finding`` as in ``Part``.
 
-    ``part_fraction``: how much of the picture the part covers, NaN where all of it counts as part.
+    ``part_fraction``: how much of the picture the part covers, 0..1; NaN where all of it counts as
+    part.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Finding:
 
 
 def describe_parts(sources: Sources, most: int = 40) -> list[str]:
-    """Return sentences on where the parts are, from at most so many photos, evenly spread.
+    """Return sentences on where the parts are, from at most ``most`` photos, evenly spread.
 
     Drawn surfaces get none. A photo that cannot be read is not counted. Raises ShapeError for a
     mask of another size than its photo.
@@ -57,7 +58,9 @@ def describe_parts(sources: Sources, most: int = 40) -> list[str]:
 
 
 def tell_findings(findings: Sequence[Finding], total: int) -> list[str]:
-    """Return sentences on photos that were looked at, of ``total``; what is doubtful comes first.
+    """Return sentences on the photos that were looked at; what is doubtful comes first.
+
+    ``total`` counts all photos, looked at or not.
 
     >>> found = [Finding(name=name, finding="part", part_fraction=0.11) for name in "ab"]
     >>> tell_findings(found, 2)
@@ -69,10 +72,6 @@ give masks with source=folder source.legal=...']
     ['Part not clear on 1 of 1 photo (a.png): its outline there is a guess; \
 give masks with source=folder source.legal=...']
     """
-    return list(_tell(findings, total))
-
-
-def _tell(findings: Sequence[Finding], total: int) -> Iterator[str]:
     of = _count_photos(len(findings), total)
     unsure, guessed, found, bare, given, whole = (
         [one for one in findings if one.finding == finding and np.isnan(one.part_fraction) == empty]
@@ -85,31 +84,38 @@ def _tell(findings: Sequence[Finding], total: int) -> Iterator[str]:
             ("given", True),
         )
     )
+    sentences: list[str] = []
     if unsure:
         names = list_names([one.name for one in unsure])
-        yield (
+        sentences.append(
             f"Part not found on {len(unsure)} of {of} ({names}): defects may go anywhere there; "
             "give masks with source=folder source.legal=..."
         )
     if guessed:
         names = list_names([one.name for one in guessed])
-        yield (
+        sentences.append(
             f"Part not clear on {len(guessed)} of {of} ({names}): its outline there is a guess; "
             "give masks with source=folder source.legal=..."
         )
     joint = ", " if total == len(findings) else "; it is "
     if found:
-        yield f"Part found on {len(found)} of {of}{joint}{_tell_size(found)} of the picture."
+        size = _tell_size(found)
+        sentences.append(f"Part found on {len(found)} of {of}{joint}{size} of the picture.")
     if bare:
         there = "" if len(bare) == len(findings) else " there"
-        yield f"No background seen on {len(bare)} of {of}: defects may go anywhere{there}."
+        sentences.append(
+            f"No background seen on {len(bare)} of {of}: defects may go anywhere{there}."
+        )
     if given:
-        yield (
-            f"Part given by a mask on {len(given)} of {of}{joint}{_tell_size(given)} of the "
-            "picture."
+        size = _tell_size(given)
+        sentences.append(
+            f"Part given by a mask on {len(given)} of {of}{joint}{size} of the picture."
         )
     if whole:
-        yield f"All of the picture counts as part on {len(whole)} of {of}, as it was asked for."
+        sentences.append(
+            f"All of the picture counts as part on {len(whole)} of {of}, as it was asked for."
+        )
+    return sentences
 
 
 def _count_photos(looked_at: int, total: int) -> str:
@@ -135,7 +141,7 @@ def _percent(fraction: float) -> str:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return names for a sentence, the first three of many.
+    """Return names for a sentence: the first three, and how many more there are.
 
     >>> list_names(["a.png", "b.png", "c.png", "d.png", "e.png"])
     'a.png, b.png, c.png and 2 more'
@@ -146,7 +152,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def name_photos(photos: Sequence[SourceEntry]) -> list[str]:
-    """Return the names of photos' files; the id of one whose name another photo has, too."""
+    """Return the file name of each photo, or its id where another photo has the same name."""
     names = [Path(entry.path or entry.source_id).name for entry in photos]
     taken = Counter(names)
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,15 +38,15 @@ Foreground = Literal["auto", "all"]
 
 
 class FolderSources:
-    """Photos of good parts in a folder and the folders in it.
+    """Photos of good parts in a folder and its subfolders.
 
     ``foreground="auto"`` finds the part on each photo, all photos of a fixed camera together, and
     keeps defects on it. ``legal`` and ``illegal`` are folders with mask images under the photos'
     own relative names, with or without _mask behind them: a legal mask takes the place of the part
-    that would be found. Transparent pixels are no surface: defects lie on opaque ones.
+    that would be found. Transparent pixels are not surface: defects lie on opaque ones.
     ``licence`` of the photos is only passed on, to the datasheet. ``group_by``: as ``grouping``,
     or a CSV file with the columns image (relative to it) and group.
-    Raises SourceError, ConfigError.
+    Raises SourceError for a folder without usable photos, ConfigError for settings.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class FolderSources:
         lone = [note for folder in self._masks for note in folder.pair(relatives)]
         self.skipped: Sequence[str] = [*broken, *listing.notes, *lone]
         ids = name_files([file.relative_to(self.root) for file in usable])
-        group_of = self._read_groups(group_by)
         self._files = dict(sorted(zip(ids, usable, strict=True)))
+        if group_by.lower().endswith(".csv"):
+            table = _GroupTable.read(Path(group_by).expanduser())
+            groups = [table.find(file) for file in self._files.values()]
+        else:
+            group_of = grouping(group_by)
+            groups = [group_of(file.relative_to(self.root), i) for i, file in self._files.items()]
         self.entries: Sequence[SourceEntry] = [
-            SourceEntry(
-                source_id,
-                group_of(file.relative_to(self.root), source_id),
-                str(file.resolve()),
-                surface,
-            )
-            for source_id, file in self._files.items()
+            SourceEntry(source_id, group, str(file.resolve()), surface)
+            for (source_id, file), group in zip(self._files.items(), groups, strict=True)
         ]
         self._entry_of = {entry.source_id: entry for entry in self.entries}
         photos = [partial(_read_photo, file) for file in self._files.values()]
@@ -105,13 +105,8 @@ class FolderSources:
         """Return what another process is sent: all but the masks of photos read lately."""
         return vars(self) | {"_parts": {}}
 
-    def _read_groups(self, group_by: str) -> Callable[[Path, str], str]:
-        if not group_by.lower().endswith(".csv"):
-            return grouping(group_by)
-        table = _GroupTable.read(Path(group_by).expanduser())
-        return lambda relative, _: table.find(self.root / relative)
-
     def read(self, source_id: str) -> SourceImage:
+        """Return a photo as its file has it, with its grey window; raises SourceError."""
         file, entry = self._files[source_id], self._entry_of[source_id]
         pixels = read_image(file)
         return SourceImage(
@@ -125,14 +120,13 @@ class FolderSources:
         )
 
     def part(self, source: SourceImage) -> Part:
-        """Return where the part is: by a mask of one's own, or as it is found on the photo."""
-        if source.source_id not in self._parts:
-            if len(self._parts) >= KEPT:
-                self._parts.pop(next(iter(self._parts)))
-            self._parts[source.source_id] = self._find_part(source)
-        return self._parts[source.source_id]
+        """Return where the part is: by a legal mask, by opaque pixels, or as it is found.
 
-    def _find_part(self, source: SourceImage) -> Part:
+        The parts of the last 64 photos are remembered. Raises ShapeError for a mask of another
+        size than its photo, ConfigError for a mask that cannot be read.
+        """
+        if source.source_id in self._parts:
+            return self._parts[source.source_id]
         masks = {
             folder.is_legal: mask
             for folder in self._masks
@@ -151,7 +145,10 @@ class FolderSources:
                 part = Part(mask=opaque, finding="given")
             else:
                 part = replace(part, mask=part.mask & opaque)
-        return replace(part, illegal=masks.get(False))
+        if len(self._parts) >= KEPT:
+            self._parts.pop(next(iter(self._parts)))
+        self._parts[source.source_id] = replace(part, illegal=masks.get(False))
+        return self._parts[source.source_id]
 
     def _read_mask(self, folder: _MaskFolder, source: SourceImage) -> NDArray[np.bool_] | None:
         file = self._files[source.source_id]
@@ -169,14 +166,14 @@ def _read_photo(file: Path) -> NDArray[np.uint8]:
 
 
 def check_foreground(foreground: str) -> None:
-    """Raise ConfigError for a ``source.foreground`` that is none."""
+    """Raise ConfigError for a ``source.foreground`` other than auto and all."""
     if foreground not in get_args(Foreground):
         raise ConfigError(f"source.foreground={foreground!r} must be auto or all")
 
 
 @dataclass(frozen=True, slots=True)
 class _GroupTable:
-    """The parts that a table says photos show: by their places, and by names that stand once."""
+    """The group of each photo in a CSV table: by its path, and by a file name that is unique."""
 
     path: Path
     by_place: Mapping[Path, str]
@@ -184,6 +181,7 @@ class _GroupTable:
 
     @classmethod
     def read(cls, path: Path) -> _GroupTable:
+        """Read a table with the columns image and group; raises ConfigError."""
         try:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
             images, groups = table["image"], table["group"]
@@ -207,7 +205,10 @@ class _GroupTable:
         return cls(path, known, by_name)
 
     def find(self, file: Path) -> str:
-        """Return the part that a photo shows; copies and links are known by their names."""
+        """Return the group of a photo; a copy or link elsewhere is found by its name.
+
+        Raises SourceError for a photo without a group.
+        """
         place = file.resolve()
         group = self.by_place.get(place) or self.by_name.get(file.name)
         if group is None:
@@ -220,6 +221,8 @@ class _GroupTable:
 
 @dataclass(frozen=True)
 class _MaskFolder:
+    """A folder of masks: of where defects may go (legal), or may not."""
+
     root: Path
     is_legal: bool
     mask_of: dict[Path, Path] = field(default_factory=dict)  # by the photo's relative path
@@ -230,6 +233,7 @@ class _MaskFolder:
 
     @property
     def setting(self) -> str:
+        """The setting that names the folder, for messages."""
         return f"source.{'legal' if self.is_legal else 'illegal'}={str(self.root)!r}"
 
     def pair(self, photos: Sequence[Path]) -> list[str]:

@@ -41,16 +41,20 @@ LOOKS_SURE = 0.25  # of 0..1, for a second opinion
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Folder:
-    """What photos that belong together taught: how often a part is found; table; place."""
+    """What was learned of photos that belong together: how often a part is found; table; place."""
 
     found_fraction: float
-    camera: FixedCamera | None = None  # the part lies elsewhere on each photo
-    standing: FixedCamera | None = None  # the part always lies at ``place``
+    camera: FixedCamera | None = None  # set where the part lies elsewhere on each photo
+    standing: FixedCamera | None = None  # set where the part always lies at ``place``
     place: Mask | None = None
 
 
 def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
-    """Look at up to 40 photos, spread over all of them."""
+    """Learn from up to 40 photos, spread over all of them.
+
+    Where enough photos are alike, their median shows the table, if the part moves, or the part, if
+    it always lies at one place.
+    """
     chosen = np.unique(
         np.linspace(0, len(photos) - 1, min(len(photos), SAMPLE)).round().astype(int)
     )
@@ -65,7 +69,7 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
     colours = [relative_colour(image) for image in images]
     guesses = [guess_part(i, c, None) for i, c in zip(images, colours, strict=True)]
     found = sum(guess.certainty > CERTAIN for guess in guesses)
-    found_fraction = (found + 1) / (len(guesses) + 2)  # few photos say little
+    found_fraction = (found + 1) / (len(guesses) + 2)  # near 0.5 where there are few photos
     sizes = [image.shape for image in images]
     usual = max(sorted(set(sizes)), key=sizes.count)
     alike = [n for n, size in enumerate(sizes) if size == usual]
@@ -93,10 +97,10 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
 
 
 class PartFinder:
-    """Finds parts on photos; a fixed camera's photos are used together.
+    """Finds parts on photos; the photos of a fixed camera are used together.
 
-    ``photos`` read (H, W, 3) uint8 RGB photos that belong together; up to 40 of them, spread over
-    all, are read at the first ``find``.
+    ``photos`` are functions that read (H, W, 3) uint8 RGB photos that belong together. Up to 40 of
+    them, spread over all, are called at the first ``find``.
     """
 
     def __init__(self, photos: Sequence[Callable[[], Image]]) -> None:
@@ -104,7 +108,10 @@ class PartFinder:
         self._folder: _Folder | None = None
 
     def find(self, image: Image) -> Part:
-        """Return where the part is on an (H, W, 3) RGB photo; raises ShapeError."""
+        """Return where the part is on an (H, W, 3) uint8 RGB photo of 16 px or more.
+
+        Raises ShapeError for an array of another shape.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
             raise ShapeError(
                 f"a photo is {image.shape}; parts are found on (height, width, 3) of 16 px or more"
@@ -130,7 +137,7 @@ class PartFinder:
 
 
 def _decide(image: Image, small: Image, guess: BackgroundEstimate, found_fraction: float) -> Part:
-    """Return the finding: what is rare among the photos must be very clear."""
+    """Return the finding. Where parts are rare among the photos, a part must be very clear."""
     needed, doubtful = CERTAIN, 0.25
     if found_fraction < 0.33:
         needed = 0.95 if guess.mask.mean() > 0.04 else 2.0
@@ -155,8 +162,10 @@ def _decide(image: Image, small: Image, guess: BackgroundEstimate, found_fractio
 
 
 def _keep_inside(mask: Mask) -> Mask:
-    """Return a mask less a rim of 2 px in 512: there shadow and blur mix with the part. Thin parts
-    lose less, so that most of each is left."""
+    """Return a mask without a rim of 2 px in 512, where shadow and blur mix with the part.
+
+    Thin parts lose half of that, or nothing, so that at least 60 % of the mask is left.
+    """
     depth = depth_inside(mask, cv2.DIST_MASK_PRECISE)
     reach = RIM_PX * max(mask.shape) / OUTLINE_PX
     for part in (1.0, 0.5):
@@ -167,8 +176,10 @@ def _keep_inside(mask: Mask) -> Mask:
 
 
 def short_side_px(mask: Mask | None, size_hw: tuple[int, int]) -> float:
-    """Return the short side of the largest piece's minimum-area rectangle, or the image's
-    (height, width) where ``mask`` is None."""
+    """Return the short side, in px, of the largest piece's minimum-area rectangle.
+
+    Without a mask, or with an empty one, it is the short side of the image.
+    """
     if mask is None or not mask.any():
         return float(min(size_hw))
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -177,7 +188,9 @@ def short_side_px(mask: Mask | None, size_hw: tuple[int, int]) -> float:
 
 
 def edge_band(mask: Mask, width_px: float) -> Mask:
-    """Return the part's pixels within ``width_px`` of its outline, not of the image's border.
+    """Return the part's pixels within ``width_px`` of its outline.
+
+    The image's border is not outline; a mask that covers all has no edge.
 
     >>> edge_band(np.array([[1, 1, 1, 1, 0]], dtype=bool), 2).astype(int).tolist()
     [[0, 0, 1, 1, 0]]
@@ -187,9 +200,10 @@ def edge_band(mask: Mask, width_px: float) -> Mask:
 
 
 def off_part_fraction(label: Mask, part: Part) -> float:
-    """Return the share of a label's pixels that look like background on the photo.
+    """Return the fraction of a label's pixels that look like background on the photo, 0..1.
 
-    ``part.mask`` is not used. NaN where no background is seen, or the label is empty.
+    ``part.mask`` is not used. NaN where no background is seen, or the label is empty. Raises
+    ShapeError where label and photo differ in size.
     """
     if part.background is None or not label.any():
         return float("nan")
@@ -201,7 +215,7 @@ def off_part_fraction(label: Mask, part: Part) -> float:
 def _look_again(image: Image) -> Mask | None:
     """Return what looks like background on a photo by itself, learned again at its frame.
 
-    A second opinion, which the other photos and the part's own mask do not sway. None where the
+    It is a second opinion, free of the other photos and of the part's own mask. None where the
     photo alone does not tell.
     """
     small = shrink(image)
@@ -216,8 +230,8 @@ def _look_again(image: Image) -> Mask | None:
 def _place_outline(image: Image, rough: Mask) -> Mask:
     """Return the mask at the image's size, its outline where the colour is half the part's.
 
-    Every pixel near the outline is compared with the mean colour of the part, and of what is not
-    part, near it. One pixel is left off to keep to the inside.
+    Every pixel near the outline is compared with the mean colours of the part and of the background
+    near it. The mask is then eroded by one pixel, so that it stays inside the part.
     """
     size_wh = image.shape[1::-1]
     scale = min(1.0, OUTLINE_PX / max(size_wh))
@@ -229,16 +243,13 @@ def _place_outline(image: Image, rough: Mask) -> Mask:
     window = mask_window(np.asarray(soft > 0.5), round(6 * step))
     small = image if scale == 1 else cv2.resize(image, fine_wh, interpolation=cv2.INTER_AREA)
     mask = np.zeros(soft.shape, np.float32)
-    mask[window] = _halve(_to_linear(small[window]), soft[window] > 0.5, step)
+    # Lenses blur linear light, so that half of the step in linear light is the outline.
+    linear = (np.arange(256, dtype=np.float32) / 255) ** 2.2  # of each sRGB level
+    light = np.asarray(linear[small[window]], np.float32)
+    mask[window] = _halve(light, soft[window] > 0.5, step)
     if scale < 1:
         mask = cv2.resize(mask, size_wh, interpolation=cv2.INTER_LINEAR)
     return morph(np.asarray(mask > 0.6), cv2.MORPH_ERODE, max(1, round(0.7 / scale)))
-
-
-def _to_linear(image: Image) -> Field:
-    """Return linear light 0..1 of sRGB: lenses blur light, so half of its step is the outline."""
-    table = (np.arange(256, dtype=np.float32) / 255) ** 2.2
-    return np.asarray(table[image], np.float32)
 
 
 def _halve(colour: Field, mask: Mask, step: float) -> Mask:
@@ -249,13 +260,16 @@ def _halve(colour: Field, mask: Mask, step: float) -> Mask:
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
     side = 2 * int(2 * reach) + 1
     kernel = np.ones((side, side), np.uint8)
+    # Certain are pixels further than ``reach`` from the outline; where nothing near lies so deep,
+    # as in thin parts, those of more than 0.6 of the greatest depth near them.
     part = inside > np.minimum(reach, 0.6 * cv2.dilate(inside, kernel))
     ground = outside > np.minimum(reach, 0.6 * cv2.dilate(outside, kernel))
-    near = []
+    near = []  # the mean colours of part and background around each pixel
     for known in (part, ground):
         weight = cv2.blur(known.astype(np.float32), (side, side))
         total = cv2.blur(colour * known[..., None], (side, side))
         near.append(total / np.maximum(weight, 1e-6)[..., None])
     way = near[0] - near[1]
+    # Where a colour lies on the line between the two: 0 = background, 1 = part.
     along = np.sum((colour - near[1]) * way, axis=2) / np.maximum(np.sum(way * way, axis=2), 1e-6)
     return np.asarray(part | (~ground & (outside <= step) & (along > 0.5)))

@@ -17,7 +17,12 @@ MAX = 10_000_000  # images
 
 
 class ProceduralSources:
-    """Drawn surfaces of ``size_hw`` pixels; each is a group of its own. Empty ``kinds`` = all."""
+    """A catalogue of ``count`` drawn surfaces; each is a group of its own.
+
+    ``size_hw``: sides of 64 px or more. ``kinds``: keys of SURFACES, which take turns; empty = all.
+    One ``seed`` (0..2**63 - 1) gives the same surfaces, whatever ``count`` is.
+    Raises ConfigError for values out of range.
+    """
 
     skipped: Sequence[str] = ()
 
@@ -51,9 +56,11 @@ class ProceduralSources:
         ]
 
     def read(self, source_id: str) -> SourceImage:
+        """Draw the surface of an entry, (H, W, 3) uint8 RGB; the same at each call."""
         number, kind = self._drawn[source_id]
         surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
         return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
 
     def part(self, source: SourceImage) -> Part:
+        """Return that all of the image is surface."""
         return Part(finding="surface")

@@ -71,7 +71,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """Yield the path of a file beside another one, which nobody else has; it is removed after."""
+    """Yield the path of a new file beside another one, for this thread alone; it is removed after.
+
+    See ``name_beside``.
+    """
     temporary = name_beside(path)
     try:
         yield temporary
@@ -113,9 +116,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_left(path: Path) -> bool:
-    """Say whether a path is one of ``name_beside`` whose process is no more.
+    """Say whether a path is one of ``name_beside`` whose process has ended.
 
-    Processes of other hosts cannot be asked: theirs count as left after a day.
+    Processes of other hosts cannot be asked: their files count as left after a day.
     """
     found = LEFTOVER.search(path.name)
     if not found:
@@ -145,8 +148,9 @@ def digest_file(data: bytes) -> str:
 
 
 def defuse(cell: Any) -> Any:
-    """Return a cell for a CSV file: a text that a spreadsheet would take for a formula gets a '
-    before it; everything else stays as it is.
+    """Return a cell for a CSV file, so that a spreadsheet does not take a text for a formula.
+
+    Such a text gets a ' before it; everything else stays as it is.
 
     >>> defuse("=1+1"), defuse("a-b"), defuse(-3)
     ("'=1+1", 'a-b', -3)

@@ -33,10 +33,10 @@ def _safe(path: Path) -> str:
 
 
 def grouping(group_by: str, key: str = "source.group_by") -> Callable[[Path, str], str]:
-    """Return what names the group of a file, from its relative path and its own id.
+    """Return a function that names the group of a file, from its relative path and its own id.
 
-    ``group_by``: file | folder | a regular expression with one group on the path. Raises
-    ConfigError that names the ``key``.
+    ``group_by``: file | folder | a regular expression with one group on the path; a file that it
+    does not match is a group of its own. Raises ConfigError that names the ``key``.
     """
     if group_by == "file":
         return lambda relative, source_id: source_id

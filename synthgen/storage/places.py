@@ -20,7 +20,6 @@ __all__ = [
     "ObjectStorage",
     "Storage",
     "StoredFile",
-    "find_files",
     "hide_passwords",
     "inside",
     "open_storage",
@@ -30,15 +29,16 @@ SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory")  # memory:
 USER_INFO = re.compile(r"://[^/\s@]*:[^/\s@]*@")
 MAX_BYTES = 4 << 30  # of one file that is read as a whole
 CONNECT_S, REQUEST_S = 3, 30
-SETTLE_S = 0.2
+SETTLE_S = 0.2  # from a write until we look whether another writer has replaced it
 TRIES = 5  # of one request, once the bucket has answered
 
 
 class Storage(Protocol):
-    """Named bytes. Names have ``/`` between their parts, as in ``images/pit-000001.png``, and stay
-    inside: see ``inside``.
+    """Keeps bytes under names.
 
-    What refuses raises RunError; reading what is not there raises FileNotFoundError.
+    A name has ``/`` between its parts, as in ``images/pit-000001.png``, and cannot lead outside
+    (see ``inside``). A storage that refuses raises RunError. Reading what is not there raises
+    FileNotFoundError.
     """
 
     @property
@@ -71,7 +71,7 @@ class Storage(Protocol):
         ...
 
     def local(self, name: str) -> Path | None:
-        """Return the path of a file on this machine, None where it is none."""
+        """Return the path of a file on this machine, None where it lies elsewhere."""
         ...
 
 
@@ -87,9 +87,14 @@ class LocalFolder:
 
     @property
     def location(self) -> str:
+        """The folder's path, as it was given."""
         return str(self.folder)
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return the bytes of a file, or ``size`` of them; less where it ends before.
+
+        Raises FileNotFoundError, and RunError where the disk refuses or it is over 4 GiB.
+        """
         path = self._place(name)
         try:
             with path.open("rb") as file:
@@ -109,9 +114,11 @@ class LocalFolder:
             raise RunError(f"cannot read {path}: {error.strerror}") from error
 
     def write(self, name: str, data: bytes) -> None:
+        """Write a file beside its place, and move it there; folders are made as needed."""
         write_bytes(self._place(name), data)
 
     def create(self, name: str, data: bytes) -> bool:
+        """Write a file that must not be there yet; of several writers one alone gets True."""
         path = self._place(name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +132,11 @@ class LocalFolder:
         return True
 
     def exists(self, name: str) -> bool:
+        """Say whether there is a file of this name; a folder does not count."""
         return self._place(name).is_file()
 
     def names(self, folder: str = "") -> list[str]:
+        """Return what lies directly in a folder, hidden files too, sorted; [] for none."""
         try:
             return sorted(entry.name for entry in os.scandir(self._place(folder)))
         except FileNotFoundError:
@@ -136,12 +145,14 @@ class LocalFolder:
             raise RunError(f"cannot list {self.folder / folder}: {error.strerror}") from error
 
     def remove(self, name: str) -> None:
+        """Remove a file, if it is there; raises RunError where the disk refuses."""
         try:
             self._place(name).unlink(missing_ok=True)
         except OSError as error:
             raise RunError(f"cannot remove {self.folder / name}: {error.strerror}") from error
 
     def local(self, name: str) -> Path | None:
+        """Return the path of a file, there or not."""
         return self._place(name)
 
     def _place(self, name: str) -> Path:
@@ -176,6 +187,7 @@ class ObjectStorage:
     location: str
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return the bytes of an object, or a part of them without transferring the rest."""
         with self._asked("read", name) as (client, path):
             if start == 0 and size is None:
                 return bytes(client.cat_file(path))
@@ -185,10 +197,12 @@ class ObjectStorage:
             return bytes(client.cat_file(path, start=start, end=end, **more))
 
     def write(self, name: str, data: bytes) -> None:
+        """Write one whole object; a former one of this name is replaced."""
         with self._asked("write", name) as (client, path):
             client.pipe_file(path, data)
 
     def create(self, name: str, data: bytes) -> bool:
+        """Write an object that must not be there yet; of two at once the later one gets True."""
         if self.exists(name):
             return False
         self.write(name, data)
@@ -196,12 +210,14 @@ class ObjectStorage:
         return self.read(name) == data
 
     def exists(self, name: str) -> bool:
+        """Say whether there is an object of this name; raises RunError where nothing answers."""
         # not the client's own exists(): it says no where the network fails
         with suppress(FileNotFoundError), self._asked("look for", name) as (client, path):
             return bool(client.info(path)["type"] == "file")
         return False
 
     def names(self, folder: str = "") -> list[str]:
+        """Return the next part of all names below a prefix, asked anew each time, sorted."""
         found: list[dict[str, Any]] = []
         with suppress(FileNotFoundError), self._asked("list", folder) as (client, path):
             client.invalidate_cache(path)
@@ -209,10 +225,12 @@ class ObjectStorage:
         return sorted({PurePosixPath(entry["name"]).name for entry in found})
 
     def remove(self, name: str) -> None:
+        """Remove an object, if it is there."""
         with suppress(FileNotFoundError), self._asked("remove", name) as (client, path):
             client.rm_file(path)
 
     def local(self, name: str) -> Path | None:
+        """Return None: nothing of it lies on this machine."""
         return None
 
     @contextmanager
@@ -220,7 +238,7 @@ class ObjectStorage:
         """Give the client and the path of a file; all that goes wrong becomes a RunError."""
         if name:
             check_relative(name, self.location)
-        client, root = find_files(self.location)
+        client, root = _find_client(self.location)
         try:
             yield client, f"{root}/{name}" if name else root
         except FileNotFoundError:
@@ -247,14 +265,17 @@ class StoredFile:
 
     @property
     def name(self) -> str:
+        """The last part of its path, as ``pit-000001.png``."""
         return PurePosixPath(self.path).name
 
     @property
     def stem(self) -> str:
+        """Its name without the suffix."""
         return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
+        """The last suffix of its name with the dot, '' for none."""
         return PurePosixPath(self.path).suffix
 
     @property
@@ -263,6 +284,7 @@ class StoredFile:
         return self.storage.local(self.path)
 
     def is_file(self) -> bool:
+        """Say whether it is there; raises RunError where the storage does not answer."""
         return self.storage.exists(self.path)
 
     def read_bytes(self) -> bytes:
@@ -283,8 +305,22 @@ def hide_passwords(text: str) -> str:
     return USER_INFO.sub("://***@", text)
 
 
-def _check_scheme(text: str) -> None:
-    """Raise RunError for an address whose kind is none that runs lie at, or that has a password."""
+def open_storage(location: str | Path) -> Storage:
+    """Return the storage at a path, or at an address such as ``s3://bucket/prefix``.
+
+    ``s3://``: keys and region come from the usual AWS variables or files, another server's address
+    from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Raises RunError where nothing answers, and for an
+    address of a kind that runs cannot lie at, or with a password in it.
+    """
+    text = str(location)
+    if re.match(r"^\w[\w+.-]+:/[^/]", text) and not Path(text).exists():
+        raise RunError(
+            f"{text!r} has one slash behind its colon; write {text.replace(':/', '://')}"
+        )
+    if "://" not in text:
+        return LocalFolder(Path(text).expanduser())
+    if text.startswith("file://"):
+        return LocalFolder(Path(text.removeprefix("file://")))
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES:
         raise RunError(
@@ -296,35 +332,18 @@ def _check_scheme(text: str) -> None:
             f"{text} holds a user or a password, which would be stored; give keys by the variables "
             "of the environment or the files that its cloud knows"
         )
-
-
-def open_storage(location: str | Path) -> Storage:
-    """Return the storage at a path, or at an address such as ``s3://bucket/prefix``.
-
-    ``s3://``: keys and region come from the usual AWS variables or files, another server's address
-    from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Raises RunError where nothing answers.
-    """
-    text = str(location)
-    if re.match(r"^\w[\w+.-]+:/[^/]", text) and not Path(text).exists():
-        raise RunError(
-            f"{text!r} has one slash behind its colon; write {text.replace(':/', '://')}"
-        )
-    if "://" not in text:
-        return LocalFolder(Path(text).expanduser())
-    if text.startswith("file://"):
-        return LocalFolder(Path(text.removeprefix("file://")))
-    _check_scheme(text)
     storage = ObjectStorage(text.rstrip("/"))
-    find_files(storage.location)
+    _find_client(storage.location)  # raises where nothing answers
     return storage
 
 
-def find_files(location: str) -> tuple[Any, str]:
+def _find_client(location: str) -> tuple[Any, str]:
     """Return fsspec's client of an address and the path behind it; raises RunError.
 
     Each process has its own, since a client that was forked hangs.
     """
-    return _connect(location, os.getpid(), _endpoint())
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return _connect(location, os.getpid(), endpoint)
 
 
 @lru_cache(maxsize=16)
@@ -354,10 +373,6 @@ def _connect_s3(location: str, endpoint: str | None) -> tuple[Any, str]:
     if info.type == FileType.NotFound:
         raise RunError(f"{location} cannot be used: there is no bucket {bucket!r}; make it first")
     return ArrowFSWrapper(_s3_client(endpoint, TRIES)), path
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def _s3_client(endpoint: str | None, tries: int) -> Any:

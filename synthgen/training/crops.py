@@ -17,7 +17,7 @@ from synthgen.imaging.outline import depth_inside
 from synthgen.planning.prompts import SYNONYMS, describe
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import draw_surface
-from synthgen.training.photos import CameraModel, Photos, SurfaceView, draw_camera
+from synthgen.training.photos import Photos, SurfaceView, draw_camera
 
 __all__ = ["PHOTO_FRACTION", "Crop", "draw_crop", "draw_crops", "fade_out", "fill_shape", "loosen"]
 
@@ -31,7 +31,11 @@ MIN_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """One training example: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt."""
+    """One training example: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt.
+
+    ``source`` and ``defective`` are equal outside ``repaint_mask``. ``control_image`` has the edges
+    of the source there, and those of the sketch on the defect.
+    """
 
     source: Image
     defective: Image  # with the fine grain of a photograph
@@ -45,14 +49,21 @@ class Crop:
 def draw_crops(
     seed: int, step: int, count: int, size_px: int, photos: Photos | None = None
 ) -> list[Crop]:
-    """Return the crops of one step; the same for the same seed and step, whatever came before."""
+    """Return the crops of one step; the same for the same seed and step, whatever came before.
+
+    ``size_px`` must be a multiple of 16. Where there are ``photos``, 40 % of the crops show them,
+    the others a drawn surface.
+    """
     return [
         draw_crop(stream(seed, "crops", step, number), size_px, photos) for number in range(count)
     ]
 
 
 def draw_crop(rng: Rng, size_px: int, photos: Photos | None = None) -> Crop:
-    """Draw one crop that shows some of a defect; ``size_px`` must be a multiple of 16."""
+    """Draw one crop (S, S) that shows some of a defect; ``size_px`` must be a multiple of 16.
+
+    It is drawn again until the defect has 4 pixels and changes them by 3 grey levels on average.
+    """
     while True:
         crop = _try_crop(rng, size_px, photos)
         change = np.abs(crop.defective.astype(np.int16) - crop.source)[crop.defect_mask]
@@ -67,8 +78,11 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     defect_class = str(rng.choice(sorted(DEFECTS)))
     severity = float(rng.random())
     sketch, defective, defect_mask = _lay_defects(rng, scene, defect_class, severity, optics)
-    if rng.random() < 0.12:
-        shape = _other_shape(rng, size_px, defect_class)
+    if rng.random() < 0.12:  # in the shape of another class, in the middle of the crop
+        other = str(rng.choice(sorted(set(DEFECTS) - {defect_class})))
+        drawing = _draw(rng, other, 0.5, size_px, Optics())
+        row, column = ((size_px - length) // 2 for length in drawing.mask.shape)
+        _, shape = lay_on(np.zeros_like(scene), drawing, (row, column), Optics())
         sketch, defective, defect_mask = fill_shape(
             rng, scene, defect_class, severity, optics, shape
         )
@@ -77,10 +91,13 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
         weight, severity = float(rng.uniform(0.25, 0.7)), severity / 3
     repaint_mask = loosen(rng, defect_mask)
     source = camera.compress(scene)
-    change, drawn = (
-        weight * (_as_camera(camera, image).astype(np.float32) - scene)
-        for image in (defective, sketch)
-    )
+    if camera.is_grey:  # it does not see the colour of a defect
+        defective, sketch = (
+            np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+            for image in (defective, sketch)
+        )
+    change = weight * (defective.astype(np.float32) - scene)
+    drawn = weight * (sketch.astype(np.float32) - scene)
     sketch = _add(source, drawn)
     finished = camera.compress(_add(scene, change)).astype(np.float32)
     defective = _add(source, fade_out(repaint_mask) * (finished - source))
@@ -90,13 +107,6 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     shown = view.surface if rng.random() < 0.85 else "surface"
     prompt = describe(noun, severity, shown, int(rng.integers(12)))
     return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
-
-
-def _as_camera(camera: CameraModel, image: Image) -> Image:
-    """Return a picture without the colour that a grey camera does not see."""
-    if not camera.is_grey:
-        return image
-    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
 def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> SurfaceView:
@@ -150,21 +160,14 @@ def _draw(rng: Rng, defect_class: str, severity: float, size_px: int, optics: Op
     return DEFECTS[defect_class]().draw(rng, severity, scene)
 
 
-def _other_shape(rng: Rng, size_px: int, defect_class: str) -> Mask:
-    """Return the mask of a defect of another class, in the middle of a crop."""
-    others = sorted(set(DEFECTS) - {defect_class})
-    drawing = _draw(rng, str(rng.choice(others)), 0.5, size_px, Optics())
-    canvas = np.zeros((size_px, size_px, 3), np.uint8)
-    corner = tuple((size_px - length) // 2 for length in drawing.mask.shape)
-    return lay_on(canvas, drawing, (corner[0], corner[1]), Optics())[1]
-
-
 def fill_shape(
     rng: Rng, scene: Image, defect_class: str, severity: float, optics: Optics, shape: Mask
 ) -> tuple[Image, Image, Mask]:
-    """Return a shape filled with what a defect of a class is made of.
+    """Return the sketch, the defective scene and the mask of a shape filled with a defect's matter.
 
     The mask says where, the prompt says what: in these crops one does not follow from the other.
+    ``scene`` (S, S, 3), ``shape`` (S, S); ``severity`` 0..1. Where the shape or the drawing is
+    empty, the scene is returned as it is.
     """
     drawing = _draw(rng, defect_class, severity, len(scene), optics)
     rows, columns = np.nonzero(shape)
@@ -197,7 +200,11 @@ def _add(image: Image, change: NDArray[np.float32]) -> Image:
 
 
 def loosen(rng: Rng, mask: Mask) -> Mask:
-    """Return what may be repainted: the mask and some pixels around, or a loose shape around it."""
+    """Return what may be repainted: the mask and some pixels around, or a loose shape around it.
+
+    A third are hulls and boxes of the mask (S, S), 3 to 9 px larger; the others follow it at 2 to
+    13 px, some of them in whole cells of 8 px.
+    """
     kind = rng.random()
     if kind < 0.35 and mask.any():
         points = cv2.findNonZero(mask.astype(np.uint8))

@@ -68,11 +68,15 @@ class DefectDataModule(LightningDataModule):
         self.num_classes = max(self.labels.names, default=0) + 1
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the shuffled, or mixed, training images; ``seed`` decides their order."""
+        """Return the shuffled, or mixed, training images; ``seed`` decides their order.
+
+        Where they are mixed, each process of a Trainer gets its own share. Raises ConfigError.
+        """
         dataset = self._dataset("train", self.transforms)
         if self.synthetic_per_real is None:
             return self._load(dataset, self.batch_size, shuffle=True)
-        rank, world_size = _place(self.trainer)
+        trainer: Any = self.trainer
+        rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         sampler = MixingSampler(
             dataset.is_synthetic,
             self.synthetic_per_real,
@@ -83,11 +87,11 @@ class DefectDataModule(LightningDataModule):
         return self._load(dataset, self.batch_size, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Return the validation images, in order."""
+        """Return the validation images, in order; raises ConfigError where there is none."""
         return self._load(self._dataset("val", self.eval_transforms), self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return the test images, in order."""
+        """Return the test images, in order; raises ConfigError where there is none."""
         return self._load(self._dataset("test", self.eval_transforms), self.eval_batch_size)
 
     def _dataset(self, split: str, transforms: Transforms) -> DefectDataset:
@@ -107,12 +111,15 @@ class DefectDataModule(LightningDataModule):
 
 
 def list_batch(batch: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
-    """Return a list of images and one of targets: sizes and numbers of defects may differ."""
+    """Return a list of images and one of targets, as torchvision's detectors want them.
+
+    Sizes and numbers of defects may differ, so nothing is stacked.
+    """
     return [image for image, _ in batch], [target for _, target in batch]
 
 
 def stack_batch(batch: Sequence[tuple[Any, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images and masks stacked; raises ShapeError where their sizes differ."""
+    """Return images (B, 3, H, W) and masks (B, H, W); raises ShapeError where sizes differ."""
     sizes = {tuple(image.shape[-2:]) for image, _ in batch}
     if len(sizes) > 1:
         raise ShapeError(
@@ -121,8 +128,3 @@ def stack_batch(batch: Sequence[tuple[Any, Any]]) -> tuple[torch.Tensor, torch.T
         )
     images, masks = list_batch(batch)
     return torch.stack(images), torch.stack(masks)
-
-
-def _place(trainer: Any) -> tuple[int, int]:
-    """Return the rank and the number of processes; (0, 1) without a Trainer."""
-    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from synthgen.errors import ConfigError, ShapeError
@@ -72,25 +71,43 @@ class DefectDataset(Dataset[tuple[Any, Any]]):
         return len(self._entries)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return an image and its target.
+
+        Raises SourceError for a file that cannot be read, and ShapeError where it is of another
+        size than its labels.
+        """
         number, image = self._entries[index]
-        pixels = tv_tensors.Image(torch.from_numpy(_read_rgb8(image)).permute(2, 0, 1).contiguous())
+        pixels = read_image(image.path)
+        if pixels.shape[:2] != image.size_hw:
+            raise ShapeError(
+                f"{image.path} is {pixels.shape[0]} x {pixels.shape[1]} px (height, width), turned "
+                f"as its EXIF says, but its labels are for {image.size_hw[0]} x {image.size_hw[1]}"
+            )
+        rgb = torch.from_numpy(to_rgb8(pixels, grey_window(pixels)))
+        item = tv_tensors.Image(rgb.permute(2, 0, 1).contiguous())
         target: Any
         if self.target == "semantic":
             target = _semantic(image)
         else:
-            target = _instances(image) | {"image_id": number}
+            masks = np.zeros((len(image.defects), *image.size_hw), np.uint8)
+            for place, defect in enumerate(image.defects):
+                masks[place] = defect.mask(image.size_hw)
+            ids = torch.tensor([defect.class_id for defect in image.defects], dtype=torch.int64)
+            held = tv_tensors.Mask(torch.from_numpy(masks))
+            target = {"labels": ids, "masks": held, "iscrowd": torch.zeros_like(ids)}
+            target |= _measure(held) | {"image_id": number}
             if self.target == "both":
                 target["semantic"] = _semantic(image)
-        return (pixels, target) if self.transforms is None else self.transforms(pixels, target)
+        return (item, target) if self.transforms is None else self.transforms(item, target)
 
     @property
     def images(self) -> list[LabelledImage]:
-        """The images behind the items, in order."""
+        """The labelled images behind the items, in the order of the items."""
         return [image for _, image in self._entries]
 
     @property
     def is_synthetic(self) -> list[bool]:
-        """Whether each item is synthetic, for ``MixingSampler``."""
+        """Whether each item is synthetic, in the order of the items, as ``MixingSampler`` wants."""
         return [image.is_synthetic for image in self.images]
 
 
@@ -98,19 +115,18 @@ class BoxesFromMasks:
     """Draw boxes and areas again from the masks; defects that left the image are dropped.
 
     A transform for after all geometric ones: those turn and cut the corners of a box, which leaves
-    it loose around what it holds.
+    it loose around what it holds. It takes and gives an image with a target as ``DefectDataset``
+    has it for ``"instances"`` or ``"both"``; N may become 0.
     """
 
     def __call__(self, image: Any, target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         keep = target["masks"].flatten(1).any(dim=1).bool()  # uint8 stays uint8 in any()
-        kept = target | {key: _pick(target[key], keep) for key in PER_DEFECT}
+        kept = dict(target)
+        for key in PER_DEFECT:
+            kept[key] = target[key][keep]
+            if isinstance(target[key], tv_tensors.Mask):  # an index makes a plain tensor of it
+                kept[key] = tv_tensors.wrap(kept[key], like=target[key])
         return image, kept | _measure(kept["masks"])
-
-
-def _pick(values: Any, keep: torch.Tensor) -> Any:
-    """Index a tensor; a tv_tensor stays one."""
-    chosen = values[keep]
-    return tv_tensors.wrap(chosen, like=values) if isinstance(values, tv_tensors.Mask) else chosen
 
 
 def _measure(masks: Any) -> dict[str, Any]:
@@ -120,25 +136,6 @@ def _measure(masks: Any) -> dict[str, Any]:
     corners[:, 2:] += 1  # torchvision's are of the last pixels; ours are half-open
     boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=tuple(plain.shape[1:]))
     return {"boxes": boxes, "area": plain.sum(dim=(1, 2)).float()}
-
-
-def _read_rgb8(image: LabelledImage) -> NDArray[np.uint8]:
-    pixels = read_image(image.path)
-    if pixels.shape[:2] != image.size_hw:
-        raise ShapeError(
-            f"{image.path} is {pixels.shape[0]} x {pixels.shape[1]} px (height, width), turned as "
-            f"its EXIF says, but its labels are for {image.size_hw[0]} x {image.size_hw[1]}"
-        )
-    return to_rgb8(pixels, grey_window(pixels))
-
-
-def _instances(image: LabelledImage) -> dict[str, Any]:
-    masks = np.zeros((len(image.defects), *image.size_hw), np.uint8)
-    for number, defect in enumerate(image.defects):
-        masks[number] = defect.mask(image.size_hw)
-    ids = torch.tensor([defect.class_id for defect in image.defects], dtype=torch.int64)
-    held = tv_tensors.Mask(torch.from_numpy(masks))
-    return {"labels": ids, "masks": held, "iscrowd": torch.zeros_like(ids), **_measure(held)}
 
 
 def _semantic(image: LabelledImage) -> Any:

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 STATE = "state.pt"
-SNR_CAP = 5.0
+SNR_CAP = 5.0  # of a noise level's weight: min-SNR-5 (Hang et al. 2023)
 PARTS = ("unet", "controlnet", "text_encoder")
 
 
@@ -67,7 +67,10 @@ class LossSettings:
 
 
 class Learner(nn.Module):
-    """The parts as one module, so that they are wrapped and averaged together."""
+    """The parts as one module, so that they are wrapped and averaged together.
+
+    Only the parts named in ``trained`` learn; the others stay as the pipeline has them.
+    """
 
     def __init__(self, pipeline: PatchControlNetInpaintPipeline, trained: Sequence[str]) -> None:
         super().__init__()
@@ -78,6 +81,7 @@ class Learner(nn.Module):
             getattr(self, name).requires_grad_(name in trained)
 
     def trained(self) -> list[nn.Parameter]:
+        """Return the weights that learn, in a fixed order."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def forward(
@@ -90,6 +94,12 @@ class Learner(nn.Module):
         keep_control: torch.Tensor,
         text_noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return the clean change in patches that the UNet predicts, float32, as ``noisy``.
+
+        ``inputs``: ``noisy`` with the mask and the source, as the UNet reads them; ``hint``: the
+        control image in patches. ``keep_control`` (B,): 0 leaves the ControlNet out. ``text_noise``
+        is added to the text states, in their own deviation.
+        """
         states = self.text_encoder(tokens).last_hidden_state
         if text_noise is not None:
             states = states + text_noise * states.detach().std()
@@ -106,7 +116,10 @@ class Learner(nn.Module):
 
 
 def stack_crops(crops: Sequence[Crop]) -> dict[str, Any]:
-    """Return crops as tensors: images (B, 3, S, S) in -1..1, masks (B, 1, S, S) in 0..1."""
+    """Return crops as tensors: images (B, 3, S, S) in -1..1, masks (B, 1, S, S) in 0..1.
+
+    ``control`` (B, 3, S, S) is in 0..1; ``prompts`` is a list of B texts. All crops have one size.
+    """
 
     def images(name: str) -> torch.Tensor:
         stack = np.stack([getattr(c, name) for c in crops])
@@ -139,8 +152,9 @@ def change_loss(
     """Return the loss of a batch: squared error of the change, over the repaint mask.
 
     Pixels of the defect, and those beside it, count three times as much as the others, and noise
-    levels as min-SNR says. ``draw`` gives noise, levels and what is left out. ``features`` is
-    needed where their weight is not 0.
+    levels as min-SNR says. ``batch`` is that of ``stack_crops``. ``draw``, a generator on the CPU,
+    gives noise, levels and what is left out: the same loss on every device, but for rounding.
+    ``features`` is needed where their weight is not 0.
     """
     source, defective, control, defect_mask, mask = (
         batch[name].to(device)
@@ -168,7 +182,10 @@ def change_loss(
     inputs = torch.cat([noisy, unshuffle(mask, PATCH_SIZE), known], dim=1)
     hint = unshuffle(control, PATCH_SIZE)
     keep = (drops[:, 1] >= settings.drop_control).float().to(device)
-    extra = _text_noise(pipeline, tokens, settings.prompt_noise, draw)
+    extra: tuple[torch.Tensor, ...] = ()
+    if settings.prompt_noise > 0:
+        shape = (*tokens.shape, pipeline.text_encoder.config.hidden_size)
+        extra = ((torch.randn(shape, generator=draw) * settings.prompt_noise).to(device),)
     with autocast():
         predicted = model(noisy, inputs, timesteps, tokens, hint, keep, *extra)
     near = F.max_pool2d(defect_mask, 3, 1, 1)
@@ -213,25 +230,16 @@ def _slope_error(own: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) 
     return total
 
 
-def _text_noise(
-    pipeline: PatchControlNetInpaintPipeline,
-    tokens: torch.Tensor,
-    deviation: float,
-    draw: torch.Generator,
-) -> tuple[torch.Tensor, ...]:
-    if deviation <= 0:
-        return ()
-    shape = (*tokens.shape, pipeline.text_encoder.config.hidden_size)
-    return ((torch.randn(shape, generator=draw) * deviation).to(tokens.device),)
-
-
 def make_average(parameters: list[nn.Parameter], decay: float) -> EMAModel:
-    """Return the running average of parameters (EMA) that is kept in the end."""
+    """Return the running average of parameters (EMA) that is kept in the end.
+
+    ``decay`` is reached over the first steps: its warm-up lets the average follow early on.
+    """
     return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75, foreach=True)
 
 
 def with_average(learner: Learner, ema: EMAModel, act: Callable[[], None]) -> None:
-    """Call ``act`` while the learner has its averaged weights."""
+    """Call ``act`` while the learner has its averaged weights; then put its own ones back."""
     parameters = learner.trained()
     ema.store(parameters)
     ema.copy_to(parameters)

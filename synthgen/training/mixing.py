@@ -39,39 +39,48 @@ class MixingSampler(DistributedSampler[int]):
         world_size: int = 1,
     ) -> None:
         flags = np.asarray(is_synthetic, bool)
-        kinds = np.flatnonzero(~flags), np.flatnonzero(flags)
-        _check(len(kinds[0]), len(kinds[1]), synthetic_per_real, length)
+        real, synthetic = np.flatnonzero(~flags), np.flatnonzero(flags)
+        if not 0 <= synthetic_per_real < float("inf"):
+            raise ConfigError(f"synthetic_per_real={synthetic_per_real} must be 0 or more")
+        if length is not None and length < 1:
+            raise ConfigError(f"length={length} must be 1 or more")
+        if not len(real):
+            raise ConfigError(
+                f"none of the {len(synthetic)} images is real, so there is nothing to mix; leave "
+                "synthetic_per_real out"
+            )
+        if synthetic_per_real > 0 and not len(synthetic):
+            raise ConfigError(
+                f"synthetic_per_real={synthetic_per_real} but all {len(real)} images are real; add "
+                "synthetic ones, or leave it out"
+            )
         ratio = Fraction(float(synthetic_per_real)).limit_denominator(10_000)
-        wanted = int(len(kinds[0]) * (1 + ratio)) if length is None else length
+        wanted = int(len(real) * (1 + ratio)) if length is None else length
         super().__init__(_Length(wanted), num_replicas=world_size, rank=rank, seed=seed)
-        self._kinds = kinds
+        self._kinds = real, synthetic
         self._ratio = ratio
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.total_size + self.rank * self.num_samples
-        places = range(first, first + self.num_samples + 1)
-        real = np.array([self._real_before(place) for place in places])
+        """Yield the indices of this process's share of the epoch that ``set_epoch`` has set."""
+        start = self.epoch * self.total_size + self.rank * self.num_samples
+        places = range(start, start + self.num_samples + 1)
+        # How many of all indices before each place, over all epochs, are real, and how many not.
+        part, whole = self._ratio.denominator, (1 + self._ratio).numerator
+        real = np.array([-(-place * part // whole) for place in places])
         synthetic = np.array(places) - real
         mixed = np.empty(self.num_samples, np.int64)
-        for number, before in enumerate((real, synthetic)):
-            mixed[np.diff(before) == 1] = self._draw(number, int(before[0]), int(before[-1]))
+        for kind, before in enumerate((real, synthetic)):
+            own, first, end = self._kinds[kind], int(before[0]), int(before[-1])
+            if first == end:
+                continue
+            # Entries ``first`` to ``end`` of the kind's shuffled rounds, one after another.
+            rounds = range(first // len(own), (end - 1) // len(own) + 1)
+            order = np.concatenate(
+                [stream(self.seed, "mixing", kind, n).permutation(own) for n in rounds]
+            )
+            skipped = rounds[0] * len(own)
+            mixed[np.diff(before) == 1] = order[first - skipped : end - skipped]
         yield from mixed.tolist()
-
-    def _real_before(self, place: int) -> int:
-        """Return how many of the first ``place`` indices of all epochs are real."""
-        return -(-place * self._ratio.denominator // (1 + self._ratio).numerator)
-
-    def _draw(self, kind: int, first: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return entries ``first`` to ``end`` of one kind's shuffled rounds, one after another."""
-        own = self._kinds[kind]
-        if first == end:
-            return own[:0]
-        rounds = range(first // len(own), (end - 1) // len(own) + 1)
-        order = np.concatenate(
-            [stream(self.seed, "mixing", kind, n).permutation(own) for n in rounds]
-        )
-        skipped = rounds[0] * len(own)
-        return order[first - skipped : end - skipped]
 
 
 class _Length(Dataset[int]):
@@ -82,20 +91,3 @@ class _Length(Dataset[int]):
 
     def __len__(self) -> int:
         return self._length
-
-
-def _check(real: int, synthetic: int, per_real: float, length: int | None) -> None:
-    if not 0 <= per_real < float("inf"):
-        raise ConfigError(f"synthetic_per_real={per_real} must be 0 or more")
-    if length is not None and length < 1:
-        raise ConfigError(f"length={length} must be 1 or more")
-    if real == 0:
-        raise ConfigError(
-            f"none of the {synthetic} images is real, so there is nothing to mix; leave "
-            "synthetic_per_real out"
-        )
-    if per_real > 0 and synthetic == 0:
-        raise ConfigError(
-            f"synthetic_per_real={per_real} but all {real} images are real; add synthetic ones, or "
-            "leave it out"
-        )

@@ -17,7 +17,6 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.imaging.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
 from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
-from synthgen.samples.sample import SourceImage
 from synthgen.sources import FolderSources
 
 __all__ = ["CameraModel", "PhotoFolder", "Photos", "SurfaceView", "draw_camera"]
@@ -25,9 +24,8 @@ __all__ = ["CameraModel", "PhotoFolder", "Photos", "SurfaceView", "draw_camera"]
 Rng = np.random.Generator
 Image = NDArray[np.uint8]
 
-
-KERNELS_PX = ((0.4, 0.8), (0.8, 1.6), (1.6, 4.0))
-KERNEL_FRACTIONS = (0.5, 0.3, 0.2)
+KERNELS_PX = ((0.4, 0.8), (0.8, 1.6), (1.6, 4.0))  # deviations of blurs: sharp, middling, soft
+KERNEL_FRACTIONS = (0.5, 0.3, 0.2)  # of the cameras, that have them
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
@@ -50,7 +48,11 @@ class SurfaceView:
 
 
 class Photos:
-    """Photos in memory (grey ones with one channel); raises SourceError for a folder of none."""
+    """Photos in memory (grey ones with one channel); raises SourceError for a folder without any.
+
+    ``counts``: how many photos each folder has, by its name. The optics of a photo are measured
+    when a crop of it is first asked for.
+    """
 
     def __init__(self, folders: Mapping[str, PhotoFolder]) -> None:
         self.counts: dict[str, int] = {}
@@ -59,7 +61,11 @@ class Photos:
         self._optics: dict[tuple[int, int], Optics] = {}
         for name, folder in sorted(folders.items()):
             sources = FolderSources(folder.path, folder.surface, foreground="all")
-            images = [_thin(sources.read(entry.source_id)) for entry in sources.entries]
+            images: list[Image] = []
+            for entry in sources.entries:
+                source = sources.read(entry.source_id)
+                rgb = to_rgb8(source.pixels, source.window)
+                images.append(np.ascontiguousarray(rgb[..., 0]) if holds_grey(rgb) else rgb)
             self.counts[name] = len(images)
             self._images.append(images)
             self._surfaces.append(folder.surface)
@@ -68,7 +74,7 @@ class Photos:
         return sum(self.counts.values())
 
     def draw(self, rng: Rng, size_px: int) -> SurfaceView:
-        """Return a crop (S, S, 3), turned, mirrored and zoomed.
+        """Return a crop (S, S, 3), turned, mirrored and zoomed by 0.6 to 1.6, with its optics.
 
         Folders come equally often, however many photos they hold.
         """
@@ -81,37 +87,27 @@ class Photos:
         cut = cut[:, ::-1] if rng.random() < 0.5 else cut
         how = cv2.INTER_AREA if side > size_px else cv2.INTER_CUBIC
         crop = cv2.resize(np.ascontiguousarray(cut), (size_px, size_px), interpolation=how)
-        optics = _zoom(self._measure(number, photo), size_px / side)
+        if (number, photo) not in self._optics:
+            self._optics[number, photo] = estimate_optics(to_rgb8(image, (0, 255)))
+        own, factor = self._optics[number, photo], size_px / side
+        optics = replace(
+            own,
+            kernel_px=max(0.4, own.kernel_px * factor),
+            # Fewer pixels average the grain away.
+            grain_sd=tuple(sd * min(1.0, factor) for sd in own.grain_sd),
+            grain_px=max(own.grain_px, 0.4) * factor if factor > 1 else own.grain_px * factor,
+        )
         return SurfaceView(
             to_rgb8(np.asarray(crop, np.uint8), (0, 255)), self._surfaces[number], optics
         )
 
-    def _measure(self, number: int, photo: int) -> Optics:
-        key = number, photo
-        if key not in self._optics:
-            rgb = to_rgb8(self._images[number][photo], (0, 255))
-            self._optics[key] = estimate_optics(rgb)
-        return self._optics[key]
-
-
-def _thin(source: SourceImage) -> Image:
-    rgb = to_rgb8(source.pixels, source.window)
-    return np.ascontiguousarray(rgb[..., 0]) if holds_grey(rgb) else rgb
-
-
-def _zoom(optics: Optics, factor: float) -> Optics:
-    """Return the optics of a photo that was resized: fewer pixels average the grain away."""
-    return replace(
-        optics,
-        kernel_px=max(0.4, optics.kernel_px * factor),
-        grain_sd=tuple(sd * min(1.0, factor) for sd in optics.grain_sd),
-        grain_px=max(optics.grain_px, 0.4) * factor if factor > 1 else optics.grain_px * factor,
-    )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CameraModel:
-    """How a scene becomes a picture. What is 0, 1 or None does nothing."""
+    """How a scene becomes a picture. A gain, gamma or tint of 1 does nothing, nor does 0 or None.
+
+    ``gain``: factor of the light; ``gamma``: exponent of levels 0..1, after it.
+    """
 
     gain: float
     gamma: float
@@ -124,8 +120,19 @@ class CameraModel:
     jpeg_quality: int | None
 
     def take(self, rng: Rng, view: SurfaceView) -> tuple[Image, Optics]:
-        """Return a picture (S, S, 3) of a surface, before JPEG, and the optics that it has."""
-        lit = self._expose(view.image)
+        """Return a picture (S, S, 3) of a surface, before JPEG, and the optics that it has.
+
+        The light falls on the surface; then come tint, gamma, blur and noise, in this order.
+        """
+        image = view.image
+        height, width = image.shape[:2]
+        down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
+        across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None]
+        light = self.gain * (1 + self.slope[0] * down + self.slope[1] * across)
+        linear = np.clip(image.astype(np.float32) / 255 * light[..., None] * self.tint, 0, 1)
+        lit = np.asarray(linear**self.gamma * 255, np.float32)
+        if self.is_grey:
+            lit = np.repeat(lit.mean(axis=2, keepdims=True), 3, axis=2)
         if self.blur_px > 0:
             lit = cv2.GaussianBlur(lit, (0, 0), self.blur_px).astype(np.float32)
         optics = self._optics(view.optics, lit)
@@ -135,19 +142,8 @@ class CameraModel:
         return to_levels(lit + grain), optics
 
     def compress(self, image: Image) -> Image:
-        """Return a picture with the traces of JPEG, where the camera leaves such."""
+        """Return a picture (S, S, 3) with the traces of JPEG, where the camera leaves such."""
         return image if self.jpeg_quality is None else compress_jpeg(image, self.jpeg_quality)
-
-    def _expose(self, image: Image) -> NDArray[np.float32]:
-        height, width = image.shape[:2]
-        down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
-        across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None]
-        light = self.gain * (1 + self.slope[0] * down + self.slope[1] * across)
-        linear = np.clip(image.astype(np.float32) / 255 * light[..., None] * self.tint, 0, 1)
-        lit = linear**self.gamma * 255
-        if self.is_grey:
-            lit = np.repeat(lit.mean(axis=2, keepdims=True), 3, axis=2)
-        return np.asarray(lit, np.float32)
 
     def _optics(self, own: Optics, lit: NDArray[np.float32]) -> Optics:
         """Return what a view's own optics and the camera's make together."""
@@ -178,7 +174,8 @@ class CameraModel:
 def draw_camera(rng: Rng, own_kernel_px: float = 0.4) -> CameraModel:
     """Draw a camera: sharp to soft (0.4 to 4 px), clean to grainy, in any light.
 
-    A view that is soft already, by ``own_kernel_px``, is mostly left as sharp as it is.
+    A view that is soft already, by ``own_kernel_px``, is mostly left as sharp as it is; else the
+    camera adds what is missing from its drawn blur (variances add up).
     """
 
     def sometimes(fraction: float, low: float, high: float, otherwise: float) -> float:

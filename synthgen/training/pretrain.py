@@ -56,7 +56,10 @@ __all__ = ["PretrainProgress", "PretrainSettings", "paint_crops", "pretrain"]
 
 @dataclass(frozen=True, slots=True)
 class PretrainProgress:
-    """Where a training stands; ``loss`` is the mean since the last one."""
+    """Where a training stands; ``loss`` is the mean since the last report.
+
+    ``crops`` and the two rates count from there, too; crops over all processes.
+    """
 
     step: int
     loss: float
@@ -66,7 +69,10 @@ class PretrainProgress:
 
 
 class _Batches(Dataset[dict[str, Any]]):
-    """Batches by step number, so that a resumed run sees what an unbroken one would have seen."""
+    """Batches by step number, so that a resumed run sees what an unbroken one would have seen.
+
+    Item 0 is the batch of the step ``first``, as ``stack_crops`` has it.
+    """
 
     def __init__(
         self,
@@ -86,33 +92,25 @@ class _Batches(Dataset[dict[str, Any]]):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         step = self.first + number
-        pack, turn = divmod(step, self.settings.repeats)
-        if pack != self._pack:
-            self._pack, self._crops = pack, self._draw(pack)
-        batch = stack_crops(self._crops)
-        return {key: _mirror(value, turn) for key, value in batch.items()}
-
-    def _draw(self, pack: int) -> list[Crop]:
         s = self.settings
-        size = s.crop_sizes_px[pack % len(s.crop_sizes_px)]
-        count = max(1, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
-        seed = s.seed + 1000003 * self.process
-        crops = draw_crops(seed, pack, count, size, self.photos)
-        if not len(self.real):
-            return crops
-        for place in range(count):
-            rng = stream(seed, "real example", pack, place)
-            if rng.random() < s.real_fraction:
-                crops[place] = self.real.draw(rng, size)
-        return crops
-
-
-def _mirror(value: Any, turn: int) -> Any:
-    """Return images (B, C, H, W) mirrored: as they are, across, down, both; then again."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    axes = [axis for bit, axis in ((1, 3), (2, 2)) if turn & bit]
-    return value.flip(axes) if axes else value
+        pack, turn = divmod(step, s.repeats)
+        if pack != self._pack:
+            size = s.crop_sizes_px[pack % len(s.crop_sizes_px)]
+            # As many pixels whatever the crops' size.
+            count = max(1, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))
+            seed = s.seed + 1000003 * self.process
+            crops = draw_crops(seed, pack, count, size, self.photos)
+            for place in range(count if len(self.real) else 0):
+                rng = stream(seed, "real example", pack, place)
+                if rng.random() < s.real_fraction:
+                    crops[place] = self.real.draw(rng, size)
+            self._pack, self._crops = pack, crops
+        # Repeated crops are mirrored: as they are, across, down, both; then again.
+        axes = [axis for bit, axis in ((1, 3), (2, 2)) if turn & bit]
+        return {
+            key: value.flip(axes) if axes and isinstance(value, torch.Tensor) else value
+            for key, value in stack_crops(self._crops).items()
+        }
 
 
 def pretrain(
@@ -121,7 +119,10 @@ def pretrain(
     """Train, or go on training, in ``folder``; return the folder of the finished model.
 
     Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
-    folder, fp16). Raises RunError where ``folder`` holds a run of other settings.
+    folder, fp16). ``report`` is called every 50 steps and at the last one. A training that was
+    stopped and goes on ends like an unbroken one. Raises RunError where ``folder`` holds a run of
+    other settings, SourceError for photos or real defects that cannot be read, and ModelError for a
+    model to start from that does not fit.
     """
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
@@ -347,9 +348,11 @@ def paint_crops(
     scale: float,
     guidance: float = 1.5,
 ) -> list[NDArray[np.uint8]]:
-    """Return the crops as painted from their sketches (noise at ``strength`` 1).
+    """Return the crops as painted from their sketches, or from noise at ``strength`` 1.
 
-    In bfloat16 where that is multiplied in hardware: emulated, it takes 20 times as long.
+    Images are (S, S, 3) uint8 RGB. ``scale`` is the conditioning scale of the ControlNet; crop n
+    has seed n. It runs in bfloat16 where that is multiplied in hardware: emulated, it takes 20
+    times as long.
     """
     device = pipeline.unet.device
     with torch.autocast(device.type, torch.bfloat16, best_precision(device.type) == "bf16"):

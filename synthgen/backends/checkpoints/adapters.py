@@ -31,13 +31,15 @@ class Adapter:
 
     @property
     def weights(self) -> Path:
+        """The file of what was learned."""
         return self.folder / WEIGHTS
 
 
 def find_adapter(name: str, base: Checkpoint) -> Adapter:
     """Read the adapter folder ``name`` and check that it belongs to a checkpoint.
 
-    Raises ModelError.
+    Raises ModelError where its record is missing or damaged, its weights are other ones than the
+    record names, or it was made for another checkpoint.
     """
     folder = Path(name).expanduser()
     record = folder / RECORD
@@ -69,7 +71,10 @@ def find_adapter(name: str, base: Checkpoint) -> Adapter:
 
 
 def add_words(pipeline: Any, words: Mapping[str, str]) -> None:
-    """Teach a patch model's tokenizer words; each starts as the known word it is given with."""
+    """Teach a patch model's tokenizer words; each starts as the known word it is given with.
+
+    Changes tokenizer and text encoder in place: a row of its embeddings is added per word.
+    """
     import torch
     from tokenizers import AddedToken
 
@@ -77,19 +82,20 @@ def add_words(pipeline: Any, words: Mapping[str, str]) -> None:
         return
     tokenizer, encoder = pipeline.tokenizer, pipeline.text_encoder
     old = encoder.get_input_embeddings().weight.detach().clone()
-    rows = [_rows(old, tokenizer, start) for start in words.values()]
+    known = [tokenizer(start, add_special_tokens=False).input_ids for start in words.values()]
+    rows = [old[tokens].mean(dim=0) for tokens in known]  # of several tokens, their mean
     tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in words])
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         encoder.get_input_embeddings().weight[len(tokenizer) - len(words) :] = torch.stack(rows)
 
 
-def _rows(embeddings: Any, tokenizer: Any, text: str) -> Any:
-    return embeddings[tokenizer(text, add_special_tokens=False).input_ids].mean(dim=0)
-
-
 def apply_adapter(pipeline: Any, adapter: Adapter) -> None:
-    """Add an adapter to a loaded pipeline, for good: new words, changed weights, low ranks."""
+    """Add an adapter to a loaded pipeline, for good: new words, changed weights, low ranks.
+
+    What it holds of a whole weight is a difference, which is added. Low ranks (Hu et al. 2021,
+    https://arxiv.org/abs/2106.09685) are multiplied out into the UNet, so that they cost no time.
+    """
     import torch
     from safetensors.torch import load_file
 

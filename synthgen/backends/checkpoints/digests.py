@@ -31,7 +31,12 @@ def file_digest(path: Path) -> str:
     if (known := _known(key, seal)) is not None:
         return known
     digest = _check_name(path, real, _hash(real))
-    _remember(key, [*seal, digest])
+    # Files that are gone are dropped. Of two processes that write at the same moment one may win:
+    # the other's file is read again.
+    known_files = {file: entry for file, entry in _read_cache().items() if Path(file).exists()}
+    entries = {**known_files, key: [*seal, digest]}
+    with suppress(RunError):  # a cache that cannot be written costs time, nothing else
+        write_text(cache_file(), json.dumps(entries, indent=1, sort_keys=True))
     return digest
 
 
@@ -82,13 +87,3 @@ def _read_cache() -> dict[str, list[int | str]]:
     except (OSError, ValueError):  # not there yet, unreadable or damaged: it only saves time
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def _remember(key: str, entry: list[int | str]) -> None:
-    """Add an entry, and drop those of files that are gone.
-
-    Of two processes that write at the same moment one may win: the other's file is read again.
-    """
-    known = {path: other for path, other in _read_cache().items() if Path(path).exists()}
-    with suppress(RunError):  # a cache that cannot be written costs time, nothing else
-        write_text(cache_file(), json.dumps({**known, key: entry}, indent=1, sort_keys=True))

@@ -19,10 +19,10 @@ DIFFUSERS = "diffusers"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One pipeline, and the names of its arguments; '' for what it does not take."""
+    """One pipeline of diffusers, and the names of its arguments; '' for what it does not take."""
 
     pipeline: str  # class name
-    image: str = "image"  # what denoising starts from; the surroundings are taken from it, too
+    image: str = "image"  # what denoising starts from, and what surrounds the mask
     source: str = ""  # the image without a defect, where that is an argument of its own
     mask: str = "mask_image"  # white = repaint
     control: str = ""
@@ -291,7 +291,10 @@ BY_BASE = {base: family for family in FAMILIES for base in family.bases}
 
 
 def find_family(class_name: str, folder: Path) -> Family:
-    """Return the family of a checkpoint; raises ModelError for a class that is in none."""
+    """Return the family of a checkpoint by its pipeline's class; raises ModelError for others.
+
+    ``folder``: the checkpoint's, for the error.
+    """
     if class_name not in BY_BASE:
         titles = ", ".join(family.title for family in FAMILIES)
         raise ModelError(

@@ -30,7 +30,6 @@ __all__ = [
     "describe_models",
     "find_checkpoint",
     "find_weights",
-    "pipeline_class_name",
 ]
 
 EMBEDDED = "embedded"
@@ -71,6 +70,7 @@ def find_checkpoint(
     """
     folder, commit = _locate(name, key, revision, offline, "pipeline" if is_pipeline else "model")
     parts = _check_pipeline(folder, name, key) if is_pipeline else _check_model(folder, name, key)
+    config = read_config_json(folder / (INDEX if is_pipeline else CONFIG))
     files = [path for part in parts for path in weight_files(part)] if with_digest else []
     return Checkpoint(
         name=name,
@@ -78,7 +78,7 @@ def find_checkpoint(
         revision=commit,
         digest=checkpoint_digest(folder) if with_digest else "",
         licence=read_licence(folder),
-        class_name=_class_name(folder / (INDEX if is_pipeline else CONFIG)),
+        class_name=str(config.get("_class_name", "")),
         variant=variant_of(parts),
         weights={path.relative_to(folder).as_posix(): file_digest(path) for path in files},
     )
@@ -87,7 +87,8 @@ def find_checkpoint(
 def find_weights(name: str, key: str, *, revision: str | None = None, offline: bool = True) -> Path:
     """Find a file of weights, e.g. a LoRA: a .safetensors file, or a folder or hub id with one.
 
-    Raises ModelError.
+    ``key``: the config key of the name, for the error. Raises ModelError where there is none, or
+    more than one.
     """
     path = Path(name).expanduser()
     if not path.is_file():
@@ -124,30 +125,24 @@ def checkpoint_digest(folder: Path) -> str:
 
 def describe_models(models: Mapping[str, Checkpoint | Path]) -> dict[str, dict[str, Any]]:
     """Return what a run records of its models, by what they are to it; a Path is a weights file."""
-    return {what: _describe(model) for what, model in models.items()}
-
-
-def _describe(model: Checkpoint | Path) -> dict[str, Any]:
-    if isinstance(model, Path):
-        weights = {model.name: file_digest(model)}
-        return {"name": model.name, "licence": read_licence(model.parent), "weights": weights}
-    return {
-        "name": model.name,
-        "class": model.class_name,
-        "revision": model.revision,
-        "digest": model.digest,
-        "licence": model.licence,
-        "weights": dict(model.weights),
-    }
-
-
-def pipeline_class_name(folder: Path) -> str:
-    """Return the class that a diffusers folder says it is."""
-    return _class_name(folder / INDEX)
-
-
-def _class_name(index: Path) -> str:
-    return str(read_config_json(index).get("_class_name", ""))
+    described: dict[str, dict[str, Any]] = {}
+    for what, model in models.items():
+        if isinstance(model, Path):
+            described[what] = {
+                "name": model.name,
+                "licence": read_licence(model.parent),
+                "weights": {model.name: file_digest(model)},
+            }
+        else:
+            described[what] = {
+                "name": model.name,
+                "class": model.class_name,
+                "revision": model.revision,
+                "digest": model.digest,
+                "licence": model.licence,
+                "weights": dict(model.weights),
+            }
+    return described
 
 
 def _locate(
@@ -190,24 +185,22 @@ def _check_pipeline(folder: Path, name: str, key: str) -> list[Path]:
     for part, kind in content.items():
         if not isinstance(kind, list) or len(kind) != 2 or kind[0] is None:
             continue
-        _check_library(index, part, kind)
-        if _check_part(folder, part, str(kind[1])):
+        library, class_name = (str(value) for value in kind)
+        if not _is_known(library):
+            raise ModelError(
+                f"{index}: its {part!r} is a {class_name} of {library!r}, which is not part of "
+                "diffusers, transformers or synthgen; code that comes with a checkpoint is not run"
+            )
+        if _check_part(folder, part, class_name):
             models.append(folder / part)
     return models
 
 
-def _check_library(index: Path, part: str, kind: list[Any]) -> None:
-    library, class_name = (str(value) for value in kind)
-    if library in LIBRARIES or library.split(".")[0] == "synthgen" or _is_pipeline_room(library):
-        return
-    raise ModelError(
-        f"{index}: its {part!r} is a {class_name} of {library!r}, which is not part of diffusers, "
-        "transformers or synthgen; code that comes with a checkpoint is not run"
-    )
-
-
-def _is_pipeline_room(library: str) -> bool:
-    """Say whether diffusers.pipelines holds it, as ``stable_diffusion`` does a safety checker."""
+def _is_known(library: str) -> bool:
+    """Say whether the library of a part is installed code, not code of the checkpoint."""
+    if library in LIBRARIES or library.split(".")[0] == "synthgen":
+        return True
+    # A module of diffusers.pipelines, as ``stable_diffusion`` for its safety checker.
     spec = importlib.util.find_spec("diffusers")  # finds, and does not import
     if spec is None or spec.origin is None or not library.isidentifier():
         return False

@@ -45,7 +45,8 @@ def find_in_hub(
 ) -> tuple[Path, str]:
     """Return the folder of a hub id and its commit; raises ModelError.
 
-    ``offline`` looks into the cache alone, without a word to the network.
+    ``key``: the config key of the id, for the error. ``revision``: branch, tag or commit, None =
+    the main branch. ``offline`` looks into the cache alone and asks no server.
     """
     from huggingface_hub import snapshot_download
 
@@ -80,44 +81,36 @@ def _ask_for_files(name: str, key: str, revision: str | None, kind: Kind) -> lis
 def wanted_files(files: Sequence[str], kind: Kind) -> list[str]:
     """Return those of a repository's files that are needed: texts, cards, and one set of weights.
 
-    Left out: checkpoints in one file, pickles, other formats, and ``fp16`` or ``non_ema`` copies
-    where the plain weights are there.
+    ``kind``: of a pipeline its folders, one level deep, and no weights beside them; of a model only
+    what lies on top; of an adapter all safetensors that lie on top. Left out: checkpoints in one
+    file, pickles, other formats, and ``fp16`` or ``non_ema`` copies where the plain weights are
+    there.
     """
     if kind == "adapter":
-        return [path for path in files if "/" not in path and _is_adapter_file(path)]
-    wanted = []
+        kinds = (".safetensors", ".json")
+        return [p for p in files if "/" not in p and (p.endswith(kinds) or p in CARDS)]
+    wanted: list[str] = []
     for folder in sorted({str(PurePosixPath(path).parent) for path in files}):
         if folder.count("/") or (kind == "model" and folder != "."):
             continue
-        inside = [path for path in files if str(PurePosixPath(path).parent) == folder]
-        wanted += _choose(inside, kind == "model" or folder != ".")
+        names = {p: PurePosixPath(p).name for p in files if str(PurePosixPath(p).parent) == folder}
+        variants: dict[str, str] = {}  # of each file of weights, '' = the plain ones
+        for path, name in names.items():
+            if found := WEIGHTS.fullmatch(name):
+                variants[path] = found["variant"] or ""
+        order = ("", "fp16", *sorted(variants.values()))
+        chosen = next((one for one in order if one in variants.values()), "")
+        picked: list[str] = []
+        if kind == "model" or folder != ".":
+            picked = [path for path, variant in variants.items() if variant == chosen]
+        for path, name in names.items():
+            shards = SHARDS.fullmatch(name)
+            if shards and (shards["variant"] or "") != chosen:
+                continue
+            if name.endswith(TEXTS) or name in CARDS:
+                picked.append(path)
+        wanted += sorted(picked)
     return wanted
-
-
-def _is_adapter_file(path: str) -> bool:
-    return path.endswith((".safetensors", ".json")) or path in CARDS
-
-
-def _choose(files: Sequence[str], with_weights: bool) -> list[str]:
-    """Return the texts of one folder, and its weights of one variant."""
-    weights = {path: found["variant"] for path in files if (found := _match(WEIGHTS, path))}
-    variants = sorted({variant or "" for variant in weights.values()})
-    chosen = next((one for one in ("", "fp16", *variants) if one in variants), "")
-    picked = [
-        path for path, variant in weights.items() if with_weights and (variant or "") == chosen
-    ]
-    for path in files:
-        name = PurePosixPath(path).name
-        shards = SHARDS.fullmatch(name)
-        if shards and (shards["variant"] or "") != chosen:
-            continue
-        if name.endswith(TEXTS) or name in CARDS:
-            picked.append(path)
-    return sorted(picked)
-
-
-def _match(pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
-    return pattern.fullmatch(PurePosixPath(path).name)
 
 
 def _explain(name: str, key: str, revision: str | None, offline: bool, error: Exception) -> str:

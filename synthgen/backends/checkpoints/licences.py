@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -19,14 +18,19 @@ LICENCE_FILES = "LICEN[CS]E*"
 def read_licence(folder: Path) -> str | None:
     """Return the licence of a model's folder, None where it states none.
 
-    README.md says it in its front matter (as on the model hub) or in a row of a table; else the
-    first line of a LICENSE file does.
+    README.md says it in its front matter (as on the model hub,
+    https://huggingface.co/docs/hub/model-cards) or in a row of a table; else the first line of a
+    LICENSE file does, 200 letters of it at most.
     """
     card = _read(folder / "README.md")
     if (front := FRONT_MATTER.match(card)) and (stated := _from_front_matter(front[1])):
         return stated
     if row := STATED.search(card):
-        return _unquote(row[1].strip()) or None
+        stated = row[1].strip()
+        quote, inside = stated[:1], stated[1:-1]
+        if quote in ("'", '"', "`") and stated.endswith(quote) and quote not in inside:
+            stated = inside.strip()  # only quotes around all of it: those inside stay
+        return stated or None
     for path in sorted(folder.glob(LICENCE_FILES)):
         if first := _read(path).strip():
             return " ".join(first.splitlines()[0].strip("#* ").split())[:200] or None
@@ -41,30 +45,25 @@ def describe_licence(licence: str | None) -> str:
 
 
 def _from_front_matter(text: str) -> str | None:
+    """Return the licence of a card's YAML; None where that states none or cannot be read."""
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError:
         return None
     if not isinstance(fields, Mapping):
         return None
-    licence, name, link = (_text(fields.get(f"license{end}")) for end in ("", "_name", "_link"))
+    texts = []
+    for key in ("license", "license_name", "license_link"):
+        value = fields.get(key)
+        if isinstance(value, list):
+            texts.append(", ".join(str(one) for one in value))
+        else:
+            texts.append("" if value is None else str(value).strip())
+    licence, name, link = texts
     if licence.lower() == "other" or not licence:  # of its own: a name, an address
         licence = name or licence
         return f"{licence} ({link})" if licence and link else licence or None
     return licence
-
-
-def _unquote(text: str) -> str:
-    """Return a text without the quotes around all of it; quotes inside stay."""
-    quote, inside = text[:1], text[1:-1]
-    is_quoted = quote in ("'", '"', "`") and text.endswith(quote) and quote not in inside
-    return inside.strip() if is_quoted else text
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(one) for one in value)
-    return "" if value is None else str(value).strip()
 
 
 def _read(path: Path) -> str:

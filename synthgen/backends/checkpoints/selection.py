@@ -12,11 +12,11 @@ from synthgen.backends.checkpoints.digests import file_digest
 from synthgen.backends.checkpoints.families import Family, find_family
 from synthgen.backends.checkpoints.find import Checkpoint, find_checkpoint, find_weights
 from synthgen.backends.checkpoints.weights import read_config_json
-from synthgen.backends.settings import ControlNet, Lora, ModelSettings
+from synthgen.backends.settings import ControlNet, ModelSettings
 from synthgen.errors import ConfigError, ModelError
 
 __all__ = ["Model", "select", "trained_px"]
-LATENT_PX, USUAL_PX = 8, 1024
+LATENT_PX, USUAL_PX = 8, 1024  # pixels a side of a latent; the side where no config says it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,13 +43,20 @@ class Model:
 
 
 def trained_px(base: Checkpoint, family: Family) -> int:
-    """Return the side of the images that a checkpoint was trained on, as its config says."""
+    """Return the side, in pixels, of the images that a checkpoint was trained on.
+
+    Its denoiser's config says that in latents of 8 px; 1024 where it does not.
+    """
     latents = _read_denoiser(base, family).get("sample_size")
     return int(latents) * LATENT_PX if isinstance(latents, int) else USUAL_PX
 
 
 def select(asked: ModelSettings) -> Model:
-    """Find every part of a model; raises ModelError, ConfigError where two do not fit."""
+    """Find every part of a model and check each against the others.
+
+    Reads configs and digests, and loads no weights. Raises ModelError for a part that is missing,
+    damaged or unsafe, and ConfigError for parts that do not fit together.
+    """
     offline, reference = asked.offline, asked.reference
     base = find_checkpoint(asked.checkpoint, revision=asked.revision, offline=offline)
     family = find_family(base.class_name, base.folder)
@@ -64,10 +71,10 @@ def select(asked: ModelSettings) -> Model:
         for name, node in asked.controlnets.items()
     }
     for name, part in found.items():
-        _check_fit(name, part, base, family)
-        _check_mode(name, asked.controlnets[name], part, family)
-    own = _read_class(base.folder / "controlnet")
-    classes = sorted({part.class_name for part in found.values()}) or ([own] if own else [])
+        _check_controlnet(name, asked.controlnets[name], part, base, family)
+    config = base.folder / "controlnet" / "config.json"  # one that came with the checkpoint
+    own = [str(read_config_json(config).get("_class_name"))] if config.is_file() else []
+    classes = sorted({part.class_name for part in found.values()}) or own
     if classes and len(found) > (most := family.controlled[classes[0]].max_controlnets):
         raise ConfigError(
             f"backend.model.controlnets names {len(found)}; diffusers runs {family.title} with "
@@ -78,15 +85,17 @@ def select(asked: ModelSettings) -> Model:
             f"backend.model.controlnets: {' and '.join(classes)} cannot work together; "
             "give ControlNets of one kind"
         )
+    loras: dict[str, tuple[Path, float]] = {}
+    for name, lora in asked.loras.items():
+        key = f"backend.model.loras.{name}.checkpoint"
+        path = find_weights(lora.checkpoint, key, revision=lora.revision, offline=offline)
+        loras[name] = (path, lora.weight)
     return Model(
         base,
         family,
         classes[0] if classes else None,
         found,
-        {
-            name: (_find_lora(name, node, offline), node.weight)
-            for name, node in asked.loras.items()
-        },
+        loras,
         find_weights(reference.checkpoint, "backend.model.reference.checkpoint", offline=offline)
         if reference
         else None,
@@ -95,18 +104,14 @@ def select(asked: ModelSettings) -> Model:
     )
 
 
-def _find_lora(name: str, node: Lora, offline: bool) -> Path:
-    key = f"backend.model.loras.{name}.checkpoint"
-    return find_weights(node.checkpoint, key, revision=node.revision, offline=offline)
+def _check_controlnet(
+    name: str, node: ControlNet, part: Checkpoint, base: Checkpoint, family: Family
+) -> None:
+    """Check a ControlNet against base and settings, by their configs.
 
-
-def _read_class(folder: Path) -> str | None:
-    config = folder / "config.json"
-    return str(read_config_json(config).get("_class_name")) if config.is_file() else None
-
-
-def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) -> None:
-    """Check a ControlNet against the base, by their configs; raises ConfigError, ModelError."""
+    A union ControlNet must be told which kind of image it is given, any other must not. Raises
+    ConfigError, ModelError.
+    """
     key = f"backend.model.controlnets.{name}"
     if part.class_name not in family.controlled:
         takes = " or ".join(family.controlled) or "no ControlNet"
@@ -126,22 +131,16 @@ def _check_fit(name: str, part: Checkpoint, base: Checkpoint, family: Family) ->
                 f"{own[setting]}, the checkpoint's is {denoiser[setting]}; use a ControlNet that "
                 f"was trained for this checkpoint ({family.title})"
             )
-
-
-def _check_mode(name: str, node: ControlNet, part: Checkpoint, family: Family) -> None:
-    """Check that a union ControlNet is told which kind of image it is given."""
-    config = read_config_json(part.folder / "config.json")
-    kinds = int(config.get("num_control_type") or config.get("num_mode") or 0)
+    kinds = int(own.get("num_control_type") or own.get("num_mode") or 0)
     is_union = kinds > 0 and bool(family.controlled[part.class_name].mode)
-    key = f"backend.model.controlnets.{name}.mode"
     if is_union and (node.mode is None or not 0 <= node.mode < kinds):
         raise ConfigError(
-            f"{key}={node.mode}: {part.folder} takes {kinds} kinds of image; say which one it is "
-            f"given, 0 to {kinds - 1} (see the card of the ControlNet)"
+            f"{key}.mode={node.mode}: {part.folder} takes {kinds} kinds of image; say which one "
+            f"it is given, 0 to {kinds - 1} (see the card of the ControlNet)"
         )
     if not is_union and node.mode is not None:
         raise ConfigError(
-            f"{key}={node.mode}: {part.folder} takes one kind of image; set it to null"
+            f"{key}.mode={node.mode}: {part.folder} takes one kind of image; set it to null"
         )
 
 

@@ -13,6 +13,7 @@ from synthgen.errors import ModelError
 __all__ = ["check_weights", "read_config_json", "variant_of", "weight_files"]
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
+# How a pickle starts: torch's ZIP, and the bare protocols 2 to 5.
 PICKLED = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 LFS_POINTER = b"version https://git-lfs"
 VARIANT = re.compile(r"^[\w-]+\.([a-z0-9_]+)(?:-\d{5}-of-\d{5})?\.safetensors$")
@@ -25,7 +26,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def variant_of(folders: Sequence[Path]) -> str | None:
-    """Return what weights are called that come in one variant only, ``fp16`` mostly; else None."""
+    """Return what weights are called that come in one variant only, ``fp16`` mostly; else None.
+
+    The first folder whose safetensors all have a variant in their names decides for the pipeline.
+    """
     for folder in folders:
         found = [VARIANT.match(path.name) for path in weight_files(folder)]
         variants = sorted({one[1] for one in found if one})
@@ -41,38 +45,30 @@ def check_weights(folder: Path) -> None:
     """
     files = weight_files(folder)
     if not files:
-        _refuse_pickles(folder)
+        for path in sorted(p for p in folder.iterdir() if p.is_file()):
+            _refuse_pointer(path)
+            if path.suffix in PICKLES or _head(path).startswith(PICKLED):
+                raise ModelError(
+                    f"{path} is a pickle, which can run code when it is loaded; convert the "
+                    "checkpoint to safetensors, or download one that has them"
+                )
         raise ModelError(
             f"{folder} holds no weights (no .safetensors file); copy or download the checkpoint "
             "again"
         )
     variant = variant_of([folder])
     for index in sorted(folder.glob(f"*.index.{variant}.json" if variant else "*.index.json")):
-        _check_shards(index)
+        shards = read_config_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise ModelError(f"{index} is damaged: it has no weight_map; copy or download it again")
+        for name in sorted({str(value) for value in shards.values()}):
+            if not (folder / name).is_file():
+                raise ModelError(
+                    f"the weights in {folder} are incomplete: {name}, which {index.name} "
+                    "names, is missing; copy or download it again"
+                )
     for path in files:
         check_safetensors(path)
-
-
-def _refuse_pickles(folder: Path) -> None:
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        _refuse_pointer(path)
-        if path.suffix in PICKLES or _head(path).startswith(PICKLED):
-            raise ModelError(
-                f"{path} is a pickle, which can run code when it is loaded; convert the "
-                "checkpoint to safetensors, or download one that has them"
-            )
-
-
-def _check_shards(index: Path) -> None:
-    shards = read_config_json(index).get("weight_map")
-    if not isinstance(shards, dict):
-        raise ModelError(f"{index} is damaged: it has no weight_map; copy or download it again")
-    for name in sorted({str(value) for value in shards.values()}):
-        if not (index.parent / name).is_file():
-            raise ModelError(
-                f"the weights in {index.parent} are incomplete: {name}, which {index.name} "
-                "names, is missing; copy or download it again"
-            )
 
 
 def check_safetensors(path: Path) -> None:
@@ -115,7 +111,7 @@ def _data_bytes(path: Path, length: int, size: int) -> int:
 
 
 def read_config_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a checkpoint; raises ModelError where it is none."""
+    """Return a JSON object of a checkpoint; raises ModelError for anything else in that file."""
     _refuse_pointer(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

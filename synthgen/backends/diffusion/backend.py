@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, validate_call
 
 from synthgen.backends.backend import Backend, BackendInfo
-from synthgen.backends.checkpoints.families import Call, find_call
+from synthgen.backends.checkpoints.families import find_call
 from synthgen.backends.checkpoints.find import Checkpoint, describe_models
 from synthgen.backends.checkpoints.selection import select, trained_px
 from synthgen.backends.diffusion.crops import CropJob, cut_jobs, cut_whole, paste_crop
@@ -50,7 +50,8 @@ class DiffusionBackend:
     """Cuts a crop around each defect, inpaints it, and lays it back; the model loads once.
 
     E.g. ``DiffusionBackend(ModelSettings("embedded"))``: what is not given is what suits the
-    model's family. Raises ConfigError, ModelError, before anything is loaded where it can be known.
+    model's family. ``name`` is what ``describe`` calls it. Raises ConfigError, ModelError, before
+    anything is loaded where it can be known.
     """
 
     @validate_call(config=ConfigDict(arbitrary_types_allowed=True))
@@ -93,13 +94,18 @@ class DiffusionBackend:
 
     def describe(self) -> BackendInfo:
         """Return what it is; raises ConfigError where its device is not there."""
-        adapter = self.model.adapter
+        model, adapter = self.model, self.model.adapter
+        models: dict[str, Checkpoint | Path] = {"checkpoint": model.base}  # by config key
+        models |= {f"controlnets.{name}": net for name, net in model.controlnets.items()}
+        models |= {f"loras.{name}": path for name, (path, _) in model.loras.items()}
+        models |= {"reference": model.reference} if model.reference else {}
+        models |= {"adapter": adapter.weights} if adapter else {}
         reads_all = self._asked.prompt_weights and self.family.reads_long_prompts
         return BackendInfo(
             name=self.name,
             checkpoint=self.checkpoint,
             cell_px=self.family.cell_px,
-            models=describe_models(self._models()),
+            models=describe_models(models),
             dtype=self.dtype,
             reads=self.reads,
             taught=adapter.classes if adapter else {},
@@ -112,15 +118,6 @@ class DiffusionBackend:
     def folder(self) -> Path:
         """Where the checkpoint lies."""
         return self.model.base.folder
-
-    def _models(self) -> dict[str, Checkpoint | Path]:
-        """Return every checkpoint and file of added weights, by the key that names it."""
-        model = self.model
-        nets = {f"controlnets.{name}": net for name, net in model.controlnets.items()}
-        loras = {f"loras.{name}": path for name, (path, _) in model.loras.items()}
-        reference = {"reference": model.reference} if model.reference else {}
-        adapter = {"adapter": model.adapter.weights} if model.adapter else {}
-        return {"checkpoint": model.base, **nets, **loras, **reference, **adapter}
 
     @property
     def _safety_checker(self) -> bool | None:
@@ -145,17 +142,27 @@ class DiffusionBackend:
 
         ``is_varied``: what paints whole images, from the same weights.
         """
-        if is_varied not in self._painters:
-            self._painters[is_varied] = self._make_varied() if is_varied else self._make_painter()
-        return self._painters[is_varied]
-
-    def _make_painter(self) -> Painter:
-        pipeline = load_pipeline(self.model, self.call, self.hardware)
-        if self._asked.scheduler:
-            set_scheduler(pipeline, self._asked.scheduler)
-        return self._paint_with(pipeline, self.call)
+        if is_varied in self._painters:
+            return self._painters[is_varied]
+        if is_varied:
+            call = find_call(self.family, self.model.controlnet, is_varied=True)
+            pipeline = switch_pipeline(self.load().pipeline, self.model, call, self.hardware)
+        else:
+            call = self.call
+            pipeline = load_pipeline(self.model, call, self.hardware)
+            if self._asked.scheduler:
+                set_scheduler(pipeline, self._asked.scheduler)
+        refer = None
+        if self.reference and self.model.reference:
+            refer = add_reference(pipeline, self.reference, self.model.reference)
+        encode = encode_weighted if self._asked.prompt_weights else None
+        texts = PromptEncoder(pipeline, self.family, encode)
+        painter = Painter(pipeline, call, texts, self.hardware.paint_batch, self.reads, refer)
+        self._painters[is_varied] = painter
+        return painter
 
     def _why_not_whole(self) -> str | None:
+        """Return why it cannot paint whole images, a sentence; None where it can."""
         try:
             find_call(self.family, self.model.controlnet, is_varied=True)
         except ConfigError as error:
@@ -169,23 +176,12 @@ class DiffusionBackend:
             "1"
         )
 
-    def _make_varied(self) -> Painter:
-        call = find_call(self.family, self.model.controlnet, is_varied=True)
-        return self._paint_with(
-            switch_pipeline(self.load().pipeline, self.model, call, self.hardware), call
-        )
-
-    def _paint_with(self, pipeline: Any, call: Call) -> Painter:
-        refer = None
-        if self.reference and self.model.reference:
-            refer = add_reference(pipeline, self.reference, self.model.reference)
-        texts = PromptEncoder(
-            pipeline, self.family, encode_weighted if self._asked.prompt_weights else None
-        )
-        return Painter(pipeline, call, texts, self.hardware.paint_batch, self.reads, refer)
-
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
-        """Return one painted image per condition; crops of one size go through together."""
+        """Return one painted image (H, W, 3) per condition; crops of one size go through together.
+
+        Loads the weights where that was not done. Raises ConfigError, ModelError as that fails, and
+        ModelError where one crop does not fit into memory or comes out as no number.
+        """
         images = [condition.image for condition in conditions]
         for whole in (False, True):
             for alike in self._alike(conditions, whole):
@@ -197,7 +193,19 @@ class DiffusionBackend:
                     images[job.index] = paste_crop(images[job.index], crop, job, feather_px)
         if not self._asked.match_optics:
             return images
-        return [_match(c, image) for c, image in zip(conditions, images, strict=True)]
+        for index, condition in enumerate(conditions):
+            if condition.is_whole:
+                continue  # it stays as it was painted
+            drawn = rng_for(condition.spec, condition.attempt, f"grain {condition.attempt.variant}")
+            images[index] = match_optics(
+                condition.image,
+                images[index],
+                condition.repaint_mask,
+                condition.defect_mask,
+                condition.optics,
+                int(drawn.integers(2**31)),
+            )
+        return images
 
     def _alike(self, conditions: Sequence[Condition], whole: bool) -> list[list[CropJob]]:
         """Return the crops of conditions, those together that may go through in one call."""
@@ -253,29 +261,12 @@ class DiffusionBackend:
         )
 
 
-def _match(condition: Condition, painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what was painted with the optics of its photo; a whole image stays as it is."""
-    if condition.is_whole:
-        return painted
-    attempt = condition.attempt
-    drawn = rng_for(condition.spec, attempt, f"grain {attempt.variant}")
-    seed = int(drawn.integers(2**31))
-    return match_optics(
-        condition.image,
-        painted,
-        condition.repaint_mask,
-        condition.defect_mask,
-        condition.optics,
-        seed,
-    )
-
-
 def min_strength(steps: int) -> float:
     """Return the lowest strength at which one of ``steps`` runs: ``int(steps * strength) == 1``.
 
     That is 1 / steps, or the next float above where rounding loses the step, as for 49.
 
-    >>> int(49 * (1 / 49)), int(49 * least_strength(49))
+    >>> int(49 * (1 / 49)), int(49 * min_strength(49))
     (0, 1)
     """
     strength = 1 / steps

@@ -14,7 +14,7 @@ from synthgen.samples.sample import BoxXYWH, Condition
 
 __all__ = ["CropJob", "cut_jobs", "cut_whole", "paste_crop", "take"]
 
-BLACK_LEVEL = 1  # and below
+BLACK_LEVEL = 1  # and below: what a safety checker paints
 SHARP_PX = 0.9  # deviation of a blur that a model paints at its own pixels
 
 
@@ -102,7 +102,10 @@ def _start(first: int, length: int, side: int, size: int) -> int:
 
 
 def take(image: NDArray[np.uint8], job: CropJob, interpolation: int) -> NDArray[np.uint8]:
-    """Return the crop of an image (H, W[, 3]) at the model's size, mirrored beyond the border."""
+    """Return the crop of an image (H, W[, 3]) at the model's size, mirrored beyond the border.
+
+    ``interpolation``: cv2's, where the size differs from that of the box.
+    """
     x, y, wide, high = job.box
     height, width = image.shape[:2]
     pads = max(0, -y), max(0, y + high - height), max(0, -x), max(0, x + wide - width)
@@ -117,8 +120,9 @@ def take(image: NDArray[np.uint8], job: CropJob, interpolation: int) -> NDArray[
 def paste_crop(
     image: NDArray[np.uint8], painted: NDArray[np.uint8], job: CropJob, feather_px: float
 ) -> NDArray[np.uint8]:
-    """Return the image with the painted crop laid in, inside the job's mask only.
+    """Return the image (H, W, 3) with the painted crop laid in, inside the job's mask only.
 
+    A crop that was painted at another size than its box is brought back to that first.
     ``feather_px`` softens the border inward, so that nothing outside the mask changes. Where the
     picture ends there is no border: a defect that it cuts off reaches its last pixel.
     """

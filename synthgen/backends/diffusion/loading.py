@@ -7,12 +7,11 @@ import inspect
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from synthgen.backends.checkpoints.adapters import apply_adapter
-from synthgen.backends.checkpoints.families import Call, Family
+from synthgen.backends.checkpoints.families import Call
 from synthgen.backends.checkpoints.selection import Model
 from synthgen.backends.settings import Hardware
 from synthgen.errors import ConfigError, ModelError
@@ -31,7 +30,11 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
-    """Return the pipeline of a model on its device; raises ConfigError, ModelError."""
+    """Return the pipeline of a model on its device, with adapter and LoRAs in it.
+
+    Raises ModelError where the checkpoint does not load, and ConfigError for what this machine or
+    this model cannot do.
+    """
     import diffusers
     import torch
     import transformers
@@ -50,7 +53,10 @@ def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
         if model.adapter:
             apply_adapter(pipeline, model.adapter)
         _add_loras(pipeline, model)
-        _complete(getattr(pipeline, model.family.denoiser), model.family)
+        denoiser = getattr(pipeline, model.family.denoiser)
+        for key, value in model.family.missing.items():  # that published configs lack
+            if key not in denoiser.config:
+                denoiser.register_to_config(**{key: value})
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ModelError(
             f"the checkpoint in {folder} does not load: {str(error).splitlines()[0]}"
@@ -60,7 +66,15 @@ def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
     for part in denoisers(pipeline, model):
         part.to(memory_format=torch.channels_last)  # what convolutions read fastest
     if hardware.compile:
-        _compile(denoisers(pipeline, model))
+        own = os.environ.get("CXX")
+        if not any(shutil.which(name) for name in ([own] if own else COMPILERS)):
+            raise ConfigError(
+                "backend.hardware.compile=true needs a C++ compiler, and there is none "
+                f"({own or ', '.join(COMPILERS)}); install one or set "
+                "backend.hardware.compile=false"
+            )
+        for part in denoisers(pipeline, model):
+            part.compile(dynamic=True)  # as it first runs; dynamic, as crops come in many sizes
     return _place(pipeline, device, hardware)
 
 
@@ -69,6 +83,7 @@ def _pipeline_class(model: Model, call: Call) -> Any:
 
 
 def _load_options(model: Model, call: Call, hardware: Hardware, dtype: Any) -> dict[str, Any]:
+    """Return the arguments of from_pretrained; the ControlNets among them are loaded for it."""
     import diffusers
 
     shared = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
@@ -92,14 +107,8 @@ def _load_options(model: Model, call: Call, hardware: Hardware, dtype: Any) -> d
     return options
 
 
-def _complete(denoiser: Any, family: Family) -> None:
-    """Add what a pipeline asks of the denoiser's config and published ones do not say."""
-    for key, value in family.missing.items():
-        if key not in denoiser.config:
-            denoiser.register_to_config(**{key: value})
-
-
 def _add_loras(pipeline: Any, model: Model) -> None:
+    """Add the LoRAs with their weights; raises ConfigError where the pipeline takes none."""
     if not model.loras:
         return
     if not hasattr(pipeline, "load_lora_weights"):
@@ -112,20 +121,20 @@ def _add_loras(pipeline: Any, model: Model) -> None:
 
 
 def switch_pipeline(pipeline: Any, model: Model, call: Call, hardware: Hardware) -> Any:
-    """Return another pipeline over the same loaded parts."""
+    """Return the pipeline of another call over the same loaded parts, none of them copied."""
     other = _pipeline_class(model, call).from_pipe(pipeline)
     other.set_progress_bar_config(disable=True)
     return _place(other, pick_device(hardware.device), hardware)
 
 
 def denoisers(pipeline: Any, model: Model) -> list[Any]:
-    """Return the networks that run at every step."""
+    """Return the networks that run at every step: the denoiser, and a ControlNet where one is."""
     parts = [getattr(pipeline, model.family.denoiser), getattr(pipeline, "controlnet", None)]
     return [part for part in parts if part is not None]
 
 
 def _place(pipeline: Any, device: str, hardware: Hardware) -> Any:
-    """Put the pipeline where it runs."""
+    """Put the pipeline where it runs; raises ConfigError for an offload that gains nothing."""
     import torch
 
     if hardware.device_map:
@@ -158,7 +167,11 @@ def set_scheduler(pipeline: Any, name: str) -> None:
 
 
 def pick_device(device: str, key: str = "backend.hardware.device") -> str:
-    """Return the device that ``auto`` stands for; raises ConfigError where there is none such."""
+    """Return the device, with ``auto`` resolved: cuda where torch sees a GPU, else cpu.
+
+    Raises ConfigError for an unknown name, and for a GPU that torch does not see. ``key``: the
+    config key, for the error.
+    """
     import torch
 
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
@@ -174,7 +187,10 @@ def pick_device(device: str, key: str = "backend.hardware.device") -> str:
 
 
 def pick_dtype(dtype: str, device: str) -> str:
-    """Return the type that ``auto`` stands for on a device."""
+    """Return the type that ``auto`` stands for on a device, by the name that torch gives it.
+
+    On a GPU that is bfloat16, or float16 where it has none, on a CPU float32.
+    """
     import torch
 
     if dtype != "auto":
@@ -185,8 +201,11 @@ def pick_dtype(dtype: str, device: str) -> str:
 
 
 def best_precision(device: str = "cpu") -> str:
-    """Return what to train in: "bf16" where a processor or GPU multiplies it in hardware, or else
-    "fp32", which is two to three times as fast there."""
+    """Return what to train in, "bf16" or "fp32".
+
+    It is bf16 where the processor or GPU multiplies that in hardware; where it does not, fp32 is
+    two to three times as fast.
+    """
     import torch
 
     if device != "cpu":
@@ -196,6 +215,7 @@ def best_precision(device: str = "cpu") -> str:
 
 
 def _save_vae_memory(pipeline: Any, class_name: str, hardware: Hardware) -> None:
+    """Set up slicing and tiling of the VAE; raises ConfigError where the pipeline has none."""
     for key in ("vae_slicing", "vae_tiling"):
         if not getattr(hardware, key):
             continue
@@ -204,15 +224,3 @@ def _save_vae_memory(pipeline: Any, class_name: str, hardware: Hardware) -> None
                 f"backend.hardware.{key}=true, but a {class_name} has no VAE; set it to false"
             )
         getattr(pipeline.vae, f"enable_{key.removeprefix('vae_')}")()
-
-
-def _compile(parts: Sequence[Any]) -> None:
-    """Have the denoiser compiled when it first runs; ``dynamic``, as crops come in many sizes."""
-    own = os.environ.get("CXX")
-    if not any(shutil.which(name) for name in ([own] if own else COMPILERS)):
-        raise ConfigError(
-            "backend.hardware.compile=true needs a C++ compiler, and there is none "
-            f"({own or ', '.join(COMPILERS)}); install one or set backend.hardware.compile=false"
-        )
-    for part in parts:
-        part.compile(dynamic=True)

@@ -69,21 +69,29 @@ class Painter:
         Raises ModelError where not even one crop fits.
         """
         done: list[NDArray[np.uint8]] = []
-        size = jobs[0].size_hw
+        height, width = size = jobs[0].size_hw
         call = self.call
         is_alone = call.is_alone or (call.is_alone_with_mode and any_mode(settings.modes))
         most = 1 if is_alone else self.most
         while len(done) < len(jobs):
             some = jobs[len(done) : len(done) + self.fits.get(size, most)]
             painted = self._try(some, settings)
-            if painted is None:
-                self._halve(some)
-            else:
+            if painted is not None:
                 done += painted
+            elif len(some) > 1:
+                self.fits[size] = len(some) // 2
+            else:
+                raise ModelError(
+                    f"one crop of {height} x {width} px, of sample "
+                    f"{some[0].condition.spec.sample_id!r}, "
+                    "does not fit into the memory that is free; lower backend.crops.max_px (or "
+                    "backend.crops.resolution_px), run.batch_size, or set "
+                    "backend.hardware.dtype=bfloat16"
+                )
         return done
 
     def _try(self, jobs: Sequence[CropJob], settings: Settings) -> list[NDArray[np.uint8]] | None:
-        """Return the painted crops, None where memory ran out."""
+        """Return the painted crops, None where memory ran out; raises ConfigError, ModelError."""
         import torch
 
         try:
@@ -94,38 +102,37 @@ class Painter:
                     f"backend.hardware.compile=true, but the model does not compile here "
                     f"({str(error).splitlines()[0]}); set backend.hardware.compile=false"
                 ) from error
-            if not _is_out_of_memory(error):
+            is_typed = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            if not is_typed and not any(words in str(error) for words in NO_MEMORY):
                 raise
         if torch.cuda.is_available():  # here the error, which holds the tensors, is gone
             torch.cuda.empty_cache()
         return None
 
-    def _halve(self, jobs: Sequence[CropJob]) -> None:
-        height, width = jobs[0].size_hw
-        if len(jobs) == 1:
-            sample_id = jobs[0].condition.spec.sample_id
-            raise ModelError(
-                f"one crop of {height} x {width} px, of sample {sample_id!r}, "
-                "does not fit into the memory that is free; lower backend.crops.max_px (or "
-                "backend.crops.resolution_px), run.batch_size, or set "
-                "backend.hardware.dtype=bfloat16"
-            )
-        self.fits[height, width] = len(jobs) // 2
-
     def _run(self, jobs: Sequence[CropJob], settings: Settings) -> list[NDArray[np.uint8]]:
+        """Return the painted crops of one call; raises ModelError for NaN and infinity.
+
+        Each crop has noise of its own, drawn on the CPU, so that it is the same in any batch and on
+        any device.
+        """
         import torch
 
         specs = [job.condition.spec for job in jobs]
-        seeds = [_noise_seed(job) for job in jobs]
+        seeds: list[int] = []
+        for job in jobs:
+            seed = torch_seed_for(job.condition.spec, job.condition.attempt)
+            seeds.append(int(stream(seed, "crop", job.number).integers(2**63 - 1)))
         is_guided = self.texts.is_guided(settings.guidance)
+        height, width = jobs[0].size_hw
         # some pipelines draw from torch's own generator: alone, so that its seed is the crop's
         with seeded_torch(seeds[0], self.device) if self.call.is_alone else nullcontext():
+            reads = self.reference(len(jobs), is_guided) if self.reference is not None else {}
             painted = self.pipeline(
                 **self._pictures(jobs, settings.init),
                 **self.texts([(s.prompt, s.negative_prompt) for s in specs], is_guided),
                 **self._numbers(settings),
-                **self._sizes(jobs),
-                **self._refer(len(jobs), is_guided),
+                **({"height": height, "width": width} if self.takes_size else {}),
+                **reads,
                 generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                 output_type="pt",
             ).images
@@ -138,6 +145,11 @@ class Painter:
         return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 
     def _pictures(self, jobs: Sequence[CropJob], init: str) -> dict[str, Any]:
+        """Return images, masks and control images by the names that this pipeline gives them.
+
+        Each is a stack (B, C, height, width) in 0..1, or -1..1 where the pipeline wants that;
+        control images are a list of stacks where there are several.
+        """
         call, conditions = self.call, [job.condition for job in jobs]
         start = [c.sketch if init == "sketch" else c.image for c in conditions]
         pictures = {call.image: self._stack(start, jobs, cv2.INTER_AREA) / 255}
@@ -148,22 +160,19 @@ class Painter:
             masks = [job.mask.view(np.uint8) for job in jobs]
             pictures[call.mask] = self._stack(masks, jobs, cv2.INTER_NEAREST)
         if call.control:
-            pictures[call.control] = self._controls(jobs)
+            names = self.reads or tuple(conditions[0].controls)[:1]
+            controls = [
+                self._stack([c.controls[name] for c in conditions], jobs, cv2.INTER_NEAREST) / 255
+                for name in names
+            ]
+            pictures[call.control] = controls[0] if len(controls) == 1 else controls
         return {
             name: _to_signed(value) if name in call.signed else value
             for name, value in pictures.items()
         }
 
-    def _controls(self, jobs: Sequence[CropJob]) -> Any:
-        """Return one stack of control images, or a list of them where there are several."""
-        names = self.reads or tuple(jobs[0].condition.controls)[:1]
-        stacks = [
-            self._stack([j.condition.controls[name] for j in jobs], jobs, cv2.INTER_NEAREST) / 255
-            for name in names
-        ]
-        return stacks[0] if len(stacks) == 1 else stacks
-
     def _numbers(self, settings: Settings) -> dict[str, Any]:
+        """Return the numbers by the names that this pipeline gives them."""
         call = self.call
         numbers: dict[str, Any] = {
             "num_inference_steps": settings.steps,
@@ -180,14 +189,6 @@ class Painter:
         if len(settings.modes) > 1 or any_mode(settings.modes):
             numbers[call.mode] = list(settings.modes)
         return {name: value for name, value in numbers.items() if name}
-
-    def _sizes(self, jobs: Sequence[CropJob]) -> dict[str, int]:
-        height, width = jobs[0].size_hw
-        return {"height": height, "width": width} if self.takes_size else {}
-
-    def _refer(self, count: int, is_guided: bool) -> dict[str, Any]:
-        """Return what an IP-Adapter reads, for so many images."""
-        return {} if self.reference is None else self.reference(count, is_guided)
 
     def _stack(self, arrays: Sequence[NDArray[np.uint8]], jobs: Sequence[CropJob], how: int) -> Any:
         """Return the crops' levels as floats (B, C, height, width) on the device."""
@@ -208,15 +209,3 @@ def _to_signed(pictures: Any) -> Any:
     if isinstance(pictures, list):
         return [_to_signed(picture) for picture in pictures]
     return pictures * 2 - 1
-
-
-def _noise_seed(job: CropJob) -> int:
-    seed = torch_seed_for(job.condition.spec, job.condition.attempt)
-    return int(stream(seed, "crop", job.number).integers(2**63 - 1))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    is_typed = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return is_typed or any(words in str(error) for words in NO_MEMORY)

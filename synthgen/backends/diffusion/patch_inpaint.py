@@ -40,24 +40,34 @@ _GAIN = 2.0  # brings a defect's latents to about unit variance
 
 
 def unshuffle(images: torch.Tensor, patch_size: int) -> torch.Tensor:
-    """Fold (B, C, H, W) into (B, C * patch_size**2, H / patch_size, W / patch_size)."""
+    """Fold (B, C, H, W) into (B, C * patch_size**2, H / patch_size, W / patch_size).
+
+    Both sides must be multiples of ``patch_size``. Nothing is lost: a pixel becomes a channel.
+    """
     return F.pixel_unshuffle(images, patch_size)
 
 
 def encode_patches(images: torch.Tensor, patch_size: int = 4) -> torch.Tensor:
-    """Turn RGB (B, 3, H, W) in -1..1 into latents (B, 3 * patch_size**2, ...); linear, lossless."""
+    """Turn RGB (B, 3, H, W) in -1..1 into latents (B, 3 * patch_size**2, ...); linear, lossless.
+
+    As it is linear, the latents of a difference are the difference of the latents.
+    """
     matrix = torch.tensor(_TO_LUMA_CHROMA, dtype=images.dtype, device=images.device)
     return unshuffle(torch.einsum("ij,bjhw->bihw", matrix, images), patch_size) * _GAIN
 
 
 def decode_patches(latents: torch.Tensor, patch_size: int = 4) -> torch.Tensor:
-    """Undo ``encode_patches``."""
+    """Undo ``encode_patches``: return RGB (B, 3, H, W), in -1..1 for latents of a picture."""
     matrix = torch.linalg.inv(torch.tensor(_TO_LUMA_CHROMA)).to(latents.device, latents.dtype)
     return torch.einsum("ij,bjhw->bihw", matrix, F.pixel_shuffle(latents / _GAIN, patch_size))
 
 
 class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Inpaints small images with an edge map; see the module's page for what it is."""
+    """Inpaints small images with an edge map; see the module's page for what it is.
+
+    ``patch_size``: pixels a side of a block. Both sides of an image must be multiples of
+    ``size_multiple``: of a block, halved by each level of the UNet but one.
+    """
 
     model_cpu_offload_seq = "text_encoder->unet"
 
@@ -110,6 +120,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _encode(
         self, texts: Sequence[str], device: torch.device | str | None, copies: int
     ) -> torch.Tensor:
+        """Return the states (B * copies, tokens, width); a text's copies lie beside each other."""
         tokens = self.tokenizer(
             list(texts),
             padding="max_length",
@@ -211,6 +222,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         return torch.cat([negative_states, states])
 
     def _prepare_mask(self, mask: PipelineImageInput) -> torch.Tensor:
+        """Return masks as (B, 1, H, W), 0 or 1; what is half white or more is repainted."""
         if isinstance(mask, Image.Image):
             mask = [mask]
         if isinstance(mask, list) and isinstance(mask[0], Image.Image):
@@ -224,6 +236,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
     def _check(
         self, prompts: int, source: torch.Tensor, mask: torch.Tensor, control: torch.Tensor
     ) -> None:
+        """Raise ValueError where sizes or counts do not agree, or the UNet cannot halve a side."""
         height, width = source.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(
@@ -239,6 +252,7 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
             raise ValueError(f"{prompts} prompts came with {len(source)} images")
 
     def _timesteps(self, steps: int, strength: float, device: torch.device) -> torch.Tensor:
+        """Return the last ``int(steps * strength)`` timesteps, as diffusers' img2img does."""
         run = min(int(steps * strength), steps)
         if run < 1:
             raise ValueError(
@@ -260,6 +274,11 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         strength: float,
         generator: torch.Generator | list[torch.Generator] | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the noisy change to start from, the latents of the source, and those of the mask.
+
+        At strength 1 the start is noise alone, else what ``start`` changes of the source, with as
+        much noise as belongs to the first timestep.
+        """
         patch = self.config.patch_size
         known = encode_patches(source, patch)
         latent_mask = unshuffle(mask.expand(-1, 3, -1, -1), patch)
@@ -283,6 +302,12 @@ class PatchControlNetInpaintPipeline(DiffusionPipeline):  # type: ignore[misc]
         guidance_scale: float,
         control_scale: float,
     ) -> torch.Tensor:
+        """Return the clean change that the UNet predicts, (B, C, h, w), with guidance applied.
+
+        Classifier-free guidance (Ho and Salimans 2022, https://arxiv.org/abs/2207.12598): both
+        sides go through the UNet as one batch, that of the negative prompt first. ``control_scale``
+        0 leaves the ControlNet out.
+        """
         latents = self.scheduler.scale_model_input(latents, timestep)
         shape = unshuffle(mask, self.config.patch_size)
         sides = 2 if guidance_scale > 1.0 else 1

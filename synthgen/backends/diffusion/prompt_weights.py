@@ -48,14 +48,15 @@ def encode_weighted(pipeline: Any, family: Family, prompt: str, negative: str) -
 
     device = pipeline._execution_device  # not .device: an offloaded model is elsewhere
     wrapper = getattr(compel, family.weighted_by)(pipeline, device=device)
-    _keep_quiet(pipeline)
+    for part in ("tokenizer", "tokenizer_2"):  # they would warn of texts that compel cuts itself
+        if (tokenizer := getattr(pipeline, part, None)) is not None:
+            tokenizer.deprecation_warnings[TOLD] = True
     plain = [_plain_text(text) for text in (prompt, negative)]
     with torch.no_grad():
         states = wrapper(prompt, negative_prompt=negative)
         pooled = (states.pooled_embeds, states.negative_pooled_embeds)
-        if (
-            family.weighted_by == "CompelForSDXL"
-        ):  # it pools the text with the weights written in it
+        if family.weighted_by == "CompelForSDXL":
+            # compel pools the text with the weights still written in it.
             pool = wrapper.compel_2.conditioning_provider.get_pooled_embeddings
             pooled = tuple(pool([text], device=device) for text in plain)
     found = {
@@ -67,13 +68,6 @@ def encode_weighted(pipeline: Any, family: Family, prompt: str, negative: str) -
     taken = inspect.signature(type(pipeline).__call__).parameters
     dtype = pipeline.text_encoder.dtype
     return {key: x.to(dtype) for key, x in found.items() if key in taken and x is not None}
-
-
-def _keep_quiet(pipeline: Any) -> None:
-    """Have the tokenizers say nothing of long texts: compel cuts them into pieces."""
-    for part in ("tokenizer", "tokenizer_2"):
-        if (tokenizer := getattr(pipeline, part, None)) is not None:
-            tokenizer.deprecation_warnings[TOLD] = True
 
 
 def _plain_text(text: str) -> str:

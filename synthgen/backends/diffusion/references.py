@@ -19,8 +19,12 @@ __all__ = ["add_reference"]
 def add_reference(
     pipeline: Any, reference: ReferenceImage, weights: Path
 ) -> Callable[[int, bool], dict[str, Any]]:
-    """Load an IP-Adapter; return what gives the pipeline's arguments for so many images, guided or
-    not. Raises ConfigError, ModelError."""
+    """Load an IP-Adapter into a pipeline; return a function that gives the pipeline's arguments.
+
+    The function takes the number of images and whether guidance runs the model twice. The image is
+    encoded once for each of the two. Raises ConfigError where the pipeline takes no IP-Adapter, and
+    ModelError where the weights do not fit.
+    """
     if not hasattr(pipeline, "load_ip_adapter"):
         raise ConfigError(
             f"backend.model.reference: a {type(pipeline).__name__} takes no IP-Adapter; set it to "

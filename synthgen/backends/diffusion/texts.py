@@ -27,7 +27,10 @@ class PromptEncoder:
         self._encode: Callable[[str, str, bool], Mapping[str, Any]] = lru_cache(KEPT)(self._states)
 
     def __call__(self, texts: Sequence[tuple[str, str]], is_guided: bool) -> dict[str, Any]:
-        """Return the arguments for prompts and their negatives; those count if ``is_guided``."""
+        """Return the arguments for (prompt, negative prompt) pairs, one row each.
+
+        The negatives count if ``is_guided``. The texts must be of one ``length``.
+        """
         import torch
 
         if not self._family.texts:
@@ -41,23 +44,24 @@ class PromptEncoder:
         return self._family.is_guided_by_negative and guidance > self._family.unguided
 
     def length(self, text: tuple[str, str], is_guided: bool) -> int:
-        """Return how long a text is once it is encoded; only equally long ones go together."""
+        """Return how many tokens a text has once it is encoded; only equal ones go together.
+
+        0 where the family's pipelines take the texts themselves.
+        """
         if not self._family.texts:
             return 0
         return int(next(iter(self._encode(*text, is_guided).values())).shape[1])
 
     def _states(self, prompt: str, negative: str, is_guided: bool) -> Mapping[str, Any]:
+        """Return the states of one prompt by the pipeline's arguments, each of one row."""
         import torch
 
-        with torch.no_grad():
-            if self._own is not None:
+        if self._own is not None:
+            with torch.no_grad():
                 states = self._own(self._pipeline, self._family, prompt, negative)
-                return states if is_guided else _positive(states)
-            returned = self._pipeline.encode_prompt(**self._arguments(prompt, negative, is_guided))
-        named = zip(self._family.texts, returned, strict=False)
-        return {name: value for name, value in named if name and value is not None}
-
-    def _arguments(self, prompt: str, negative: str, is_guided: bool) -> dict[str, Any]:
+            if is_guided:
+                return states
+            return {name: x for name, x in states.items() if not name.startswith("negative_")}
         known = inspect.signature(self._pipeline.encode_prompt).parameters
         wanted = {
             "prompt": [prompt],
@@ -68,8 +72,9 @@ class PromptEncoder:
             "do_classifier_free_guidance": is_guided,
             "negative_prompt": [negative] if negative else None,  # None: as the model was trained
         }
-        return {name: value for name, value in wanted.items() if name in known}
-
-
-def _positive(states: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in states.items() if not name.startswith("negative_")}
+        with torch.no_grad():
+            returned = self._pipeline.encode_prompt(
+                **{name: value for name, value in wanted.items() if name in known}
+            )
+        named = zip(self._family.texts, returned, strict=False)
+        return {name: value for name, value in named if name and value is not None}

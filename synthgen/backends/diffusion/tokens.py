@@ -43,14 +43,30 @@ class Reader:
 def find_cuts(folder: Path, prompts: Sequence[str]) -> list[Reader]:
     """Return what each tokenizer in a checkpoint's folder cuts off.
 
-    Loads tokenizers, no weights; a second for 1,000 prompts. Raises ModelError.
+    Every prompt counts once. Loads tokenizers, no weights; a second for 1,000 prompts. Raises
+    ModelError for a tokenizer that does not load.
     """
     distinct = list(dict.fromkeys(prompts))
+    family = _family_of(folder)
     readers = []
     for path in sorted(folder.glob("tokenizer*/tokenizer_config.json")):
-        tokenizer = _load_tokenizer(path.parent)
-        limit = min(tokenizer.model_max_length, _max_tokens(folder, path.parent.name))
-        readers.append(Reader(path.parent.name, limit, _cut_all(tokenizer, limit, distinct)))
+        tokenizer, name = _load_tokenizer(path.parent), path.parent.name
+        most = family.max_tokens.get(name, MAX_TOKENS) if family else MAX_TOKENS
+        limit = min(tokenizer.model_max_length, most)
+        room = limit - tokenizer.num_special_tokens_to_add()
+        if getattr(tokenizer, "chat_template", None):
+            room -= CHAT_TOKENS
+        places = []  # of each token of each prompt: its first character, and one past its last
+        if distinct:
+            places = tokenizer(
+                distinct, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )["offset_mapping"]
+        cuts = {
+            prompt: Cut(len(spans) - room, _words_from(prompt, spans[room][0]))
+            for prompt, spans in zip(distinct, places, strict=True)
+            if len(spans) > room
+        }
+        readers.append(Reader(name, limit, cuts))
     return readers
 
 
@@ -64,32 +80,12 @@ def _load_tokenizer(folder: Path) -> Any:
         raise ModelError(f"the tokenizer in {folder} does not load: {reason}") from error
 
 
-def _max_tokens(folder: Path, name: str) -> int:
-    family = _family_of(folder)
-    return family.max_tokens.get(name, MAX_TOKENS) if family else MAX_TOKENS
-
-
 def _family_of(folder: Path) -> Family | None:
+    """Return the family that a folder's model_index.json names; None where it names none."""
     index = folder / "model_index.json"
     if not index.is_file():
         return None
     return BY_BASE.get(str(json.loads(index.read_text(encoding="utf-8")).get("_class_name")))
-
-
-def _cut_all(tokenizer: Any, limit: int, prompts: Sequence[str]) -> dict[str, Cut]:
-    if not prompts:
-        return {}
-    room = limit - tokenizer.num_special_tokens_to_add()
-    if getattr(tokenizer, "chat_template", None):
-        room -= CHAT_TOKENS
-    tokens = tokenizer(
-        list(prompts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
-    return {
-        prompt: Cut(len(places) - room, _words_from(prompt, places[room][0]))
-        for prompt, places in zip(prompts, tokens["offset_mapping"], strict=True)
-        if len(places) > room
-    }
 
 
 def _words_from(text: str, start: int) -> str:
@@ -107,25 +103,20 @@ def explain_cuts(folder: Path, readers: Sequence[Reader], total: int) -> list[st
     """Return a sentence for each limit that some of ``total`` distinct prompts break."""
     family = _family_of(folder)
     can_read_more = family is not None and family.reads_long_prompts
+    remedy = ", or set backend.painting.prompt_weights=true" if can_read_more else ""
     sentences = []
     for limit in sorted({reader.limit for reader in readers if reader.cuts}):
         cutting = [r for r in readers if r.limit == limit and r.cuts]
         whole = [f"{r.name} reads {r.limit}" for r in readers if not r.cuts]
-        sentences.append(_explain(cutting, whole, total, can_read_more))
+        # A prompt that several cut is told of once, as the first of them cuts it.
+        cuts = {prompt: cut for reader in reversed(cutting) for prompt, cut in reader.cuts.items()}
+        names = " and ".join(reader.name for reader in cutting)
+        others = f" ({', '.join(whole)})" if whole else ""
+        are, them = ("is", "it") if len(cuts) == 1 else ("are", "them")
+        lost = shorten(next(iter(cuts.values())).lost_words, SHOWN, placeholder=" ...")
+        sentences.append(
+            f"{len(cuts)} of {total} prompts {are} longer than the {limit} tokens that "
+            f"{names} {'reads' if len(cutting) == 1 else 'read'}{others}; the first loses "
+            f"{lost!r}: shorten {them}{remedy}"
+        )
     return sentences
-
-
-def _explain(
-    cutting: Sequence[Reader], whole: Sequence[str], total: int, can_read_more: bool
-) -> str:
-    cuts = {prompt: cut for reader in reversed(cutting) for prompt, cut in reader.cuts.items()}
-    names = " and ".join(reader.name for reader in cutting)
-    others = f" ({', '.join(whole)})" if whole else ""
-    remedy = ", or set backend.painting.prompt_weights=true" if can_read_more else ""
-    are, them = ("is", "it") if len(cuts) == 1 else ("are", "them")
-    lost = shorten(next(iter(cuts.values())).lost_words, SHOWN, placeholder=" ...")
-    return (
-        f"{len(cuts)} of {total} prompts {are} longer than the {cutting[0].limit} tokens that "
-        f"{names} {'reads' if len(cutting) == 1 else 'read'}{others}; the first loses "
-        f"{lost!r}: shorten {them}{remedy}"
-    )

@@ -107,7 +107,7 @@ def aux_control(
 
 
 class AuxAnnotator:
-    """A detector with its weights, loaded once, on the CPU.
+    """A detector with its weights, loaded once, on the CPU. Raises ModelError for a missing file.
 
     The image is padded to a size that the detector does not round, and the map cut back, so that it
     lies on the image to the pixel.
@@ -115,28 +115,35 @@ class AuxAnnotator:
 
     def __init__(self, detector: str, folder: str | None, options: Mapping[str, Any]) -> None:
         self.detector, self.options = detector, dict(options)
-        nets = DETECTORS[detector].nets
-        self.files = [_find_weights(detector, folder, net.file) for net in nets]
+        self.files: list[Path] = []
+        for net in DETECTORS[detector].nets:
+            path = None if folder is None else Path(folder) / net.file
+            if path is None or not path.is_file():
+                raise ModelError(
+                    f"control {detector!r} reads its weights from {net.file} in its folder, "
+                    f"which is {folder!r}; download that file there and give the folder"
+                )
+            self.files.append(path)
         self._loaded: Any = None
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the detector's map (H, W) or (H, W, 3); raises ModelError as it loads weights."""
         height, width = image.shape[:2]
         below, right = -height % STEP_PX, -width % STEP_PX
         padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
         with ONE_AT_A_TIME, silent_warnings:  # of imports it does not use, and of even images
             if self._loaded is None:
                 self._loaded = self._load()
-            drawn = np.asarray(self._loaded(padded, **self._settings(padded)), np.uint8)
+            # These keep the size of the image; not every detector knows all of them.
+            side = min(padded.shape[:2])
+            wanted = {"detect_resolution": side, "image_resolution": side, "output_type": "np"}
+            known = inspect.signature(type(self._loaded).__call__).parameters
+            keywords = {name: wanted[name] for name in wanted if name in known} | self.options
+            drawn = np.asarray(self._loaded(padded, **keywords), np.uint8)
         return np.ascontiguousarray(drawn[:height, :width])
 
-    def _settings(self, padded: NDArray[np.uint8]) -> dict[str, Any]:
-        """Return keywords that keep the size; not every detector knows all of them."""
-        side = min(padded.shape[:2])
-        wanted = {"detect_resolution": side, "image_resolution": side, "output_type": "np"}
-        known = inspect.signature(type(self._loaded).__call__).parameters
-        return {name: wanted[name] for name in wanted if name in known} | self.options
-
     def _load(self) -> Any:
+        """Return the detector with its networks; raises ModelError for weights that do not fit."""
         detector = DETECTORS[self.detector]
         try:
             package = importlib.import_module("controlnet_aux")
@@ -145,33 +152,20 @@ class AuxAnnotator:
                 f"control {self.detector!r} needs controlnet-aux ({error}); "
                 "install it with pip install 'synthgen-inspection[edges]'"
             ) from error
-        nets = map(_load_net, [self.detector] * len(self.files), detector.nets, self.files)
+        nets = []
+        for net, file in zip(detector.nets, self.files, strict=True):
+            module = importlib.import_module(f"controlnet_aux.{net.module}")
+            network = getattr(module, net.name)(**net.arguments)
+            try:
+                network.load_state_dict(_read_weights(file))
+            except (RuntimeError, AttributeError, TypeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise ModelError(
+                    f"{file} holds other weights than control {self.detector!r} has ({reason}); "
+                    f"download {net.file} again"
+                ) from error
+            nets.append(network.float().eval())
         return getattr(package, detector.class_name)(*nets)
-
-
-def _find_weights(detector: str, folder: str | None, file: str) -> Path:
-    path = None if folder is None else Path(folder) / file
-    if path is None or not path.is_file():
-        raise ModelError(
-            f"control {detector!r} reads its weights from {file} in its folder, "
-            f"which is {folder!r}; download that file there and give the folder"
-        )
-    return path
-
-
-def _load_net(detector: str, net: Net, file: Path) -> Any:
-    """Return a network with its weights; raises ModelError for a file that does not fit."""
-    made = getattr(importlib.import_module(f"controlnet_aux.{net.module}"), net.name)
-    network = made(**net.arguments)
-    try:
-        network.load_state_dict(_read_weights(file))
-    except (RuntimeError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{file} holds other weights than control {detector!r} has ({reason}); "
-            f"download {net.file} again"
-        ) from error
-    return network.float().eval()
 
 
 def _read_weights(file: Path) -> dict[str, Any]:

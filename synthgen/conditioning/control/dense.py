@@ -1,4 +1,4 @@
-"""Controls that are no edges: a value everywhere (depth, normals), and the asked mask itself."""
+"""Controls other than edges: a value everywhere (depth, normals), and the asked mask itself."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class DenseControl:
         defect_mask: NDArray[np.bool_],
         repaint_mask: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
+        """Return the map of the sketch, stretched to its size where it has another."""
         height, width = image.shape[:2]
         drawn = fit_map(self.annotate(sketch), (height, width), cv2.INTER_LINEAR)
         return drawn if drawn.ndim == 3 else np.repeat(drawn[..., None], 3, axis=2)
@@ -41,4 +42,5 @@ class MaskControl:
         defect_mask: NDArray[np.bool_],
         repaint_mask: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
+        """Return the mask as levels 0 and 255."""
         return np.repeat(defect_mask.astype(np.uint8)[..., None] * 255, 3, axis=2)

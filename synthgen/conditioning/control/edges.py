@@ -33,6 +33,7 @@ class EdgeControl:
         defect_mask: NDArray[np.bool_],
         repaint_mask: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
+        """Return the edges of the image and of the sketch, combined; see ``combine_edges``."""
         part = self._edges(image)
         defect = self._edges(sketch) if defect_mask.any() else part
         return combine_edges(part, defect, defect_mask, repaint_mask)
@@ -57,7 +58,11 @@ def canny_control(low: float = 100, high: Level = 200, blur_px: Blur = 0) -> Edg
 def canny_edges(
     image: NDArray[np.uint8], low: float = 100, high: float = 200, blur_px: float = 0
 ) -> NDArray[np.uint8]:
-    """Return the (H, W) Canny edges, 0 or 255, of an RGB image."""
+    """Return the (H, W) Canny edges, 0 or 255, of an RGB image (H, W, 3) uint8.
+
+    ``low`` and ``high``: thresholds of the gradient in Sobel units; ``blur_px``: deviation of the
+    Gaussian before it, 0 = none.
+    """
     smooth = cv2.GaussianBlur(image, (0, 0), blur_px) if blur_px > 0 else image
     return np.asarray(cv2.Canny(smooth, low, high), np.uint8)
 

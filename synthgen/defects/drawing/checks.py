@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -24,30 +25,34 @@ def _ordered(bounds: Range) -> Range:
     return bounds
 
 
-def _above_zero(bounds: Range) -> Range:
-    if bounds[0] <= 0:
-        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] must lie above 0")
-    return bounds
+def _require(fits: Callable[[Range], bool], sentence: str) -> AfterValidator:
+    """Return a validator that raises the sentence for a range that does not fit.
 
+    The two {} of the sentence stand for the bounds.
+    """
 
-def _at_most_one(bounds: Range) -> Range:
-    if bounds[1] > 1:
-        raise ValueError(f"the range [{bounds[0]:g}, {bounds[1]:g}] must not exceed 1")
-    return bounds
+    def check(bounds: Range) -> Range:
+        if not fits(bounds):
+            raise ValueError(sentence.format(*(f"{bound:g}" for bound in bounds)))
+        return bounds
 
-
-def _is_fraction(bounds: Range) -> Range:
-    if bounds[1] > 1:
-        raise ValueError(
-            f"the contrast [{bounds[0]:g}, {bounds[1]:g}] is a share of the photo's own range, "
-            "0..1, and no longer grey levels: give e.g. [0.15, 0.7]"
-        )
-    return bounds
+    return AfterValidator(check)
 
 
 Span = Annotated[tuple[float, float], AfterValidator(_ordered)]  # any low .. high
-Positive = Annotated[Span, AfterValidator(_above_zero)]  # pixels
-Fraction = Annotated[Positive, AfterValidator(_at_most_one)]  # of the part's short side
-Contrast = Annotated[Positive, AfterValidator(_is_fraction)]  # of the photo's range
+Positive = Annotated[  # pixels
+    Span, _require(lambda bounds: bounds[0] > 0, "the range [{}, {}] must lie above 0")
+]
+Fraction = Annotated[  # of the part's short side
+    Positive, _require(lambda bounds: bounds[1] <= 1, "the range [{}, {}] must not exceed 1")
+]
+Contrast = Annotated[  # of the photo's range
+    Positive,
+    _require(
+        lambda bounds: bounds[1] <= 1,
+        "the contrast [{}, {}] is a share of the photo's own range, 0..1, and no longer grey "
+        "levels: give e.g. [0.15, 0.7]",
+    ),
+]
 Count = Annotated[tuple[Annotated[int, Field(ge=1, le=200)], int], AfterValidator(_ordered)]
 Ratio = Annotated[float, Field(ge=0, le=1)]  # a probability or a share

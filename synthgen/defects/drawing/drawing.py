@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.geometry import nearest_instance
+from synthgen.imaging.images import LUMA
 from synthgen.imaging.optics import Optics
 from synthgen.sources.surfaces.noise import Field
 
@@ -29,6 +30,7 @@ __all__ = [
     "draw_strength",
     "fade",
     "fit_area",
+    "mix_hues",
     "soften",
     "visible_extent",
     "zoom",
@@ -131,7 +133,8 @@ class Drawing:
     ) -> Drawing:
         """Return a Drawing of maps in one frame; those that are not given do nothing.
 
-        ``cover`` 0..1 is its extent, from which the mask follows as the photo's blur shows it.
+        ``cover`` 0..1 is its extent, from which the mask follows as the photo's blur shows it. All
+        maps have its size, in points; they are padded so that blur and shadow have room.
         """
         shadow_px = 0.0 if lift is None else 2.5 * float(lift.max())
         margin = SCALE * (int(np.ceil(3 * scene.kernel_px + shadow_px)) + 2)
@@ -171,7 +174,10 @@ class Drawing:
         parts: NDArray[np.uint8] | None = None,
         classes: tuple[str, ...] = (),
     ) -> Drawing:
-        """Return the Drawing of a real defect: a mask, and what it changes."""
+        """Return the Drawing of a real defect: a mask, and what it changes.
+
+        All of it is of the photo's pixels, one point each.
+        """
         nothing, white = np.zeros(mask.shape, np.float32), np.ones(3, np.float32)
         maps = (nothing, nothing, nothing, nothing, white, nothing, nothing)
         return cls(mask, 0.0, *maps, 1, 0.0, 0, change, veil, cut_at or {}, parts, classes)
@@ -206,7 +212,10 @@ def visible_extent(cover: Field) -> NDArray[np.bool_]:
 
 
 def zoom(drawing: Drawing, factor: float) -> Drawing:
-    """Return the drawing as a camera ``factor`` times nearer sees it, slopes kept."""
+    """Return the drawing as a camera ``factor`` times nearer sees it, slopes kept.
+
+    Heights grow as sides do. Its mask may come out empty.
+    """
     height, width = (max(1, round(side * factor)) for side in drawing.mask.shape)
     fine = (width * drawing.scale, height * drawing.scale)
 
@@ -239,7 +248,7 @@ def zoom(drawing: Drawing, factor: float) -> Drawing:
 
 
 def fade(drawing: Drawing, factor: float) -> Drawing:
-    """Return the drawing with ``factor`` times its contrast."""
+    """Return the drawing with ``factor`` times its contrast; its colour never grows stronger."""
     return replace(
         drawing,
         contrast=drawing.contrast * factor,
@@ -267,7 +276,10 @@ class DefectKind(Protocol):
     """Draws one defect of its class; the constructor holds the ranges that YAML gives."""
 
     def draw(self, rng: Rng, severity: float, scene: Scene) -> Drawing:
-        """Draw one; ``severity`` 0..1 goes from the low to the high end of the contrast range."""
+        """Draw one; ``severity`` 0..1 goes from the low to the high end of the contrast range.
+
+        Equal states of ``rng`` and equal scenes give equal drawings.
+        """
         ...
 
 
@@ -300,3 +312,17 @@ def draw_strength(contrast: Range, severity: float) -> float:
     strong one (Weber's law).
     """
     return float(contrast[0] * (contrast[1] / contrast[0]) ** severity)
+
+
+def mix_hues(
+    values: NDArray[np.floating], places: Sequence[float], colours: Sequence[tuple[int, int, int]]
+) -> NDArray[np.float32]:
+    """Return the hue at each value of a map (h, w): (h, w, 3) RGB of luma 1.
+
+    ``places`` are the rising values at which the hue is that of each of the ``colours`` (RGB,
+    0..255); between two of them it is mixed.
+    """
+    stops = np.array(colours, np.float32)
+    stops = stops / (stops @ LUMA)[:, None]
+    mixed = [np.interp(values, places, stops[:, channel]) for channel in range(3)]
+    return np.stack(mixed, -1).astype(np.float32)

@@ -21,16 +21,21 @@ class Line(DefectKind, Protocol):
     length_fraction: Range
 
     def as_long(self, length_px: float) -> Self:
-        """Return one of that length."""
+        """Return the same class with one length, in pixels, in place of its range."""
         ...
 
     def as_straight(self, straightness: float) -> Self:
-        """Return one, no more crooked than this, whose ends are apart by about that share of its
-        length, 0..1."""
+        """Return one, no more crooked than this one, as straight as that.
+
+        ``straightness`` 0..1 is about the distance of its ends over its length.
+        """
         ...
 
 
 def heading_deviation(straightness: float) -> float:
-    """Return the deviation of a line's heading, in radians, at which its ends are apart by that
-    share of its length: the mean cosine of a normal deviation."""
+    """Return the deviation of a line's heading, in radians, that makes it as straight as that.
+
+    ``straightness``, the distance of its ends over its length, is taken for the mean cosine of a
+    normal deviation s, which is exp(-s^2 / 2); it is clipped to 0.1..0.995.
+    """
     return float(np.sqrt(-2 * np.log(np.clip(straightness, 0.1, 0.995))))

@@ -40,7 +40,7 @@ def lay_on(
     detail: bool = True,
     allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the image (H, W, 3) with the drawing laid on it, and its mask at the image's size.
+    """Return the image (H, W, 3) RGB with the drawing laid on it, and its mask at the image's size.
 
     ``top_left`` (row, column) may lie outside the image: what sticks out is cut off, as is what
     lies off ``allowed`` (H, W). ``detail`` False leaves out the grit and the grain.
@@ -54,7 +54,11 @@ def lay_on(
     seen = drawing.mask[own] if within is None else drawing.mask[own] & within
     mask[inside] = seen
     base = image[inside].astype(np.float32)
-    painted = _paint(base, drawing, own, seen, optics, detail, within)
+    if drawing.change is None:
+        painted = _paint(base, drawing, own, seen, optics, detail, within)
+    else:
+        veil = None if drawing.veil is None else drawing.veil[own]
+        painted = add_change(base, drawing.change[own], veil)
     if within is not None and not within.all():  # the part's edge is as soft as all edges are
         weight = cv2.GaussianBlur(within.astype(np.float32), (0, 0), max(optics.kernel_px, 0.4))
         painted = base + (np.clip(2 * weight - 1, 0, 1) * within)[..., None] * (painted - base)
@@ -66,7 +70,10 @@ def lay_on(
 def lay_parts(
     drawing: Drawing, size_hw: tuple[int, int], top_left: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Return which of a drawing's defects each pixel of an image belongs to, (H, W); 0 = none."""
+    """Return which of a drawing's defects each pixel of an image belongs to, (H, W); 0 = none.
+
+    ``top_left`` (row, column) as in ``lay_on``; a drawing of one defect has number 1.
+    """
     parts = np.zeros(size_hw, np.uint8)
     inside, own = _overlap(size_hw, drawing.mask.shape, top_left)
     if own is not None:
@@ -97,10 +104,12 @@ def _paint(
     within: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     """Return a surface (h, w, 3) of 0..255 levels with the part ``own`` of a drawing on it."""
-    if drawing.change is not None:
-        veil = None if drawing.veil is None else drawing.veil[own]
-        return add_change(base, drawing.change[own], veil)
-    smooth = without_texture(base if within is None else _go_on(base, within))
+    ground = base
+    if within is not None and within.any() and not within.all():
+        # The part goes on where it ends: each pixel off it has the colour of the nearest one on it.
+        nearest = distance_transform_edt(~within, return_distances=False, return_indices=True)
+        ground = np.asarray(base[nearest[0], nearest[1]], np.float32)
+    smooth = without_texture(ground)
     lift = _levels(drawing, own, mask, base, smooth, optics, detail)
     gone = soften(drawing.gone, optics.kernel_px)[own][..., None]
     surface = base - gone * (base - smooth)
@@ -112,9 +121,14 @@ def _paint(
     painted = _tint(painted, drawing, own, optics)
     if not detail:
         return painted
-    rng = np.random.default_rng(drawing.seed)
-    kept = (1 - gone[..., 0]) * np.maximum(1 + fraction, 0)
-    return painted + _missing_grain(rng, base @ LUMA, painted @ LUMA, kept, optics)
+    # The grain that the photo would have at its new levels and has lost.
+    before, after = base @ LUMA, np.clip(painted @ LUMA, 0, 255)
+    wanted = optics.grain_at(after)
+    left = (1 - gone[..., 0]) * np.maximum(1 + fraction, 0) * optics.grain_at(before)
+    lost = np.minimum(np.sqrt(np.maximum(wanted**2 - left**2, 0)), MAX_GRAIN)
+    unit = draw_grain(np.random.default_rng(drawing.seed), optics, after)
+    grain = unit * (lost / np.maximum(wanted, 1e-3))[..., None]
+    return np.asarray(painted + np.asarray(grain, np.float32))
 
 
 def _levels(
@@ -159,15 +173,6 @@ def _levels(
     return bounded
 
 
-def _go_on(base: NDArray[np.float32], within: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return a picture (h, w, 3) in which the part goes on where it ends: each pixel off it has the
-    colour of the nearest one on it."""
-    if within.all() or not within.any():
-        return base
-    nearest = distance_transform_edt(~within, return_distances=False, return_indices=True)
-    return np.asarray(base[nearest[0], nearest[1]], np.float32)
-
-
 def _shadow(drawing: Drawing, optics: Optics) -> Field | float:
     """Return the shadow, as a tone, of what stands above the surface: darkest where it touches."""
     if not drawing.lift.any():
@@ -201,21 +206,14 @@ def _tint(
     )
 
 
-def _missing_grain(
-    rng: np.random.Generator, before: Field, after: Field, kept: Field, optics: Optics
-) -> NDArray[np.float32]:
-    """Return the grain that the photo would have at its new levels and has lost, (h, w, 3)."""
-    wanted = optics.grain_at(np.clip(after, 0, 255))
-    left = kept * optics.grain_at(before)
-    lost = np.minimum(np.sqrt(np.maximum(wanted**2 - left**2, 0)), MAX_GRAIN)
-    unit = draw_grain(rng, optics, np.clip(after, 0, 255))
-    return np.asarray(unit * (lost / np.maximum(wanted, 1e-3))[..., None], np.float32)
-
-
 def add_change(
     base: NDArray[np.float32], change: NDArray[np.float32], veil: Field | None
 ) -> NDArray[np.float32]:
-    """Return a surface (h, w, 3) with a change in shares of its grey level, as ``Drawing`` has."""
+    """Return a surface (h, w, 3) of 0..255 levels with a real defect's ``change`` (h, w, 3) on it.
+
+    The change is a share of the grey level at each pixel, as ``Drawing`` has it; ``veil`` (h, w)
+    0..1 is how much of the surface's own texture is gone there. Levels are not clipped.
+    """
     if veil is not None:
         base = base + veil[..., None] * (without_texture(base) - base)
     return np.asarray(base + change * (base @ LUMA)[..., None], np.float32)

@@ -12,7 +12,7 @@ __all__ = ["Points", "cover_within", "merge", "radial_field", "scatter", "stroke
 
 Rng = np.random.Generator
 Points = NDArray[np.float32]
-SUPERSAMPLING = 2
+SUPERSAMPLING = 2  # of a stroke, in each direction, on top of a map's points
 MARGIN = 4  # points around a line
 FAR = 9.0  # of a radial field where no spot is
 
@@ -38,7 +38,10 @@ def stroke(points: Points, widths: Points, weights: Points) -> tuple[Field, Poin
 
 
 def merge(parts: list[tuple[Field, Points]]) -> Field:
-    """Return strokes laid over one another, the strongest winning, in one tight frame."""
+    """Return strokes laid over one another, the strongest winning, in one tight frame (h, w).
+
+    ``parts`` are what ``stroke`` gives, at least one.
+    """
     low = np.min([corner for _, corner in parts], axis=0)
     high = np.max([corner + layer.shape[::-1] for layer, corner in parts], axis=0)
     canvas = np.zeros((int(high[1] - low[1]), int(high[0] - low[0])), np.float32)
@@ -50,7 +53,10 @@ def merge(parts: list[tuple[Field, Points]]) -> Field:
 
 
 def cover_within(field: Field, radius: float, edge: float = 1.5) -> Field:
-    """Return 1 inside the outline of a radial field, 0 outside, over an edge of some points."""
+    """Return 1 inside the outline of a radial field, 0 outside, over an edge of ``edge`` points.
+
+    ``radius`` in points is that of the field, which tells how fast it grows.
+    """
     return np.asarray(np.clip((1 - field) * radius / edge + 0.5, 0, 1), np.float32)
 
 
@@ -80,7 +86,11 @@ def radial_field(
 
 
 def scatter(rng: Rng, spots: list[Field], spread: float) -> Field:
-    """Return radial fields strewn around a point, the nearest spot deciding each place."""
+    """Return radial fields strewn around a point, the nearest spot deciding each place: (s, s).
+
+    The first spot lies at the point, the others up to ``spread`` points away along each axis. Where
+    no spot reaches, the field is far outside of all.
+    """
     reach = int(max(spot.shape[0] for spot in spots) / 2 + spread) + 2
     canvas = np.full((2 * reach + 1, 2 * reach + 1), FAR, np.float32)
     for number, spot in enumerate(spots):

@@ -20,13 +20,16 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classifier:
-    """Names the class of a defect from a crop and the same crop of its source."""
+    """Names the class of a defect from a crop and the same crop of its source.
+
+    ``names`` are the classes in the order of the network's outputs.
+    """
 
     names: tuple[str, ...]
     network: nn.Module
 
     def classify(self, crops: Sequence[Image], sources: Sequence[Image]) -> list[str]:
-        """Return the likeliest class of each (S, S, 3) crop."""
+        """Return the likeliest class of each crop, (S, S, 3) uint8; ``sources`` pair with them."""
         found: list[str] = []
         self.network.eval()
         with torch.no_grad():
@@ -43,26 +46,29 @@ def _stack(crops: Sequence[Image], sources: Sequence[Image]) -> torch.Tensor:
     return torch.cat([now, 2 * (now - before)], dim=1)
 
 
-def _network(classes: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    widths = [6, 32, 64, 128, 192]
-    for width_in, width in pairwise(widths):
-        layers += [
-            nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers, _Pool(), nn.Dropout(0.2), nn.Linear(2 * widths[-1], classes))
+class _Network(nn.Module):
+    """Crop and change (B, 6, S, S) -> the logits of the classes (B, N)."""
 
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        widths = [6, 32, 64, 128, 192]
+        for width_in, width in pairwise(widths):
+            layers += [
+                nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * widths[-1], classes))
 
-class _Pool(nn.Module):
-    """The strongest and the mean of each channel (B, C, H, W) -> (B, 2 C)."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features = self.layers(pixels)
+        pooled = torch.cat([features.amax((2, 3)), features.mean((2, 3))], dim=1)
+        return torch.as_tensor(self.head(pooled))
 
 
 def train_classifier(
@@ -73,11 +79,16 @@ def train_classifier(
     epochs: int = 9,
     report: Callable[[float], None] = lambda done: None,
 ) -> Classifier:
-    """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1."""
+    """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1.
+
+    ``crops`` and ``sources`` are (S, S, 3) uint8, all of one size, ``labels`` their classes. Fewer
+    crops than a batch of 64 train nothing. One seed gives one classifier; torch's global generator
+    stays as it is.
+    """
     names = tuple(sorted(set(labels)))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # weights and dropout take no generator
-        network = _network(len(names))
+        network = _Network(len(names))
         rng = np.random.default_rng(seed)
         targets = torch.tensor([names.index(label) for label in labels])
         steps = epochs * (len(crops) // BATCH)

@@ -16,12 +16,12 @@ from synthgen.errors import ConfigError
 __all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor"]
 
 Image = NDArray[np.uint8]
-MIN_CROPS = 20
+MIN_CROPS = 20  # of a set; below it there is no distance
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
 
 
 def check_extractor() -> None:
-    """Raise ConfigError where the ``evaluate`` extra is missing."""
+    """Raise ConfigError where the ``evaluate`` extra is missing, and name the package."""
     for package in ("torchmetrics", "torchvision"):
         if importlib.util.find_spec(package) is None:
             raise ConfigError(
@@ -50,8 +50,14 @@ class _RandomVgg(nn.Module):
         return torch.as_tensor(features)
 
 
+_extractor = functools.cache(_RandomVgg)  # built when first used, then kept
+
+
 class RealCropSet:
-    """A set of real crops, its features read once. Raises ConfigError under 20 crops."""
+    """A set of real crops, its features read once.
+
+    Crops are (S, S, 3) uint8, all of one size. Raises ConfigError under 20 crops.
+    """
 
     def __init__(self, crops: Sequence[Image]) -> None:
         _check_count(crops)
@@ -63,8 +69,8 @@ class RealCropSet:
     def distance(self, other: Sequence[Image], subsets: int = 50) -> tuple[float, float]:
         """Return KID (Binkowski et al. 2018, https://arxiv.org/abs/1801.01401), its deviation.
 
-        Features are scaled to unit deviation over the real crops. Subsets hold half of the smaller
-        set. Raises ConfigError under 20 crops.
+        Features are scaled to unit deviation over the real crops. ``subsets`` are drawn, the same
+        ones each time; each holds half of the smaller set. Raises ConfigError under 20 crops.
         """
         from torchmetrics.image.kid import poly_mmd
 
@@ -83,11 +89,6 @@ class RealCropSet:
 def _check_count(crops: Sequence[Image]) -> None:
     if len(crops) < MIN_CROPS:
         raise ConfigError(f"{len(crops)} crops are too few to compare; give {MIN_CROPS}")
-
-
-@functools.cache
-def _extractor() -> nn.Module:
-    return _RandomVgg()
 
 
 def _features(crops: Sequence[Image]) -> torch.Tensor:

@@ -28,7 +28,6 @@ from synthgen.generation.generate import batched
 from synthgen.imaging.images import crop_around
 from synthgen.quality.realised import delta_e
 from synthgen.realdata.read import read_real
-from synthgen.realdata.settings import RealSettings
 from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.samples.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
@@ -49,10 +48,11 @@ class _Scene:
 
 
 def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Report) -> Fidelity:
-    """Paint the whole set and score it.
+    """Paint the whole set and score it; ``report`` gets what, done, of how many.
 
-    Raises ConfigError where something is missing that is needed later, SourceError for photos that
-    cannot be read, PlacementError where a defect finds no room.
+    Every scene is painted as configured, ``settings.probes`` of them in all other ways too. Raises
+    ConfigError where something is missing that is needed later, SourceError for photos that cannot
+    be read, PlacementError where a defect finds no room.
     """
     if len(subject.classes) < 2:
         raise ConfigError("evaluate fidelity tells classes apart; give two or more in defect=[...]")
@@ -163,18 +163,16 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
         crops.append(crop_around(condition.sketch, condition.defect_mask))
     yield DRAWN, crops
     for name, photos in sorted(settings.photos.items()):
-        if photos.defects is not None:
-            yield name, list(_cut_defects(photos.defects, name))
-
-
-def _cut_defects(real: RealSettings, name: str) -> Iterator[Image]:
-    """Yield the crop around the defects of each photo that has some."""
-    marked = [image for image in read_real(real) if image.defects]
-    if not marked:
-        raise SourceError(f"evaluate.photos.{name}.defects names no photo of a defect")
-    for image in marked:
-        mask = np.any([defect.mask for defect in image.defects], axis=0)
-        yield crop_around(image.read_rgb(), mask)
+        if photos.defects is None:
+            continue
+        marked = [image for image in read_real(photos.defects) if image.defects]
+        if not marked:
+            raise SourceError(f"evaluate.photos.{name}.defects names no photo of a defect")
+        crops = []
+        for image in marked:
+            mask = np.any([defect.mask for defect in image.defects], axis=0)
+            crops.append(crop_around(image.read_rgb(), mask))
+        yield name, crops
 
 
 def _sweep_severity(

@@ -32,7 +32,10 @@ Image = NDArray[np.uint8]
 
 
 class Painter:
-    """Paints batches in every asked way and keeps the scores, a row per condition."""
+    """Paints batches in every asked way and keeps the scores, a row per condition.
+
+    ``rows`` grow with each batch; ``crops`` are by set and by kind of painting, (S, S, 3) uint8.
+    """
 
     def __init__(
         self,
@@ -50,7 +53,10 @@ class Painter:
         self._first = 0
 
     def paint(self, conditions: Sequence[Condition], names: Sequence[str]) -> None:
-        """Paint as configured; start a row for each condition."""
+        """Paint as configured; start a row for each condition.
+
+        ``names`` says which set each condition belongs to.
+        """
         self._finished = finish(self.backend, conditions)
         self._first = len(self.rows)
         found = self._classify(self._finished)
@@ -84,11 +90,15 @@ class Painter:
             kept.setdefault("sketch", []).append(crop_around(condition.sketch, mask))
 
     def probe(self, numbers: Sequence[int], conditions: Sequence[Condition]) -> None:
-        """Paint these conditions of the last batch in the other ways; fill up their rows."""
+        """Paint these conditions of the last batch in the other ways; fill up their rows.
+
+        ``numbers`` are those of their rows. The other ways: from noise, without control image, with
+        a box to repaint, with another class in the prompt, other noise, and other numbers of steps.
+        """
         others = [self._with_other_prompt(c) for c in conditions]
         boxed = [self._with_box(c) for c in conditions]
         again = [candidate for c in conditions for candidate in finish(self.backend, [c])]
-        reseeded = [_with_other_noise(c) for c in conditions]
+        reseeded = [replace(c, spec=replace(c.spec, seed=c.spec.seed ^ 1)) for c in conditions]
         other_seed = finish(self.backend, reseeded)
         finished = {
             "noise": finish(self.noise, conditions),
@@ -157,11 +167,10 @@ def with_own_prompt(condition: Condition, classes: Mapping[str, DefectClass]) ->
     return replace(condition, spec=replace(spec, prompt=prompt))
 
 
-def _with_other_noise(condition: Condition) -> Condition:
-    return replace(condition, spec=replace(condition.spec, seed=condition.spec.seed ^ 1))
-
-
 def finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Candidate]:
-    """Return the finished images as a run would write them, with their realised masks."""
+    """Return the finished images as a run would write them, with their realised masks.
+
+    One for each condition, in their order; they are painted as one batch.
+    """
     painted = backend.paint(conditions)
     return [build_candidate(c, image) for c, image in zip(conditions, painted, strict=True)]

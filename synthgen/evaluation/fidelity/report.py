@@ -41,27 +41,44 @@ BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
 
 
 def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
-    """Return every score, in the order of the table."""
+    """Return every score, in the order of the table.
+
+    Scores are fractions 0..1 but for those whose note or name says otherwise. KID is left out where
+    a set has under 20 crops.
+    """
     probes = fidelity.rows[fidelity.rows["answer_noise"].notna()]
     references = {
         name: RealCropSet(kinds["reference"])
         for name, kinds in fidelity.crops.items()
         if len(kinds.get("reference", [])) >= MIN_CROPS
     }
+    other, same = float(probes["other_seed"].mean()), float(probes["same_seed"].mean())
+    distances = []
+    for name, reference in references.items():
+        kinds = fidelity.crops[name]
+        if len(kinds["painted"]) < MIN_CROPS:
+            continue
+        what = "renders" if name == DRAWN else f"real defects of {name}"
+        for kind in ("painted", "sketch"):
+            value, spread = reference.distance(kinds[kind])
+            note = f"n = {len(kinds[kind])} against {len(kinds['reference'])}, ± {spread:.3f}"
+            distances.append(Score(f"KID to {what}, {kind}", value, note=note))
     return [
         *_presence(fidelity.rows, probes),
-        *_texture(fidelity.rows),
         *_edge_control(probes),
         *_class_control(fidelity, probes),
-        *_diversity(probes),
-        *_severity(fidelity.severities),
-        *_distances(fidelity, references),
+        Score("diversity, other seed", other, note="grey levels"),
+        Score("diversity, same seed", same, note="another batch"),
+        # 0.01: the same seed may paint the very same pixels in another batch
+        Score("diversity, ratio", other / max(same, 0.01), least=3),
+        _severity(fidelity.severities),
+        *distances,
         *_few_steps(fidelity, probes, settings, references.get(DRAWN)),
     ]
 
 
 def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
-    """Score whether the defect is there, and nothing but it."""
+    """Score whether the defect is there, and nothing but it: the surface beside it is kept."""
     drawn, photos = rows[rows["set"] == DRAWN], rows[rows["set"] != DRAWN]
     ratios = rows["border_painted"] / rows["border_source"]
     scores = [
@@ -71,8 +88,7 @@ def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
     ]
     if len(photos):
         scores.append(Score("visible, photographs", _visible(photos["fill"])))
-    return [
-        *scores,
+    scores += [
         Score("visible, from noise", _visible(probes["fill_noise"]), note=f"n = {len(probes)}"),
         Score(
             "clean edge",
@@ -84,10 +100,6 @@ def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
         Score("clean edge, 95th percentile of the images", float(ratios.quantile(0.95))),
         Score("pixels changed outside", float(rows["changed_outside_px"].sum()), most=0),
     ]
-
-
-def _texture(rows: pd.DataFrame) -> list[Score]:
-    scores = []
     for key in ("mean", "std", "gradient"):
         off = rows[f"texture_{key}"].dropna()
         within = (off <= 0.1).mean()
@@ -100,9 +112,11 @@ def _texture(rows: pd.DataFrame) -> list[Score]:
             )
         )
     for key in ("std", "gradient"):
-        drawn = float(rows[f"sketch_texture_{key}"].mean())
+        deviation = float(rows[f"sketch_texture_{key}"].mean())
         scores.append(
-            Score(f"texture kept, {key}, of the sketches", drawn, note="laid in without feather")
+            Score(
+                f"texture kept, {key}, of the sketches", deviation, note="laid in without feather"
+            )
         )
     return scores
 
@@ -174,35 +188,17 @@ def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
     ]
 
 
-def _diversity(probes: pd.DataFrame) -> list[Score]:
-    return [
-        Score("diversity, other seed", float(probes["other_seed"].mean()), note="grey levels"),
-        Score("diversity, same seed", float(probes["same_seed"].mean()), note="another batch"),
-        Score(
-            "diversity, ratio",
-            float(probes["other_seed"].mean() / max(probes["same_seed"].mean(), 0.01)),
-            least=3,
-        ),
-    ]
-
-
-def _severity(swept: pd.DataFrame) -> list[Score]:
+def _severity(swept: pd.DataFrame) -> Score:
     """Score how monotonously the painted change follows the asked severity, class by class."""
     curves = swept.groupby(["defect_class", "severity"])["change_delta_e"].mean().reset_index()
-    found = {
-        str(name): _correlate(part["severity"], part["change_delta_e"])
-        for name, part in curves.groupby("defect_class")
-    }
+    found = {}
+    for name, part in curves.groupby("defect_class"):
+        severity, change = part["severity"], part["change_delta_e"]
+        changes = change.nunique() > 1  # a class that never changes has no rank correlation
+        found[str(name)] = float(spearmanr(severity, change).statistic) if changes else 0.0
     worst = min(found, key=lambda name: found[name])
     note = f"the worst class, {worst}; mean {np.mean(list(found.values())):.2f}"
-    return [Score("severity, Spearman with the change", found[worst], least=0.9, note=note)]
-
-
-def _correlate(one: pd.Series, other: pd.Series) -> float:
-    """Return the rank correlation; 0 where one of the two never changes."""
-    if other.nunique() < 2:
-        return 0.0
-    return float(spearmanr(one, other).statistic)
+    return Score("severity, Spearman with the change", found[worst], least=0.9, note=note)
 
 
 def _visible(fill: pd.Series) -> float:
@@ -219,20 +215,6 @@ def _hit(probes: pd.DataFrame, column: str) -> float:
 
 def _changed(probes: pd.DataFrame, before: str, after: str) -> float:
     return float((probes[before] != probes[after]).mean())
-
-
-def _distances(fidelity: Fidelity, references: Mapping[str, RealCropSet]) -> list[Score]:
-    scores = []
-    for name, reference in references.items():
-        kinds = fidelity.crops[name]
-        if len(kinds["painted"]) < MIN_CROPS:
-            continue
-        what = "renders" if name == DRAWN else f"real defects of {name}"
-        for kind in ("painted", "sketch"):
-            value, spread = reference.distance(kinds[kind])
-            note = f"n = {len(kinds[kind])} against {len(kinds['reference'])}, ± {spread:.3f}"
-            scores.append(Score(f"KID to {what}, {kind}", value, note=note))
-    return scores
 
 
 def _few_steps(
@@ -268,37 +250,23 @@ def write_rows(folder: Path, fidelity: Fidelity) -> None:
 def write_fidelity(
     folder: Path, fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]
 ) -> Path:
-    """Write the page (which is returned), ``fidelity.json`` and the sheets."""
+    """Write the page ``fidelity.md`` (which is returned), ``fidelity.json`` and the sheets.
+
+    A sheet ``samples-<group>.jpg`` shows the painted crops of each of ``GROUPS`` on drawn sources.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_scores(folder / "fidelity.json", scores, {**facts, "extractor": EXTRACTOR})
-    for group, names in GROUPS.items():
-        cells = _cells(fidelity, names)
-        if cells:
-            write_bytes(folder / f"samples-{group}.jpg", encode_jpeg(draw_scene_sheet(cells), 92))
-    page = folder / "fidelity.md"
-    lines = _page(fidelity, scores, facts)
-    write_text(page, "\n".join(lines) + "\n")
-    return page
-
-
-def _cells(fidelity: Fidelity, names: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """Return the first painted crops on drawn sources of these classes, none left out."""
     drawn = fidelity.rows[fidelity.rows["set"] == DRAWN]
     crops = fidelity.crops[DRAWN]["painted"]
-    chosen = [n for n, name in enumerate(drawn["defect_class"]) if name in names]
-    return [crops[n] for n in chosen]
-
-
-def draw_scene_sheet(
-    cells: Sequence[NDArray[np.uint8]], rows: int = 8, columns: int = 12
-) -> NDArray[np.uint8]:
-    """Return one picture of the first ``rows * columns`` cells, 2 px apart."""
-    framed = [np.pad(c, ((1, 1), (1, 1), (0, 0)), constant_values=255) for c in cells]
-    return tile(framed[: rows * columns], columns)
-
-
-def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]) -> list[str]:
-    return [
+    sheets = []
+    for group, names in GROUPS.items():
+        # the first of these classes on drawn sources, none left out
+        cells = [crops[n] for n, name in enumerate(drawn["defect_class"]) if name in names]
+        if cells:
+            write_bytes(folder / f"samples-{group}.jpg", encode_jpeg(draw_scene_sheet(cells), 92))
+            sheets.append(f"![{group}](samples-{group}.jpg)")
+    page = folder / "fidelity.md"
+    lines = [
         "# Fidelity",
         "",
         *(f"{key}: {value}  " for key, value in facts.items()),
@@ -307,13 +275,26 @@ def _page(fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any])
         "",
         "By class, as configured:",
         "",
-        *_by_class(fidelity.rows),
+        *_tabulate_classes(fidelity.rows),
         "",
-        *(f"![{g}](samples-{g}.jpg)" for g in GROUPS if _cells(fidelity, GROUPS[g])),
+        *sheets,
     ]
+    write_text(page, "\n".join(lines) + "\n")
+    return page
 
 
-def _by_class(rows: pd.DataFrame) -> list[str]:
+def draw_scene_sheet(
+    cells: Sequence[NDArray[np.uint8]], rows: int = 8, columns: int = 12
+) -> NDArray[np.uint8]:
+    """Return one picture of the first ``rows * columns`` cells, 2 px apart, row after row.
+
+    Cells are (S, S, 3) uint8, all of one size; fewer make a lower picture.
+    """
+    framed = [np.pad(c, ((1, 1), (1, 1), (0, 0)), constant_values=255) for c in cells]
+    return tile(framed[: rows * columns], columns)
+
+
+def _tabulate_classes(rows: pd.DataFrame) -> list[str]:
     lines = [
         "| class | n | visible | class control | from noise | edges F1 from noise |",
         "|---|---|---|---|---|---|",
@@ -331,7 +312,10 @@ def _by_class(rows: pd.DataFrame) -> list[str]:
 
 
 def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, Any]) -> None:
-    """Put the table into the model's card, in place of the one that is there."""
+    """Put the table into the model's card, in place of the one that is there.
+
+    ``model`` is a folder with a README.md; ModelError is raised where it has none.
+    """
     card = model / "README.md"
     if not card.is_file():
         raise ModelError(f"{model} has no README.md to put the scores in; give a model with a card")
@@ -359,7 +343,7 @@ def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, An
 def collect_fidelity_facts(
     backend: DiffusionBackend, settings: FidelitySettings, fidelity: Fidelity
 ) -> dict[str, Any]:
-    """Return what the scores depend on, in words."""
+    """Return what the scores depend on, in words: checkpoint, seed, counts, painting, machine."""
     device, painting = backend.device_name(), backend.painting
     return {
         "checkpoint": backend.checkpoint.replace(str(backend.folder), backend.folder.name),

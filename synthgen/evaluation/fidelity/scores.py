@@ -18,14 +18,17 @@ MIN_BAND_PX = 24
 
 
 def border_ratio(source: Image, painted: Image, repaint_mask: Mask) -> tuple[float, float]:
-    """Return the mean CIELAB step across the repaint border: painted, and in the source."""
+    """Return the mean CIELAB step across the repaint border: painted, and in the source.
+
+    The source's own step says how much of the painted one is the surface itself.
+    """
     return border_step(to_lab(painted), repaint_mask), border_step(to_lab(source), repaint_mask)
 
 
 def texture_deviation(
     source: Image, painted: Image, repaint_mask: Mask, defect_mask: Mask
 ) -> dict[str, float]:
-    """Return how far the band around a defect is from the source's, as shares of the source's.
+    """Return how far the band around a defect is from the source's, as fractions of the source's.
 
     The band is what might have been repainted though no defect was asked for, 2 px away from it,
     since a soft edge and the gradient reach that far. ``mean``, ``std`` and ``gradient`` (mean

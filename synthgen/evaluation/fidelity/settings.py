@@ -29,7 +29,10 @@ DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photogr
 
 @checked(frozen=True, config=STRICT)
 class PhotoSet:
-    """Photos of good parts that the model has not learned from."""
+    """Photos of good parts that the model has not learned from.
+
+    ``surface`` is the word for it in the prompt. ``defects`` are real ones of the same product.
+    """
 
     path: Annotated[str, Field(min_length=1)]
     surface: Annotated[str, Field(min_length=1)]
@@ -68,7 +71,7 @@ class Subject:
     margin_px: int
 
     def plan(self, sources: Sources, count: int, seed: int) -> list[SampleSpec]:
-        """Return ``count`` specs, classes evenly mixed, in one split."""
+        """Return ``count`` specs with a defect each, classes evenly mixed, in one split."""
         return draw_plan(sources, self.classes, count, 0, {"all": 1.0}, seed)
 
 

@@ -69,6 +69,7 @@ class Arm:
 
     @property
     def is_synthetic(self) -> bool:
+        """Whether any of its defects are synthetic, of a recipe or a run."""
         return self.synthetic is not None or bool(self.run)
 
     def can_learn(self, budget: int | None) -> bool:
@@ -78,7 +79,7 @@ class Arm:
         return True
 
     def runs_at(self, budget: str, seed: int) -> tuple[str, ...]:
-        """Return the runs' paths for one draw; () = none."""
+        """Return the runs' paths for one draw; () = none. ``budget`` is a number or ``all``."""
         paths = (self.run,) if isinstance(self.run, str) else self.run
         return tuple(p.replace("@budget", budget).replace("@seed", str(seed)) for p in paths)
 
@@ -93,22 +94,36 @@ class Draw:
 
 
 class RunPictures:
-    """The accepted defects of a run, read when they are first asked for."""
+    """The accepted defects of a run, read when they are first asked for.
+
+    Every tenth of them sets the threshold and is not learned from.
+    """
 
     def __init__(self, labels: LabelledSet, is_grey: bool, closed: set[Path]) -> None:
         """``closed``: photos that must not have been painted on; what was is left out."""
         self._names, self._grey = labels.names, is_grey
-        bad = [one for one in labels if one.defects]
-        self.images = [one for one in bad if _source_of(one) not in closed]
+        self.images: list[LabelledImage] = []
+        for image in labels:
+            source = str(image.facts.get("photo") or image.facts.get("source_path") or "")
+            if image.defects and Path(source).resolve() not in closed:
+                self.images.append(image)
+        self._kept = [number for number in range(len(self.images)) if number % HELD_OUT]
         self._read: dict[str, Picture] = {}
 
-    def picture(self, number: int) -> Picture:
-        image = self.images[number]
-        if image.sample_id not in self._read:
-            self._read[image.sample_id] = self._load(image)
-        return self._read[image.sample_id]
+    def piece(self, rng: Rng) -> Picture:
+        """Return one to learn from; the run's weights say how often each class comes."""
+        return self.picture(self._kept[int(rng.integers(len(self._kept)))])
 
-    def _load(self, image: LabelledImage) -> Picture:
+    def whole(self, rng: Rng, number: int) -> Picture:
+        """Return the n-th to set the threshold on, the first again after the last."""
+        held = range(0, len(self.images), HELD_OUT)
+        return self.picture(held[number % len(held)])
+
+    def picture(self, number: int) -> Picture:
+        """Return one of ``images``, grey where the real ones are; classes by their names."""
+        image = self.images[number]
+        if image.sample_id in self._read:
+            return self._read[image.sample_id]
         pixels = read_image(image.path)
         shown = to_rgb8(pixels, grey_window(pixels))
         if self._grey:
@@ -117,17 +132,15 @@ class RunPictures:
         for defect in image.defects:
             name, mask = self._names[defect.class_id], defect.mask(image.size_hw)
             masks[name] = masks.get(name, np.zeros(image.size_hw, bool)) | mask
-        return Picture(image.sample_id, image.group, shown, masks)
-
-
-def _source_of(image: LabelledImage) -> Path:
-    """Return the photo that a sample was painted on."""
-    facts = image.facts
-    return Path(str(facts.get("photo") or facts.get("source_path") or "")).resolve()
+        self._read[image.sample_id] = Picture(image.sample_id, image.group, shown, masks)
+        return self._read[image.sample_id]
 
 
 def digest_runs(runs: Sequence[str]) -> str:
-    """Return what changes when one of the runs is made again: a digest of their manifests."""
+    """Return what changes when one of the runs is made again: a digest of their manifests.
+
+    16 hexadecimal digits of SHA-256; "" without runs, or where a manifest cannot be read.
+    """
     digest = hashlib.sha256()
     for run in runs:
         try:
@@ -146,24 +159,25 @@ class Synthesis:
 
 
 def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synthesis:
-    """Return the source of an arm's synthetic defects; raises ConfigError, RunError."""
-    return _in_turn(
-        [_from_run(run, draw) for run in runs]
-        + ([_on_the_fly(arm, draw, side)] if arm.synthetic else [])
-    )
+    """Return the source of an arm's synthetic defects; ``side`` is the crop's, in pixels.
 
-
-def _on_the_fly(arm: Arm, draw: Draw, side: int) -> Synthesis:
-    painter = _Painter(arm, draw)
-    reach = round(REGION * side)
-    return Synthesis(
-        lambda rng: painter.paint(rng, _region(rng, draw.good, reach)),
-        lambda rng, _: painter.paint(rng, _any(rng, _good_of(draw.validation)).pixels),
-    )
-
-
-def _in_turn(each: Sequence[Synthesis]) -> Synthesis:
-    """Let sources take turns at random, each as often as the others."""
+    The recipe and every run take turns at random, each as often as the others. Raises ConfigError
+    for a recipe that needs real defects without any, RunError for a run with under 10 defects.
+    """
+    closed = {one.path.resolve() for one in draw.validation if one.path is not None}
+    is_grey = draw.good[0].pixels.shape[2] == 1
+    each = []
+    for run in runs:
+        pictures = RunPictures(read_labels(run), is_grey, closed)
+        if len(pictures.images) < HELD_OUT:
+            raise RunError(
+                f"{run} holds {len(pictures.images)} accepted defects on photos to learn from; "
+                f"{HELD_OUT} are needed"
+            )
+        each.append(Synthesis(pictures.piece, pictures.whole))
+    if arm.synthetic:
+        painter = _Painter(arm, draw, side)
+        each.append(Synthesis(painter.piece, painter.whole))
     if len(each) == 1:
         return each[0]
     return Synthesis(
@@ -172,44 +186,15 @@ def _in_turn(each: Sequence[Synthesis]) -> Synthesis:
     )
 
 
-def _from_run(run: str, draw: Draw) -> Synthesis:
-    closed = {one.path.resolve() for one in draw.validation if one.path is not None}
-    is_grey = draw.good[0].pixels.shape[2] == 1
-    pictures = RunPictures(read_labels(run), is_grey, closed)
-    count = len(pictures.images)
-    if count < HELD_OUT:
-        raise RunError(
-            f"{run} holds {count} accepted defects on photos to learn from; {HELD_OUT} are needed"
-        )
-    held = range(0, count, HELD_OUT)
-    kept = [number for number in range(count) if number % HELD_OUT]
-
-    def piece(rng: Rng) -> Picture:  # the run's weights say how often each class comes
-        return pictures.picture(kept[int(rng.integers(len(kept)))])
-
-    return Synthesis(piece, lambda _, number: pictures.picture(held[number % len(held)]))
-
-
-def _good_of(pictures: Sequence[Picture]) -> list[Picture]:
-    return [picture for picture in pictures if not picture.masks]
-
-
 def _any(rng: Rng, pictures: Sequence[Picture]) -> Picture:
     return pictures[int(rng.integers(len(pictures)))]
-
-
-def _region(rng: Rng, pictures: Sequence[Picture], side: int) -> NDArray[np.uint8]:
-    """Return a part of a good picture, as large as it allows."""
-    pixels = _any(rng, pictures).pixels
-    top, left = (int(rng.integers(max(1, length - side + 1))) for length in pixels.shape[:2])
-    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
 
 class _Painter:
     """Paints one recipe's defects on good pictures."""
 
-    def __init__(self, arm: Arm, draw: Draw) -> None:
-        self._arm, self._draw = arm, draw
+    def __init__(self, arm: Arm, draw: Draw, side: int) -> None:
+        self._arm, self._draw, self._reach = arm, draw, round(REGION * side)
         self._kinds = arm.kinds or tuple(sorted(DEFECTS))
         classes = sorted({name for one in draw.defects for name in one.masks})
         self._references = [
@@ -218,28 +203,35 @@ class _Painter:
         if arm.synthetic in NEEDS_REAL and not self._references:
             raise ConfigError(f"synthetic={arm.synthetic} needs real defects to paste")
 
+    def piece(self, rng: Rng) -> Picture:
+        """Paint on a part of a good picture, 1.5 times the crop's side or as large as it allows."""
+        pixels, side = _any(rng, self._draw.good).pixels, self._reach
+        top, left = (int(rng.integers(max(1, length - side + 1))) for length in pixels.shape[:2])
+        return self.paint(rng, np.ascontiguousarray(pixels[top : top + side, left : left + side]))
+
+    def whole(self, rng: Rng, number: int) -> Picture:
+        """Paint on a whole good picture of the validation part."""
+        good = [picture for picture in self._draw.validation if not picture.masks]
+        return self.paint(rng, _any(rng, good).pixels)
+
     def paint(self, rng: Rng, pixels: NDArray[np.uint8]) -> Picture:
+        """Paint one defect; raises ConfigError where 50 tries leave no mark."""
+        recipe = self._arm.synthetic
         for _ in range(TRIES):
-            name, painted, mask = self._try(rng, pixels)
+            name = str(recipe)
+            if recipe == "sketch":
+                painted, mask = draw_sketch(rng, pixels, self._kinds)
+            elif recipe == "perlin":
+                painted, mask = blend_perlin(rng, pixels, _any(rng, self._draw.good).pixels)
+            elif recipe == "nsa":
+                painted, mask = blend_nsa(rng, pixels, _any(rng, self._draw.good).pixels)
+            else:
+                name, references = self._references[int(rng.integers(len(self._references)))]
+                patch = _cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
+                painted, mask = paste_defect(rng, pixels, patch, is_poisson=recipe == "poisson")
             if mask.any():
                 return Picture("", "", painted, {name: mask})
-        raise ConfigError(
-            f"synthetic={self._arm.synthetic} left no mark in {TRIES} tries; leave this arm out"
-        )
-
-    def _try(
-        self, rng: Rng, pixels: NDArray[np.uint8]
-    ) -> tuple[str, NDArray[np.uint8], NDArray[np.bool_]]:
-        recipe = self._arm.synthetic
-        if recipe == "sketch":
-            return ("sketch", *draw_sketch(rng, pixels, self._kinds))
-        if recipe == "perlin":
-            return ("perlin", *blend_perlin(rng, pixels, _any(rng, self._draw.good).pixels))
-        if recipe == "nsa":
-            return ("nsa", *blend_nsa(rng, pixels, _any(rng, self._draw.good).pixels))
-        name, references = self._references[int(rng.integers(len(self._references)))]
-        patch = _cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
-        return (name, *paste_defect(rng, pixels, patch, is_poisson=recipe == "poisson"))
+        raise ConfigError(f"synthetic={recipe} left no mark in {TRIES} tries; leave this arm out")
 
 
 def _cut_patch(rng: Rng, picture: Picture, name: str, reach: int) -> Patch:

@@ -41,7 +41,11 @@ SYNTHETIC_LOOKS = 40  # whole synthetic images, and as many good ones, that a th
 
 
 class Bench:
-    """The real images, read once, and what is done with them for each model."""
+    """The real images, read once, and what is done with them for each model.
+
+    Raises ConfigError where a split has no image with a defect, or nothing good to learn from, and
+    SourceError for images that cannot be read.
+    """
 
     def __init__(self, settings: UtilitySettings) -> None:
         self._settings = settings
@@ -56,16 +60,14 @@ class Bench:
             if not any(p.masks for p in own):
                 raise ConfigError(f"the split {split!r} of evaluate.real needs images with defects")
         if all(p.masks for p in self._learn):
-            self._learn += self._cut_good()
-
-    def _cut_good(self) -> list[Picture]:
-        least = round(self._settings.training.crop_px * MIN_GOOD)
-        if areas := cut_good_areas(self._learn, least):
-            return areas
-        raise ConfigError(
-            f"the split {self._settings.learn_split!r} of evaluate.real needs good images, or ones "
-            f"with {least} px a side free of defects"
-        )
+            least = round(settings.training.crop_px * MIN_GOOD)
+            areas = cut_good_areas(self._learn, least)
+            if not areas:
+                raise ConfigError(
+                    f"the split {settings.learn_split!r} of evaluate.real needs good images, or "
+                    f"ones with {least} px a side free of defects"
+                )
+            self._learn += areas
 
     @property
     def class_ids(self) -> dict[str, int]:
@@ -75,11 +77,11 @@ class Bench:
 
     @property
     def scored(self) -> list[Tally]:
-        """What models are scored on."""
+        """What models are scored on: images and physical parts of each class."""
         return tally(self._score)
 
     def draw(self, job: TrainingJob) -> Draw:
-        """Return what a seed and a budget give all arms alike."""
+        """Return what a seed and a budget give all arms alike; no group is on both sides."""
         fraction = self._settings.validation_fraction
         held = carve_validation(self._learn, fraction, job.seed)
         open_ = [picture for picture in self._learn if picture.group not in held]
@@ -90,7 +92,11 @@ class Bench:
         )
 
     def run(self, job: TrainingJob, report: Report) -> dict[str, Any]:
-        """Return the row of one model."""
+        """Train one model, score it and return its row; ``report`` gets name, done, of how many.
+
+        Scores are fractions 0..1 and ``nearest_bits`` is of 64; ``train_s`` and ``score_s`` are
+        seconds of wall clock. Scores on synthetic images are there for arms that have some.
+        """
         begun, arm, draw = time.perf_counter(), self._settings.chosen[job.arm], self.draw(job)
         runs = arm.runs_at(job.shown_budget, job.seed)
         synthesis = None
@@ -154,7 +160,7 @@ class Bench:
         row: Mapping[str, Any],
     ) -> dict[str, float]:
         """Return F1 at a threshold set on synthetic images alone (as FLASH, arXiv:2609.37314),
-        and the share of synthetic defects that repeat a real one."""
+        and the fraction of synthetic defects that repeat a real one."""
         if synthesis is None:
             return {}
         rng = stream(seed, "threshold")
@@ -162,15 +168,19 @@ class Bench:
         clean = [p for p in draw.validation if not p.masks][:SYNTHETIC_LOOKS]
         pooled = scores.pool(self._maps(model, [*made, *clean]), [p.mask for p in [*made, *clean]])
         f1 = scores.f1_at(row["curve"], pooled.best_threshold())
-        return {"f1_synthetic_threshold": f1, **self._memorised(made, draw)}
-
-    def _memorised(self, made: Sequence[Picture], draw: Draw) -> dict[str, float]:
-        hashes = [hash_ for picture in draw.defects for hash_ in _hashes(picture)]
-        if not hashes:
-            return {}
-        nearest = [min(bits_between(_hash(one), real) for real in hashes) for one in made]
-        fraction = float(np.mean([bits <= self._settings.memorised_bits for bits in nearest]))
-        return {"memorised": fraction, "nearest_bits": float(np.median(nearest))}
+        found = {"f1_synthetic_threshold": f1}
+        hashes = [  # of the real defects, mirrored and turned, too
+            _hash(picture, turn, mirrored)
+            for picture in draw.defects
+            for turn in range(4)
+            for mirrored in (False, True)
+        ]
+        if hashes:
+            nearest = [min(bits_between(_hash(one), real) for real in hashes) for one in made]
+            is_copy = [bits <= self._settings.memorised_bits for bits in nearest]
+            found["memorised"] = float(np.mean(is_copy))
+            found["nearest_bits"] = float(np.median(nearest))
+        return found
 
 
 def _hash(picture: Picture, turn: int = 0, mirrored: bool = False) -> str:
@@ -179,8 +189,3 @@ def _hash(picture: Picture, turn: int = 0, mirrored: bool = False) -> str:
         pixels, mask = pixels[:, ::-1], mask[:, ::-1]
     shown = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
     return perceptual_hash(np.ascontiguousarray(shown), np.ascontiguousarray(mask))
-
-
-def _hashes(picture: Picture) -> list[str]:
-    """Return the looks of a real defect, mirrored and turned, too."""
-    return [_hash(picture, turn, mirrored) for turn in range(4) for mirrored in (False, True)]

@@ -63,7 +63,10 @@ def average_models(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_arms(rows: pd.DataFrame, score: str = "pixel_ap") -> list[Difference]:
-    """Return every pair of arms at every budget, in the order of the rows."""
+    """Return every pair of arms at every budget, in the order of the rows.
+
+    ``rows`` have one line per arm, budget and seed; a pair without a common seed is left out.
+    """
     found: list[Difference] = []
     for budget, own in rows.groupby("budget", sort=False):
         table = own.pivot(index="seed", columns="arm", values=score)
@@ -78,7 +81,10 @@ def compare_arms(rows: pd.DataFrame, score: str = "pixel_ap") -> list[Difference
 
 
 def summarise_arms(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
-    """Return mean, deviation (over seeds, n - 1) and number of seeds of each arm and budget."""
+    """Return mean, deviation (over seeds, n - 1) and number of seeds of each arm and budget.
+
+    Columns: ``budget``, ``arm``, ``seeds``, and ``<score>`` and ``<score>_sd`` for each score.
+    """
     table: list[dict[str, object]] = []
     for (budget, arm), own in rows.groupby(["budget", "arm"], sort=False):
         line: dict[str, object] = {"budget": budget, "arm": arm, "seeds": len(own)}

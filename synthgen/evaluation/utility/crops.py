@@ -21,7 +21,10 @@ GRID = 6  # points a side of the elastic field
 
 @dataclass(frozen=True)
 class Variation:
-    """Classical augmentation: mirrored, turned, scaled, bent, other light, noise, blur."""
+    """Classical augmentation: mirrored, turned, scaled, bent, other light, noise, blur.
+
+    Each crop draws its own, anew for every step; pixels and truth move together.
+    """
 
     turn_deg: float  # at most; 180 = any angle
     scale: float  # at most, up and down
@@ -31,13 +34,16 @@ class Variation:
 
 
 def standardise_crop(picture: Picture) -> NDArray[np.float32]:
-    """Return the whole picture with mean 0 and deviation 1, as the network sees it."""
+    """Return the whole picture with mean 0 and deviation 1, as the network sees it; (H, W, C)."""
     mean, deviation = picture.light
     return np.asarray((picture.pixels - mean) / deviation, np.float32)
 
 
 def group_by_class(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    """Return the defective pictures of each class; classes take turns in what is learned."""
+    """Return the defective pictures of each class; classes take turns in what is learned.
+
+    A picture of two classes is in both groups.
+    """
     groups: dict[str, list[Picture]] = {}
     for picture in pictures:
         for name in picture.masks:
@@ -48,8 +54,11 @@ def group_by_class(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
 def crop_defect(
     rng: Rng, groups: Mapping[str, Sequence[Picture]], side: int, variation: Variation | None
 ) -> Crop:
-    """Cut a crop around a place of a defect; every class, image and connected defect is as likely
-    as any other."""
+    """Cut a crop of ``side`` px with a place of a defect, up to a quarter off its middle.
+
+    Every class, image of a class and connected defect of an image is as likely as any other;
+    ``groups`` are those of ``group_by_class``. Without a variation the crop is as it is.
+    """
     name = str(rng.choice(sorted(groups)))
     picture = groups[name][int(rng.integers(len(groups[name])))]
     regions = picture.regions[name]
@@ -63,7 +72,7 @@ def crop_defect(
 def crop_good(
     rng: Rng, pictures: Sequence[Picture], side: int, variation: Variation | None
 ) -> Crop:
-    """Cut a crop anywhere out of one of the good pictures."""
+    """Cut a crop of ``side`` px anywhere out of one of the good pictures, each as likely."""
     picture = pictures[int(rng.integers(len(pictures)))]
     row, column = (rng.uniform(0, length) for length in picture.mask.shape)
     height, width = picture.mask.shape
@@ -98,14 +107,22 @@ def _cut(
     truth = cv2.remap(picture.mask.view(np.uint8), *maps, cv2.INTER_NEAREST, borderMode=edge)
     mean, deviation = picture.light
     levels = ((pixels.astype(np.float32) - mean) / deviation).reshape(side, side, -1)
-    if variation is not None:
-        levels = _relight(rng, levels, variation)
+    if variation is not None:  # other light, then noise on every second crop, blur on every fifth
+        contrast = float(1.33 ** rng.uniform(-1, 1))  # up or down by a third at most
+        levels = levels * contrast + float(rng.normal(0, variation.light))
+        if rng.random() < 0.5:
+            strength = float(rng.uniform(0, variation.noise))
+            levels = levels + strength * rng.standard_normal(levels.shape, np.float32)
+        if rng.random() < 0.2:
+            blurred = cv2.GaussianBlur(levels, (0, 0), float(rng.uniform(0.4, 1.2)))
+            levels = blurred.reshape(levels.shape)
     return levels.astype(np.float32), truth.astype(np.float32)
 
 
 def _bend(
     rng: Rng, y: NDArray[np.float32], x: NDArray[np.float32], variation: Variation
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Turn, scale, mirror and bend the places (S, S) that a crop is sampled at."""
     turn = np.deg2rad(rng.uniform(-1, 1) * variation.turn_deg)
     zoom = variation.scale ** rng.uniform(-1, 1)
     flips = rng.choice([-1.0, 1.0], 2)
@@ -115,15 +132,3 @@ def _bend(
     field = rng.normal(0, variation.bend_px, (GRID, GRID, 2)).astype(np.float32)
     shift = cv2.resize(field, x.shape, interpolation=cv2.INTER_CUBIC)
     return new_y + shift[..., 0], new_x + shift[..., 1]
-
-
-def _relight(rng: Rng, levels: NDArray[np.float32], variation: Variation) -> NDArray[np.float32]:
-    contrast = float(1.33 ** rng.uniform(-1, 1))
-    levels = levels * contrast + float(rng.normal(0, variation.light))
-    if rng.random() < 0.5:
-        strength = float(rng.uniform(0, variation.noise))
-        levels = levels + strength * rng.standard_normal(levels.shape, np.float32)
-    if rng.random() < 0.2:
-        blurred = cv2.GaussianBlur(levels, (0, 0), float(rng.uniform(0.4, 1.2)))
-        levels = blurred.reshape(levels.shape)
-    return np.asarray(levels, np.float32)

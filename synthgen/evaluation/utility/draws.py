@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from synthgen.evaluation.utility.arms import Draw
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD, Picture
 from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
@@ -37,17 +36,14 @@ def write_draws(settings: UtilitySettings) -> list[Path]:
         for budget in settings.budgets:
             job = TrainingJob("", None if budget == "all" else budget, seed)
             folder = Path(settings.folder) / "draws" / f"{job.shown_budget}-{seed}"
-            written.append(_write_draw(folder, bench.draw(job), bench.class_ids))
+            draw, class_ids = bench.draw(job), bench.class_ids
+            rows = [_row(folder, picture, class_ids) for picture in (*draw.defects, *draw.good)]
+            write_text(folder / "real.csv", pd.DataFrame(rows).map(defuse).to_csv(index=False))
+            table = {"format": "table", "path": str((folder / "real.csv").resolve())}
+            page = folder / "real.yaml"
+            write_text(page, yaml.safe_dump(table | {"classes": class_ids}, sort_keys=False))
+            written.append(page)
     return written
-
-
-def _write_draw(folder: Path, draw: Draw, class_ids: Mapping[str, int]) -> Path:
-    rows = [_row(folder, picture, class_ids) for picture in (*draw.defects, *draw.good)]
-    write_text(folder / "real.csv", pd.DataFrame(rows).map(defuse).to_csv(index=False))
-    table = {"format": "table", "path": str((folder / "real.csv").resolve())}
-    page = folder / "real.yaml"
-    write_text(page, yaml.safe_dump(table | {"classes": dict(class_ids)}, sort_keys=False))
-    return page
 
 
 def _row(folder: Path, picture: Picture, class_ids: Mapping[str, int]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class Training:
 
     @property
     def variation(self) -> Variation:
+        """How crops are varied for arms with classical augmentation."""
         return Variation(self.turn_deg, self.scale, self.bend_px, self.light, self.noise)
 
 
@@ -67,8 +68,13 @@ class Examples:
     seed: int
 
     def crops(self, step: int) -> list[Crop]:
-        """Return one batch: real defects, synthetic ones, good surface."""
-        side, bad = self.training.crop_px, self._bad()
+        """Return one batch: real defects, then synthetic ones, then good surface.
+
+        Half of it shows defects, half of those synthetic ones where an arm has both, unless the
+        settings say otherwise. One step and seed give the same batch.
+        """
+        side = self.training.crop_px
+        bad = max(1, round(self.training.batch_size * self.training.defect_fraction))
         varied = self.training.variation if self.arm.classical else None
         good = [picture for picture in self.draw.good if not picture.masks]
         has_real = self.arm.real and bool(self.draw.defects)
@@ -79,18 +85,13 @@ class Examples:
         rng = stream(self.seed, "real", step)
         crops = [crop_defect(rng, groups, side, varied) for _ in range(bad - made)]
         rng = stream(self.seed, "synthetic", step)
-        crops += [self._synthetic(rng, side, varied) for _ in range(made)]
+        for _ in range(made):
+            assert self.synthesis is not None
+            own = group_by_class([self.synthesis.piece(rng)])
+            crops.append(crop_defect(rng, own, side, varied))
         rng = stream(self.seed, "good", step)
         rest = self.training.batch_size - bad
         return crops + [crop_good(rng, good, side, varied) for _ in range(rest)]
-
-    def _bad(self) -> int:
-        return max(1, round(self.training.batch_size * self.training.defect_fraction))
-
-    def _synthetic(self, rng: np.random.Generator, side: int, varied: Variation | None) -> Crop:
-        assert self.synthesis is not None
-        picture = self.synthesis.piece(rng)
-        return crop_defect(rng, group_by_class([picture]), side, varied)
 
 
 class _Step(nn.Module):
@@ -137,10 +138,13 @@ def train_inspector(
     model.train()
     lose: Callable[..., torch.Tensor] = _Step(model, precision)
     for step in range(training.steps):
-        batch = tuple(tensor.to(device) for tensor in _stack(examples.crops(step)))
+        crops = examples.crops(step)
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in crops])).permute(0, 3, 1, 2)
+        pixels = pixels.contiguous(memory_format=torch.channels_last).to(device)
+        truth = torch.from_numpy(np.stack([truth for _, truth in crops]))[:, None].to(device)
         if step == 0 and device != "cpu":
-            lose = _record(lose, model, batch)
-        loss = lose(*batch)
+            lose = _record(lose, model, (pixels, truth))
+        loss = lose(pixels, truth)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -158,9 +162,3 @@ def _record(
     recorded = cast(Callable[..., torch.Tensor], torch.cuda.make_graphed_callables(lose, batch))
     model.load_state_dict(before)  # recording runs it, which moves BatchNorm's averages
     return recorded
-
-
-def _stack(crops: list[Crop]) -> tuple[torch.Tensor, torch.Tensor]:
-    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in crops])).permute(0, 3, 1, 2)
-    truth = torch.from_numpy(np.stack([truth for _, truth in crops]))[:, None]
-    return pixels.contiguous(memory_format=torch.channels_last), truth

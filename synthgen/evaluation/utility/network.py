@@ -22,7 +22,10 @@ RARE = -3.0  # the logit that all pixels start with: defects are rare
 
 
 class Inspector(nn.Module):
-    """Pixels (B, C, H, W), standardised, sides multiples of ``cell_px`` -> logits (B, 1, H, W)."""
+    """Pixels (B, C, H, W), standardised, sides multiples of ``cell_px`` -> logits (B, 1, H, W).
+
+    ``widths`` are the channels of each level, the finest first; each level halves the sides.
+    """
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -35,6 +38,7 @@ class Inspector(nn.Module):
         nn.init.constant_(self.head.bias, RARE)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the logits; every level down is met again on the way up."""
         seen = F.pixel_unshuffle(pixels, FOLD)
         kept: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
@@ -59,7 +63,10 @@ def _block(width_in: int, width: int) -> nn.Sequential:
 
 
 def segmentation_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return cross entropy and the Dice loss of the whole batch, (B, 1, H, W) float each."""
+    """Return cross entropy plus the Dice loss of the whole batch; (B, 1, H, W) float each.
+
+    ``truth`` is 0 or 1. Dice sums over all crops before it divides.
+    """
     fractions = logits.sigmoid()
     shared = 2 * (fractions * truth).sum() + 1
     dice = 1 - shared / (fractions.sum() + truth.sum() + 1)
@@ -68,7 +75,10 @@ def segmentation_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
-    """Move the averaged weights toward the model's; the first steps count for more."""
+    """Move the averaged weights toward the model's, in place; the first steps count for more.
+
+    ``decay`` 0..1 is reached when (step + 1) / (step + 10) has grown to it; ``step`` counts from 0.
+    """
     fraction = 1 - min(decay, (step + 1) / (step + 10))
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
     for mean, now in pairs:
@@ -84,7 +94,8 @@ def predict(
 ) -> NDArray[np.float32]:
     """Return the logits (H, W) of one whole image (H, W, C), standardised.
 
-    ``mirrors``: 1 = as it is, 2 and 4 = the mean with its mirror images.
+    ``mirrors``: 1 = as it is, 2 and 4 = the mean with its mirror images. ``precision`` is ``bf16``
+    or ``fp32``. The image is mirrored at its edges up to a multiple of ``cell_px``.
     """
     device = next(model.parameters()).device
     height, width = pixels.shape[:2]

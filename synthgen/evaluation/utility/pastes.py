@@ -34,10 +34,13 @@ def paste_defect(rng: Rng, picture: Image, patch: Patch, is_poisson: bool) -> Pa
     """Paste a real defect, mirrored, turned and scaled (0.7 to 1.4), somewhere on the picture.
 
     Feathered, its surroundings brought to the light of the new ones; or by Poisson blending (Perez
-    et al. 2003), where the change in light is solved for.
+    et al. 2003), where the change in light is solved for. What is larger than the picture is cut
+    off; a patch whose mask is lost on the way leaves the picture as it is.
     """
+    height, width = picture.shape[:2]
     crop, mask = _turn(rng, *patch)
-    crop, mask = _fit(crop, mask, picture.shape[:2])
+    crop = np.ascontiguousarray(crop[:height, :width])  # off with what is larger than the picture
+    mask = np.ascontiguousarray(mask[:height, :width])
     height, width = mask.shape
     top = int(rng.integers(picture.shape[0] - height + 1))
     left = int(rng.integers(picture.shape[1] - width + 1))
@@ -47,10 +50,16 @@ def paste_defect(rng: Rng, picture: Image, patch: Patch, is_poisson: bool) -> Pa
     result = picture.copy()
     if not mask.any():
         return result, label
+    under, grown = picture[at], _grow(mask)
     if is_poisson:
-        result[at] = _clone(crop, picture[at], _grow(mask))
-    else:
-        result[at] = _feather(crop, picture[at], mask)
+        result[at] = _clone(crop, under, grown)
+        return result, label
+    ring, shift = grown & ~mask, 0.0
+    if ring.any():  # the light here less the light there
+        shift = np.median(under[ring], axis=0) - np.median(crop[ring], axis=0)
+    weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), FEATHER_PX)[..., None]
+    weight = np.maximum(weight, mask[..., None])  # soft outside only: the defect itself is whole
+    result[at] = to_levels(under + weight * (crop.astype(np.float32) + shift - under))
     return result, label
 
 
@@ -65,42 +74,21 @@ def _turn(rng: Rng, crop: Image, mask: Mask) -> Patch:
     move[:, 2] += (side - width) / 2, (side - height) / 2
     turned = cv2.warpAffine(crop, move, (side, side), borderMode=cv2.BORDER_REFLECT)
     shape = cv2.warpAffine(mask.astype(np.uint8) * 255, move, (side, side)) > 127
-    return _trim(turned.reshape(side, side, -1), shape)
-
-
-def _trim(crop: Image, mask: Mask) -> Patch:
-    """Cut a patch down to its mask and a margin."""
-    if not mask.any():
-        return crop[:1, :1], mask[:1, :1]
-    rows, columns = np.nonzero(mask)
+    crop = turned.reshape(side, side, -1)
+    if not shape.any():
+        return crop[:1, :1], shape[:1, :1]
+    rows, columns = np.nonzero(shape)  # cut down to the mask and a margin
     reach = 2 * MARGIN_PX
     own = (
         slice(max(0, rows.min() - reach), rows.max() + 1 + reach),
         slice(max(0, columns.min() - reach), columns.max() + 1 + reach),
     )
-    return np.ascontiguousarray(crop[own]), np.ascontiguousarray(mask[own])
-
-
-def _fit(crop: Image, mask: Mask, size_hw: tuple[int, ...]) -> Patch:
-    """Cut off what is larger than the picture."""
-    height, width = size_hw[:2]
-    return np.ascontiguousarray(crop[:height, :width]), np.ascontiguousarray(mask[:height, :width])
+    return np.ascontiguousarray(crop[own]), np.ascontiguousarray(shape[own])
 
 
 def _grow(mask: Mask) -> Mask:
     kernel = np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8)
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
-
-
-def _feather(crop: Image, under: Image, mask: Mask) -> Image:
-    ring = _grow(mask) & ~mask
-    shift = 0.0
-    if ring.any():  # the light here less the light there
-        shift = np.median(under[ring], axis=0) - np.median(crop[ring], axis=0)
-    weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), FEATHER_PX)[..., None]
-    weight = np.maximum(weight, mask[..., None])
-    mixed = under + weight * (crop.astype(np.float32) + shift - under)
-    return to_levels(mixed)
 
 
 def _clone(crop: Image, under: Image, mask: Mask, is_mixed: bool = False) -> Image:
@@ -132,12 +120,11 @@ def _solve_poisson(bend: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(idstn(waves, type=1, axes=(0, 1)))
 
 
-def _three(pixels: Image) -> Image:
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
-
-
 def perlin_noise(rng: Rng, size_hw: tuple[int, int], cells: tuple[int, int]) -> NDArray[np.float32]:
-    """Return gradient noise (Perlin 1985) of about -1..1 with so many cells down and across."""
+    """Return gradient noise (Perlin 1985) of about -1..1 with so many cells down and across.
+
+    (H, W) float32, as ``size_hw`` says.
+    """
     angles = rng.uniform(0, 2 * np.pi, (cells[0] + 1, cells[1] + 1))
     y = np.linspace(0, cells[0], size_hw[0], endpoint=False)[:, None]
     x = np.linspace(0, cells[1], size_hw[1], endpoint=False)[None, :]
@@ -158,7 +145,7 @@ def blend_perlin(rng: Rng, picture: Image, texture: Image) -> Painted:
     """Blend a texture in where turned Perlin noise is high (DRAEM, Zavrtanik et al. 2021).
 
     The texture is another good picture; every other time a drawn surface, since DRAEM's own come
-    from a set of textures that does not ship here. Its share is 0.2 to 1.
+    from a set of textures that does not ship here. Its fraction of the mix is 0.2 to 1.
     """
     height, width = picture.shape[:2]
     cells = 2 ** int(rng.integers(1, 6)), 2 ** int(rng.integers(1, 6))
@@ -214,20 +201,21 @@ def blend_nsa(rng: Rng, picture: Image, other: Image) -> Painted:
     is_mixed = bool(rng.random() < 0.5)
     result = picture.copy()
     result[at] = _clone(np.asarray(piece, np.uint8), picture[at], shape, is_mixed)
-    return result, _changed(picture, result)
-
-
-def _changed(before: Image, after: Image) -> Mask:
-    change = np.abs(after.astype(np.int16) - before).mean(axis=2).astype(np.uint8)
-    least = max(2.0, NSA_CHANGE * float(before.std()))
-    return np.asarray(cv2.medianBlur(change, 5) >= least)
+    change = np.abs(result.astype(np.int16) - picture).mean(axis=2).astype(np.uint8)
+    least = max(2.0, NSA_CHANGE * float(picture.std()))
+    return result, np.asarray(cv2.medianBlur(change, 5) >= least)
 
 
 def draw_sketch(rng: Rng, picture: Image, kinds: Sequence[str]) -> Painted:
-    """Draw one of synthgen's own defects, as ``backend=sketch`` does, anywhere on the picture."""
+    """Draw one of synthgen's own defects, as ``backend=sketch`` does, anywhere on the picture.
+
+    ``kinds`` are names of ``DEFECTS``, each as likely as any other. A drawing without a pixel gives
+    the picture as it is and an empty mask.
+    """
     height, width = picture.shape[:2]
     kind = DEFECTS[str(rng.choice(list(kinds)))]()
-    surface = _three(picture)
+    is_grey = picture.shape[2] == 1
+    surface = np.repeat(picture, 3, axis=2) if is_grey else np.ascontiguousarray(picture)
     optics = estimate_optics(surface)
     scene = Scene(short_side_px=min(height, width), optics=optics)
     drawing = kind.draw(rng, float(rng.random()), scene)
@@ -238,4 +226,4 @@ def draw_sketch(rng: Rng, picture: Image, kinds: Sequence[str]) -> Painted:
     top = int(rng.integers(height)) - int(rows[anchor])
     left = int(rng.integers(width)) - int(columns[anchor])
     drawn, mask = lay_on(surface, drawing, (top, left), optics)
-    return (drawn if picture.shape[2] == 3 else _grey(drawn)), mask
+    return (_grey(drawn) if is_grey else drawn), mask

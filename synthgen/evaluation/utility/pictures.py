@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 GOOD = "good"
 MARGIN_PX = 4  # around a defect: surface that is not taken for good
-MIN_PX = 4  # specks below this are no defect to cut a crop around, where there are larger ones
+MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +58,28 @@ class Picture:
 
     @cached_property
     def regions(self) -> dict[str, list[NDArray[np.int64]]]:
-        """The (row, column) places of each connected defect, by class."""
-        return {name: _split(mask) for name, mask in self.masks.items()}
+        """The (row, column) places (N, 2) of each connected defect, by class.
+
+        Specks under 4 px are left out where the class has larger defects.
+        """
+        regions = {}
+        for name, mask in self.masks.items():
+            count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+            parts = [np.argwhere(labels == number) for number in range(1, count)]
+            regions[name] = [part for part in parts if len(part) >= MIN_PX] or parts
+        return regions
 
     @cached_property
     def light(self) -> tuple[float, float]:
-        """Mean and deviation of its levels: what images under other light are brought to."""
+        """Mean of its levels and deviation plus 4: what images under other light are brought to."""
         return float(self.pixels.mean()), float(self.pixels.std()) + 4.0
 
 
-def _split(mask: Mask) -> list[NDArray[np.int64]]:
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    parts = [np.argwhere(labels == number) for number in range(1, count)]
-    return [part for part in parts if len(part) >= MIN_PX] or parts
-
-
 def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
-    """Read all images: grey where every one of them is, or else RGB. Raises SourceError."""
+    """Read all images: (H, W, 1) where every one of them is grey, or else (H, W, 3) RGB.
+
+    Raises SourceError for one that cannot be read.
+    """
     pixels = [image.read_rgb() for image in images]
     is_grey = all(holds_grey(one) for one in pixels)
     return [
@@ -110,7 +115,8 @@ def tally(pictures: Sequence[Picture]) -> list[Tally]:
 def cut_good_areas(pictures: Sequence[Picture], min_px: int) -> list[Picture]:
     """Return the largest square without a defect of each picture, as a good picture of its group.
 
-    For data without good images. Squares of less than ``min_px`` a side are left out.
+    For data without good images. Squares keep 4 px away from defects; those of less than ``min_px``
+    a side are left out.
     """
     cut = []
     for one in pictures:
@@ -137,7 +143,10 @@ def carve_validation(pictures: Sequence[Picture], fraction: float, seed: int) ->
     Classes with few groups choose first; each has at least one group here and one left to learn
     from. Raises SourceError for a class of a single group, which cannot be in both.
     """
-    kinds = {name: _groups_with(pictures, name) for name in [*classes_of(pictures), GOOD]}
+    kinds = {
+        name: sorted({one.group for one in pictures if name in (set(one.masks) or {GOOD})})
+        for name in [*classes_of(pictures), GOOD]
+    }
     for name, groups in kinds.items():
         if len(groups) < 2:
             raise SourceError(
@@ -152,10 +161,6 @@ def carve_validation(pictures: Sequence[Picture], fraction: float, seed: int) ->
         missing = wanted - len(chosen & set(groups))
         chosen.update([group for group in order if group not in chosen][: max(0, missing)])
     return chosen
-
-
-def _groups_with(pictures: Sequence[Picture], name: str) -> list[str]:
-    return sorted({one.group for one in pictures if name in (set(one.masks) or {GOOD})})
 
 
 def draw_budget(pictures: Sequence[Picture], budget: int | None, seed: int) -> list[Picture]:

@@ -6,7 +6,7 @@ What is finished is on disk and stays: a stopped run goes on with the next model
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,21 +42,30 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
         raise ConfigError("evaluate.arms and evaluate.budgets leave no arm to train")
     _keep_protocol(folder, settings)
     pending = [job for job in jobs if _read_score(settings, job) is None]
-    _check_runs(settings, pending)
+    for job in pending:  # look for all runs before the first model is trained
+        for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
+            if "://" not in run and not Path(run, "manifest.parquet").exists():
+                raise RunError(
+                    f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or "
+                    f"leave the arm out with evaluate.arms.{job.arm}=null"
+                )
     with _threads(settings.threads):
         if pending:
             bench = Bench(settings)
             scored = [asdict(one) for one in bench.scored]
             write_text(folder / SCORED, json.dumps(scored, indent=1) + "\n")
             for job in pending:
-                _write_score(settings, job, bench.run(job, report))
+                row = bench.run(job, report).items()
+                plain = {key: None if value != value else value for key, value in row}  # NaN: null
+                record = {"trained_with": _identity(settings, job), "scores": plain}
+                write_text(_score_path(settings, job), json.dumps(record, indent=1) + "\n")
                 report("models", len(jobs) - len(pending) + pending.index(job) + 1, len(jobs))
     rows = [_read_score(settings, job) for job in jobs]
     return pd.DataFrame([row for row in rows if row is not None])
 
 
 def describe_machine(settings: UtilitySettings) -> dict[str, Any]:
-    """Return what the scores depend on, for the report."""
+    """Return what the scores depend on, for the report: images, training, machine, in words."""
     training = settings.training
     return {
         "real images": f"{settings.real.format}, learned from {settings.learn_split!r}, scored on "
@@ -77,7 +86,10 @@ def describe_machine(settings: UtilitySettings) -> dict[str, Any]:
 
 
 def warn_of_few_parts(folder: Path) -> str:
-    """Return a sentence on the classes whose score hangs on few physical parts; "" if none does."""
+    """Return a sentence on the classes whose score hangs on few physical parts; "" if none does.
+
+    Few are under 5 of those that are scored on. ``folder`` holds what ``measure_utility`` wrote.
+    """
     scored = _read_scored(folder)
     few = [one for one in scored if one.parts < FEW_PARTS and one.name != GOOD]
     if not few:
@@ -100,17 +112,6 @@ def _describe(one: Tally) -> str:
         f"{n} {word}{'s' * (n != 1)}" for n, word in ((one.images, "image"), (one.parts, "part"))
     )
     return f"{one.name} {images} of {parts}"
-
-
-def _check_runs(settings: UtilitySettings, pending: Sequence[TrainingJob]) -> None:
-    """Look for all runs before the first model is trained."""
-    for job in pending:
-        for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
-            if "://" not in run and not Path(run, "manifest.parquet").exists():
-                raise RunError(
-                    f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or "
-                    f"leave the arm out with evaluate.arms.{job.arm}=null"
-                )
 
 
 def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
@@ -169,9 +170,3 @@ def _read_score(settings: UtilitySettings, job: TrainingJob) -> dict[str, Any] |
     if record["trained_with"] != _identity(settings, job):
         return None  # the arm means something else now: it is trained again
     return {key: np.nan if value is None else value for key, value in record["scores"].items()}
-
-
-def _write_score(settings: UtilitySettings, job: TrainingJob, row: Mapping[str, Any]) -> None:
-    plain = {key: None if value != value else value for key, value in row.items()}
-    record = {"trained_with": _identity(settings, job), "scores": plain}
-    write_text(_score_path(settings, job), json.dumps(record, indent=1) + "\n")

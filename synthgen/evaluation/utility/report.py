@@ -48,7 +48,11 @@ NO_PERCENT = ("nearest_bits", "train_s", "score_s")
 def write_utility(
     folder: Path, rows: pd.DataFrame, facts: dict[str, Any], baseline: str, warning: str
 ) -> Path:
-    """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned."""
+    """Write ``utility.csv``, ``utility.json`` and ``utility.html``, which is returned.
+
+    ``rows`` are those of ``measure_utility``. The CSV has every model, the others the means over
+    the models of a seed. ``warning`` is a sentence that the page says, or "".
+    """
     write_text(folder / "utility.csv", rows.map(defuse).to_csv(index=False))
     rows = average_models(rows)
     means = summarise_arms(rows, _scores(rows))
@@ -65,7 +69,7 @@ def write_utility(
 
 
 def _plain(line: dict[Any, Any]) -> dict[str, Any]:
-    """Return values that JSON knows; what is no number becomes null."""
+    """Return values that JSON knows; NaN and infinity become null."""
     return {
         str(key): None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in line.items()
@@ -79,7 +83,10 @@ def _scores(rows: pd.DataFrame) -> list[str]:
 
 
 def tabulate_utility(rows: pd.DataFrame, baseline: str) -> Table:
-    """Return the arms with mean and deviation of each score, and the gain on the baseline."""
+    """Return the arms with mean and deviation of each score, and the gain on the baseline.
+
+    In per cent; the gain is that in pixel AP with its 90 % interval, "" for the baseline itself.
+    """
     rows = average_models(rows)
     means = summarise_arms(rows, COMMON)
     gains = _gains(compare_arms(rows), baseline)

@@ -37,14 +37,14 @@ REACH = 16.0  # logits beyond +-16 are all the same
 
 
 def to_score_levels(logits: NDArray[np.float32]) -> Levels:
-    """Return logits -16..16 as levels 0..65535."""
+    """Return logits -16..16 as levels 0..65535; those beyond are the first or the last level."""
     scaled = (logits + REACH) * ((STEPS - 1) / (2 * REACH))
     return np.asarray(np.clip(np.rint(scaled), 0, STEPS - 1), np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
 class LevelCounts:
-    """How many pixels of each level are defects (``bad``) and are not (``good``)."""
+    """How many pixels of each level are defects (``bad``) and are not (``good``), (65536,) each."""
 
     bad: Counts
     good: Counts
@@ -76,7 +76,7 @@ class LevelCounts:
 
 
 def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> LevelCounts:
-    """Count the pixels of all maps."""
+    """Count the pixels of all maps; each mask (H, W) has its map's size."""
     bad, every = np.zeros(STEPS), np.zeros(STEPS)
     for levels, mask in zip(maps, masks, strict=True):
         bad += np.bincount(levels[mask], minlength=STEPS)
@@ -85,7 +85,7 @@ def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> LevelCou
 
 
 def f1_at(pooled: LevelCounts, threshold: int) -> float:
-    """Return the F1 of a threshold that was found elsewhere."""
+    """Return the F1 of a threshold (a level) that was found elsewhere, such as in validation."""
     return float(pooled.f1()[threshold])
 
 
@@ -116,14 +116,21 @@ def pro(
 
 
 def top_mean(levels: Levels, fraction: float) -> float:
-    """Return the mean of the highest ``fraction`` of a map: the image's own score."""
+    """Return the mean level of the highest ``fraction`` (0..1) of a map: the image's own score.
+
+    At least one pixel counts.
+    """
     count = max(1, round(fraction * levels.size))
     flat = levels.ravel()
     return float(np.partition(flat, flat.size - count)[flat.size - count :].mean())
 
 
 def score_images(scores: Sequence[float], is_bad: Sequence[bool]) -> dict[str, float]:
-    """Return AUROC and AP of telling defective images from good ones; NaN where one is missing."""
+    """Return AUROC and AP of telling defective images from good ones; NaN where one is missing.
+
+    ``scores`` are those of ``top_mean``, one for each image; the keys are ``image_auroc`` and
+    ``image_ap``.
+    """
     import torch
     from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
@@ -139,7 +146,7 @@ def score_images(scores: Sequence[float], is_bad: Sequence[bool]) -> dict[str, f
 def score_classes(pictures: Sequence[Picture], maps: Sequence[Levels]) -> dict[str, float]:
     """Return the pixel AP of each class: its pixels against good ones, others' left out.
 
-    Only images of the class and good images are looked at.
+    Only images of the class and good images are looked at. Keys are ``ap_<class>``, by name.
     """
     result: dict[str, float] = {}
     for name in sorted({name for picture in pictures for name in picture.masks}):

@@ -23,7 +23,11 @@ Budget = Annotated[int, Field(ge=0)] | Literal["all"]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class UtilitySettings:
-    """What is compared, on which real images, how often."""
+    """What is compared, on which real images, how often.
+
+    A budget is the number of real defect images of each class, or ``all``. An arm that is null is
+    left out.
+    """
 
     folder: Annotated[str, Field(min_length=1)]
     real: RealSettings
@@ -64,6 +68,7 @@ class UtilitySettings:
 
     @property
     def precision(self) -> str:
+        """``bf16`` or ``fp32``: what ``auto`` means on this device."""
         own = self.training.precision
         return best_precision(self.place) if own == "auto" else own
 
@@ -79,10 +84,12 @@ class TrainingJob:
 
     @property
     def shown_budget(self) -> str:
+        """The budget as it is written in rows and in the names of files."""
         return "all" if self.budget is None else str(self.budget)
 
     @property
     def name(self) -> str:
+        """The stem of its file of scores; the first model of a draw has no number."""
         again = f"-{self.model}" if self.model else ""
         return f"{self.arm}-{self.shown_budget}-{self.seed}{again}"
 
@@ -95,7 +102,10 @@ class TrainingJob:
 
 
 def list_jobs(settings: UtilitySettings) -> list[TrainingJob]:
-    """Return all models, seed after seed, so that a stopped run has whole pairs."""
+    """Return all models, seed after seed, so that a stopped run has whole pairs.
+
+    An arm that has nothing to learn from at a budget is left out there.
+    """
     return [
         TrainingJob(name, None if budget == "all" else budget, seed, model)
         for seed in settings.seeds

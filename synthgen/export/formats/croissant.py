@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from synthgen.export.datasheet import KNOWN_LIMITS
-from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledSet
 from synthgen.storage.files import defuse, write_text
 
 __all__ = ["NO_CROISSANT", "write_croissant", "write_label_table"]
@@ -70,14 +70,34 @@ LABELLING = (
 def write_label_table(labels: LabelledSet, folder: Path) -> Path:
     """Write ``labels.csv`` into ``folder``, one row per image, and return its path.
 
-    ``file`` is the image in the first of the formats that are written there.
+    ``file`` is the image in the first of the formats that are written there and have it as a file
+    of its own. Raises RunError where the disk refuses.
     """
-    files = _find_images(labels, folder)
+    wanted = {image.file_name for image in labels}
+    files: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = PurePosixPath(path.relative_to(folder).as_posix())
+        places = "/".join(inside.parts[1:-1]).lower()
+        # masks may have the names of their images; they lie in folders that say so
+        if path.name in wanted and not any(word in places for word in OF_LABELS):
+            files.setdefault(path.name, str(inside))
     text = io.StringIO()
     writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
     for image in labels:
-        row = _row(labels, image, files.get(image.file_name, ""))
+        row = {
+            "sample_id": image.sample_id,
+            "file": files.get(image.file_name, ""),
+            "split": image.split,
+            "group": image.group,
+            "width": image.size_hw[1],
+            "height": image.size_hw[0],
+            "classes": SEPARATOR.join(labels.kinds(image)),
+            "defects": len(image.defects),
+            "area_px": sum(defect.area_px for defect in image.defects),
+            "synthetic": str(image.is_synthetic).lower(),
+            "digital_source": image.digital_source,
+        }
         writer.writerow({name: defuse(cell) for name, cell in row.items()})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
@@ -88,7 +108,8 @@ def write_croissant(labels: LabelledSet, folder: Path) -> Path | None:
 
     To be called last. Formats are described by patterns of names; only the small files beside them
     are hashed. No date and no licence but that of ``labels.record["licence"]``, an address or an
-    SPDX id. Returns None, with the table written, where mlcroissant is missing.
+    SPDX id. Returns None, with the table written, where mlcroissant is missing. Raises RunError
+    where the disk refuses.
     """
     table = write_label_table(labels, folder)
     try:
@@ -101,12 +122,11 @@ def write_croissant(labels: LabelledSet, folder: Path) -> Path | None:
     metadata = mlcroissant.Metadata(
         ctx=context,
         name=f"synthgen-{labels.record.get('digest', 'dataset')}",
-        description=_describe(labels),
         version="1.0.0",
         license=labels.record.get("licence"),
-        distribution=_files(mlcroissant, context, folder) + _folders(mlcroissant, context, folder),
+        distribution=_list_files(mlcroissant, context, folder),
         record_sets=[_records(mlcroissant, context, table)],
-        **_responsible(labels),
+        **_describe(labels),
     )
     data = metadata.to_json()
     data["rai:hasSyntheticData"] = any(image.is_synthetic for image in labels)  # not in the library
@@ -114,55 +134,20 @@ def write_croissant(labels: LabelledSet, folder: Path) -> Path | None:
     return folder / FILE
 
 
-def _find_images(labels: LabelledSet, folder: Path) -> dict[str, str]:
-    """Return the path of each image below ``folder``, in the first format that has it as a file.
-
-    Masks may have the names of their images; they lie in folders that say so.
-    """
-    wanted = {image.file_name for image in labels}
-    found: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = PurePosixPath(path.relative_to(folder).as_posix())
-        places = "/".join(inside.parts[1:-1]).lower()
-        if path.name in wanted and not any(word in places for word in OF_LABELS):
-            found.setdefault(path.name, str(inside))
-    return found
-
-
-def _row(labels: LabelledSet, image: LabelledImage, file: str) -> dict[str, Any]:
-    return {
-        "sample_id": image.sample_id,
-        "file": file,
-        "split": image.split,
-        "group": image.group,
-        "width": image.size_hw[1],
-        "height": image.size_hw[0],
-        "classes": SEPARATOR.join(labels.kinds(image)),
-        "defects": len(image.defects),
-        "area_px": sum(defect.area_px for defect in image.defects),
-        "synthetic": str(image.is_synthetic).lower(),
-        "digital_source": image.digital_source,
-    }
-
-
-def _describe(labels: LabelledSet) -> str:
+def _describe(labels: LabelledSet) -> Mapping[str, Any]:
+    """Return the description and those fields of Croissant's RAI vocabulary that are known."""
     counts = labels.counts()
     names = [name for name in labels.classes if counts.loc[name].sum()]
-    synthetic = sum(image.is_synthetic for image in labels)
-    return (
-        f"{len(labels)} images of surfaces for defect detection, {synthetic} of them synthetic, "
-        f"with a mask for every defect. Classes: {', '.join(names) or 'none'}. Splits: "
-        f"{', '.join(labels.splits)}. More in datasheet.md."
-    )
-
-
-def _responsible(labels: LabelledSet) -> Mapping[str, Any]:
-    """Return the fields of Croissant's RAI vocabulary that are known."""
     versions = labels.record.get("versions") or {}
     maker = f"synthgen {versions.get('synthgen-inspection', '')}".strip()
     synthetic = sum(image.is_synthetic for image in labels)
     others = len(labels) - synthetic
     return {
+        "description": (
+            f"{len(labels)} images of surfaces for defect detection, {synthetic} of them synthetic,"
+            f" with a mask for every defect. Classes: {', '.join(names) or 'none'}. Splits: "
+            f"{', '.join(labels.splits)}. More in datasheet.md."
+        ),
         "data_collection": (
             f"{synthetic} images were made by {maker} on photographs of good parts or on drawn "
             f"surfaces, {others} are photographs as they were taken. How: datasheet.md."
@@ -174,9 +159,10 @@ def _responsible(labels: LabelledSet) -> Mapping[str, Any]:
     }
 
 
-def _files(mlcroissant: Any, context: Any, folder: Path) -> list[Any]:
-    """Describe the files beside the formats, with their hashes."""
-    return [
+def _list_files(mlcroissant: Any, context: Any, folder: Path) -> list[Any]:
+    """Describe the files beside the formats, with hashes, then each format's, a set for a kind."""
+    inside = sorted(folder.iterdir())
+    described = [
         mlcroissant.FileObject(
             ctx=context,
             id=path.name,
@@ -185,18 +171,13 @@ def _files(mlcroissant: Any, context: Any, folder: Path) -> list[Any]:
             encoding_formats=[_mime_type(path)],
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
-        for path in sorted(folder.iterdir())
+        for path in inside
         if path.is_file() and path.name != FILE
     ]
-
-
-def _folders(mlcroissant: Any, context: Any, folder: Path) -> list[Any]:
-    """Describe the files of each format, a set for each kind."""
-    sets = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place in (path for path in inside if path.is_dir()):
         for suffix in sorted({path.suffix for path in place.rglob("*") if path.is_file()}):
             name = f"{place.name}-{suffix[1:] or 'other'}"
-            sets.append(
+            described.append(
                 mlcroissant.FileSet(
                     ctx=context,
                     id=name,
@@ -205,7 +186,7 @@ def _folders(mlcroissant: Any, context: Any, folder: Path) -> list[Any]:
                     includes=[f"{place.name}/*{suffix}", f"{place.name}/**/*{suffix}"],
                 )
             )
-    return sets
+    return described
 
 
 def _mime_type(path: Path) -> str:
@@ -213,7 +194,7 @@ def _mime_type(path: Path) -> str:
 
 
 def _records(mlcroissant: Any, context: Any, table: Path) -> Any:
-    """Describe the rows of the table."""
+    """Describe the rows of the table, column by column."""
     fields = []
     for name, (kind, description) in COLUMNS.items():
         is_list = name == "classes"

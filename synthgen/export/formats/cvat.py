@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.export.formats.run_lengths import run_lengths
 from synthgen.export.formats.voc import hex_colour
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 
@@ -29,70 +29,60 @@ class Cvat:
     """
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told."""
+        entries = "".join(
+            f"        <label>\n          <name>{escape(name)}</name>\n"
+            f"          <color>{hex_colour(class_id)}</color>\n          <type>any</type>\n"
+            "          <attributes></attributes>\n        </label>\n"
+            for name, class_id in labels.classes.items()
+        )
         for split in labels.splits:
             images = labels.of_split(split)
             (folder / "images" / split).mkdir(parents=True)
             with (folder / f"{split}.xml").open("w", encoding="utf-8", newline="\n") as file:
-                file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
-                file.write("  <version>1.1</version>\n" + _meta(labels, split, len(images)))
+                file.write(
+                    '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n'
+                    "  <version>1.1</version>\n"
+                    f"  <meta>\n    <task>\n      <name>synthgen {escape(split)}</name>\n"
+                    f"      <size>{len(images)}</size>\n      <mode>annotation</mode>\n"
+                    f"      <subset>{escape(split)}</subset>\n"
+                    f"      <labels>\n{entries}      </labels>\n    </task>\n  </meta>\n"
+                )
                 for number, image in enumerate(images):
                     media.place(image, folder / "images" / split / image.file_name)
                     file.write(_image_entry(number, labels.names, image))
                 file.write("</annotations>\n")
-        text = json.dumps(_raw_labels(labels), indent=1, ensure_ascii=False)
+        raw_labels = [
+            {"name": name, "color": hex_colour(class_id), "type": "any", "attributes": []}
+            for name, class_id in labels.classes.items()
+        ]
+        text = json.dumps(raw_labels, indent=1, ensure_ascii=False)
         (folder / "labels.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _raw_labels(labels: LabelledSet) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "color": hex_colour(class_id), "type": "any", "attributes": []}
-        for name, class_id in labels.classes.items()
-    ]
-
-
-def _meta(labels: LabelledSet, split: str, count: int) -> str:
-    entries = "".join(
-        f"        <label>\n          <name>{escape(name)}</name>\n"
-        f"          <color>{hex_colour(class_id)}</color>\n          <type>any</type>\n"
-        "          <attributes></attributes>\n        </label>\n"
-        for name, class_id in labels.classes.items()
-    )
-    return (
-        f"  <meta>\n    <task>\n      <name>synthgen {escape(split)}</name>\n"
-        f"      <size>{count}</size>\n      <mode>annotation</mode>\n"
-        f"      <subset>{escape(split)}</subset>\n"
-        f"      <labels>\n{entries}      </labels>\n    </task>\n  </meta>\n"
-    )
-
-
 def _tag(name: str, values: Mapping[str, Any]) -> str:
+    """Return the opening tag of an element, with its attributes."""
     return f"<{name} " + " ".join(f"{key}={quoteattr(str(v))}" for key, v in values.items()) + ">"
 
 
 def _image_entry(number: int, names: Mapping[int, str], image: LabelledImage) -> str:
+    """Return an image's element; each mask is the row-major run lengths of its box."""
     height, width = image.size_hw
     values = {"id": number, "name": image.file_name, "width": width, "height": height}
-    masks = "".join(
-        f"    {_tag('mask', _mask_values(names, image, defect, z_order))}\n    </mask>\n"
-        for z_order, defect in enumerate(image.defects)
-    )
+    masks = ""
+    for z_order, defect in enumerate(image.defects):  # later defects on top, as everywhere
+        x, y, box_width, box_height = defect.box
+        crop = defect.mask(image.size_hw)[y : y + box_height, x : x + box_width]
+        mask = {
+            "label": names[defect.class_id],
+            "source": "file",
+            "occluded": 0,
+            "rle": ", ".join(map(str, run_lengths(crop))),
+            "left": x,
+            "top": y,
+            "width": box_width,
+            "height": box_height,
+            "z_order": z_order,
+        }
+        masks += f"    {_tag('mask', mask)}\n    </mask>\n"
     return f"  {_tag('image', values)}\n{masks}  </image>\n"
-
-
-def _mask_values(
-    names: Mapping[int, str], image: LabelledImage, defect: DefectLabel, z_order: int
-) -> dict[str, Any]:
-    x, y, width, height = defect.box
-    crop = defect.mask(image.size_hw)[y : y + height, x : x + width]
-    return {
-        "label": names[defect.class_id],
-        "source": "file",
-        "occluded": 0,
-        "rle": ", ".join(map(str, run_lengths(crop))),
-        "left": x,
-        "top": y,
-        "width": width,
-        "height": height,
-        "z_order": z_order,  # later defects on top, as everywhere
-    }

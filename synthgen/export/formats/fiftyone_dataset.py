@@ -60,73 +60,17 @@ FIELDS = {
     "leak_fraction": "float64",
     "contrast_delta_e": "float64",
 }
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FiftyOne:
-    """``metadata.json``, ``samples.json`` and the images in ``data/``; media=refer: where they are.
-
-    Defects are detections with masks in the field ``ground_truth``, the split is a tag, and
-    ``synthgen_id`` is the sample id, since FiftyOne has ids of its own.
-    """
-
-    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
-        # ASCII, since FiftyOne reads metadata.json in the encoding of the machine
-        text = json.dumps(_dataset(labels), indent=1)
-        (folder / "metadata.json").write_text(text + "\n", encoding="ascii")
-        with (folder / "samples.json").open("w", encoding="ascii") as file:
-            file.write('{"samples": [')
-            for number, image in enumerate(labels):
-                path = place_or_refer(image, folder, "data", media)
-                file.write(",\n" if number else "\n")
-                file.write(json.dumps(_sample(labels, image, path)))
-            file.write("\n]}\n")
-
-
-def _dataset(labels: LabelledSet) -> dict[str, Any]:
-    return {
-        "name": "synthgen",
-        "version": LAYOUT,
-        "media_type": "image",
-        "tags": [],
-        "info": {"synthetic": any(image.is_synthetic for image in labels)},
-        "default_classes": list(labels.classes),
-        "sample_fields": _fields(),
-        "frame_fields": [],
-    }
-
-
-def _fields() -> list[dict[str, Any]]:
-    size = {"mime_type": "string", "width": "int64", "height": "int64"}
-    attributes = {"class_id": "int64", "area_px": "int64", "defect_number": "int64"}
-    attributes |= dict.fromkeys(DEFECT_MEASURES, "float64")
-    detections = _field(
-        "detections",
-        "ListField",
-        subfield="fiftyone.core.fields.EmbeddedDocumentField",
-        embedded_doc_type="fiftyone.core.labels.Detection",
-        fields=[
-            _field("id", "ObjectIdField", db_field="_id"),
-            _strings("tags"),
-            _field("label", "StringField"),
-            _field("bounding_box", "ListField", subfield="fiftyone.core.fields.FloatField"),
-            _field("mask", "ArrayField"),
-            *(_field(name, TYPES[kind]) for name, kind in attributes.items()),
-        ],
-    )
-    return [
-        *(_field(name, kind, db_field=own) for name, (kind, own) in BUILT_IN.items()),
-        _strings("tags"),
-        _embedded(
-            "metadata", "metadata.ImageMetadata", [_field(n, TYPES[k]) for n, k in size.items()]
-        ),
-        *(_field(name, TYPES[kind]) for name, kind in FIELDS.items()),
-        _embedded("ground_truth", "labels.Detections", [detections]),
-    ]
+METADATA = {"mime_type": "string", "width": "int64", "height": "int64"}
+DETECTION = {
+    "class_id": "int64",
+    "area_px": "int64",
+    "defect_number": "int64",
+    **dict.fromkeys(DEFECT_MEASURES, "float64"),
+}
 
 
 def _field(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    """Return the declaration of a field; ``kind`` is the name of FiftyOne's class for it."""
     return {
         "name": name,
         "ftype": f"fiftyone.core.fields.{kind}",
@@ -140,15 +84,80 @@ def _field(name: str, kind: str, **more: Any) -> dict[str, Any]:
 
 
 def _strings(name: str) -> dict[str, Any]:
+    """Return the declaration of a list of texts."""
     return _field(name, "ListField", subfield="fiftyone.core.fields.StringField")
 
 
 def _embedded(name: str, kind: str, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the declaration of a document within a sample; ``kind`` is FiftyOne's class."""
     own = f"fiftyone.core.{kind}"
     return _field(name, "EmbeddedDocumentField", embedded_doc_type=own, fields=fields)
 
 
+DETECTIONS = _field(
+    "detections",
+    "ListField",
+    subfield="fiftyone.core.fields.EmbeddedDocumentField",
+    embedded_doc_type="fiftyone.core.labels.Detection",
+    fields=[
+        _field("id", "ObjectIdField", db_field="_id"),
+        _strings("tags"),
+        _field("label", "StringField"),
+        _field("bounding_box", "ListField", subfield="fiftyone.core.fields.FloatField"),
+        _field("mask", "ArrayField"),
+        *(_field(name, TYPES[kind]) for name, kind in DETECTION.items()),
+    ],
+)
+SAMPLE_FIELDS = [
+    *(_field(name, kind, db_field=own) for name, (kind, own) in BUILT_IN.items()),
+    _strings("tags"),
+    _embedded(
+        "metadata",
+        "metadata.ImageMetadata",
+        [_field(name, TYPES[kind]) for name, kind in METADATA.items()],
+    ),
+    *(_field(name, TYPES[kind]) for name, kind in FIELDS.items()),
+    _embedded("ground_truth", "labels.Detections", [DETECTIONS]),
+]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FiftyOne:
+    """``metadata.json``, ``samples.json`` and the images in ``data/``; media=refer: where they are.
+
+    Defects are detections with masks in the field ``ground_truth``, the split is a tag, and
+    ``synthgen_id`` is the sample id, since FiftyOne has ids of its own.
+    """
+
+    def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told.
+
+        Raises ConfigError where media refers to images that are not files on this machine.
+        """
+        dataset = {
+            "name": "synthgen",
+            "version": LAYOUT,
+            "media_type": "image",
+            "tags": [],
+            "info": {"synthetic": any(image.is_synthetic for image in labels)},
+            "default_classes": list(labels.classes),
+            "sample_fields": SAMPLE_FIELDS,
+            "frame_fields": [],
+        }
+        # ASCII, since FiftyOne reads metadata.json in the encoding of the machine
+        text = json.dumps(dataset, indent=1)
+        (folder / "metadata.json").write_text(text + "\n", encoding="ascii")
+        with (folder / "samples.json").open("w", encoding="ascii") as file:
+            file.write('{"samples": [')
+            for number, image in enumerate(labels):
+                path = place_or_refer(image, folder, "data", media)
+                file.write(",\n" if number else "\n")
+                file.write(json.dumps(_sample(labels, image, path)))
+            file.write("\n]}\n")
+
+
 def _sample(labels: LabelledSet, image: LabelledImage, path: str) -> dict[str, Any]:
+    """Return the document of an image; ``path`` is seen from the folder of the dataset."""
     facts = image_facts(image) | {"synthgen_id": image.sample_id}
     known = {name: facts.get(name) for name in FIELDS}
     detections = [
@@ -179,16 +188,17 @@ def _sample(labels: LabelledSet, image: LabelledImage, path: str) -> dict[str, A
 def _detection(
     image: LabelledImage, facts: Mapping[str, Any], mask: NDArray[np.bool_]
 ) -> dict[str, Any]:
+    """Return the document of a defect; its box is x, y, width, height in shares of the image."""
     height, width = image.size_hw
     x, y, box_width, box_height = facts["bbox"]
-    crop = mask[y : y + box_height, x : x + box_width]
+    packed = pack_mask(mask[y : y + box_height, x : x + box_width])
     return {
         "_cls": "Detection",
         "attributes": {},
         "tags": [],
         "label": facts["category"],
         "bounding_box": [x / width, y / height, box_width / width, box_height / height],
-        "mask": {"$binary": {"base64": _to_text(pack_mask(crop)), "subType": "00"}},
+        "mask": {"$binary": {"base64": base64.b64encode(packed).decode("ascii"), "subType": "00"}},
         "class_id": facts["category_id"],
         "area_px": facts["area"],
         "defect_number": facts["id"],
@@ -197,15 +207,12 @@ def _detection(
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return a mask (h, w), cut out at its box, as FiftyOne keeps it in its database."""
+    """Return a mask (h, w), cut out at its box, as FiftyOne keeps it: NumPy's file, compressed."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(mask), allow_pickle=False)
     return zlib.compress(file.getvalue())
 
 
-def _to_text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
 def _digest(value: Any) -> str:
+    """Return 40 hexadecimal digits that depend on a plain value alone."""
     return hashlib.sha1(json.dumps(value).encode("ascii"), usedforsecurity=False).hexdigest()

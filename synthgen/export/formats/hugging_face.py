@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,16 +60,27 @@ class ImageFolder:
     metadata: Literal["parquet", "jsonl"] = "parquet"
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told."""
         for split in labels.splits:
-            place = folder / split
+            images, place = labels.of_split(split), folder / split
             (place / "masks").mkdir(parents=True)
-            rows = (_place(labels, image, place, media) for image in labels.of_split(split))
+            for image in images:
+                media.place(image, place / image.file_name)
+                (place / "masks" / f"{image.sample_id}.png").write_bytes(class_png(image))
+            rows = (
+                {
+                    "file_name": image.file_name,
+                    "mask_file_name": f"masks/{image.sample_id}.png",
+                    **_row(labels, image),
+                }
+                for image in images
+            )
             if self.metadata == "parquet":
                 names = {"file_name": pa.string(), "mask_file_name": pa.string()}
                 write_parquet(place / "metadata.parquet", pa.schema(names | COLUMNS), rows)
             else:
-                _write_lines(place / "metadata.jsonl", rows)
+                with (place / "metadata.jsonl").open("w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_dataset_card(folder, {split: f"{split}/**" for split in labels.splits})
 
 
@@ -83,7 +94,7 @@ class Parquet:
     rows_per_shard: Annotated[int, Field(ge=1)] = 1000
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told."""
         (folder / "data").mkdir()
         images = {name: {"_type": "Image"} for name in ("image", "mask")}
         told = json.dumps({"info": {"features": images}})
@@ -96,35 +107,24 @@ class Parquet:
             ]
             for number, shard in enumerate(shards):
                 name = f"{loaded_split(split)}-{number:05}-of-{len(shards):05}.parquet"
-                rows = (_embed(labels, image, media) for image in shard)
+                rows = (
+                    {
+                        "image": {"bytes": media.read(image), "path": image.file_name},
+                        "mask": {"bytes": class_png(image), "path": f"{image.sample_id}.mask.png"},
+                        **_row(labels, image),
+                    }
+                    for image in shard
+                )
                 write_parquet(folder / "data" / name, schema, rows)
         write_dataset_card(
             folder, {split: f"data/{loaded_split(split)}-*" for split in labels.splits}
         )
 
 
-def _place(labels: LabelledSet, image: LabelledImage, place: Path, media: Media) -> dict[str, Any]:
-    media.place(image, place / image.file_name)
-    mask = f"masks/{image.sample_id}.png"
-    (place / mask).write_bytes(class_png(image))
-    return {"file_name": image.file_name, "mask_file_name": mask, **_row(labels, image)}
-
-
-def _embed(labels: LabelledSet, image: LabelledImage, media: Media) -> dict[str, Any]:
-    return {
-        "image": {"bytes": media.read(image), "path": image.file_name},
-        "mask": {"bytes": class_png(image), "path": f"{image.sample_id}.mask.png"},
-        **_row(labels, image),
-    }
-
-
 def _row(labels: LabelledSet, image: LabelledImage) -> dict[str, Any]:
-    known = image_facts(image) | {"objects": _objects(defect_facts(labels, image))}
-    return {name: known.get(name) for name in COLUMNS}
-
-
-def _objects(defects: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {
+    """Return the columns of both layouts but for the files; None where something is not known."""
+    defects = defect_facts(labels, image)
+    objects = {
         "id": [defect["id"] for defect in defects],
         "bbox": [[float(value) for value in defect["bbox"]] for defect in defects],
         "categories": [defect["category_id"] for defect in defects],
@@ -132,11 +132,8 @@ def _objects(defects: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         "area": [defect["area"] for defect in defects],
         "rle": [defect["rle"] for defect in defects],
     }
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    known = image_facts(image) | {"objects": objects}
+    return {name: known.get(name) for name in COLUMNS}
 
 
 def loaded_split(split: str) -> str:
@@ -151,7 +148,11 @@ def loaded_split(split: str) -> str:
 def write_dataset_card(
     folder: Path, files: Mapping[str, str], features: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Write the README.md that ``datasets`` reads: files by split, and types if given."""
+    """Write the README.md that ``datasets`` reads: files by split, and types if given.
+
+    ``files``: the pattern of each split's files, seen from ``folder``, by the run's own name of
+    the split. ``features``: the types of the columns, in the words of ``datasets``.
+    """
     found = [{"split": loaded_split(split), "path": path} for split, path in files.items()]
     card: dict[str, Any] = {"configs": [{"config_name": "default", "data_files": found}]}
     if features:

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.export.formats.run_lengths import run_lengths
 from synthgen.export.formats.voc import hex_colour
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 
@@ -37,8 +37,18 @@ class LabelStudio:
     prefix: str = "/data/local-files/?d=label_studio/"
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
-        (folder / "config.xml").write_text(_config(labels), encoding="utf-8")
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told."""
+        entries = "".join(
+            f'    <Label value={quoteattr(name)} background="{hex_colour(class_id)}"/>\n'
+            for name, class_id in labels.classes.items()
+        )
+        config = (
+            '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
+            f'  <BrushLabels name="mask" toName="image">\n{entries}  </BrushLabels>\n'
+            f'  <RectangleLabels name="box" toName="image">\n{entries}  </RectangleLabels>\n'
+            "</View>\n"
+        )
+        (folder / "config.xml").write_text(config, encoding="utf-8")
         (folder / "images").mkdir()
         with (folder / "tasks.json").open("w", encoding="utf-8", newline="\n") as file:
             for number, image in enumerate(labels):
@@ -48,10 +58,20 @@ class LabelStudio:
             file.write("\n]\n")
 
     def _task(self, labels: LabelledSet, image: LabelledImage) -> dict[str, Any]:
+        """Return the task of an image: each defect as a box, in percent, and as a brush mask."""
         result = []
+        image_height, image_width = image.size_hw
         for number, defect in enumerate(image.defects, start=1):
             name = labels.names[defect.class_id]
-            box = _box_value(defect, image.size_hw) | {"rectanglelabels": [name]}
+            x, y, width, height = defect.box
+            box = {
+                "x": 100 * x / image_width,
+                "y": 100 * y / image_height,
+                "width": 100 * width / image_width,
+                "height": 100 * height / image_height,
+                "rotation": 0,
+                "rectanglelabels": [name],
+            }
             rle = encode_brush(defect.mask(image.size_hw))
             brush = {"format": "rle", "rle": rle, "brushlabels": [name]}
             result.append(_region(f"{number}-box", "box", "rectanglelabels", box, image))
@@ -68,6 +88,7 @@ class LabelStudio:
 def _region(
     name: str, control: str, kind: str, value: dict[str, Any], image: LabelledImage
 ) -> dict[str, Any]:
+    """Return one result; ``control`` is the element of config.xml that it was made with."""
     return {
         "id": name,
         "type": kind,
@@ -80,29 +101,6 @@ def _region(
     }
 
 
-def _box_value(defect: DefectLabel, size_hw: tuple[int, int]) -> dict[str, Any]:
-    x, y, width, height = defect.box
-    return {
-        "x": 100 * x / size_hw[1],
-        "y": 100 * y / size_hw[0],
-        "width": 100 * width / size_hw[1],
-        "height": 100 * height / size_hw[0],
-        "rotation": 0,
-    }
-
-
-def _config(labels: LabelledSet) -> str:
-    entries = "".join(
-        f'    <Label value={quoteattr(name)} background="{hex_colour(class_id)}"/>\n'
-        for name, class_id in labels.classes.items()
-    )
-    return (
-        '<View>\n  <Image name="image" value="$image" zoom="true"/>\n'
-        f'  <BrushLabels name="mask" toName="image">\n{entries}  </BrushLabels>\n'
-        f'  <RectangleLabels name="box" toName="image">\n{entries}  </RectangleLabels>\n</View>\n'
-    )
-
-
 def encode_brush(mask: NDArray[np.bool_]) -> list[int]:
     """Return a mask as the bytes of Label Studio's brush: RGBA in thi.ng's rle-pack.
 
@@ -113,29 +111,23 @@ def encode_brush(mask: NDArray[np.bool_]) -> list[int]:
     >>> encode_brush(np.ones((1, 2), dtype=bool))
     [0, 0, 0, 8, 57, 27, 252, 255, 224]
     """
-    counts, values = _split_runs(run_lengths(mask) * CHANNELS)
-    choice = np.searchsorted(1 << SIZES_BIT, counts)
-    size = SIZES_BIT[choice]
-    codes = (((1 << 2 | choice) << size | counts - 1) << WORD_BIT) | values
-    head = [(mask.size * CHANNELS, 32), (WORD_BIT - 1, 5), *((s - 1, 4) for s in SIZES_BIT)]
-    numbers, widths = np.array(head).T
-    bits = _bits(np.append(numbers, codes), np.append(widths, 3 + size + WORD_BIT))
-    packed: list[int] = np.packbits(bits).tolist()
-    return packed
-
-
-def _split_runs(lengths: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return runs of no more than the longest length that can be written, and their values."""
+    lengths = run_lengths(mask) * CHANNELS
+    # a run over the longest length that can be written becomes several, the last of them shorter
     longest = 1 << int(SIZES_BIT[-1])
     pieces = -(-lengths // longest)
     counts = np.full(pieces.sum(), longest)
     last = np.cumsum(pieces)[pieces > 0] - 1
     counts[last] = (lengths - (pieces - 1) * longest)[pieces > 0]
-    return counts, np.repeat(np.arange(len(lengths)) % 2 * 255, pieces)
-
-
-def _bits(codes: NDArray[Any], widths: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return each number in as many bits as its width says, the highest first."""
+    values = np.repeat(np.arange(len(lengths)) % 2 * 255, pieces)
+    choice = np.searchsorted(1 << SIZES_BIT, counts)
+    size = SIZES_BIT[choice]
+    codes = (((1 << 2 | choice) << size | counts - 1) << WORD_BIT) | values
+    head = [(mask.size * CHANNELS, 32), (WORD_BIT - 1, 5), *((s - 1, 4) for s in SIZES_BIT)]
+    numbers, widths = np.array(head).T
+    numbers, widths = np.append(numbers, codes), np.append(widths, 3 + size + WORD_BIT)
+    # each number in as many bits as its width says, the highest first
     behind = np.repeat(np.cumsum(widths), widths)
     shift = behind - 1 - np.arange(len(behind))
-    return (np.repeat(codes, widths) >> shift & 1).astype(np.uint8)
+    bits = (np.repeat(numbers, widths) >> shift & 1).astype(np.uint8)
+    packed: list[int] = np.packbits(bits).tolist()
+    return packed

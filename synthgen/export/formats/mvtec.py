@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.labels import LabelledImage, LabelledSet, label_images
+from synthgen.export.labels import LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.imaging.images import write_png
@@ -33,7 +33,10 @@ class Mvtec:
     train_defects: Literal["leave_out", "test"] = "leave_out"
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one.
+
+        Defects that touch become one in a mask, which ``loss`` is told, as is what is left out.
+        """
         root = folder / self.category
         for part in ("train/good", "test/good", "ground_truth"):
             (root / part).mkdir(parents=True)
@@ -43,33 +46,29 @@ class Mvtec:
             if image.defects and is_train and self.train_defects == "leave_out":
                 left_out += 1
                 continue
-            kind = _folder_of(labels, image)
+            kinds = labels.kinds(image)
+            kind = check_name(kinds[0], "a defect class") if len(kinds) == 1 else "combined"
             place = root / ("train" if is_train and not image.defects else "test") / kind
             place.mkdir(exist_ok=True)
             media.place(image, place / image.file_name)
-            if image.defects:
-                self._write_mask(labels, image, root / "ground_truth" / kind, loss)
+            if not image.defects:
+                continue
+            held = image.class_map() > 0
+            target = root / "ground_truth" / kind / f"{image.sample_id}_mask.png"
+            write_png(target, held.astype(np.uint8) * 255)
+            for defect in image.defects:
+                mask = defect.mask(image.size_hw)
+                loss.add_merged(labels.names[defect.class_id], image.sample_id, mask, held)
         if left_out:
             loss.note(
                 f"{left_out} defect images of the split train are left out: this tree has only good"
                 " images to train on; format.mvtec.train_defects=test takes them, or another split="
             )
 
-    def _write_mask(
-        self, labels: LabelledSet, image: LabelledImage, place: Path, loss: LabelLoss
-    ) -> None:
-        held = image.class_map() > 0
-        write_png(place / f"{image.sample_id}_mask.png", held.astype(np.uint8) * 255)
-        for defect in image.defects:
-            mask = defect.mask(image.size_hw)
-            loss.add_merged(labels.names[defect.class_id], image.sample_id, mask, held)
-
-
-def _folder_of(labels: LabelledSet, image: LabelledImage) -> str:
-    kinds = labels.kinds(image)
-    return check_name(kinds[0], "a defect class") if len(kinds) == 1 else "combined"
-
 
 def read_mvtec(root: Path) -> LabelledSet:
-    """Read one category of the tree as ``scan_mvtec``; each image is a group of its own."""
+    """Read one category of the tree as ``scan_mvtec``; each image is a group of its own.
+
+    ``root`` is the folder of the category. Raises SourceError.
+    """
     return label_images(scan_mvtec(root))

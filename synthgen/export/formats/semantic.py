@@ -25,7 +25,10 @@ class Semantic:
     """
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one.
+
+        Defects of one class that touch become one, which ``loss`` is told.
+        """
         names = {0: "good", **labels.names}
         for split in labels.splits:
             (folder / "images" / split).mkdir(parents=True)

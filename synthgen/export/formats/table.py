@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from synthgen.storage.files import defuse
 
 __all__ = ["Table", "place_or_refer"]
 
+BOX = ("box_x", "box_y", "box_w", "box_h")
 DEFECT_TYPES = {
     "sample_id": "string",
     "split": "string",
@@ -32,10 +33,7 @@ DEFECT_TYPES = {
     "defect_class": "string",
     "class_id": "int64",
     "area_px": "int64",
-    "box_x": "int64",
-    "box_y": "int64",
-    "box_w": "int64",
-    "box_h": "int64",
+    **dict.fromkeys(BOX, "int64"),
     "height": "int64",
     "width": "int64",
     "rle": "string",
@@ -57,17 +55,40 @@ class Table:
     kind: Literal["csv", "parquet", "both"] = "both"
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one; ``loss`` has nothing to be told.
+
+        Raises ConfigError where media refers to images that are not files on this machine.
+        """
         files = {i.sample_id: place_or_refer(i, folder, "images", media) for i in labels}
         types = {"sample_id": "string", "file_name": "string"} | fact_types(labels)
         for kind in ("csv", "parquet") if self.kind == "both" else (self.kind,):
             images = ({"file_name": files[i.sample_id], **image_facts(i)} for i in labels)
             _write(folder / f"images.{kind}", types, images)
-            _write(folder / f"defects.{kind}", DEFECT_TYPES, _defect_rows(labels))
+            defects = (
+                {
+                    "sample_id": image.sample_id,
+                    "split": image.split,
+                    "instance_id": defect["id"],
+                    "defect_class": defect["category"],
+                    "class_id": defect["category_id"],
+                    "area_px": defect["area"],
+                    **dict(zip(BOX, defect["bbox"], strict=True)),
+                    "height": image.size_hw[0],
+                    "width": image.size_hw[1],
+                    "rle": defect["rle"],
+                    **{name: defect[name] for name in DEFECT_MEASURES},
+                }
+                for image in labels
+                for defect in defect_facts(labels, image)
+            )
+            _write(folder / f"defects.{kind}", DEFECT_TYPES, defects)
 
 
 def place_or_refer(image: LabelledImage, root: Path, folder: str, media: Media) -> str:
-    """Put an image into a folder of ``root``, unless media refers; return its path from there."""
+    """Put an image into a folder of ``root``, unless media refers; return its path from ``root``.
+
+    Raises RunError where the image is gone, and ConfigError where media cannot refer to it.
+    """
     if media.mode == "refer":
         return refer_to(image, root)
     (root / folder).mkdir(exist_ok=True)
@@ -75,29 +96,8 @@ def place_or_refer(image: LabelledImage, root: Path, folder: str, media: Media) 
     return f"{folder}/{image.file_name}"
 
 
-def _defect_rows(labels: LabelledSet) -> Iterator[dict[str, Any]]:
-    for image in labels:
-        for defect in defect_facts(labels, image):
-            x, y, width, height = defect["bbox"]
-            yield {
-                "sample_id": image.sample_id,
-                "split": image.split,
-                "instance_id": defect["id"],
-                "defect_class": defect["category"],
-                "class_id": defect["category_id"],
-                "area_px": defect["area"],
-                "box_x": x,
-                "box_y": y,
-                "box_w": width,
-                "box_h": height,
-                "height": image.size_hw[0],
-                "width": image.size_hw[1],
-                "rle": defect["rle"],
-                **{name: defect[name] for name in DEFECT_MEASURES},
-            }
-
-
 def _write(path: Path, types: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table as CSV or Parquet, as the path's suffix says; ``types`` are its columns."""
     if path.suffix == ".parquet":
         schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
         write_parquet(path, schema, rows)

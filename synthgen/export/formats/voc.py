@@ -6,12 +6,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet
+from synthgen.export.labels import LabelledImage, LabelledSet
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
 from synthgen.imaging.images import IGNORED
@@ -35,13 +34,26 @@ class Voc:
     """
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one; ``loss`` is told what a void border hides.
+
+        Object masks are 8 bit: defects of an image from the 255th on are void.
+        """
         for name in FOLDERS:
             (folder / name).mkdir(parents=True)
+        palette = [level for number in range(256) for level in voc_colour(number)]
         for image in labels:
             media.place(image, folder / "JPEGImages" / image.file_name)
             _write_xml(labels, image, folder)
-            _write_masks(labels, image, folder, loss)
+            classes = image.label_map()
+            numbers = image.instance_map().clip(max=IGNORED).astype(np.uint8)  # it counts to 254
+            numbers[classes == IGNORED] = IGNORED
+            for place, ids in (("SegmentationClass", classes), ("SegmentationObject", numbers)):
+                picture = Image.fromarray(ids)
+                picture.putpalette(palette)
+                picture.save(folder / place / f"{image.sample_id}.png")
+            for number, defect in enumerate(image.defects, start=1):
+                master, held = defect.mask(image.size_hw), (numbers == number) & (number < IGNORED)
+                loss.add(labels.names[defect.class_id], image.sample_id, master, held)
         for split in labels.splits:
             text = "".join(f"{image.sample_id}\n" for image in labels.of_split(split))
             for part in ("Main", "Segmentation"):
@@ -77,24 +89,8 @@ def hex_colour(number: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*voc_colour(number))
 
 
-def _write_masks(labels: LabelledSet, image: LabelledImage, folder: Path, loss: LabelLoss) -> None:
-    classes = image.label_map()
-    numbers = image.instance_map().clip(max=IGNORED).astype(np.uint8)  # it counts to 254
-    numbers[classes == IGNORED] = IGNORED
-    for place, ids in (("SegmentationClass", classes), ("SegmentationObject", numbers)):
-        _write_palette_png(folder / place / f"{image.sample_id}.png", ids)
-    for number, defect in enumerate(image.defects, start=1):
-        master, held = defect.mask(image.size_hw), (numbers == number) & (number < IGNORED)
-        loss.add(labels.names[defect.class_id], image.sample_id, master, held)
-
-
-def _write_palette_png(path: Path, ids: NDArray[np.uint8]) -> None:
-    picture = Image.fromarray(ids)
-    picture.putpalette([level for number in range(256) for level in voc_colour(number)])
-    picture.save(path)
-
-
 def _write_xml(labels: LabelledSet, image: LabelledImage, folder: Path) -> None:
+    """Write the annotation of an image that is in ``JPEGImages`` already."""
     path = folder / "JPEGImages" / image.file_name
     with Image.open(path) as opened:  # reads the head of the file only
         depth = len(opened.getbands())
@@ -110,27 +106,24 @@ def _write_xml(labels: LabelledSet, image: LabelledImage, folder: Path) -> None:
         _add(size, name, str(value))
     _add(root, "segmented", "1")
     for defect in image.defects:
-        _add_object(root, labels.names[defect.class_id], defect)
+        x, y, box_width, box_height = defect.box
+        object_ = _add(root, "object")
+        _add(object_, "name", labels.names[defect.class_id])
+        _add(object_, "pose", "Unspecified")
+        _add(object_, "truncated", "0")
+        _add(object_, "difficult", "0")
+        box = _add(object_, "bndbox")
+        edges = {"xmin": x + 1, "ymin": y + 1, "xmax": x + box_width, "ymax": y + box_height}
+        for edge, value in edges.items():
+            _add(box, edge, str(value))
     ElementTree.indent(root, "\t")
     text = ElementTree.tostring(root, encoding="unicode")
     target = folder / "Annotations" / f"{image.sample_id}.xml"
     target.write_text(text + "\n", encoding="utf-8")
 
 
-def _add_object(root: ElementTree.Element, name: str, defect: DefectLabel) -> None:
-    x, y, width, height = defect.box
-    entry = _add(root, "object")
-    _add(entry, "name", name)
-    _add(entry, "pose", "Unspecified")
-    _add(entry, "truncated", "0")
-    _add(entry, "difficult", "0")
-    box = _add(entry, "bndbox")
-    edges = {"xmin": x + 1, "ymin": y + 1, "xmax": x + width, "ymax": y + height}
-    for edge, value in edges.items():
-        _add(box, edge, str(value))
-
-
 def _add(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
+    """Append an element to its parent and return it."""
     child = ElementTree.SubElement(parent, tag)
     child.text = text
     return child

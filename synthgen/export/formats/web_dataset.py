@@ -42,7 +42,10 @@ class WebDataset:
     samples_per_shard: Annotated[int, Field(ge=1)] = 1000
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one.
+
+        Masks are held as they are; ``loss`` is told only where images are of several file types.
+        """
         types = fact_types(labels)
         for split in labels.splits:
             (folder / split).mkdir()
@@ -57,18 +60,15 @@ class WebDataset:
                 f'the shards hold {" and ".join(suffixes)} files; ask for "{";".join(suffixes)}"'
             )
         files = {split: f"{split}/*.tar" for split in labels.splits}
-        write_dataset_card(folder, files, _features(suffixes, types))
-
-
-def _features(suffixes: Iterable[str], types: dict[str, str]) -> list[dict[str, Any]]:
-    known = [{"name": name, "dtype": kind} for name, kind in types.items()]
-    return [
-        *({"name": suffix, "dtype": "image"} for suffix in suffixes),
-        {"name": "mask.png", "dtype": "image"},
-        {"name": "json", "struct": [*known, {"name": "objects", "list": OBJECT_TYPES}]},
-        {"name": "__key__", "dtype": "string"},
-        {"name": "__url__", "dtype": "string"},
-    ]
+        known = [{"name": name, "dtype": kind} for name, kind in types.items()]
+        features: list[dict[str, Any]] = [
+            *({"name": suffix, "dtype": "image"} for suffix in suffixes),
+            {"name": "mask.png", "dtype": "image"},
+            {"name": "json", "struct": [*known, {"name": "objects", "list": OBJECT_TYPES}]},
+            {"name": "__key__", "dtype": "string"},
+            {"name": "__url__", "dtype": "string"},
+        ]
+        write_dataset_card(folder, files, features)
 
 
 def _write_shard(
@@ -78,6 +78,10 @@ def _write_shard(
     media: Media,
     names: Sequence[str],
 ) -> None:
+    """Write a shard: for each image the label, the mask and the image itself, under one key.
+
+    ``names`` are the facts that every label has, null where one is not known of its image.
+    """
     with tarfile.open(path, "w") as tar:
         for image in images:
             key = tar_key(image.sample_id)

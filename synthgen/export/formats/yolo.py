@@ -17,7 +17,7 @@ from synthgen.errors import SourceError
 from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
 from synthgen.export.losses import LabelLoss
 from synthgen.export.media import Media
-from synthgen.imaging.geometry import Mask, mask_to_outline, outline_to_mask
+from synthgen.imaging.geometry import mask_to_outline, outline_to_mask
 from synthgen.realdata.yolo import scan_yolo
 
 __all__ = ["Yolo", "read_yolo"]
@@ -41,7 +41,10 @@ class Yolo:
     parts: Literal["join", "split"] = "join"
 
     def write(self, labels: LabelledSet, folder: Path, media: Media, loss: LabelLoss) -> None:
-        """Write the set into ``folder``, an empty one."""
+        """Write the set into ``folder``, an empty one.
+
+        ``loss`` is told what outlines or boxes hold of the masks, and how class ids are counted.
+        """
         numbers = {class_id: number for number, class_id in enumerate(labels.names)}
         for split in labels.splits:
             (folder / "images" / split).mkdir(parents=True)
@@ -63,36 +66,28 @@ class Yolo:
         """Yield the values of each line of a defect; tell ``loss`` what they hold."""
         master = defect.mask(image.size_hw)
         held = np.zeros(image.size_hw, bool)
+        outlines: list[NDArray[np.float64]] = []
         if self.task == "detect":
             x, y, width, height = defect.box
             held[y : y + height, x : x + width] = True
-            yield _fractions(
-                np.array([[x + width / 2, y + height / 2], [width, height]]), held.shape
-            )
+            centre, size = [x + width / 2, y + height / 2], [width, height]
+            yield _fractions(np.array([centre, size]), image.size_hw)
+        elif self.parts == "join":
+            outlines = [mask_to_outline(master)]
         else:
-            is_joined = self.parts == "join"
-            outlines = [mask_to_outline(master)] if is_joined else _outlines_of_parts(master)
-            if len(outlines) > 1:
-                loss.note("YOLO: each part of a defect of several parts counts as a defect")
-            for outline in outlines:
-                held |= outline_to_mask(outline, image.size_hw)
-                yield _fractions(_at_least_three(outline) + ASIDE_PX, image.size_hw)
+            count, pieces, boxes, _ = cv2.connectedComponentsWithStats(master.astype(np.uint8))
+            for number in range(1, count):
+                x, y, width, height, _ = boxes[number]
+                part = pieces[y : y + height, x : x + width] == number
+                outlines.append(mask_to_outline(part) + np.array([x, y]))
+        if len(outlines) > 1:
+            loss.note("YOLO: each part of a defect of several parts counts as a defect")
+        for outline in outlines:
+            held |= outline_to_mask(outline, image.size_hw)
+            # readers take two points for no outline, so the last one comes again
+            points = np.pad(outline, ((0, max(0, 3 - len(outline))), (0, 0)), mode="edge")
+            yield _fractions(points + ASIDE_PX, image.size_hw)
         loss.add(labels.names[defect.class_id], image.sample_id, master, held)
-
-
-def _outlines_of_parts(mask: Mask) -> list[NDArray[np.float64]]:
-    count, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    outlines = []
-    for number in range(1, count):
-        x, y, width, height, _ = boxes[number]
-        part = pieces[y : y + height, x : x + width] == number
-        outlines.append(mask_to_outline(part) + np.array([x, y]))
-    return outlines
-
-
-def _at_least_three(outline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the line with its last point repeated: readers take two points for no outline."""
-    return np.pad(outline, ((0, max(0, 3 - len(outline))), (0, 0)), mode="edge")
 
 
 def _fractions(points: NDArray[np.float64], size_hw: tuple[int, ...]) -> str:

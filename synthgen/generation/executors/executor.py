@@ -60,9 +60,11 @@ class TakingTurns:
         self._backend, self._lock = backend, threading.Lock()
 
     def describe(self) -> BackendInfo:
+        """Return what the shared backend is."""
         return self._backend.describe()
 
     def paint(self, conditions: Sequence[Condition]) -> list[NDArray[np.uint8]]:
+        """Paint once no other thread does; see ``Backend``."""
         with self._lock:
             return self._backend.paint(conditions)
 
@@ -76,6 +78,7 @@ class LocalExecutor:
     def run(
         self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
     ) -> Generator[list[Status]]:
+        """Run all batches through ``here``, in threads of this process; see ``run_in_lanes``."""
         yield from run_in_lanes(here, batches, self.lanes)
 
 

@@ -55,7 +55,7 @@ class BatchFailure:
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeath:
-    """A worker is no more; it says so itself never."""
+    """A worker process is gone. The host tells of it: the worker itself no longer can."""
 
     reason: str
 
@@ -113,12 +113,15 @@ def run_workers(
 
 
 class _Pool(Generic[Member]):
+    """The workers of one run, a slot each, and what is left for them to do."""
+
     def __init__(self, place: WorkerHost[Member], workers: int, lanes: int, supply: Supply) -> None:
         self._place, self._workers, self._lanes, self.supply = place, workers, lanes, supply
         self.slots: list[_Slot[Member]] = []
         self._batches, self._died_loading = 0, 0
 
     def run(self) -> Generator[list[Status]]:
+        """Yield statuses until every batch is done or lost; raises the first error of a worker."""
         for number in range(0 if self.supply.is_empty else self._workers):
             self.slots.append(_Slot(number, self._place.start(number)))
         while not self.supply.is_empty or any(slot.given for slot in self.slots):

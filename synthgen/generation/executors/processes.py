@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -44,6 +44,7 @@ class ProcessExecutor:
     def run(
         self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
     ) -> Generator[list[Status]]:
+        """Run all batches through processes; raises RunError where one cannot be started."""
         threads = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         place = _LocalHost(make_worker, threads, self.lanes)
         yield from run_workers(place, self.workers, self.lanes, batches, here)
@@ -59,7 +60,7 @@ class _WorkerProcess:
 
 @dataclass(frozen=True, slots=True)
 class _LocalHost:
-    """This machine as a Workplace."""
+    """This machine as a WorkerHost: its members are worker processes."""
 
     make_worker: Callable[[], Worker]
     threads: int
@@ -73,14 +74,18 @@ class _LocalHost:
             args=(theirs, self.make_worker, number, self.threads, self.lanes),
             daemon=True,
         )
+        # Ctrl-C is for whoever hands out the batches, also while a process is starting. A signal
+        # that is blocked here stays blocked in the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _without_interrupts():
-                process.start()
+            process.start()
         except OSError as error:
             raise RunError(
                 f"worker process {number + 1} cannot be started: {error.strerror or error}; give "
                 "fewer executor.workers"
             ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _WorkerProcess(process, ours)
 
@@ -89,44 +94,33 @@ class _LocalHost:
             member.pipe.send((number, batch))
 
     def listen(self, members: Sequence[_WorkerProcess]) -> list[tuple[_WorkerProcess, Message]]:
-        ready = wait([hand.pipe for hand in members])  # a pipe is ready when its process ends, too
-        return [(hand, _hear(hand)) for hand in members if hand.pipe in ready]
+        # A pipe is ready when its process ends, too.
+        ready = wait([member.pipe for member in members])
+        heard: list[tuple[_WorkerProcess, Message]] = []
+        for member in members:
+            if member.pipe not in ready:
+                continue
+            try:
+                message: Message = member.pipe.recv()
+            except (EOFError, OSError):
+                member.process.join()
+                message = WorkerDeath(f"exit code {member.process.exitcode}")
+            heard.append((member, message))
+        return heard
 
     def stop(self, members: Sequence[_WorkerProcess], *, at_once: bool) -> None:
-        for hand in members:
+        for member in members:
             if at_once:
-                hand.process.kill()
+                member.process.kill()
             else:
                 with suppress(OSError):  # it may be gone
-                    hand.pipe.send(None)
-        for hand in members:
-            hand.process.join(PATIENCE_S)
-            if hand.process.is_alive():
-                hand.process.kill()
-                hand.process.join()
-            hand.pipe.close()
-
-
-def _hear(hand: _WorkerProcess) -> Message:
-    try:
-        answer: Answer = hand.pipe.recv()
-        return answer
-    except (EOFError, OSError):
-        hand.process.join()
-        return WorkerDeath(f"exit code {hand.process.exitcode}")
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach, also while they are starting.
-
-    Ctrl-C is for whoever hands out the batches. A blocked signal stays blocked in a child.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                    member.pipe.send(None)
+        for member in members:
+            member.process.join(PATIENCE_S)
+            if member.process.is_alive():
+                member.process.kill()
+                member.process.join()
+            member.pipe.close()
 
 
 def _serve(
@@ -170,10 +164,11 @@ def _serve(
 
 
 def settle(number: int, threads: int) -> None:
-    """Give the process its share of the machine: CPU threads, one of the GPUs.
+    """Give this process its share of the machine: ``threads`` of torch and OpenCV, one GPU.
 
-    Importing torch takes seconds, and a sketch needs none: without a GPU torch is settled where it
-    has been imported, and finds its threads in the environment where it is imported later.
+    Worker ``number`` (from 0) takes the GPUs in turn. Importing torch takes seconds, and a sketch
+    needs none: without a GPU torch is settled where it has been imported, and finds its threads in
+    the environment where it is imported later.
     """
     import cv2
 

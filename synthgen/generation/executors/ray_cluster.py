@@ -46,27 +46,25 @@ class RayExecutor:
     def run(
         self, batches: Iterable[Batch], here: Worker, make_worker: Callable[[], Worker]
     ) -> Generator[list[Status]]:
+        """Run all batches through actors; raises ConfigError where there is no Ray, or no room."""
         place = _Cluster(_start(self.address), self, make_worker)
         yield from run_workers(place, self.workers, self.lanes, batches, here)
 
 
 class _Cluster:
-    """A Ray cluster as a Workplace."""
+    """A Ray cluster as a WorkerHost: its members are actors. Raises ConfigError."""
 
     def __init__(self, ray: Any, settings: RayExecutor, make_worker: Callable[[], Worker]) -> None:
         self._ray, self._settings = ray, settings
         self._make_worker: Any = None
         self._recipe = make_worker
         self._answers: dict[Any, Any] = {}  # what is to come: of which actor
-        if settings.address is None:
-            self._check_size()
-
-    def _check_size(self) -> None:
-        """Raise ConfigError where this machine can never hold an actor: Ray would only wait."""
-        has = self._ray.cluster_resources()
+        if settings.address is not None:
+            return
+        has = ray.cluster_resources()
         for key, name in (("cpus", "CPU"), ("gpus", "GPU")):
-            asked, there = getattr(self._settings, key), has.get(name, 0)
-            if asked > there:
+            asked, there = getattr(settings, key), has.get(name, 0)
+            if asked > there:  # it can never hold an actor, and Ray would only wait
                 raise ConfigError(
                     f"executor.{key}={asked:g}, but Ray on this machine has {there:g} {name}s; "
                     f"give at most that many"
@@ -90,21 +88,16 @@ class _Cluster:
 
     def listen(self, members: Sequence[Any]) -> list[tuple[Any, Message]]:
         [answer], _ = self._ray.wait(list(self._answers), num_returns=1)
-        member, message = self._answers.pop(answer), self._get(answer)
-        if isinstance(message, WorkerDeath):
-            self._forget(member)
-        return [(member, message)]
-
-    def _get(self, answer: Any) -> Message:
-        errors = self._ray.exceptions
+        member, errors = self._answers.pop(answer), self._ray.exceptions
         try:
-            message: Answer = self._ray.get(answer)
-            return message
+            message: Message = self._ray.get(answer)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.WorkerCrashedError) as error:
-            return WorkerDeath(str(error).strip().splitlines()[-1].strip())
+            message = WorkerDeath(str(error).strip().splitlines()[-1].strip())
+            self._forget(member)
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            return BatchFailure(RunError(f"a Ray actor could not answer: {reason}"))
+            message = BatchFailure(RunError(f"a Ray actor could not answer: {reason}"))
+        return [(member, message)]
 
     def stop(self, members: Sequence[Any], *, at_once: bool) -> None:
         for actor in members:
@@ -112,6 +105,7 @@ class _Cluster:
             self._ray.kill(actor)
 
     def _forget(self, member: Any) -> None:
+        """Expect no further answer of an actor."""
         for answer in [key for key, owner in self._answers.items() if owner is member]:
             del self._answers[answer]
 

@@ -10,7 +10,7 @@ from synthgen.generation.executors.executor import Batch
 
 __all__ = ["MAX_DEATHS", "Supply", "Task"]
 
-MAX_DEATHS = 2  # of workers over one batch, or one sample, before it is cut or given up
+MAX_DEATHS = 2  # of workers over one batch or sample, before it is cut or given up
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +54,11 @@ class Supply:
         return self._suspects.popleft() if self._suspects else None
 
     def blame(self, tasks: Sequence[Task]) -> None:
-        """Take back what a worker had begun when it died."""
+        """Take back what a worker had begun when it died.
+
+        A death counts against the only task in hand, and against a batch of several samples, which
+        is cut soon. One of several single samples is only a suspect.
+        """
         for task in tasks:
             is_certain = len(tasks) == 1
             task.is_suspect = True

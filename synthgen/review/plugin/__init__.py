@@ -33,11 +33,13 @@ class _Decision(operators.Operator):
 
     @property
     def config(self) -> Any:
+        """How FiftyOne lists it: a name for keys, a label and an icon."""
         return operators.OperatorConfig(
             name=self.name, label=self.label, icon=self.icon, dynamic=False
         )
 
     def execute(self, ctx: Any) -> dict[str, Any]:
+        """Note the verdict; return how many samples got it."""
         return _act(ctx, *self.decision(ctx))
 
     def decision(self, ctx: Any) -> tuple[str, str]:
@@ -46,23 +48,32 @@ class _Decision(operators.Operator):
 
 
 class Accept(_Decision):
+    """Accepts: the sample may be trained with."""
+
     name, label, icon = "accept", "Accept", "check"
 
     def decision(self, ctx: Any) -> tuple[str, str]:
+        """Return accept, without a reason."""
         return ACCEPT, ""
 
 
 class Repaint(_Decision):
+    """Rejects without asking why: the next ``synthgen generate`` paints the sample again."""
+
     name, label, icon = "repaint", "Paint again", "refresh"
 
     def decision(self, ctx: Any) -> tuple[str, str]:
+        """Return reject, with "paint again" as the reason."""
         return REJECT, AGAIN
 
 
 class Reject(_Decision):
+    """Rejects with a reason, which is asked for."""
+
     name, label, icon = "reject", "Reject", "close"
 
     def resolve_input(self, ctx: Any) -> Any:
+        """Return the form that asks why: one of ``REASONS``, or a text of one's own."""
         inputs = types.Object()
         choices = types.AutocompleteView(allow_user_input=True)
         for reason in REASONS:
@@ -71,6 +82,7 @@ class Reject(_Decision):
         return types.Property(inputs, view=types.View(label="Reject"))
 
     def decision(self, ctx: Any) -> tuple[str, str]:
+        """Return reject, with the reason that the form holds."""
         return REJECT, str(ctx.params.get("reason") or "")
 
 
@@ -79,9 +91,11 @@ class FixClass(operators.Operator):
 
     @property
     def config(self) -> Any:
+        """How FiftyOne lists it."""
         return operators.OperatorConfig(name="fix_class", label="Fix class", icon="label")
 
     def resolve_input(self, ctx: Any) -> Any:
+        """Return the form that asks for the class, one of the run's."""
         inputs = types.Object()
         choices = types.DropdownView()
         for name in ctx.dataset.default_classes:
@@ -90,6 +104,7 @@ class FixClass(operators.Operator):
         return types.Property(inputs, view=types.View(label="Fix class"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
+        """Change the class; return how many defects changed."""
         return _relabel(ctx, str(ctx.params["name"]))
 
 
@@ -98,39 +113,48 @@ class ReviewPanel(operators.Panel):
 
     @property
     def config(self) -> Any:
+        """How FiftyOne lists it: beside the grid, and beside an open sample."""
         return operators.PanelConfig(
             name=PANEL, label="Review", icon="fact_check", surfaces="grid modal"
         )
 
     def on_load(self, ctx: Any) -> None:
+        """Fill in the first reason and count; FiftyOne calls it when the panel opens."""
         ctx.panel.state.reason = ctx.panel.state.reason or REASONS[0]
         self._count(ctx)
 
     def on_change_selected(self, ctx: Any) -> None:
+        """Count again when other samples are ticked."""
         self._count(ctx)
 
     def on_change_current_sample(self, ctx: Any) -> None:
+        """Count again when another sample is opened."""
         self._count(ctx)
 
     def accept(self, ctx: Any) -> None:
+        """Accept what is ticked, or else what is open."""
         _act(ctx, ACCEPT, "")
         self._count(ctx)
 
     def accept_rest(self, ctx: Any) -> None:
+        """Accept all samples of the view that have no verdict yet."""
         ids = ctx.view.values("id")
         count = store_decision(ctx.dataset, ids, ACCEPT, "", _reviewer(), is_rest=True)
         _tell(ctx, count, f"{ACCEPT}: {count} samples")
         self._count(ctx)
 
     def reject(self, ctx: Any) -> None:
+        """Reject what is ticked, or else what is open, for the reason in the panel."""
         _act(ctx, REJECT, str(ctx.panel.get_state("reason") or REASONS[0]))
         self._count(ctx)
 
     def repaint(self, ctx: Any) -> None:
+        """Reject what is ticked, or else what is open, so that it is painted again."""
         _act(ctx, REJECT, AGAIN)
         self._count(ctx)
 
     def fix(self, ctx: Any) -> None:
+        """Give the ticked defects the class that is chosen in the panel."""
         if name := ctx.panel.get_state("classes.class_name"):
             _relabel(ctx, str(name))
         else:
@@ -141,6 +165,7 @@ class ReviewPanel(operators.Panel):
         ctx.panel.state.progress = _table(count_progress(ctx.dataset))
 
     def render(self, ctx: Any) -> Any:
+        """Return the panel: what is chosen, the buttons, the keys, and the count by class."""
         panel = types.Object()
         ticked = len(_targets(ctx))
         panel.md(f"**{ticked} chosen**" if ticked else NOTHING, name="chosen")

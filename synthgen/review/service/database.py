@@ -74,6 +74,7 @@ def _keep_to_own_folder(folder: str) -> None:
     if find.__module__ == util.__name__:  # not done yet
 
         def find_own(args: list[str]) -> Iterator[psutil.Process]:
+            """Return the processes with these arguments that also name this folder."""
             return (process for process in find(args) if folder in process.info["cmdline"])
 
         util.find_processes_by_args = find_own
@@ -85,6 +86,7 @@ def _wait_for_services() -> None:
     from fiftyone.core.service import Service
 
     def wait(self: Any, port: int | None = None, timeout: float = 0.0) -> int:
+        """Return the port at which a service listens; ``timeout`` is FiftyOne's, and not kept."""
         return wait_for_port(self, port)
 
     Service._wait_for_child_port = wait

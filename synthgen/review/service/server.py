@@ -11,7 +11,6 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import synthgen
 from synthgen.errors import ConfigError
@@ -28,11 +27,11 @@ PORTS = 50  # tried from the one asked for
 
 @contextmanager
 def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
-    """Show a dataset in the App while inside; give its address. The server ends with it, and
-    answers those only who ask for it by that address.
+    """Show a dataset in the App while inside; yield its address, and open it in a browser if asked.
 
-    Raises ConfigError where no port is free or nothing can listen at ``settings.address``,
-    RunError where the App does not start.
+    The server listens at ``settings.port``, or at the next free port. It answers only those who ask
+    for it by that address, and ends with this context. Raises ConfigError where no port is free or
+    nothing can listen at ``settings.address``, RunError where the App does not start.
     """
     load_fiftyone()
     from fiftyone.core.service import ServerService
@@ -41,7 +40,12 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
     paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
-    ServerService.command = property(_command)
+    ServerService.command = property(  # behind the guard, instead of FiftyOne's own
+        lambda service: [
+            *(sys.executable, "-m", "synthgen.review.guard"),
+            *("--port", str(service.port), "--address", str(service.address)),
+        ]
+    )
     server = ServerService(port, address=settings.address, do_not_track=True)
     address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:
@@ -52,14 +56,11 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
         server.stop()
 
 
-def _command(service: Any) -> list[str]:
-    """Return how FiftyOne's server is started: behind the guard."""
-    place = ["--port", str(service.port), "--address", str(service.address)]
-    return [sys.executable, "-m", "synthgen.review.guard", *place]
-
-
 def find_port(address: str, first: int) -> int:
-    """Return the first port from ``first`` on at which nothing listens; raises ConfigError."""
+    """Return the first port from ``first`` on at which nothing listens; ``PORTS`` are tried.
+
+    Raises ConfigError where none is free, where one may not be used, and for an unknown address.
+    """
     for port in range(first, min(first + PORTS, 65536)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not for one just left
@@ -89,7 +90,10 @@ def warn_of_address(address: str) -> str:
 
 
 def wait() -> None:
-    """Return at Ctrl-C, or when this process is asked to end."""
+    """Return at Ctrl-C, or when this process is asked to end (SIGTERM).
+
+    Call it from the main thread; no other may handle signals. The handlers of before are put back.
+    """
     asked = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: asked.set())

@@ -19,7 +19,10 @@ POLL_S = 0.25
 
 
 class StartupProgress:
-    """Says of processes and all that they start whether they still work, however slowly."""
+    """Says of processes and all that they start whether they still work, however slowly.
+
+    Work is CPU time: at least ``WORK_S`` seconds of it within ``STILL_S``.
+    """
 
     def __init__(self, *processes: psutil.Process) -> None:
         self._roots = processes
@@ -52,7 +55,7 @@ class StartupProgress:
 
 
 def family_of(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes that run, and all that they started."""
+    """Return the processes that run, each followed by all that it started, at any depth."""
     found = []
     for process in processes:
         try:

@@ -48,7 +48,9 @@ def decide(manifest: pa.Table, limits: Limits) -> pa.Table:
     reasons = _text(manifest, "reasons")
     reasons[is_judged] = ""
     reasons[is_broken] = list(_reasons(measured, np.flatnonzero(is_broken), limits))
-    names = _name_duplicates(_text(manifest, "sample_id"), duplicates)
+    names = np.full(len(manifest), "", object)
+    has_duplicate = duplicates >= 0
+    names[has_duplicate] = _text(manifest, "sample_id")[duplicates[has_duplicate]]
     decided = {"status": status, "reasons": reasons, "near_duplicate_id": names}
     for column, values in decided.items():
         measured = _put(measured, column, pa.array(values, pa.large_string()))
@@ -107,8 +109,10 @@ def _limits_of(name: str, limits: Limits) -> Mapping[str, Bounds]:
 
 
 def _groups(manifest: pa.Table, judged: Rows) -> Iterator[tuple[str, Rows, Marks]]:
-    """Yield class, rows and marks of each source and class, in order; rows without a label are in
-    none."""
+    """Yield class, rows and marks of each source and class, in order.
+
+    Rows without a label are in none of these groups.
+    """
     has_hash = pc.not_equal(manifest["perceptual_hash"], "").to_numpy()
     rows = judged[has_hash[judged]]
     (sources, _), (classes, names) = map(_number, manifest.select(GROUPED_BY).columns)
@@ -128,8 +132,11 @@ def _settle_duplicates(
     bits: NDArray[np.float64],
     duplicates: Rows,
 ) -> None:
-    """Find the near duplicates of one group, row by row, since a near duplicate of what is not kept
-    is none."""
+    """Find the near duplicates of one group, and write them into the last three arrays.
+
+    Row by row, in order, since a near duplicate of a sample that is not kept does not count.
+    ``bits``: of the most alike earlier row that is kept. ``duplicates``: its place in the manifest.
+    """
     for later, earlier, apart in find_near(marks):
         kept = ~is_broken[rows[earlier]]
         if not kept.any():
@@ -140,14 +147,8 @@ def _settle_duplicates(
         is_broken[row] |= is_outside(bits[row : row + 1], most_alike)[0]
 
 
-def _name_duplicates(ids: NDArray[np.object_], duplicates: Rows) -> NDArray[np.object_]:
-    names = np.full(len(ids), "", object)
-    has_duplicate = duplicates >= 0
-    names[has_duplicate] = ids[duplicates[has_duplicate]]
-    return names
-
-
 def _reasons(manifest: pa.Table, broken: Rows, limits: Limits) -> Iterator[str]:
+    """Yield the broken limits of each of these rows, joined by "; "."""
     rows = manifest.select(["defect_class", *MEASURED]).take(broken)
     classes = rows["defect_class"].to_pylist()
     values = np.column_stack([_values(rows, name) for name in MEASURED])

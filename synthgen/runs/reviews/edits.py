@@ -190,7 +190,7 @@ def _check_row(row: Row) -> None:
 class Overlay:
     """The edits that count: of each sample's newest revision the last one.
 
-    ``revisions`` tells those; it is asked where there are edits.
+    ``revisions`` returns those revisions by sample; it is called only where there are edits.
     """
 
     def __init__(self, storage: Storage, revisions: Callable[[], Mapping[str, int]]) -> None:
@@ -203,7 +203,10 @@ class Overlay:
         }
 
     def lay_on_instances(self, instances: pa.Table) -> pa.Table:
-        """Return the table with the defects of edited samples in place of the painted ones."""
+        """Return the table with the defects of edited samples in place of the painted ones.
+
+        It is then sorted by sample and by number of the defect.
+        """
         if not self._rows:
             return instances
         drawn = [one for row in self._rows.values() for one in row["instances"]]
@@ -214,12 +217,21 @@ class Overlay:
     def lay_on_manifest(self, manifest: pa.Table) -> pa.Table:
         """Return the manifest with what labels decide; limits are for ``decide``.
 
-        A sample that is left without a defect is rejected, and a good image with one good no more.
+        A sample that is left without a defect is rejected. A good image that got one is accepted.
         """
         if not self._rows:
             return manifest
         is_edited = self._find(manifest)
-        changed = [self._change(row) for row in manifest.filter(is_edited).to_pylist()]
+        changed = []
+        for row in manifest.filter(is_edited).to_pylist():
+            edited = {**row, **self._rows[row["sample_id"]]["changed"]}
+            if edited["instances"] and row["status"] == Status.GOOD.value:
+                edited["status"] = Status.ACCEPTED.value
+            if not edited["instances"] and row["defect_class"]:
+                edited["status"] = Status.REJECTED.value
+                who = edited["edited_by"]
+                edited["reasons"] = f"emptied by {who}, who left no defect in its label"
+            changed.append(edited)
         for name in ("status", "reasons", *FROM_LABEL):
             field, column = MANIFEST.field(name), manifest[name].combine_chunks()
             values = pa.array([row[name] for row in changed], field.type)
@@ -231,13 +243,3 @@ class Overlay:
         """Say which rows of a table are those of edited samples."""
         ids = pa.array(list(self._rows), pa.large_string())
         return pc.is_in(table["sample_id"].combine_chunks(), ids)
-
-    def _change(self, row: Row) -> Row:
-        edited = {**row, **self._rows[row["sample_id"]]["changed"]}
-        if edited["instances"]:
-            was_good = row["status"] == Status.GOOD.value
-            return edited | ({"status": Status.ACCEPTED.value} if was_good else {})
-        if not row["defect_class"]:
-            return edited
-        reason = f"emptied by {edited['edited_by']}, who left no defect in its label"
-        return edited | {"status": Status.REJECTED.value, "reasons": reason}

@@ -24,8 +24,9 @@ class Work:
 def find_work(run: RunFolder, specs: Sequence[SampleSpec], is_varied: bool) -> Work:
     """Return what is left to make of a plan.
 
-    A sample whose newest revision people rejected is made again as the next one. Good images are
-    only where all of them are painted (``is_varied``): another copy of a photo is no other image.
+    A sample whose newest revision people rejected is made again as the next revision. Good images
+    are made again only with ``is_varied``, which paints all of them: else the same photo would be
+    copied once more.
     """
     there = run.revisions()
     judged = judge(read_verdicts(run.storage.location), there)

@@ -80,24 +80,31 @@ class Judgement:
 def add_verdicts(root: Path | str, verdicts: Iterable[Verdict]) -> int:
     """Add verdicts to those of a run and return how many are new; known ones change nothing.
 
-    Raises RunError, and writes nothing, for a word that is no verdict, a sample or a revision that
-    the run does not have, a time without its offset, or no reviewer.
+    Raises RunError, and writes nothing, for a verdict other than accept and reject, a sample or a
+    revision that the run does not have, a time without its offset, or a missing reviewer.
     """
     given = list(verdicts)
     storage = open_storage(root)
     known = known_revisions(storage, root)
-    for verdict in given:
-        _check(verdict, known, root)
+    for one in given:
+        if one.verdict not in (ACCEPT, REJECT):
+            raise RunError(
+                f"the verdict {one.verdict!r} on {one.sample_id} is unknown; say {ACCEPT} or "
+                f"{REJECT}"
+            )
+        check_subject(one.sample_id, one.revision, one.reviewer, known, root)
+        read_moment(one.time, one.sample_id)
     with hold_run(f"{storage.location}/{TABLE}.parquet"):
         before = read_verdicts(root)
         new = set(given) - set(before)
         if new:
-            _write(storage, [*before, *new])
+            rows = [asdict(verdict) for verdict in sorted([*before, *new], key=_order)]
+            write_table(storage, TABLE, pa.Table.from_pylist(rows, schema=SCHEMA))
     return len(new)
 
 
 def known_revisions(storage: Storage, root: Path | str) -> dict[str, int]:
-    """Return the revision of each sample of a run, also of one that is not finished.
+    """Return the newest revision of each sample of a run, also of one that is not finished.
 
     Raises RunError where there is no run.
     """
@@ -109,20 +116,14 @@ def known_revisions(storage: Storage, root: Path | str) -> dict[str, int]:
     return {row["sample_id"]: row.get("revision") or 0 for row in rows}
 
 
-def _check(verdict: Verdict, known: Mapping[str, int], root: Path | str) -> None:
-    if verdict.verdict not in (ACCEPT, REJECT):
-        raise RunError(
-            f"the verdict {verdict.verdict!r} on {verdict.sample_id} is unknown; say {ACCEPT} or "
-            f"{REJECT}"
-        )
-    check_subject(verdict.sample_id, verdict.revision, verdict.reviewer, known, root)
-    read_moment(verdict.time, verdict.sample_id)
-
-
 def check_subject(
     sample_id: str, revision: int, reviewer: str, known: Mapping[str, int], root: Path | str
 ) -> None:
-    """Raise RunError where a run has no such sample or revision, or nobody says who speaks."""
+    """Raise RunError where a run has no such sample or revision, or nobody says who speaks.
+
+    ``known``: the newest revision of each sample; older ones may be spoken of, too. ``root``: the
+    run, for the message.
+    """
     if sample_id not in known:
         raise RunError(f"{root} has no sample {sample_id!r}; is this the run that was reviewed?")
     if not 0 <= revision <= known[sample_id]:
@@ -135,7 +136,10 @@ def check_subject(
 
 
 def read_moment(time: str, sample_id: str) -> datetime:
-    """Return a moment from ISO 8601 with an offset; raises RunError for another text."""
+    """Return a moment from ISO 8601 with an offset; raises RunError for another text.
+
+    ``sample_id``: of whom it is said, for the message.
+    """
     try:
         moment = datetime.fromisoformat(time)
         if moment.tzinfo is None:
@@ -151,8 +155,8 @@ def read_moment(time: str, sample_id: str) -> datetime:
 def read_verdicts(root: Path | str) -> list[Verdict]:
     """Return all verdicts on a run, by sample, revision and time; [] where there are none.
 
-    A table of less columns is one of revision 0, by an unnamed person. Raises RunError for one that
-    is damaged.
+    A table without the columns revision and reviewer is read as revision 0, by an unnamed person.
+    Raises RunError for one that is damaged.
     """
     storage = open_storage(root)
     if not storage.exists(f"{TABLE}.parquet"):
@@ -162,7 +166,18 @@ def read_verdicts(root: Path | str) -> list[Verdict]:
     for name in ("sample_id", "verdict", "time"):
         if name not in table.column_names:
             raise RunError(f"{where} has no column {name}; it is damaged")
-    verdicts = [_read_row(row) for row in table.to_pylist()]
+    verdicts = [
+        Verdict(
+            str(row["sample_id"]),
+            int(row.get("revision") or 0),
+            str(row["verdict"]),
+            str(row.get("reason") or ""),
+            str(row.get("reviewer") or "unnamed"),
+            str(row["time"]),
+            bool(row.get("overrules")),
+        )
+        for row in table.to_pylist()
+    ]
     for one in verdicts:
         if one.verdict not in (ACCEPT, REJECT):
             raise RunError(f"{where} says {one.verdict!r} of {one.sample_id}; it is damaged")
@@ -171,23 +186,6 @@ def read_verdicts(root: Path | str) -> list[Verdict]:
         except RunError as error:
             raise RunError(f"{where}: {error}") from error
     return verdicts
-
-
-def _read_row(row: Mapping[str, Any]) -> Verdict:
-    return Verdict(
-        str(row["sample_id"]),
-        int(row.get("revision") or 0),
-        str(row["verdict"]),
-        str(row.get("reason") or ""),
-        str(row.get("reviewer") or "unnamed"),
-        str(row["time"]),
-        bool(row.get("overrules")),
-    )
-
-
-def _write(storage: Storage, verdicts: Sequence[Verdict]) -> None:
-    rows = [asdict(verdict) for verdict in sorted(verdicts, key=_order)]
-    write_table(storage, TABLE, pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 def _order(verdict: Verdict) -> tuple[Any, ...]:

@@ -38,23 +38,21 @@ class Surface:
 
 
 def draw_surface(rng: Rng, size_hw: SizeHW, kind: str | None = None) -> Surface:
-    """Draw a seeded surface of any size, of one kind or of a random one."""
+    """Draw a seeded surface of any size, of one kind or of a random one.
+
+    Light falls off along a slope and toward the corners, the lens blurs, the sensor adds noise.
+    Raises ConfigError for a kind that SURFACES lacks.
+    """
     kind = kind or str(rng.choice(sorted(SURFACES)))
     if kind not in SURFACES:
         raise ConfigError(f"surface {kind!r} is unknown; choose from {', '.join(sorted(SURFACES))}")
     draw, name = SURFACES[kind]
     structure, colour = draw(rng, size_hw)
-    return Surface(_photograph(rng, structure, colour), kind, name)
-
-
-def _photograph(
-    rng: Rng, structure: Field, colour: Colour | NDArray[np.float32]
-) -> NDArray[np.uint8]:
-    """Light, focus and expose a surface: gradient, vignette, lens blur, sensor noise."""
-    height, width = structure.shape
+    height, width = size_hw
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     slope = rng.normal(0, 0.06, 2)
-    light = 1 + slope[0] * x + slope[1] * y - rng.uniform(0, 0.1) * (x * x + y * y)
+    vignette = rng.uniform(0, 0.1) * (x * x + y * y)
+    light = 1 + slope[0] * x + slope[1] * y - vignette
     tinted = np.asarray(colour, np.float32)
     scale = tinted / max(float(tinted.mean()), 1.0)  # structure keeps the material's hue
     image = (tinted + structure[..., None] * (0.4 + 0.6 * scale)) * light[..., None]
@@ -67,7 +65,7 @@ def _photograph(
         image = image + rng.standard_normal(image.shape, dtype=np.float32) * noise * 0.5
     if rng.random() < 0.25:  # a grey camera
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    return np.asarray(np.clip(image, 0, 255), np.uint8)
+    return Surface(np.asarray(np.clip(image, 0, 255), np.uint8), kind, name)
 
 
 def _grey(rng: Rng, low: float, high: float, spread: float = 3) -> Colour:

@@ -18,6 +18,7 @@ def standardise(field: Field) -> Field:
 
 
 def white_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Field:
+    """Return normal noise, each pixel by itself."""
     return rng.standard_normal(size_hw, dtype=np.float32)
 
 
@@ -29,9 +30,10 @@ def fractal_noise(
     octaves: int = 3,
     persistence: float = 0.5,
 ) -> Field:
-    """Return value noise summed over octaves.
+    """Return value noise summed over octaves: random grids, enlarged by bicubic interpolation.
 
     ``feature_px`` is the size of the largest blobs across; ``stretch`` makes them longer along x.
+    Each octave has blobs of half the size and ``persistence`` times the strength of the one before.
     """
     height, width = size_hw
     total = np.zeros(size_hw, np.float32)
@@ -51,7 +53,10 @@ def fractal_noise(
 def streaks(
     rng: np.random.Generator, size_hw: tuple[int, int], length_px: float, angle_deg: float
 ) -> Field:
-    """Return fine parallel streaks of about ``length_px``, along ``angle_deg`` (0 = along x)."""
+    """Return fine parallel streaks of about ``length_px``, along ``angle_deg`` (0 = along x).
+
+    They are white noise that is blurred along one direction.
+    """
     height, width = size_hw
     side = int(np.ceil(np.hypot(height, width))) + 2
     side_hw = (height, width) if abs(angle_deg) < 1e-3 else (side, side)

@@ -3,7 +3,7 @@
 Of DefectFill (Song et al. 2025, https://arxiv.org/abs/2503.13985) two of three losses are here in
 another form. The masked-defect loss is the squared error of the change, three times as heavy on
 the defect. The object loss keeps the surroundings: loose masks (boxes, hulls) are part of the
-crops, and all of the repaint mask that is no defect has to stay as it is. Its attention loss is
+crops, and what is not a defect in the repaint mask has to stay as it is. Its attention loss is
 left out: the mask goes into this model pixel by pixel, and its attention has cells of 8 px.
 Noise on the prompts follows MAGIC (Kim et al. 2025, https://arxiv.org/abs/2507.02314).
 """
@@ -97,7 +97,9 @@ def adapt(
 ) -> Outcome:
     """Adapt a patch model to the defects of ``images``; write the adapter into ``folder``.
 
-    The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
+    The same call continues one that was stopped, and ends as an unbroken one does. Raises
+    SourceError for images that cannot be read or may not be learned from, RunError for a folder of
+    another adaptation, and ModelError.
     """
     check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
@@ -124,7 +126,7 @@ def adapt(
 
 
 def load_base(base: Checkpoint) -> PatchControlNetInpaintPipeline:
-    """Load a patch model in float32 for training."""
+    """Load a patch model in float32 for training, without a progress bar of its own."""
     pipeline: PatchControlNetInpaintPipeline = PatchControlNetInpaintPipeline.from_pretrained(
         base.folder, local_files_only=True, dtype=torch.float32
     )
@@ -140,7 +142,8 @@ def new_words(
 ) -> dict[str, str]:
     """Return the words that the model does not know, each with the noun to start from.
 
-    That is the noun by which the model, as it is, paints this class best: of least loss.
+    That is the noun by which the model, as it is, paints this class best: of least loss on 12 crops
+    of its examples.
     """
     known = pipeline.tokenizer.get_vocab()
     words: dict[str, str] = {}
@@ -174,7 +177,11 @@ def _nearest_noun(
 
 
 def prepare(pipeline: PatchControlNetInpaintPipeline, settings: AdaptSettings) -> Learner:
-    """Return the parts with what is to be trained switched on."""
+    """Return the parts with what is to be trained switched on.
+
+    ``full``: ``settings.parts``. ``lora``: low ranks of the UNet, drawn from the seed, and the
+    embedding of the words.
+    """
     if settings.method == "full":
         return Learner(pipeline, settings.parts)
     from peft import LoraConfig
@@ -199,7 +206,11 @@ def _parameters(pipeline: PatchControlNetInpaintPipeline) -> dict[str, torch.nn.
 
 
 class PatchExamples:
-    """What a patch model is taught with and judged by."""
+    """What a patch model is taught with and judged by.
+
+    Crops of ``taught`` and of pretraining teach, fixed ones of ``held`` judge. ``good``: surfaces
+    (H, W, 3) for transplants.
+    """
 
     def __init__(
         self,
@@ -218,7 +229,10 @@ class PatchExamples:
         self.judged = [stack_crops(crops) for crops in draw_judged(held, settings.seed)]
 
     def lose(self, step: int) -> torch.Tensor:
-        """Return the loss of a step, on real crops and on those of pretraining."""
+        """Return the loss of a step, on real crops and on those of pretraining.
+
+        The same step has the same crops, noise and levels, whatever came before.
+        """
         s = self.settings
         size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
         count = max(2, round(s.batch_size * (s.crop_sizes_px[0] / size) ** 2))

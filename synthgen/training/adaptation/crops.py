@@ -73,7 +73,10 @@ class RealExample:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How examples are varied. ``transplant``: share that is laid on another good surface."""
+    """How examples are varied. ``transplant``: share that is laid on another good surface.
+
+    Ranges are factors, (low, high); a crop's own is drawn evenly.
+    """
 
     transplant: float = 0.4
     turn: float = 0.3  # share that is turned by 90, 180 or 270 degrees; all are mirrored evenly
@@ -88,43 +91,37 @@ def make_examples(
 ) -> tuple[list[RealExample], list[Image]]:
     """Return the examples of all real defects, and the good photos. ``nouns``: word of each class.
 
-    Raises SourceError where there is no defect.
+    The defects of one photo are removed together, so that no example shows those of another class.
+    Masks of fewer than 4 pixels are left out. Raises SourceError where no defect is left, or a file
+    cannot be read.
     """
     good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
     examples = []
     for image in images:
-        if image.defects:
-            examples += _make_examples(image, good, nouns, surface)
+        if not image.defects:
+            continue
+        photo = image.read_rgb()
+        everything = np.logical_or.reduce([defect.mask for defect in image.defects])
+        removed = remove_defects(photo, everything, good)
+        for defect in image.defects:
+            if defect.mask.sum() < MIN_PX:
+                continue
+            change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
+            examples.append(
+                RealExample(
+                    image.image_id,
+                    image.group,
+                    defect.defect_class,
+                    nouns[defect.defect_class],
+                    surface,
+                    removed,
+                    change,
+                    defect.mask,
+                )
+            )
     if not examples:
         raise SourceError("real holds no image with a masked defect; adapt needs some per class")
     return examples, good
-
-
-def _make_examples(
-    image: RealImage, good: Sequence[Image], nouns: Mapping[str, str], surface: str
-) -> list[RealExample]:
-    photo = image.read_rgb()
-    everything = np.logical_or.reduce([defect.mask for defect in image.defects])
-    removed = remove_defects(photo, everything, good)
-    examples = []
-    for defect in image.defects:
-        if defect.mask.sum() < MIN_PX:
-            continue
-        change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
-        noun = nouns[defect.defect_class]
-        examples.append(
-            RealExample(
-                image.image_id,
-                image.group,
-                defect.defect_class,
-                noun,
-                surface,
-                removed,
-                change,
-                defect.mask,
-            )
-        )
-    return examples
 
 
 def draw_real_crop(
@@ -138,7 +135,8 @@ def draw_real_crop(
     """Return a crop (S, S) around a random place of a real defect, varied.
 
     Its sketch is what ``draw_sketch`` makes of the surface, the change and the mask; by default a
-    blurred copy of the defect itself.
+    blurred copy of the defect itself. ``good``: surfaces (H, W, 3) for transplants; without any
+    there are none. ``size_px`` must be a multiple of 16.
     """
     matrix = _draw_view(rng, example.mask, size_px, vary)
     removed = _warp(example.removed, matrix, size_px)
@@ -149,7 +147,13 @@ def draw_real_crop(
     change = change * light * rng.uniform(*vary.contrast)
     surface = example.surface
     if good and rng.random() < vary.transplant:
-        other = _cut(rng, good[int(rng.integers(len(good)))], size_px)
+        # A random crop of a good photo, which is mirrored beyond its border where it is small.
+        photo = good[int(rng.integers(len(good)))]
+        below, right = (max(0, size_px - side) for side in photo.shape[:2])
+        padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+        row, column = (int(rng.integers(side - size_px + 1)) for side in padded.shape[:2])
+        cut = padded[row : row + size_px, column : column + size_px]
+        other = np.ascontiguousarray(cut[:, ::-1] if rng.random() < 0.5 else cut)
         fractions, veil = (
             to_own_texture(change, source, mask)
             if rng.random() < vary.own_texture
@@ -167,7 +171,10 @@ def draw_real_crop(
 
 
 def blur_sketch(rng: Rng, source: Image, change: NDArray[np.float32], mask: Mask) -> Image:
-    """Return a surface (S, S, 3) with a blurred copy of its defect."""
+    """Return a surface (S, S, 3) with a copy of its defect, blurred by 1 to 2.5 px.
+
+    ``change`` (S, S, 3) in grey levels is the defect; the mask is not used.
+    """
     coarse = cv2.GaussianBlur(change, (0, 0), float(rng.uniform(1, 2.5)))
     return to_levels(source + coarse)
 
@@ -197,17 +204,11 @@ def _warp(
     return np.asarray(warped, np.float32)
 
 
-def _cut(rng: Rng, image: Image, size_px: int) -> Image:
-    """Return a random crop, mirrored beyond the border of a small image."""
-    short = [max(0, size_px - side) for side in image.shape[:2]]
-    padded = cv2.copyMakeBorder(image, 0, short[0], 0, short[1], cv2.BORDER_REFLECT_101)
-    row, column = (int(rng.integers(side - size_px + 1)) for side in padded.shape[:2])
-    cut = padded[row : row + size_px, column : column + size_px]
-    return np.ascontiguousarray(cut[:, ::-1] if rng.random() < 0.5 else cut)
-
-
 def name_classes(images: Sequence[RealImage], words: Mapping[str, str]) -> dict[str, str]:
-    """Return the noun of each class: as configured, or the class's own name in words."""
+    """Return the noun of each class: as in ``words``, or the class's own name with spaces.
+
+    Raises SourceError where ``words`` names a class that no image has.
+    """
     classes = sorted({defect.defect_class for image in images for defect in image.defects})
     for name in words:
         if name not in classes:
@@ -223,7 +224,8 @@ def hold_back(
     """Return examples to learn and to validate with; whole groups, one of each class where there
     are two.
 
-    Of every class a group is left to learn; where none can be held back, all examples do both.
+    ``fraction`` 0..1 is that of a class's groups, 0 = none. Of every class a group is left to
+    learn; where none can be held back, all examples do both.
     """
     groups_of: dict[str, set[str]] = {}
     for one in examples:
@@ -233,15 +235,12 @@ def hold_back(
         count = min(max(1, round(fraction * len(groups))), len(groups) - 1) if fraction else 0
         free = sorted(groups - chosen)
         for place in stream(seed, "hold back", name).permutation(len(free)):
-            if len(chosen & groups) < count and _leaves_each(groups_of, chosen | {free[place]}):
-                chosen.add(free[place])
+            more = chosen | {free[place]}
+            if len(chosen & groups) < count and all(own - more for own in groups_of.values()):
+                chosen = more
     held = [one for one in examples if one.group in chosen]
     taught = [one for one in examples if one.group not in chosen]
     return (taught, held) if taught and held else (list(examples), list(examples))
-
-
-def _leaves_each(groups_of: Mapping[str, set[str]], held: set[str]) -> bool:
-    return all(groups - held for groups in groups_of.values())
 
 
 class RealCrops:
@@ -256,7 +255,7 @@ class RealCrops:
         )
 
     def draw(self, step: int, count: int, size_px: int) -> list[Crop]:
-        """Return the crops of a step."""
+        """Return ``count`` crops (S, S) of a step; each class is as likely as any other."""
         crops = []
         for number in range(count):
             rng = stream(self.seed, "real crop", step, number)
@@ -267,7 +266,7 @@ class RealCrops:
 
 
 def by_class(examples: Sequence[RealExample]) -> list[list[RealExample]]:
-    """Return the examples of each class."""
+    """Return the examples of each class, in the order of the classes' names."""
     names = sorted({example.defect_class for example in examples})
     return [[one for one in examples if one.defect_class == name] for name in names]
 

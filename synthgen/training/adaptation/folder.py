@@ -42,7 +42,12 @@ SHEET_CROPS, SHEET_PX = 24, 96
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What an adaptation came to. ``curve``: step, loss, loss on what is held back."""
+    """What an adaptation came to. ``curve``: step, loss, loss on what is held back.
+
+    ``nouns``: the word of each class in prompts; ``words``: words that are new to the model, each
+    with the noun that it started from. ``taught`` and ``held`` are the same examples where too few
+    groups are there to hold any back. ``seconds``: of this call alone.
+    """
 
     base: Checkpoint
     settings: AdaptSettings
@@ -55,6 +60,7 @@ class Outcome:
 
     @property
     def best(self) -> tuple[int, float, float]:
+        """The row of the curve with the least loss on what is held back: what was kept."""
         return min(self.curve, key=lambda row: row[2])
 
     @property
@@ -65,7 +71,7 @@ class Outcome:
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences on what a person should know before they trust it."""
+        """Sentences on what a person should know before they trust it; without a full stop."""
         found = []
         judged = {example.defect_class for example in self.held_apart}
         if unjudged := sorted(self.nouns.keys() - judged):
@@ -83,7 +89,7 @@ class Outcome:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise RunError where no folder can be made, or it holds a finished adapter."""
+    """Raise RunError where the folder cannot be made, or holds a finished adapter."""
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (place.is_dir() and os.access(place, os.W_OK)):
         reason = "may not be written" if place.is_dir() else "is a file"
@@ -98,7 +104,12 @@ def write_folder(
     tensors: Mapping[str, torch.Tensor],
     sheet: NDArray[np.uint8],
 ) -> None:
-    """Write all files; the record last, so that a folder with one is whole."""
+    """Write all files; the record last, so that a folder with one is whole.
+
+    ``tensors`` are what was learned, by part and name; they are stored in half precision. ``sheet``
+    (H, W, 3) is that of ``draw_crop_sheet``. The state to go on from is deleted. Raises RunError
+    where the disk refuses.
+    """
     small = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
@@ -125,8 +136,12 @@ def find_changes(
 
 
 def write_record(folder: Path, outcome: Outcome) -> None:
-    """Write loss.csv, README.md and adapter.yaml."""
-    write_text(folder / "loss.csv", _tabulate(outcome.curve))
+    """Write loss.csv, README.md and adapter.yaml; the weights must be there already."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "loss", "held_back"])
+    writer.writerows([(step, f"{a:.5f}", f"{b:.5f}") for step, a, b in outcome.curve])
+    write_text(folder / "loss.csv", text.getvalue())
     write_text(folder / "README.md", _describe(outcome))
     record = {
         "base": {
@@ -162,14 +177,6 @@ def _list_images(examples: Sequence[RealExample]) -> list[dict[str, str]]:
 
 def _count_images(examples: Sequence[RealExample]) -> int:
     return len({example.image_id for example in examples})
-
-
-def _tabulate(curve: Sequence[tuple[int, float, float]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "held_back"])
-    writer.writerows([(step, f"{a:.5f}", f"{b:.5f}") for step, a, b in curve])
-    return text.getvalue()
 
 
 def _describe(outcome: Outcome) -> str:
@@ -212,7 +219,10 @@ def draw_crop_sheet(
     held: Sequence[RealExample],
     paint: Callable[[Sequence[Crop]], list[NDArray[np.uint8]]],
 ) -> NDArray[np.uint8]:
-    """Return real | removed | repainted for held-back defects, side by side."""
+    """Return real | removed | repainted for held-back defects, side by side: (H, W, 3).
+
+    At most 24 crops of 96 px, four in a row; ``paint`` gives one image for each crop.
+    """
     vary = Augmentation(0, 0, (1, 1), (1, 1), (1, 1))
     crops = [
         draw_real_crop(stream(0, "sheet", n), held[n % len(held)], (), SHEET_PX, vary)

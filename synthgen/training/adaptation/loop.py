@@ -43,7 +43,12 @@ CropSizes = Annotated[tuple[int, ...], AfterValidator(_check_sizes)]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"))
 class AdaptSettings:
-    """How an adapter is made. ``words``: a class by a noun that the model knows, or a new one."""
+    """How an adapter is made. ``words``: a class by a noun that the model knows, or a new one.
+
+    ``full`` trains ``parts`` of the embedded model; ``lora`` adds low ranks to a UNet. It ends at
+    ``steps``, or after ``patience`` checks without a better one; the best average is kept.
+    ``splits``, ``threads``, ``device`` and ``save_every_s`` may change when it goes on.
+    """
 
     seed: int = 0
     method: Literal["full", "lora"] = "full"
@@ -79,7 +84,10 @@ class AdaptSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdaptProgress:
-    """Where an adaptation stands. Losses: mean of the last steps, and on what is held back."""
+    """Where an adaptation stands. Losses: mean of the last steps, and on what is held back.
+
+    ``best`` is the least loss on what is held back so far.
+    """
 
     step: int
     loss: float
@@ -91,23 +99,24 @@ class AdaptProgress:
 def identify(
     images: Sequence[RealImage], base: Checkpoint, settings: AdaptSettings
 ) -> dict[str, Any]:
-    """Return what must be the same for an adaptation to go on."""
+    """Return what must be the same for an adaptation to go on.
+
+    The keys are words for the message that says what differs.
+    """
+    digests = []
+    for image in images:
+        whole = hashlib.sha256(f"{image.image_id}\n{image.group}\n".encode())
+        if image.defects:  # of a good image the name alone counts
+            whole.update(file_digest(image.path).encode())
+        for defect in image.defects:
+            whole.update(f"{defect.defect_class}\n{defect.mask.shape}\n".encode())
+            whole.update(np.packbits(defect.mask).tobytes())
+        digests.append(whole.hexdigest())
     return {
         "settings": {k: v for k, v in asdict(settings).items() if k not in MAY_CHANGE},
-        "images, masks or classes": sorted(map(_digest, images)),
+        "images, masks or classes": sorted(digests),
         "base": base.digest,
     }
-
-
-def _digest(image: RealImage) -> str:
-    """Return a digest of what is learned of an image; of a good one, of its name alone."""
-    whole = hashlib.sha256(f"{image.image_id}\n{image.group}\n".encode())
-    if image.defects:
-        whole.update(file_digest(image.path).encode())
-    for defect in image.defects:
-        whole.update(f"{defect.defect_class}\n{defect.mask.shape}\n".encode())
-        whole.update(np.packbits(defect.mask).tobytes())
-    return whole.hexdigest()
 
 
 class Trainer:
@@ -136,37 +145,49 @@ class Trainer:
     def run(
         self, folder: Path, identity: dict[str, Any], report: Callable[[AdaptProgress], None]
     ) -> list[tuple[int, float, float]]:
-        """Train to the end; leave the best averaged weights in the learner, return the curve."""
+        """Train to the end; leave the best averaged weights in the learner, return the curve.
+
+        A row of the curve has the step, the mean loss since the last check, and the loss on what is
+        held back; the first is that of the base model. Goes on from a state in ``folder``; raises
+        RunError where that was begun with another ``identity``, or is damaged.
+        """
         s = self.settings
         self._restore(folder, identity)
         if not self.curve:
             self._check()
         first, begun = self.step, time.monotonic()
-        last_save = begun
-        while self.step < s.steps and not self._is_over():
+        last_save, patience = begun, s.patience * s.check_every
+        while self.step < s.steps and self.step - self.best_step < patience:
             self._advance()
             if self.step % s.check_every == 0 or self.step == s.steps:
                 self._check()
                 pace = (time.monotonic() - begun) / (self.step - first)
-                report(self._progress(pace))
+                best, left = min(row[2] for row in self.curve), (s.steps - self.step) * pace
+                report(AdaptProgress(*self.curve[-1], best, left))
             if time.monotonic() - last_save >= s.save_every_s:
-                save_state(folder, self._state(identity))
+                state = {
+                    "identity": identity,
+                    "step": self.step,
+                    "best_step": self.best_step,
+                    "curve": self.curve,
+                    "losses": self.losses,
+                    "best": self.best,
+                    "trained": [parameter.detach() for parameter in self.trained],
+                    "optimizer": self.optimizer.state_dict(),
+                    "ema": self.ema.state_dict(),
+                }
+                save_state(folder, state)
                 last_save = time.monotonic()
         _fill(self.trained, self.best)
         return self.curve
 
-    def _is_over(self) -> bool:
-        return self.step - self.best_step >= self.settings.patience * self.settings.check_every
-
-    def _progress(self, pace: float) -> AdaptProgress:
-        step, loss, held = self.curve[-1]
-        best = min(row[2] for row in self.curve)
-        return AdaptProgress(step, loss, held, best, (self.settings.steps - step) * pace)
-
     def _advance(self) -> None:
+        """Take one step; the learning rate rises at first, stays level, falls in the last half."""
         s = self.settings
+        fall = max(0.05, 2 * (s.steps - self.step) / s.steps)
+        rate = s.learning_rate * min(1.0, (self.step + 1) / WARM_UP, fall)
         for group in self.optimizer.param_groups:
-            group["lr"] = s.learning_rate * _rate(self.step, s.steps)
+            group["lr"] = rate
         loss = self.lose(self.step)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -188,19 +209,6 @@ class Trainer:
             average = self.ema.shadow_params if self.step else self.trained
             self.best = [parameter.detach().clone() for parameter in average]
         self.curve.append((self.step, loss, held))
-
-    def _state(self, identity: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "identity": identity,
-            "step": self.step,
-            "best_step": self.best_step,
-            "curve": self.curve,
-            "losses": self.losses,
-            "best": self.best,
-            "trained": [parameter.detach() for parameter in self.trained],
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
 
     def _restore(self, folder: Path, identity: dict[str, Any]) -> None:
         if not (folder / STATE).exists():
@@ -225,8 +233,3 @@ class Trainer:
 def _fill(parameters: list[nn.Parameter], values: list[torch.Tensor]) -> None:
     for parameter, value in zip(parameters, values, strict=True):
         parameter.copy_(value)
-
-
-def _rate(step: int, steps: int) -> float:
-    """Return the factor of the learning rate: up, level, down over the last half."""
-    return min(1.0, (step + 1) / WARM_UP, max(0.05, 2 * (steps - step) / steps))

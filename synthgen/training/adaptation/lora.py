@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,11 @@ def adapt_unet(
     folder: Path,
     report: Callable[[AdaptProgress], None],
 ) -> Outcome:
-    """Teach a backend's UNet the defects of ``images``; raises as ``adapt``."""
-    from peft import LoraConfig
+    """Teach a backend's UNet the defects of ``images``; write the adapter into ``folder``.
+
+    The same call continues one that was stopped. Raises SourceError, RunError, ModelError.
+    """
+    from peft import LoraConfig, get_peft_model_state_dict
 
     check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
@@ -75,18 +79,20 @@ def adapt_unet(
         )
     seconds = time.monotonic() - started
     outcome = Outcome(base, settings, nouns, {}, taught, held, curve, seconds)
-    write_folder(folder, outcome, _low_ranks(unet), draw_crop_sheet(held, _painter(backend)))
+    ranks = {f"unet.{name}": value for name, value in get_peft_model_state_dict(unet).items()}
+
+    def paint(crops: Sequence[Crop]) -> list[NDArray[np.uint8]]:
+        return backend.paint([_condition(crop, n, backend) for n, crop in enumerate(crops)])
+
+    write_folder(folder, outcome, ranks, draw_crop_sheet(held, paint))
     return outcome
 
 
-def _low_ranks(unet: torch.nn.Module) -> dict[str, torch.Tensor]:
-    from peft import get_peft_model_state_dict
-
-    return {f"unet.{name}": value for name, value in get_peft_model_state_dict(unet).items()}
-
-
 class UnetExamples:
-    """What the UNet is taught with and judged by."""
+    """What the UNet is taught with and judged by.
+
+    Crops of real defects and drawn ones, at the size that the backend paints at.
+    """
 
     def __init__(
         self,
@@ -108,7 +114,10 @@ class UnetExamples:
         self.attention = Attention(self.unet)
 
     def lose(self, step: int) -> torch.Tensor:
-        """Return the loss of a step, on real crops and on drawn ones."""
+        """Return the loss of a step, on real crops and on drawn ones.
+
+        The same step has the same crops, noise and levels, whatever came before.
+        """
         s = self.settings
         size = s.crop_sizes_px[step % len(s.crop_sizes_px)]
         prior = min(round(s.batch_size * s.prior_fraction), s.batch_size - 1)
@@ -221,23 +230,23 @@ class Attention:
     def __enter__(self) -> None:
         for name, layer in self.layers.items():
             for part in ("to_q", "to_k"):
-                self.handles.append(
-                    getattr(layer, part).register_forward_hook(self._keep(name, part))
-                )
+                keep = partial(self._keep, name, part)
+                self.handles.append(getattr(layer, part).register_forward_hook(keep))
 
     def __exit__(self, *_: object) -> None:
         while self.handles:
             self.handles.pop().remove()
         self.seen.clear()
 
-    def _keep(self, name: str, part: str) -> Callable[..., None]:
-        def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            self.seen.setdefault(name, {})[part] = output
-
-        return keep
+    def _keep(self, name: str, part: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        self.seen.setdefault(name, {})[part] = output
 
     def loss(self, mask: torch.Tensor, positions: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return the squared difference of the words' attention and the mask (B, 1, h, w)."""
+        """Return the squared difference of the words' attention and the mask (B, 1, h, w).
+
+        It is the mean over layers and crops, of what the UNet last saw. ``positions``: of each crop
+        the tokens that name its class; a crop without any counts nothing. 0 where none has any.
+        """
         total, count = mask.new_zeros(()), 0
         for name, layer in self.layers.items():
             weights = self._weights(name, int(layer.heads))
@@ -271,15 +280,6 @@ def _draw_boxes(shape: Sequence[int], draw: torch.Generator) -> torch.Tensor:
             down, across = int(high * height / 4) + 1, int(wide * width / 4) + 1
             mask[row : row + down, column : column + across] = 1
     return masks
-
-
-def _painter(
-    backend: DiffusionBackend,
-) -> Callable[[Sequence[Crop]], list[NDArray[np.uint8]]]:
-    def paint(crops: Sequence[Crop]) -> list[NDArray[np.uint8]]:
-        return backend.paint([_condition(crop, n, backend) for n, crop in enumerate(crops)])
-
-    return paint
 
 
 def _condition(crop: Crop, number: int, backend: DiffusionBackend) -> Condition:
