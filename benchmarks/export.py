@@ -80,11 +80,11 @@ def draw_run(root: Path, count: int) -> None:
 
 
 def export_synthgen(run: Path, out: Path, layout: str) -> None:
-    from synthgen.export.formats.coco import Coco
-    from synthgen.export.formats.yolo import Yolo
-    from synthgen.export.labels import read_labels
-    from synthgen.export.media import Media
-    from synthgen.export.write import export
+    from synthgen.exporting.formats.coco import Coco
+    from synthgen.exporting.formats.yolo import Yolo
+    from synthgen.exporting.labels import read_labels
+    from synthgen.exporting.media import Media
+    from synthgen.exporting.write import export
 
     formats = {"coco": (Coco(), Media("refer")), "yolo": (Yolo(), Media("link"))}
     chosen, media = formats[layout]
@@ -94,7 +94,7 @@ def export_synthgen(run: Path, out: Path, layout: str) -> None:
 def export_supervision(run: Path, out: Path, layout: str) -> None:
     import supervision as sv
 
-    from synthgen.export.labels import read_labels
+    from synthgen.exporting.labels import read_labels
 
     labels = read_labels(run)
     names = list(labels.classes)
@@ -118,7 +118,7 @@ def export_supervision(run: Path, out: Path, layout: str) -> None:
 def export_fiftyone(run: Path, out: Path, layout: str) -> None:
     import fiftyone as fo
 
-    from synthgen.export.labels import read_labels
+    from synthgen.exporting.labels import read_labels
 
     labels = read_labels(run)
     samples = []

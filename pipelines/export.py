@@ -16,9 +16,9 @@ from synthgen.cli import run_pipeline
 
 def main(config: DictConfig) -> None:
     from synthgen.config.objects import build, check_value, read_text, to_plain
-    from synthgen.export.gather import ExportSettings, gather, make_media
-    from synthgen.export.summary import summarise_export
-    from synthgen.export.write import export
+    from synthgen.exporting.gather import ExportSettings, gather, make_media
+    from synthgen.exporting.summary import summarise_export
+    from synthgen.exporting.write import export
     from synthgen.runs.progress import TaskProgress
 
     plain = dict(to_plain(config))

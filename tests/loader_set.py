@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media, MediaMode
-from synthgen.export.write import Format
+from synthgen.exporting.labels import LabelledImage, LabelledSet, label_defect, read_labels
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media, MediaMode
+from synthgen.exporting.write import Format
 from synthgen.storage.places import StoredFile
 from tests.hard_set import make_hard_run
 

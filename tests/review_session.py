@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.exporting.formats.fiftyone_dataset import pack_mask
 from synthgen.imaging.geometry import rle_to_mask
 from synthgen.review.decisions import count_progress, fix_class, store_decision
 from synthgen.review.pull import PullResult, label_to_mask, pull

@@ -36,7 +36,7 @@ SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.settings.FidelitySettings",
     ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelTestSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
-    ("export", ""): "synthgen.export.gather.ExportSettings",
+    ("export", ""): "synthgen.exporting.gather.ExportSettings",
     ("generate", "bank"): "synthgen.references.lending.BankSettings",
     ("generate", "bank.deform"): "synthgen.references.deform.Deformation",
     ("generate", "missed"): "synthgen.planning.missed.MissedSettings",

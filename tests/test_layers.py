@@ -16,7 +16,16 @@ import synthgen
 ROOT = Path(synthgen.__file__).parent
 ORDER = (  # of the rooms: each imports from those before it alone
     *("errors", "samples", "storage", "imaging", "realdata", "sources", "defects", "references"),
-    *("planning", "conditioning", "backends", "quality", "generation", "runs", "export", "report"),
+    *(
+        "planning",
+        "conditioning",
+        "backends",
+        "quality",
+        "generation",
+        "runs",
+        "exporting",
+        "report",
+    ),
     *("training", "review", "evaluation", "config", "doctor", "cli", "__main__"),
 )
 LEVEL = {name: number for number, name in enumerate(ORDER)}
@@ -29,8 +38,8 @@ ROOMS = {
     "torchmetrics": {"evaluation"},
     "torchvision": {"conditioning", "evaluation", "training"},
     "lightning": {"training"},
-    "mlcroissant": {"export"},
-    "c2pa": {"export"},
+    "mlcroissant": {"exporting"},
+    "c2pa": {"exporting"},
     "controlnet_aux": {"conditioning"},
     "albumentations": {"conditioning"},
     "ray": {"generation"},

@@ -12,8 +12,8 @@ from torchmetrics.detection import MeanAveragePrecision
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.transforms import v2
 
-from synthgen.export.labels import read_labels
-from synthgen.export.mix import mix, read_real_images
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.mix import mix, read_real_images
 from synthgen.training.datamodule import DefectDataModule
 from synthgen.training.dataset import BoxesFromMasks
 

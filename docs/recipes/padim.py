@@ -12,10 +12,10 @@ from anomalib.engine import Engine
 from anomalib.metrics import AUPR, AUROC, Evaluator
 from anomalib.models import Padim
 
-from synthgen.export.formats.mvtec import Mvtec
-from synthgen.export.labels import read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.mvtec import Mvtec
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--run", type=Path, required=True, help="a finished run folder")

@@ -15,8 +15,8 @@ from torchmetrics.classification import BinaryPrecisionRecallCurve
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 
-from synthgen.export.labels import read_labels
-from synthgen.export.mix import mix, read_real_images
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.mix import mix, read_real_images
 from synthgen.training.datamodule import DefectDataModule
 
 parser = argparse.ArgumentParser(description=__doc__)

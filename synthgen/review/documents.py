@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.exporting.formats.fiftyone_dataset import pack_mask
 from synthgen.imaging.geometry import mask_to_box, rle_to_mask
 from synthgen.references.items import BankItem
 from synthgen.review.fields import CONTROL, DEFECTS, IMAGE, REAL, SOURCE

@@ -31,7 +31,7 @@ MOVED: Mapping[str, str] = {  # modules whose classes a config may name: former,
     "synthgen.runs.cluster": "synthgen.generation.executors.ray_cluster",
     "synthgen.runs.executor": "synthgen.generation.executors.executor",
     "synthgen.runs.processes": "synthgen.generation.executors.processes",
-    **{f"synthgen.export.{name}": f"synthgen.export.formats.{name}" for name in FORMATS},
+    **{f"synthgen.export.{name}": f"synthgen.exporting.formats.{name}" for name in FORMATS},
 }
 PARTS: Mapping[str, Sequence[str]] = {
     "model": (

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from synthgen.errors import ConfigError, ShapeError
-from synthgen.export.labels import LabelledSet, read_labels
+from synthgen.exporting.labels import LabelledSet, read_labels
 from synthgen.training.dataset import DefectDataset, TargetKind
 from synthgen.training.mixing import MixingSampler
 

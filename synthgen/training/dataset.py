@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from synthgen.errors import ConfigError, ShapeError
-from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
+from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.imaging.images import IGNORED, grey_window, read_image, to_rgb8
 
 try:

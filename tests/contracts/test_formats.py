@@ -15,9 +15,9 @@ import yaml
 
 from synthgen.config.objects import build
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.labels import read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import Format, export
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import Format, export
 from tests.cli import run_well
 from tests.hard_set import CASES, make_hard_run
 

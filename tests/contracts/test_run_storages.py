@@ -15,13 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.formats.coco import Coco
-from synthgen.export.formats.semantic import Semantic
-from synthgen.export.formats.table import Table
-from synthgen.export.formats.voc import Voc
-from synthgen.export.labels import read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.formats.semantic import Semantic
+from synthgen.exporting.formats.table import Table
+from synthgen.exporting.formats.voc import Voc
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.imaging.images import decode_image, read_image
 from synthgen.report import write_contact_sheet, write_report
 from synthgen.runs.folder import inspect_run

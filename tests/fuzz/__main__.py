@@ -26,10 +26,18 @@ HEAVY = (  # imported once, before the forks
     *("synthgen.backends.diffusion.backend", "synthgen.report", "synthgen.config.build"),
     *("synthgen.references.items",),
     *("synthgen.evaluation.fidelity.report", "synthgen.evaluation.utility.protocol"),
-    *("synthgen.training.adaptation.adapt", "synthgen.training.pretrain", "synthgen.export.gather"),
-    *("synthgen.export.write", "synthgen.config.reproduce"),
+    *(
+        "synthgen.training.adaptation.adapt",
+        "synthgen.training.pretrain",
+        "synthgen.exporting.gather",
+    ),
+    *("synthgen.exporting.write", "synthgen.config.reproduce"),
     *("synthgen.generation.executors.processes",),
-    *("synthgen.evaluation.utility.report", "synthgen.report.preview", "synthgen.export.signing"),
+    *(
+        "synthgen.evaluation.utility.report",
+        "synthgen.report.preview",
+        "synthgen.exporting.signing",
+    ),
 )
 NAMED = 0.98
 DEFAULTS = (0, 1000, 400, 20)

@@ -26,12 +26,12 @@ from synthgen.config.compose import compose
 from synthgen.config.objects import to_plain
 from synthgen.config.reproduce import reproduce
 from synthgen.errors import ConfigError, SourceError
-from synthgen.export.datasheet import write_datasheet
-from synthgen.export.formats.coco import Coco
-from synthgen.export.gather import ExportSettings, MixSettings, gather
-from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.datasheet import write_datasheet
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.gather import ExportSettings, MixSettings, gather
+from synthgen.exporting.labels import LabelledImage, LabelledSet, label_defect, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.generation.generate import Stages, batched, generate
 from synthgen.imaging.images import read_image, write_png
 from synthgen.planning.plan import draw_plan

@@ -823,7 +823,7 @@ def test_from_photos_to_painted_defects(
     assert (painted["reference_delta_e"] > 0.5).all()
     record = yaml.safe_load((made / "run.yaml").read_text(encoding="utf-8"))
     assert set(record["bank_classes"]) == {"pore"}
-    from synthgen.export.labels import read_labels
+    from synthgen.exporting.labels import read_labels
 
     assert set(read_labels(str(made)).classes) == {"crack", "pore"}
 
@@ -935,7 +935,7 @@ def test_each_of_several_has_its_label(
     asked = ["run.count=8", "run.good_fraction=0", "splits={train: 1}", "source.size_hw=[128,128]"]
     asked += ["defect=[pit]", f"bank.path={folder}", "bank.weight=50"]
     run("generate", f"run.folder={made}", *asked, capsys=capsys)
-    from synthgen.export.labels import read_labels
+    from synthgen.exporting.labels import read_labels
 
     rows = pd.read_parquet(made / "manifest.parquet").set_index("sample_id")
     found = pd.read_parquet(made / "instances.parquet")

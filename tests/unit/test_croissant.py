@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from synthgen.export.formats.coco import Coco
-from synthgen.export.formats.croissant import write_croissant, write_label_table
-from synthgen.export.formats.mvtec import Mvtec
-from synthgen.export.formats.semantic import Semantic
-from synthgen.export.labels import LabelledSet, read_labels
-from synthgen.export.media import Media, MediaMode
-from synthgen.export.write import export
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.formats.croissant import write_croissant, write_label_table
+from synthgen.exporting.formats.mvtec import Mvtec
+from synthgen.exporting.formats.semantic import Semantic
+from synthgen.exporting.labels import LabelledSet, read_labels
+from synthgen.exporting.media import Media, MediaMode
+from synthgen.exporting.write import export
 from tests.hard_set import make_hard_run
 
 mlcroissant = pytest.importorskip("mlcroissant")

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from synthgen.export.formats.cvat import Cvat
-from synthgen.export.labels import LabelledSet, label_defect, read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.cvat import Cvat
+from synthgen.exporting.labels import LabelledSet, label_defect, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.imaging.images import read_image
 from tests.datumaro_reader import needs_datumaro, read_with_datumaro
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run, size_of

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from synthgen.export.labels import read_labels
-from synthgen.export.lengths import are_labels_sound
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.lengths import are_labels_sound
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, read_run_lengths
 from synthgen.imaging.images import encode_png, read_image
 from synthgen.runs.folder import RunFolder

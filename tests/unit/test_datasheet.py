@@ -13,14 +13,14 @@ import pytest
 from markdown_it import MarkdownIt
 
 from synthgen.backends.checkpoints.find import checkpoint_digest, find_checkpoint
-from synthgen.export.datasheet import KNOWN_LIMITS, write_datasheet
-from synthgen.export.formats.coco import Coco
-from synthgen.export.formats.semantic import Semantic
-from synthgen.export.labels import LabelledSet, read_labels
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
-from synthgen.export.mix import mix, read_real_images
-from synthgen.export.write import export
+from synthgen.exporting.datasheet import KNOWN_LIMITS, write_datasheet
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.formats.semantic import Semantic
+from synthgen.exporting.labels import LabelledSet, read_labels
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
+from synthgen.exporting.mix import mix, read_real_images
+from synthgen.exporting.write import export
 from synthgen.storage.places import StoredFile
 from tests.hard_set import make_hard_run
 

@@ -12,12 +12,12 @@ import pytest
 from faster_coco_eval import COCO as FastCoco
 from pycocotools.coco import COCO
 
-from synthgen.export.formats.coco import Coco, read_coco
-from synthgen.export.formats.mvtec import Mvtec, read_mvtec
-from synthgen.export.formats.semantic import Semantic
-from synthgen.export.labels import LabelledSet, read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.coco import Coco, read_coco
+from synthgen.exporting.formats.mvtec import Mvtec, read_mvtec
+from synthgen.exporting.formats.semantic import Semantic
+from synthgen.exporting.labels import LabelledSet, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.imaging.images import read_image
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
 

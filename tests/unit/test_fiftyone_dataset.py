@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from synthgen.export.formats.fiftyone_dataset import FiftyOne
-from synthgen.export.labels import LabelledSet
-from synthgen.export.media import Media
+from synthgen.exporting.formats.fiftyone_dataset import FiftyOne
+from synthgen.exporting.labels import LabelledSet
+from synthgen.exporting.media import Media
 from synthgen.review.service.startup import StartupProgress
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 

@@ -16,10 +16,10 @@ import yaml
 from pyarrow import parquet
 
 from synthgen.errors import RunError
-from synthgen.export.formats.mvtec import Mvtec
-from synthgen.export.labels import read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.mvtec import Mvtec
+from synthgen.exporting.labels import read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.references.items import read_bank
 from tests.cli import run_here
 from tests.hard_set import make_hard_run

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from synthgen.export.formats.hugging_face import ImageFolder, Parquet
-from synthgen.export.labels import LabelledSet
-from synthgen.export.media import Media
+from synthgen.exporting.formats.hugging_face import ImageFolder, Parquet
+from synthgen.exporting.labels import LabelledSet
+from synthgen.exporting.media import Media
 from synthgen.imaging.geometry import rle_to_mask
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 

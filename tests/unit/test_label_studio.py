@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from synthgen.export.formats.label_studio import LabelStudio, encode_brush
-from synthgen.export.labels import LabelledSet, read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import export
+from synthgen.exporting.formats.label_studio import LabelStudio, encode_brush
+from synthgen.exporting.labels import LabelledSet, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import export
 from synthgen.imaging.geometry import mask_to_box
 from synthgen.imaging.images import read_image
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from synthgen.errors import ConfigError, RunError, SourceError
-from synthgen.export.formats.coco import Coco
-from synthgen.export.formats.mvtec import Mvtec
-from synthgen.export.gather import ExportContent, ExportSettings, MixSettings, gather
-from synthgen.export.labels import LabelledImage, LabelledSet, label_defect, read_labels
-from synthgen.export.media import Media
-from synthgen.export.mix import mix, read_real_images
-from synthgen.export.splits import split_anew, stratify
-from synthgen.export.write import export
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.formats.mvtec import Mvtec
+from synthgen.exporting.gather import ExportContent, ExportSettings, MixSettings, gather
+from synthgen.exporting.labels import LabelledImage, LabelledSet, label_defect, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.mix import mix, read_real_images
+from synthgen.exporting.splits import split_anew, stratify
+from synthgen.exporting.write import export
 from synthgen.imaging.images import write_png
 from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
 from synthgen.storage.places import StoredFile

@@ -208,7 +208,7 @@ def test_an_experiment_of_ones_own_is_misspelt_inside(own) -> None:
             "synthgen.control.edges.canny_control",
             "synthgen.conditioning.control.edges.canny_control",
         ),
-        ("synthgen.export.coco.Coco", "synthgen.export.formats.coco.Coco"),
+        ("synthgen.export.coco.Coco", "synthgen.exporting.formats.coco.Coco"),
         (
             "synthgen.backends.diffusion.DiffusionBackend",
             "synthgen.backends.diffusion.backend.DiffusionBackend",

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.formats.fiftyone_dataset import pack_mask
+from synthgen.exporting.formats.fiftyone_dataset import pack_mask
 from synthgen.imaging.geometry import rle_to_mask
 from synthgen.references.items import BankItem, write_bank
 from synthgen.review.documents import digest_labels

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from synthgen.export.facts import PATHS
+from synthgen.exporting.facts import PATHS
 from synthgen.review.documents import FIELDS, LABEL_FIELDS
 from synthgen.review.look import ADDED, ORDER
 from synthgen.runs import schema

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.formats.coco import Coco
-from synthgen.export.labels import LabelledImage, read_labels
-from synthgen.export.media import Media
-from synthgen.export.signing import make_signer
-from synthgen.export.write import export
+from synthgen.exporting.formats.coco import Coco
+from synthgen.exporting.labels import LabelledImage, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.signing import make_signer
+from synthgen.exporting.write import export
 from synthgen.imaging.images import read_image
 from synthgen.storage.places import StoredFile
 from synthgen.storage.provenance import PAINTED, PASTED, VOCABULARY, is_marked, mark_png

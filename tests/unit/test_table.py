@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.export.formats.table import Table
-from synthgen.export.labels import LabelledSet
-from synthgen.export.media import Media
+from synthgen.exporting.formats.table import Table
+from synthgen.exporting.labels import LabelledSet
+from synthgen.exporting.media import Media
 from synthgen.imaging.geometry import rle_to_mask
 from synthgen.runs.reader import read_run
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice

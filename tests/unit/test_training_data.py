@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from synthgen.errors import ConfigError, ShapeError
-from synthgen.export.labels import LabelledSet, read_labels
+from synthgen.exporting.labels import LabelledSet, read_labels
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.storage.places import StoredFile
 from synthgen.training.dataset import BoxesFromMasks, DefectDataset

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.export.formats.semantic import Semantic
-from synthgen.export.formats.voc import Voc
-from synthgen.export.formats.web_dataset import WebDataset
-from synthgen.export.gather import ExportSettings, MixSettings, gather, make_media
-from synthgen.export.write import export
+from synthgen.exporting.formats.semantic import Semantic
+from synthgen.exporting.formats.voc import Voc
+from synthgen.exporting.formats.web_dataset import WebDataset
+from synthgen.exporting.gather import ExportSettings, MixSettings, gather, make_media
+from synthgen.exporting.write import export
 from tests.hard_set import make_hard_run
 
 UPRIGHT = (140, 100)  # height, width

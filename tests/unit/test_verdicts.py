@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from synthgen.errors import RunError, ShapeError
-from synthgen.export.labels import read_labels
+from synthgen.exporting.labels import read_labels
 from synthgen.imaging.images import decode_image
 from synthgen.quality.limits import read_limits
 from synthgen.runs.folder import RunFolder

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthgen.export.formats.voc import Voc, voc_colour
-from synthgen.export.labels import LabelledSet, label_defect, read_labels
-from synthgen.export.media import Media
-from synthgen.export.write import ExportResult, export
+from synthgen.exporting.formats.voc import Voc, voc_colour
+from synthgen.exporting.labels import LabelledSet, label_defect, read_labels
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import ExportResult, export
 from synthgen.imaging.geometry import grow_mask, mask_to_box
 from synthgen.imaging.images import read_image, write_png
 from synthgen.storage.places import StoredFile

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.export.formats.web_dataset import WebDataset
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.formats.web_dataset import WebDataset
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 from synthgen.imaging.geometry import rle_to_mask
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from synthgen.errors import SourceError
-from synthgen.export.formats.yolo import Yolo, read_yolo
-from synthgen.export.labels import LabelledSet, label_defect, read_labels
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
-from synthgen.export.write import ExportResult, export
+from synthgen.exporting.formats.yolo import Yolo, read_yolo
+from synthgen.exporting.labels import LabelledSet, label_defect, read_labels
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
+from synthgen.exporting.write import ExportResult, export
 from synthgen.imaging.geometry import overlap
 from tests.hard_set import CASES, CLASSES, SIZE_HW, TEST, make_hard_run
 

@@ -24,7 +24,7 @@ from synthgen.evaluation.utility.pastes import (
     paste_defect,
 )
 from synthgen.evaluation.utility.pictures import Picture
-from synthgen.export.labels import LabelledImage, LabelledSet, read_labels
+from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 
 __all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_runs", "make_synthesis"]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.formats.run_lengths import run_lengths
-from synthgen.export.formats.voc import hex_colour
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.formats.run_lengths import run_lengths
+from synthgen.exporting.formats.voc import hex_colour
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 
 __all__ = ["LabelStudio", "encode_brush"]
 

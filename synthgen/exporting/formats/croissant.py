@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from synthgen.export.datasheet import KNOWN_LIMITS
-from synthgen.export.labels import LabelledSet
+from synthgen.exporting.datasheet import KNOWN_LIMITS
+from synthgen.exporting.labels import LabelledSet
 from synthgen.storage.files import defuse, write_text
 
 __all__ = ["NO_CROISSANT", "write_croissant", "write_label_table"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from synthgen.errors import ConfigError
-from synthgen.export.intact import check_stored_image
-from synthgen.export.labels import LabelledImage
+from synthgen.exporting.intact import check_stored_image
+from synthgen.exporting.labels import LabelledImage
 from synthgen.imaging.images import decode_image, encode_png
 from synthgen.runs.reader import read_present
 from synthgen.storage.provenance import is_marked, mark_png

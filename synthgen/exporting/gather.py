@@ -11,11 +11,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.errors import ConfigError
-from synthgen.export.labels import Include, LabelledSet, read_labels
-from synthgen.export.media import Media, MediaMode
-from synthgen.export.mix import mix, read_real_images
-from synthgen.export.signing import make_signer
-from synthgen.export.splits import split_anew
+from synthgen.exporting.labels import Include, LabelledSet, read_labels
+from synthgen.exporting.media import Media, MediaMode
+from synthgen.exporting.mix import mix, read_real_images
+from synthgen.exporting.signing import make_signer
+from synthgen.exporting.splits import split_anew
 from synthgen.realdata.records import GOOD
 from synthgen.realdata.settings import RealSettings
 

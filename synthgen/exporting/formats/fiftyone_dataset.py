@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.facts import DEFECT_MEASURES, defect_facts, image_facts
-from synthgen.export.formats.table import place_or_refer
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.facts import DEFECT_MEASURES, defect_facts, image_facts
+from synthgen.exporting.formats.table import place_or_refer
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 
 __all__ = ["FiftyOne", "pack_mask"]
 

@@ -11,7 +11,7 @@ import cv2
 import pyarrow as pa
 from pyarrow import parquet
 
-from synthgen.export.labels import LabelledImage, LabelledSet
+from synthgen.exporting.labels import LabelledImage, LabelledSet
 from synthgen.runs.reader import read_present
 from synthgen.runs.schema import columns_of, names_of
 

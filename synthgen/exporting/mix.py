@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synthgen.errors import SourceError
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
+from synthgen.exporting.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import read_image
 from synthgen.realdata.names import class_key

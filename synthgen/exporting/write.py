@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.datasheet import write_datasheet
-from synthgen.export.formats.croissant import NO_CROISSANT, write_croissant
-from synthgen.export.labels import LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.datasheet import write_datasheet
+from synthgen.exporting.formats.croissant import NO_CROISSANT, write_croissant
+from synthgen.exporting.labels import LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 from synthgen.storage.files import is_left, name_beside
 
 __all__ = ["ExportResult", "Format", "export"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from synthgen.errors import ConfigError
-from synthgen.export.labels import LabelledSet
+from synthgen.exporting.labels import LabelledSet
 from synthgen.samples.seeds import stream
 
 __all__ = ["split_anew", "stratify"]

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.intact import check_label_map, check_stored_image, check_tables
-from synthgen.export.reviewed import read_review
+from synthgen.exporting.intact import check_label_map, check_stored_image, check_tables
+from synthgen.exporting.reviewed import read_review
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image

@@ -16,8 +16,8 @@ from PIL import Image
 
 from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.errors import ModelError
-from synthgen.export.labels import LabelledSet
-from synthgen.export.losses import LabelLoss
+from synthgen.exporting.labels import LabelledSet
+from synthgen.exporting.losses import LabelLoss
 from synthgen.imaging.silence import silent_warnings
 from synthgen.quality.limits import read_limits
 from synthgen.quality.measures import MEASURES
@@ -75,7 +75,7 @@ def write_datasheet(
     Questions of Gebru et al. 2021 (https://arxiv.org/abs/1803.09010). Only what the set and the
     record of its run say is stated; folders are named without the way to them. Raises RunError.
     """
-    loader = PackageLoader("synthgen.export", ".")
+    loader = PackageLoader("synthgen.exporting", ".")
     environment = Environment(
         loader=loader,
         undefined=StrictUndefined,

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError
-from synthgen.export.lengths import are_labels_sound
+from synthgen.exporting.lengths import are_labels_sound
 from synthgen.imaging.geometry import MAX_PIXELS, read_run_lengths
 from synthgen.imaging.images import decode_image
 from synthgen.runs.reader import RunTables

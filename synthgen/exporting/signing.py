@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from synthgen.errors import ConfigError, RunError
-from synthgen.export.labels import LabelledImage
+from synthgen.exporting.labels import LabelledImage
 from synthgen.storage.provenance import SIGNATURE, VOCABULARY
 
 __all__ = ["make_signer"]

@@ -11,16 +11,16 @@ import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.facts import (
+from synthgen.exporting.facts import (
     DEFECT_MEASURES,
     defect_facts,
     fact_types,
     image_facts,
     write_parquet,
 )
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media, refer_to
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media, refer_to
 from synthgen.storage.files import defuse
 
 __all__ = ["Table", "place_or_refer"]

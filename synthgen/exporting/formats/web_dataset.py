@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.facts import class_png, defect_facts, fact_types, image_facts
-from synthgen.export.formats.hugging_face import write_dataset_card
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.facts import class_png, defect_facts, fact_types, image_facts
+from synthgen.exporting.formats.hugging_face import write_dataset_card
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 from synthgen.runs.tars import add_member, tar_key
 
 __all__ = ["WebDataset"]

@@ -12,10 +12,10 @@ import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.facts import class_png, defect_facts, image_facts, write_parquet
-from synthgen.export.labels import LabelledImage, LabelledSet
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.facts import class_png, defect_facts, image_facts, write_parquet
+from synthgen.exporting.labels import LabelledImage, LabelledSet
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 
 __all__ = ["ImageFolder", "Parquet", "loaded_split", "write_dataset_card"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from synthgen.export.write import ExportResult
+from synthgen.exporting.write import ExportResult
 
 __all__ = ["summarise_export"]
 

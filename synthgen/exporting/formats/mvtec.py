@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.labels import LabelledSet, label_images
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.labels import LabelledSet, label_images
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 from synthgen.imaging.images import write_png
 from synthgen.realdata.mvtec import scan_mvtec
 from synthgen.storage.files import check_name

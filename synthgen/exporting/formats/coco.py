@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from synthgen.export.labels import LabelledImage, LabelledSet, label_images
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media, refer_to
+from synthgen.exporting.labels import LabelledImage, LabelledSet, label_images
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media, refer_to
 from synthgen.imaging.geometry import mask_to_outline
 from synthgen.realdata.coco import draw_polygons, scan_coco
 

@@ -14,9 +14,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from synthgen.errors import SourceError
-from synthgen.export.labels import DefectLabel, LabelledImage, LabelledSet, label_images
-from synthgen.export.losses import LabelLoss
-from synthgen.export.media import Media
+from synthgen.exporting.labels import DefectLabel, LabelledImage, LabelledSet, label_images
+from synthgen.exporting.losses import LabelLoss
+from synthgen.exporting.media import Media
 from synthgen.imaging.geometry import mask_to_outline, outline_to_mask
 from synthgen.realdata.yolo import scan_yolo
 
