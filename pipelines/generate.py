@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from synthgen.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
-from synthgen.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline
 
 NO_MODEL = {  # the sketch is the image, and no control image needs weights
     "backend": {"_target_": "synthgen.backends.backend.SketchBackend"},

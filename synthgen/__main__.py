@@ -1,5 +1,5 @@
 """``python -m synthgen`` is ``synthgen``."""
 
-from synthgen.cli import main
+from synthgen.commands.cli import main
 
 main()

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
 
-from synthgen.cli import main
+from synthgen.commands.cli import main
 
 __all__ = ["run_here", "run_script", "run_well"]
 

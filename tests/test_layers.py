@@ -26,7 +26,7 @@ ORDER = (  # of the rooms: each imports from those before it alone
         "exporting",
         "report",
     ),
-    *("training", "review", "evaluation", "config", "doctor", "cli", "__main__"),
+    *("training", "review", "evaluation", "config", "doctor", "commands", "__main__"),
 )
 LEVEL = {name: number for number, name in enumerate(ORDER)}
 MAX_ENTRIES, MAX_MODULES, MAX_LINES = 24, 14, 400
@@ -45,8 +45,8 @@ ROOMS = {
     "ray": {"generation"},
     "fiftyone": {"review"},
     "fsspec": {"storage", "runs"},
-    "hydra": {"config", "cli"},
-    "omegaconf": {"config", "cli"},
+    "hydra": {"config", "commands"},
+    "omegaconf": {"config", "commands"},
 }
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] not in {"pipelines"})
 

@@ -62,7 +62,7 @@ def test_help_lists_the_pipelines_and_imports_little() -> None:
         text=True,
         check=True,
     )
-    assert "synthgen.cli" in done.stderr
+    assert "synthgen.commands.cli" in done.stderr
     assert not any(name in done.stderr for name in ("torch", "hydra", "pandas", "cv2"))
     for name in ("generate", "export", "pretrain"):
         assert f"\n  {name}" in done.stdout

@@ -48,6 +48,6 @@ def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None
     write_documented(tmp_path / "empty")
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path / "empty")
     command = ["experiment=line2", "backend=sketch", "run.folder=own"]
-    python("-P", "-c", "from synthgen.cli import main; main()", "generate", *command)
+    python("-P", "-c", "from synthgen.commands.cli import main; main()", "generate", *command)
     own = pd.read_parquet(tmp_path / "empty" / "own" / "manifest.parquet")
     assert set(own["defect_class"]) - {""} == {"gouge", "scratch"}

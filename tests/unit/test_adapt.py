@@ -16,7 +16,7 @@ from synthgen.backends.checkpoints.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.backends.checkpoints.licences import read_licence
 from synthgen.backends.diffusion.loading import best_precision, pick_device
-from synthgen.cli import main
+from synthgen.commands.cli import main
 from synthgen.config.compose import compose
 from synthgen.config.objects import check_value, to_plain
 from synthgen.errors import ConfigError, ModelError, RunError, SourceError

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from synthgen.backends.backend import SketchBackend
-from synthgen.cli import main
+from synthgen.commands.cli import main
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.conditioning.placement import Room, place
