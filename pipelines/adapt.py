@@ -10,8 +10,6 @@ command again continues. Look at held_back.png in the folder.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from synthgen.commands.cli import run_pipeline
@@ -20,33 +18,13 @@ from synthgen.commands.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.backends.diffusion.backend import need_diffusion
-    from synthgen.config.objects import build, check_value, read_text, to_plain
-    from synthgen.realdata.read import load_real
-    from synthgen.training.adaptation.adapt import AdaptProgress, AdaptSettings, adapt_backend
+    from synthgen.commands.adapt import run_adapt
 
-    plain = to_plain(config)
-    folder = Path(read_text(config, "out"))
-    settings = check_value(AdaptSettings, plain["adapt"], "adapt")
-    real, backend = (
-        load_real(plain["real"]),
-        need_diffusion(build(config.backend, "backend", ("paint", "describe")), "adapt"),
-    )
-    for note in real.notes:
-        show(f"note: {note}")
-
-    def report(at: AdaptProgress) -> None:
-        show(
-            f"step {at.step}/{settings.steps}  loss {at.loss:.4f}  held back {at.held_back:.4f}, "
-            f"best {at.best:.4f}  {at.seconds_left / 60:.1f} min left at most"
-        )
-
-    done = adapt_backend(real.images, backend, settings, folder, report)
-    step, _, loss = done.best
+    done = run_adapt(config, show)
     show(
-        f"the adapter is in {folder} (step {step}, loss on held-back defects {loss:.4f}, before "
-        f"{done.curve[0][2]:.4f}); look at {folder / 'held_back.png'}, then generate with "
-        f"backend.model.adapter={folder}"
+        f"the adapter is in {done.folder} (step {done.step}, loss on held-back defects "
+        f"{done.loss:.4f}, before {done.loss_before:.4f}); look at {done.sheet}, then generate "
+        f"with backend.model.adapter={done.folder}"
     )
     for warning in done.warnings:
         show(f"warning: {warning}")

@@ -8,8 +8,6 @@ Opens with bank.html in the folder. Then: synthgen generate bank.path=banks/tile
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from synthgen.commands.cli import run_pipeline
@@ -18,23 +16,12 @@ from synthgen.commands.cli import run_pipeline
 def main(config: DictConfig) -> None:
     from rich import print as show
 
-    from synthgen.config.objects import check_value, read_text, to_plain
-    from synthgen.quality.bank import measure_visible
-    from synthgen.realdata.read import load_real
-    from synthgen.references.items import BuildSettings, build_bank, write_bank
-    from synthgen.report.bank import tabulate_classes, write_bank_page
+    from synthgen.commands.bank import run_bank
+    from synthgen.report.bank import tabulate_classes
 
-    plain = to_plain(config)
-    folder = Path(read_text(config, "out"))
-    settings = check_value(BuildSettings, plain["bank"], "bank")
-    real = load_real(plain["real"])
-    for note in real.notes:
-        show(f"note: {note}")
-    items = [measure_visible(item) for item in build_bank(real.images, settings)]
-    table = write_bank(folder, items)
-    page = write_bank_page(folder, items, real.notes)
-    show(tabulate_classes(table))
-    show(f"{len(items)} defects of {table['image_id'].nunique()} images: {page}")
+    bank = run_bank(config, show)
+    show(tabulate_classes(bank.table))
+    show(f"{len(bank.items)} defects of {bank.table['image_id'].nunique()} images: {bank.page}")
 
 
 if __name__ == "__main__":

@@ -7,31 +7,16 @@ synthgen export run.folder=out out=mixed real.path=real/ real.synthetic_per_real
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from synthgen.commands.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.objects import build, check_value, read_text, to_plain
-    from synthgen.exporting.gather import ExportSettings, gather, make_media
+    from synthgen.commands.export import run_export
     from synthgen.exporting.summary import summarise_export
-    from synthgen.exporting.write import export
-    from synthgen.runs.progress import TaskProgress
 
-    plain = dict(to_plain(config))
-    nodes, run = plain.pop("format"), read_text(config, "run.folder")
-    del plain["run"]
-    settings = check_value(ExportSettings, plain, "")
-    formats = {name: build(node, f"format.{name}", ("write",)) for name, node in nodes.items()}
-    media, gathered = make_media(settings), gather(run, settings)
-    with TaskProgress() as progress:
-        exported = export(
-            gathered.labels, formats, Path(settings.out), media, progress.report, gathered.notes
-        )
-    summarise_export(exported)
+    summarise_export(run_export(config))
 
 
 if __name__ == "__main__":

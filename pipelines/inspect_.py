@@ -14,14 +14,11 @@ from synthgen.commands.cli import run_pipeline
 
 
 def main(config: DictConfig) -> None:
-    from synthgen.config.objects import read_text, to_plain
-    from synthgen.report import write_report
-    from synthgen.runs.folder import inspect_run
+    from synthgen.commands.inspect import run_inspect
     from synthgen.runs.progress import summarise
 
-    root = read_text(config, "run.folder")
-    manifest = inspect_run(root, to_plain(config)["quality"])
-    summarise(root, manifest, write_report(root))
+    run = run_inspect(config)
+    summarise(run.root, run.manifest, run.report)
 
 
 if __name__ == "__main__":

@@ -42,34 +42,34 @@ def main() -> None:
 
 def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
     """Compose the config of a pipeline from the command line and run it."""
-    from synthgen.errors import SynthgenError
-
     arguments = sys.argv[1:]
     if any(argument in ("-h", "--help") for argument in arguments):
         print(_pipeline_help(name))
         return
     try:
-        overrides, given = take_config_dir(arguments)
-        from synthgen.config.compose import compose, find_own_folders
-
-        own = find_own_folders(given)
-        if any(argument.startswith(HYDRA_FLAGS) for argument in overrides):
-            _run_hydra(name, run, overrides, own)
-            return
-        run(compose(name, overrides, own))
-    except SynthgenError as error:
-        sys.exit(_sentence(str(error)))
-    except OSError as error:
-        if error.filename is None:  # nothing that a user could mend
-            raise
-        sys.exit(_sentence(f"{error.filename} cannot be used: {error.strerror}"))
-    except MemoryError as error:
-        told = (str(error).splitlines() or [""])[0]
-        sys.exit(_sentence(f"the memory of this machine is too small ({told}); ask for less"))
+        _follow(name, run, arguments)
     except KeyboardInterrupt as stopped:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         _exit_at_once(stopped)
         sys.exit(130)
+
+
+def _follow(name: str, run: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    """Run a pipeline as its arguments say; ends the process with a sentence where it cannot."""
+    from synthgen.commands.call import translate_errors
+    from synthgen.config.compose import compose, find_own_folders
+    from synthgen.errors import SynthgenError
+
+    try:
+        with translate_errors():
+            overrides, given = take_config_dir(arguments)
+            own = find_own_folders(given)
+            if any(argument.startswith(HYDRA_FLAGS) for argument in overrides):
+                _run_hydra(name, run, overrides, own)
+            else:
+                run(compose(name, overrides, own))
+    except SynthgenError as error:
+        sys.exit(_sentence(str(error)))
 
 
 def _exit_at_once(stopped: KeyboardInterrupt) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,7 +13,7 @@ from hydra.errors import HydraException
 
 from synthgen.errors import ConfigError
 
-__all__ = ["OPEN", "open_keys", "search_in"]
+__all__ = ["OPEN", "open_keys", "search_in", "to_override"]
 
 OPEN = (  # may get keys of any name
     "adapt.words",
@@ -20,6 +22,7 @@ OPEN = (  # may get keys of any name
     "evaluate.arms",
     "quality.classes",
 )
+KEY = re.compile(r"[+~]{0,2}[^\s=+~-][^\s=]*")  # of a setting from Python
 ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
 
 
@@ -42,6 +45,43 @@ def open_keys(overrides: Sequence[str]) -> list[str]:
     parser = OverridesParser.create()
     quoted = [_quote(text, parser) for text in overrides]
     return [f"++{text}" if text.startswith(starts) else text for text in quoted]
+
+
+def to_override(key: str, value: object) -> str:
+    """Return the override that gives a key a value of Python; raises ConfigError for other kinds.
+
+    >>> to_override("splits", {"train": 0.5, "test": 0.5}), to_override("bank.path", None)
+    ('splits={train: 0.5, test: 0.5}', 'bank.path=null')
+    >>> to_override("source.path", Path("my photos")), to_override("defect", ("pit", "dent"))
+    ('source.path="my photos"', 'defect=["pit", "dent"]')
+    """
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        raise ConfigError(f"{key!r} is not a key: keys are names with dots, such as 'run.count'")
+    return f"{key}={_write(value, key)}"
+
+
+def _write(value: object, key: str) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _quote_text(str(value))
+    if isinstance(value, os.PathLike):
+        return _quote_text(str(os.fspath(value)))
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    if isinstance(value, Mapping):
+        inner = (f"{name}: {_write(one, f'{key}.{name}')}" for name, one in value.items())
+        return "{" + ", ".join(inner) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_write(one, key) for one in value) + "]"
+    raise ConfigError(
+        f"{key} is given a {type(value).__name__}; give a text, a path, a number, True, False, "
+        "None, a list or a mapping"
+    )
 
 
 def _quote(text: str, parser: OverridesParser) -> str:

@@ -36,8 +36,11 @@ __all__ = [
     "Include",
     "LabelledImage",
     "LabelledSet",
+    "find_labelled",
     "label_defect",
     "label_images",
+    "label_row",
+    "read_defects",
     "read_labels",
 ]
 
@@ -236,7 +239,6 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
         raise ConfigError(f"include={include!r} must be accepted, reviewed or all")
     run = read_run(run_folder)
     manifest, review = run.manifest, read_review(run)
-    is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
     if include == "reviewed":
         if not review.reviewers:
             raise RunError(
@@ -246,10 +248,27 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
         is_included = review.is_included
     else:
         is_included = manifest["status"].isin(STATUSES[include])
-    rows = manifest[is_labelled & (manifest["image"] != "") & is_included]
+    rows = manifest[find_labelled(manifest) & is_included]
     if rows.empty:
         raise RunError(f"{run_folder} holds no sample to export; see {run_folder}/report.html")
     check_tables(run, rows)
+    defects = read_defects(run)
+    images = [
+        label_row(run, row, defects.get(row["sample_id"], ())) for row in rows.to_dict("records")
+    ]
+    reviewed = {"reviewers": review.reviewers, "left_out": review.left_out}
+    record = run.record | {"quality": run.quality, "review": reviewed}
+    return LabelledSet(run.classes, images, record)
+
+
+def find_labelled(manifest: pd.DataFrame) -> pd.Series:
+    """Return which samples of a manifest have an image and, where it shows a defect, a label."""
+    is_labelled = (manifest["defect_class"] == "") | (manifest["instances"] > 0)
+    return is_labelled & (manifest["image"] != "")
+
+
+def read_defects(run: RunTables) -> dict[str, list[DefectLabel]]:
+    """Return the labels of a run's defects by sample."""
     defects: dict[str, list[DefectLabel]] = {}
     for row in run.instances.to_dict("records"):
         defect = DefectLabel(
@@ -260,19 +279,13 @@ def read_labels(run_folder: Path | str, include: Include = "accepted") -> Labell
             facts={name: float(row[name]) for name in NUMBERS if pd.notna(row[name])},
         )
         defects.setdefault(row["sample_id"], []).append(defect)
-    images = [
-        _read_image(run, row, tuple(defects.get(row["sample_id"], ())))
-        for row in rows.to_dict("records")
-    ]
-    reviewed = {"reviewers": review.reviewers, "left_out": review.left_out}
-    record = run.record | {"quality": run.quality, "review": reviewed}
-    return LabelledSet(run.classes, images, record)
+    return defects
 
 
-def _read_image(
-    run: RunTables, row: Mapping[Any, Any], defects: tuple[DefectLabel, ...]
+def label_row(
+    run: RunTables, row: Mapping[Any, Any], defects: Sequence[DefectLabel]
 ) -> LabelledImage:
-    """Return the image of a row of the manifest, with its row as facts."""
+    """Return one row of a run's manifest with its defects as a labelled image."""
     made = (not photo_of(row), str(row["backend"]), str(row["checkpoint"]), is_augmented(row))
     return LabelledImage(
         sample_id=str(row["sample_id"]),
@@ -280,7 +293,7 @@ def _read_image(
         split=str(row["split"]),
         group=str(row["group"]),
         size_hw=(int(row["height"]), int(row["width"])),
-        defects=defects,
+        defects=tuple(defects),
         digital_source=digital_source(*made),
         label_path=run.stored(str(row["mask"])),
         facts={str(key): value for key, value in row.items()},

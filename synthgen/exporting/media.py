@@ -15,7 +15,7 @@ from synthgen.imaging.images import decode_image, encode_png
 from synthgen.runs.reader import read_present
 from synthgen.storage.provenance import is_marked, mark_png
 
-__all__ = ["Media", "MediaMode", "refer_to"]
+__all__ = ["Media", "MediaMode", "read_file", "refer_to"]
 
 MediaMode = Literal["copy", "link", "refer"]
 HEAD_BYTES = 1 << 16  # more than what stands before the pixels of an image made here
@@ -43,7 +43,7 @@ class Media:
         """
         is_linked = self.mode == "link" and self.sign is None and not image.is_turned
         path = image.path.local if is_linked else None
-        data = _read(image)
+        data = read_file(image)
         if path is not None and (not image.is_synthetic or is_marked(data[:HEAD_BYTES])):
             try:
                 os.link(path, target)
@@ -58,7 +58,7 @@ class Media:
         One that EXIF turns is a PNG, upright: readers that ignore EXIF would see it turned against
         its labels.
         """
-        return self._finish(image, _read(image))
+        return self._finish(image, read_file(image))
 
     def _finish(self, image: LabelledImage, file: bytes) -> bytes:
         """Return a file as it goes into a dataset: upright, marked, signed if asked."""
@@ -68,7 +68,7 @@ class Media:
         return self.sign(data, image) if self.sign and image.is_synthetic else data
 
 
-def _read(image: LabelledImage) -> bytes:
+def read_file(image: LabelledImage) -> bytes:
     """Return the bytes of an image's file; raises RunError where it is not as the run wrote it."""
     data = read_present(image.path, "" if image.facts else "the real data")
     if image.facts:  # those of a run; real images have none
@@ -89,5 +89,5 @@ def refer_to(image: LabelledImage, folder: Path) -> str:
             f"media=refer needs images that are files on this machine, but {image.path} lies "
             "elsewhere or inside a tar; give media=copy"
         )
-    _read(image)
+    read_file(image)
     return Path(os.path.relpath(path, folder)).as_posix()

@@ -31,7 +31,7 @@ class Format(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ExportResult:
     """What was written, what each format lost, by its name, and notes for the user."""
 
@@ -39,6 +39,14 @@ class ExportResult:
     labels: LabelledSet
     losses: Mapping[str, LabelLoss]
     notes: Sequence[str]
+
+    @property
+    def formats(self) -> list[str]:
+        """The formats, which are also the folders in ``path``."""
+        return sorted(self.losses)
+
+    def __repr__(self) -> str:
+        return f"<ExportResult {self.path}: {len(self.labels)} images as {', '.join(self.formats)}>"
 
 
 def export(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import TypeVar
@@ -21,16 +22,17 @@ class Stop:
     """Handles SIGINT and SIGTERM within a ``with`` block of the main thread.
 
     The first signal asks to stop, the second raises StoppedAtOnce. The handlers of before are put
-    back at the end.
+    back at the end. Python lets the main thread alone listen to signals; in another one nobody
+    asks.
     """
 
     def __init__(self) -> None:
         self.asked = False
 
     def __enter__(self) -> Stop:
-        self._before = {
-            number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        self._before = {number: signal.signal(number, self._ask) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

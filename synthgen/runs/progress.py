@@ -33,15 +33,15 @@ __all__ = ["RunProgress", "TaskProgress", "describe_found_parts", "summarise"]
 
 
 class TaskProgress:
-    """One progress bar per named part of a long work."""
+    """One progress bar per named part of a long work; ``is_quiet`` shows nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_quiet: bool = False) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, quiet=is_quiet),
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -64,12 +64,18 @@ class RunProgress:
 
     ``total``: samples of the plan. ``done``: those that are there already. ``skipped``: a sentence
     per source file that is left out, of which five are shown. ``notes``: sentences on the plan.
+    ``is_quiet`` shows nothing of it.
     """
 
     def __init__(
-        self, total: int, done: int, skipped: Sequence[str], notes: Sequence[str] = ()
+        self,
+        total: int,
+        done: int,
+        skipped: Sequence[str],
+        notes: Sequence[str] = (),
+        is_quiet: bool = False,
     ) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=is_quiet)
         self._counts = dict.fromkeys(Status, 0)
         self._begun = time.monotonic()
         self._total, self._done = total, done

@@ -1,0 +1,86 @@
+"""synthgen adapt: teach a backend real defects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from synthgen.commands.call import Setting, compose_call, make_teller, translate_errors
+from synthgen.config.objects import build, check_value, read_text, to_plain
+from synthgen.realdata.read import load_real
+
+if TYPE_CHECKING:  # loads torch
+    from synthgen.training.adaptation.adapt import AdaptProgress
+
+__all__ = ["Adapter", "adapt", "run_adapt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """What a backend has learned: ``generate({"backend.model.adapter": adapter.folder})``.
+
+    ``step``: the one that was kept, of least loss. ``loss`` and ``loss_before``: the loss on
+    defects that were held back, after and before. ``curve``: step, loss, loss on what is held back.
+    ``sheet``: held_back.png, real defects beside painted ones. ``notes`` and ``warnings``: what to
+    know of the data and before trusting the adapter.
+    """
+
+    folder: Path
+    step: int
+    loss: float
+    loss_before: float
+    curve: Sequence[tuple[int, float, float]]
+    sheet: Path
+    seconds: float
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+def adapt(*settings: Setting, quiet: bool = False, config_dir: Path | str | None = None) -> Adapter:
+    """Teach a backend real defects, as ``synthgen adapt`` does, and return the adapter.
+
+    ``settings``, ``quiet`` and ``config_dir`` as of ``synthgen.generate``. The same call again
+    continues one that was stopped. Raises SynthgenError.
+    """
+    with translate_errors():
+        return run_adapt(compose_call("adapt", settings, config_dir), make_teller(quiet))
+
+
+def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> Adapter:
+    """Make the adapter that a whole config describes; ``tell`` gets notes and the progress."""
+    from synthgen.backends.diffusion.backend import need_diffusion
+    from synthgen.training.adaptation.adapt import AdaptSettings, adapt_backend
+
+    plain = to_plain(config)
+    folder = Path(read_text(config, "out"))
+    settings = check_value(AdaptSettings, plain["adapt"], "adapt")
+    real, backend = (
+        load_real(plain["real"]),
+        need_diffusion(build(config.backend, "backend", ("paint", "describe")), "adapt"),
+    )
+    for note in real.notes:
+        tell(f"note: {note}")
+
+    def report(at: AdaptProgress) -> None:
+        tell(
+            f"step {at.step}/{settings.steps}  loss {at.loss:.4f}  held back {at.held_back:.4f}, "
+            f"best {at.best:.4f}  {at.seconds_left / 60:.1f} min left at most"
+        )
+
+    done = adapt_backend(real.images, backend, settings, folder, report)
+    step, _, loss = done.best
+    return Adapter(
+        folder=folder,
+        step=step,
+        loss=loss,
+        loss_before=done.curve[0][2],
+        curve=done.curve,
+        sheet=folder / "held_back.png",
+        seconds=done.seconds,
+        notes=real.notes,
+        warnings=done.warnings,
+    )
