@@ -57,6 +57,7 @@ def open_run(folder: Path | str) -> Run:
 class Run(RunTables):
     """A finished run. ``manifest``, ``instances``, ``tries`` and ``timings`` are its tables.
 
+    The manifest is as it was when the run was opened: open it again after ``inspect``.
     ``duration_s``: how long the call took that made it; None where it was only opened. In a
     notebook it shows a contact sheet.
     """
@@ -65,9 +66,11 @@ class Run(RunTables):
 
     @classmethod
     def at(cls, root: Path | str, duration_s: float | None = None) -> Run:
-        """Return the run at ``root``, unchecked; raises RunError where it is none."""
+        """Return the run at ``root`` with its manifest; raises RunError where it is none."""
         found = read_run(root)
-        return cls(found.storage, found.record, duration_s)
+        run = cls(found.storage, found.record, duration_s)
+        _ = run.manifest  # read now: a later inspect of the folder does not change it
+        return run
 
     @cached_property
     def facts(self) -> RunFacts:

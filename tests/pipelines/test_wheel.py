@@ -21,6 +21,7 @@ def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None
     wheel = next((tmp_path / "dist").glob("*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
+        assert "synthgen/py.typed" in archive.namelist()
     (tmp_path / "empty").mkdir()
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
 
@@ -40,6 +41,9 @@ def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None
     where = python("-c", "import synthgen; print(synthgen.__file__)")
     assert where.startswith(str(tmp_path / "installed"))
     python("-m", "synthgen", "generate", "debug=smoke", "run.folder=out")
+    assert "data:image/jpeg" in python(
+        "-c", "import synthgen; print(synthgen.open_run('out')._repr_html_())"
+    )
     manifest = pd.read_parquet(tmp_path / "empty" / "out" / "manifest.parquet")
     assert (manifest["status"] == "accepted").any()
     assert set(manifest["backend"]) == {"embedded", ""}
