@@ -96,7 +96,7 @@ def test_it_exports_what_the_command_exports(run, tmp_path) -> None:
     assert written.path == tmp_path / "one"
     assert written.formats == ["coco", "semantic"]
     assert len(written.labels) == run.accepted + run.counts["good"]
-    assert str(written).startswith(f"<Exported {tmp_path}/one: ")
+    assert str(written).startswith(f"<ExportResult {tmp_path}/one: ")
     files = sorted(p.relative_to(written.path) for p in written.path.rglob("*") if p.is_file())
     assert len(files) > 10
     for path in files:
@@ -268,7 +268,7 @@ def test_every_public_name_is_there() -> None:
     from synthgen.exporting import write  # a room of that name would hide the function
 
     assert callable(synthgen.export)
-    assert write.Exported is synthgen.Exported
+    assert write.ExportResult is synthgen.ExportResult
     with pytest.raises(AttributeError, match="no attribute 'generat'"):
         _ = synthgen.generat  # type: ignore[attr-defined]
 

@@ -94,7 +94,7 @@ def _any_colour(rng: Rng) -> Colour:
     return _hue(rng, rng.random(), rng.beta(1.2, 1.8) * 0.85, rng.uniform(0.25, 0.95))
 
 
-def _brushed(rng: Rng, size: SizeHW) -> Paint:
+def draw_brushed(rng: Rng, size: SizeHW) -> Paint:
     angle = 0.0 if rng.random() < 0.5 else rng.choice([90.0, rng.uniform(0, 180)])
     fine = streaks(rng, size, rng.uniform(20, 120), angle) * rng.uniform(3, 13)
     coarse = streaks(rng, size, rng.uniform(60, 200), angle)
@@ -102,14 +102,14 @@ def _brushed(rng: Rng, size: SizeHW) -> Paint:
     return fine + coarse, _metal(rng)
 
 
-def _cast(rng: Rng, size: SizeHW) -> Paint:
+def draw_cast(rng: Rng, size: SizeHW) -> Paint:
     height = fractal_noise(rng, size, rng.uniform(3, 9), octaves=3, persistence=0.7)
     shaded = standardise(relief_shading(height, rng.uniform(0, 360)))
     grains = fractal_noise(rng, size, rng.uniform(2, 5), octaves=1)
     return shaded * rng.uniform(5, 16) + grains * rng.uniform(2, 8), _grey(rng, 60, 180)
 
 
-def _turned(rng: Rng, size: SizeHW) -> Paint:
+def draw_turned(rng: Rng, size: SizeHW) -> Paint:
     height, width = size
     reach = max(size)
     centre_x, centre_y = rng.uniform(-0.7 * reach, 1.7 * reach, 2)
@@ -125,21 +125,21 @@ def _turned(rng: Rng, size: SizeHW) -> Paint:
     return grey.astype(np.float32), _metal(rng)
 
 
-def _rolled(rng: Rng, size: SizeHW) -> Paint:
+def draw_rolled(rng: Rng, size: SizeHW) -> Paint:
     bands = fractal_noise(rng, size, rng.uniform(6, 20), stretch=rng.uniform(5, 14))
     scale = fractal_noise(rng, size, rng.uniform(20, 60), octaves=4)
     field = bands * rng.uniform(3, 9) + scale * rng.uniform(2, 9) + white_noise(rng, size) * 2
     return field, _grey(rng, 60, 170, 2)
 
 
-def _ground(rng: Rng, size: SizeHW) -> Paint:
+def draw_ground(rng: Rng, size: SizeHW) -> Paint:
     first = rng.uniform(0, 180)
     cross = streaks(rng, size, rng.uniform(25, 90), first)
     cross = cross + streaks(rng, size, rng.uniform(25, 90), first + rng.uniform(30, 90))
     return standardise(cross) * rng.uniform(4, 12), _metal(rng)
 
 
-def _woven(rng: Rng, size: SizeHW) -> Paint:
+def draw_woven(rng: Rng, size: SizeHW) -> Paint:
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     turn = rng.normal(0, 0.15) + (np.pi / 4 if rng.random() < 0.3 else 0)
@@ -154,7 +154,7 @@ def _woven(rng: Rng, size: SizeHW) -> Paint:
     return standardise(threads.astype(np.float32)) * rng.uniform(6, 18) + fuzz, _any_colour(rng)
 
 
-def _wood(rng: Rng, size: SizeHW) -> Paint:
+def draw_wood(rng: Rng, size: SizeHW) -> Paint:
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     upright = rng.random() < 0.5
@@ -169,13 +169,13 @@ def _wood(rng: Rng, size: SizeHW) -> Paint:
     return field + pores * rng.uniform(5, 16), colour
 
 
-def _painted(rng: Rng, size: SizeHW) -> Paint:
+def draw_painted(rng: Rng, size: SizeHW) -> Paint:
     peel = fractal_noise(rng, size, rng.uniform(5, 14), octaves=2, persistence=0.4)
     shaded = standardise(relief_shading(peel, rng.uniform(0, 360)))
     return shaded * rng.uniform(1.5, 9), _any_colour(rng)
 
 
-def _concrete(rng: Rng, size: SizeHW) -> Paint:
+def draw_concrete(rng: Rng, size: SizeHW) -> Paint:
     clouds = fractal_noise(rng, size, rng.uniform(25, 70), octaves=5, persistence=0.65)
     sand = fractal_noise(rng, size, 2.2, octaves=2)
     pores = np.minimum(fractal_noise(rng, size, rng.uniform(4, 8), octaves=2) + 2.0, 0)
@@ -184,13 +184,13 @@ def _concrete(rng: Rng, size: SizeHW) -> Paint:
     return field, colour
 
 
-def _plastic(rng: Rng, size: SizeHW) -> Paint:
+def draw_plastic(rng: Rng, size: SizeHW) -> Paint:
     matt = fractal_noise(rng, size, rng.uniform(1.5, 4), octaves=2) * rng.uniform(1, 5)
     flow = fractal_noise(rng, size, 60, stretch=rng.uniform(1, 4), octaves=2) * rng.uniform(0, 4)
     return matt + flow, _any_colour(rng)
 
 
-def _speckled(rng: Rng, size: SizeHW) -> Paint:
+def draw_speckled(rng: Rng, size: SizeHW) -> Paint:
     flakes = fractal_noise(rng, size, rng.uniform(3, 8), octaves=2)
     dark = np.minimum(flakes + rng.uniform(0.8, 1.6), 0) * rng.uniform(12, 40)
     light = np.maximum(flakes - rng.uniform(0.9, 1.8), 0) * rng.uniform(5, 30)
@@ -198,7 +198,7 @@ def _speckled(rng: Rng, size: SizeHW) -> Paint:
     return dark + light + base, _grey(rng, 90, 215, 8)
 
 
-def _leather(rng: Rng, size: SizeHW) -> Paint:
+def draw_leather(rng: Rng, size: SizeHW) -> Paint:
     cells = np.abs(fractal_noise(rng, size, rng.uniform(5, 12), octaves=2))  # creases at zero
     creases = -np.exp(-((cells / 0.22) ** 2)).astype(np.float32)
     height = cells + creases
@@ -212,16 +212,16 @@ def _leather(rng: Rng, size: SizeHW) -> Paint:
 
 
 SURFACES: dict[str, tuple[Callable[[Rng, SizeHW], Paint], str]] = {
-    "brushed": (_brushed, "brushed metal"),
-    "cast": (_cast, "cast metal"),
-    "concrete": (_concrete, "concrete"),
-    "ground": (_ground, "ground metal"),
-    "leather": (_leather, "leather"),
-    "painted": (_painted, "painted metal"),
-    "plastic": (_plastic, "moulded plastic"),
-    "rolled": (_rolled, "rolled steel"),
-    "speckled": (_speckled, "speckled stone"),
-    "turned": (_turned, "turned metal"),
-    "wood": (_wood, "wood"),
-    "woven": (_woven, "woven fabric"),
+    "brushed": (draw_brushed, "brushed metal"),
+    "cast": (draw_cast, "cast metal"),
+    "concrete": (draw_concrete, "concrete"),
+    "ground": (draw_ground, "ground metal"),
+    "leather": (draw_leather, "leather"),
+    "painted": (draw_painted, "painted metal"),
+    "plastic": (draw_plastic, "moulded plastic"),
+    "rolled": (draw_rolled, "rolled steel"),
+    "speckled": (draw_speckled, "speckled stone"),
+    "turned": (draw_turned, "turned metal"),
+    "wood": (draw_wood, "wood"),
+    "woven": (draw_woven, "woven fabric"),
 }
