@@ -47,10 +47,20 @@ def draw_run(root: Path, count: int) -> None:
         name = ("scratch", "stain")[n % 2]
         specs.append(
             SampleSpec(
-                f"{name}-{n:06d}", n, n, name, n % 2 + 1, "s", f"s{n}",
-                ("train", "val")[n % 5 == 0], "", "", 1, 0.5,
+                sample_id=f"{name}-{n:06d}",
+                index=n,
+                seed=n,
+                defect_class=name,
+                class_id=n % 2 + 1,
+                source_id="s",
+                group=f"s{n}",
+                split=("train", "val")[n % 5 == 0],
+                prompt="",
+                negative_prompt="",
+                instances=1,
+                severity=0.5,
             )
-        )  # fmt: skip
+        )
     facts = {"versions": {}, "backend": "drawn", "checkpoint": "none@0"}
     run = open_run(root, config, specs, facts)
     for spec in specs:
@@ -65,8 +75,24 @@ def draw_run(root: Path, count: int) -> None:
         own = mask > 0
         image = flat.copy()
         image[own] = 200
-        source = SourceImage(spec.source_id, spec.group, flat, (0.0, 255.0), None, "metal")
-        condition = Condition(spec, source, flat, own, own, mask, image, {"canny": flat * 0})
+        source = SourceImage(
+            source_id=spec.source_id,
+            group=spec.group,
+            pixels=flat,
+            window=(0.0, 255.0),
+            path=None,
+            surface="metal",
+        )
+        condition = Condition(
+            spec=spec,
+            source=source,
+            image=flat,
+            defect_mask=own,
+            repaint_mask=own,
+            instance_map=mask,
+            sketch=image,
+            controls={"canny": flat * 0},
+        )
         annotation = Annotation(
             1, str(spec.defect_class), spec.class_id, own, int(own.sum()), mask_to_box(own), ()
         )

@@ -223,7 +223,7 @@ def make_backend(
     dtype: str = "float32",
 ) -> DiffusionBackend:
     return DiffusionBackend(
-        ModelSettings(str(folder)),
+        ModelSettings(checkpoint=str(folder)),
         PaintingSettings(steps=steps, guidance=GUIDANCE, strength=STRENGTH),
         CropSettings(context_px=CONTEXT_PX, resolution_px=resolution_px, feather_px=2),
         Hardware(device=device, dtype=dtype),
@@ -339,7 +339,11 @@ def part_d(count: int = 24) -> None:
         conditions = [build(spec) for spec in specs]
         ready = {condition.spec.sample_id: condition for condition in conditions}
         stages = Stages(
-            lambda spec, _, r=ready: r[spec.sample_id], SketchBackend(), Limits({}, {}), 8, ()
+            condition=lambda spec, _, r=ready: r[spec.sample_id],
+            backend=SketchBackend(),
+            limits=Limits({}, {}),
+            batch_size=8,
+            retries=(),
         )
         samples = list(generate(specs, stages))
         with tempfile.TemporaryDirectory() as folder:
@@ -392,9 +396,9 @@ def part_f(count: int = 48, size_px: int = 256, before: str = "embedded") -> Non
 
     ``before``: another version's weights, for 12 guided steps.
     """
-    guided, model = PaintingSettings(steps=12, guidance=2.5), ModelSettings("embedded")
+    guided, model = PaintingSettings(steps=12, guidance=2.5), ModelSettings(checkpoint="embedded")
     ways: dict[str, tuple[Any, ...]] = {
-        "12 steps, guidance 2.5": (ModelSettings(before), guided),
+        "12 steps, guidance 2.5": (ModelSettings(checkpoint=before), guided),
         "4 steps": (model,),
         "4 steps, bfloat16": (
             model,

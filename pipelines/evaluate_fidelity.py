@@ -20,8 +20,9 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.backends.diffusion.backend import need_diffusion
-    from synthgen.config.build import MaskSettings, build_classes, build_controls
+    from synthgen.config.build import build_classes, build_controls
     from synthgen.config.objects import build, check_value, to_plain
+    from synthgen.config.settings import MaskSettings
     from synthgen.evaluation.fidelity import report
     from synthgen.evaluation.fidelity.measure import measure_fidelity
     from synthgen.evaluation.fidelity.settings import FidelitySettings, Subject

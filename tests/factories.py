@@ -67,16 +67,23 @@ def make_sample(case: str, index: int) -> Sample:
     finished[mask] = 220
     repaint = grow_mask(mask, 3)
     edges = np.zeros((SIZE, SIZE), np.uint8)
-    source = SourceImage(spec.source_id, spec.group, image, (0.0, 255.0), None, "metal")
+    source = SourceImage(
+        source_id=spec.source_id,
+        group=spec.group,
+        pixels=image,
+        window=(0.0, 255.0),
+        path=None,
+        surface="metal",
+    )
     condition = Condition(
-        spec,
-        source,
-        image,
-        mask,
-        repaint,
-        instances,
-        finished,
-        {"canny": combine_edges(edges, edges, mask, repaint)},
+        spec=spec,
+        source=source,
+        image=image,
+        defect_mask=mask,
+        repaint_mask=repaint,
+        instance_map=instances,
+        sketch=finished,
+        controls={"canny": combine_edges(edges, edges, mask, repaint)},
     )
     candidate = Candidate(condition, finished, finished, mask)
     reasons = ("leak_fraction 0.9 is above <b>0.3</b>",) if case == "rejected" else ()

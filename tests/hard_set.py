@@ -91,9 +91,25 @@ def make_hard_sample(case: str, index: int) -> Sample:
     finished = pixels.copy()
     finished[mask] = 44000 if case == "grey_16_bit" else 220
     image = to_rgb8(pixels, window)
-    source = SourceImage(spec.source_id, spec.group, pixels, window, None, "metal")
+    source = SourceImage(
+        source_id=spec.source_id,
+        group=spec.group,
+        pixels=pixels,
+        window=window,
+        path=None,
+        surface="metal",
+    )
     blank = {"canny": np.zeros_like(image)}
-    condition = Condition(spec, source, image, mask, grow_mask(mask, 3), instances, image, blank)
+    condition = Condition(
+        spec=spec,
+        source=source,
+        image=image,
+        defect_mask=mask,
+        repaint_mask=grow_mask(mask, 3),
+        instance_map=instances,
+        sketch=image,
+        controls=blank,
+    )
     candidate = Candidate(condition, finished, to_rgb8(finished, window), mask)
     return Sample(candidate, (), (), tuple(annotations))
 

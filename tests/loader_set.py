@@ -29,7 +29,12 @@ def make_loader_set(root: Path) -> LabelledSet:
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
     path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
     photo = LabelledImage(
-        PHOTO, StoredFile.at(path), "train", PHOTO, (40, 50), (label_defect(12, mask),)
+        sample_id=PHOTO,
+        path=StoredFile.at(path),
+        split="train",
+        group=PHOTO,
+        size_hw=(40, 50),
+        defects=(label_defect(12, mask),),
     )
     return replace(labels, images=[*images, photo])
 

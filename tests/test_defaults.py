@@ -40,10 +40,10 @@ SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("generate", "bank"): "synthgen.references.lending.BankSettings",
     ("generate", "bank.deform"): "synthgen.references.deform.Deformation",
     ("generate", "missed"): "synthgen.planning.missed.MissedSettings",
-    ("generate", "label"): "synthgen.config.build.LabelSettings",
-    ("generate", "mask"): "synthgen.config.build.MaskSettings",
+    ("generate", "label"): "synthgen.config.settings.LabelSettings",
+    ("generate", "mask"): "synthgen.config.settings.MaskSettings",
     ("generate", "prompt"): "synthgen.planning.prompts.PromptSettings",
-    ("generate", "run"): "synthgen.config.build.RunSettings",
+    ("generate", "run"): "synthgen.config.settings.RunSettings",
     ("preview", "preview"): "synthgen.report.preview.PreviewSettings",
     ("pretrain", "pretrain"): "synthgen.training.pretrain.PretrainSettings",
     ("review", "review"): "synthgen.review.settings.ReviewSettings",
@@ -160,7 +160,7 @@ def test_the_config_paints_as_python_does() -> None:
         assert dataclasses.replace(hardware, dtype=None) == Hardware()
         others = {key: value for key, value in node["painting"].items() if key not in ADVISED}
         assert compare(others | dict.fromkeys(ADVISED), PaintingSettings) == []
-        assert ModelSettings(**node["model"]) == ModelSettings("x")
+        assert ModelSettings(**node["model"]) == ModelSettings(checkpoint="x")
 
 
 ADVISED = ("strength", "steps", "guidance", "control_scale")  # by the family's makers

@@ -39,7 +39,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0, le=100)]
 
 
-@checked.dataclass(frozen=True, config=STRICT)
+@checked.dataclass(frozen=True, config=STRICT, kw_only=True)
 class ControlNet:
     """A ControlNet. ``scale`` None = painting.control_scale; ``start`` and ``end`` in shares of
     the steps. ``mode``: which kind of image it is given, a number of a union ControlNet's card."""
@@ -76,7 +76,7 @@ class ReferenceImage:
     scale: Scale = 0.6
 
 
-@checked.dataclass(frozen=True, config=STRICT)
+@checked.dataclass(frozen=True, config=STRICT, kw_only=True)
 class ModelSettings:
     """Which weights paint: ``embedded``, a diffusers folder or a hub id, and what is added to them.
 
@@ -96,7 +96,7 @@ class ModelSettings:
     safety_checker: bool = False
 
 
-@checked.dataclass(frozen=True, config=STRICT)
+@checked.dataclass(frozen=True, config=STRICT, kw_only=True)
 class PaintingSettings:
     """How a model paints; None takes what the family's makers recommend.
 
@@ -124,7 +124,7 @@ class PaintingSettings:
             )
 
 
-@checked.dataclass(frozen=True, config=STRICT)
+@checked.dataclass(frozen=True, config=STRICT, kw_only=True)
 class CropSettings:
     """What of an image a model sees, in pixels; None takes what suits the family.
 
@@ -143,7 +143,7 @@ class CropSettings:
     feather_px: float | None = Field(default=None, ge=0, le=MAX_PX)
 
 
-@checked.dataclass(frozen=True, config=STRICT)
+@checked.dataclass(frozen=True, config=STRICT, kw_only=True)
 class Hardware:
     """How a model runs, as far as that is hardly a part of what it paints.
 
@@ -176,7 +176,7 @@ class Hardware:
             raise ConfigError(f"{key}.offload and {key}.device_map exclude each other; set one")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Painting:
     """The numbers that a model paints by; see ``PaintingSettings``."""
 
@@ -188,7 +188,7 @@ class Painting:
     control_scale: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Crops:
     """The sizes that crops are cut by; see ``CropSettings``."""
 

@@ -7,11 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, Field
-from pydantic import dataclasses as checked
 
 from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.conditioning.augment import Augment
@@ -20,11 +18,19 @@ from synthgen.conditioning.control.controls import Control
 from synthgen.conditioning.variation import check_finish
 from synthgen.config.advice import advise
 from synthgen.config.objects import build, check_value, to_plain
+from synthgen.config.settings import (
+    AugmentSettings,
+    LabelSettings,
+    MaskSettings,
+    Mode,
+    RunSettings,
+    Seed,
+)
 from synthgen.defects import DEFECTS
 from synthgen.defects.drawing.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.generation.executors.executor import TakingTurns
-from synthgen.generation.generate import Retry, Stages, generate
+from synthgen.generation.generate import Stages, generate
 from synthgen.planning.missed import MissedDefect, MissedSettings, read_missed
 from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.planning.prompts import PromptSettings, PromptWriter, read_prompt_table
@@ -39,7 +45,6 @@ from synthgen.storage.files import check_name
 
 __all__ = [
     "Job",
-    "MaskSettings",
     "Parts",
     "RunWorker",
     "add_references",
@@ -63,19 +68,6 @@ RECORDED = (  # packages whose versions a run records
 )
 
 
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class RunSettings:
-    """The ``run`` part of the config."""
-
-    folder: str = Field(min_length=1)  # or an address, as s3://bucket/prefix
-    count: int = Field(ge=1, le=10_000_000)  # defect images; with mode=vary, good ones
-    good_fraction: float = Field(ge=0, le=100)  # good images on top, as a share of count
-    batch_size: int = Field(ge=1, le=4096)  # samples that are painted together
-    retries: list[Retry] = Field(max_length=100)  # what a rejected sample changes, try by try
-    candidates: int = Field(ge=1, le=64)  # paintings a try, of which the best is kept
-    storage: Literal["files", "tar"] = "files"
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What every process of a run is made of."""
@@ -88,7 +80,7 @@ class Parts:
     references: References | None = None  # the bank's defects; None = no bank
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A run, ready to go. ``skipped``: a sentence per source file that is left out.
 
@@ -141,7 +133,16 @@ def set_up(config: DictConfig) -> Job:
         if name not in (plain["defect"] or {})
     }
     skipped = list(parts.sources.skipped)
-    return Job(specs, parts.info, skipped, run.batch_size, parts, notes, added, is_varied)
+    return Job(
+        specs=specs,
+        backend=parts.info,
+        skipped=skipped,
+        batch_size=run.batch_size,
+        parts=parts,
+        notes=notes,
+        bank_classes=added,
+        is_varied=is_varied,
+    )
 
 
 def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
@@ -182,7 +183,14 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
         references=references,
     )
     stages = Stages(
-        conditioner, backend, limits, run.batch_size, run.retries, run.candidates, bank, finish
+        condition=conditioner,
+        backend=backend,
+        limits=limits,
+        batch_size=run.batch_size,
+        retries=run.retries,
+        candidates=run.candidates,
+        bank=bank,
+        finish=finish,
     )
     return Parts(run, sources, classes, stages, info, references)
 
@@ -219,45 +227,9 @@ def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) ->
     return RunWorker(made, location, build_parts(made, index.sources))
 
 
-@checked.dataclass(frozen=True)
-class Mode:
-    """What a run makes: defects on good images, or new good images from good ones."""
-
-    mode: Literal["defects", "vary"] = "defects"
-
-
 def read_mode(plain: Mapping[str, Any]) -> str:
     """Return ``mode`` of a config; raises ConfigError."""
     return check_value(Mode, {"mode": plain.get("mode", "defects")}, "").mode
-
-
-@checked.dataclass(frozen=True)
-class Seed:
-    """The run's seed."""
-
-    seed: int = Field(ge=0, lt=2**63)
-
-
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class MaskSettings:
-    """The ``mask`` part of the config."""
-
-    margin_px: int = Field(ge=0, le=64)  # how far the model may change pixels beyond the asked mask
-
-
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class LabelSettings:
-    """The ``label`` part of the config."""
-
-    ignore_border: bool  # whether pixels beside a label that visibly changed too are 255 in masks
-
-
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class AugmentSettings:
-    """The ``augment`` part of the config; None = no augmentation."""
-
-    source: dict[str, Any] | None = None
-    finish: dict[str, Any] | None = None
 
 
 def build_augment(node: Mapping[str, Any] | None, key: str) -> Augment | None:

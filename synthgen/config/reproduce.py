@@ -24,7 +24,7 @@ from synthgen.samples.seeds import revise
 __all__ = ["Reproduction", "reproduce"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reproduction:
     """A sample made again, beside what the run holds. Images (H, W, 3) uint8, 8-bit views.
 
@@ -86,11 +86,11 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
         raise RunError(f"{run.stored(painted)} is {kept.shape} px but its image {now.shape[:2]}")
     window = outcome.candidate.condition.source.window
     return Reproduction(
-        sample_id,
-        int(np.abs(before.astype(np.int64) - now).max()),
-        int(((kept != outcome.class_map()) & (kept != IGNORED)).sum()),
-        to_rgb8(before, window),
-        outcome.candidate.image,
+        sample_id=sample_id,
+        worst_levels=int(np.abs(before.astype(np.int64) - now).max()),
+        other_label_px=int(((kept != outcome.class_map()) & (kept != IGNORED)).sum()),
+        before=to_rgb8(before, window),
+        now=outcome.candidate.image,
     )
 
 

@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
 from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Abrasion"]
 
@@ -56,7 +57,7 @@ class Abrasion:
         )
 
 
-def _marks(rng: Rng, radius: float, width: float) -> Field:
+def _marks(rng: Rng, radius: float, width: float) -> Map:
     """Return many fine marks along one direction, 0..1, dense in the middle and fewer outward."""
     aspect = rng.uniform(0.5, 2.2)  # of the patch, along its marks to across
     along, across = radius * aspect**0.5, radius / aspect**0.5

@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Count, Fraction, Positive, Ratio
 from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Chip"]
 
@@ -64,7 +65,7 @@ class Chip:
             grit=fractal_noise(rng, cover.shape, 4, octaves=3) * cover * 0.2,
         )
 
-    def _outline(self, rng: Rng, radius: float, edge_deg: float | None) -> Field:
+    def _outline(self, rng: Rng, radius: float, edge_deg: float | None) -> Map:
         """Return the cover of a conchoidal outline: few corners, bowed and torn edges between."""
         number = int(rng.integers(self.corners[0], self.corners[1] + 1))
         theta = (np.arange(number) + rng.uniform(-0.35, 0.35, number)) / number * 2 * np.pi

@@ -16,7 +16,8 @@ from synthgen.defects.drawing.drawing import (
     mix_hues,
 )
 from synthgen.defects.drawing.shapes import cover_within, radial_field
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Corrosion"]
 
@@ -64,7 +65,7 @@ class Corrosion:
             grit=fractal_noise(rng, cover.shape, 4, octaves=2) * cover * 0.15,
         )
 
-    def _extent(self, rng: Rng, radius: float, scene: Scene) -> tuple[Field, Field]:
+    def _extent(self, rng: Rng, radius: float, scene: Scene) -> tuple[Map, Map]:
         """Return the cover of a patch and the specks around it, and how far inside it a point is,
         0..1."""
         ragged = rng.uniform(0.25, max(0.25, self.raggedness))

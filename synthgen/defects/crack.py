@@ -13,7 +13,8 @@ from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive
 from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
 from synthgen.defects.drawing.lines import MIN_WIDTH, heading_deviation
 from synthgen.defects.drawing.shapes import Points, merge, stroke
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Crack"]
 
@@ -24,7 +25,7 @@ MIN_STEP_PX = 1.2
 MAX_BRANCHES = 5
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Crack:
     """A jagged dark line that branches and thins out toward its tips.
 
@@ -65,7 +66,7 @@ class Crack:
         length = draw_size(rng, self.length_px, self.length_fraction, scene)
         width = draw_size(rng, self.width_px, self.width_fraction, scene, MIN_WIDTH)
         width = min(width, length / 6)
-        branches: list[tuple[Field, Points]] = []
+        branches: list[tuple[Map, Points]] = []
         step = max(length / STEPS, MIN_STEP_PX * SCALE)
         heading = rng.uniform(0, 2 * np.pi)
         self._walk(rng, branches, np.zeros(2), heading, length, width, step)
@@ -86,7 +87,7 @@ class Crack:
     def _walk(
         self,
         rng: Rng,
-        branches: list[tuple[Field, Points]],
+        branches: list[tuple[Map, Points]],
         start: NDArray[np.float64],
         heading: float,
         length: float,

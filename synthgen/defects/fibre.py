@@ -27,7 +27,7 @@ __all__ = ["Fibre"]
 BEND = 0.7  # deviation of a fibre's heading, in its curl
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Fibre:
     """A hair or thread lying on the surface: smoothly curled, even width, with a thin shadow.
 

@@ -9,15 +9,9 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive, Ratio
-from synthgen.defects.drawing.drawing import (
-    SCALE,
-    Drawing,
-    Rng,
-    Scene,
-    draw_size,
-    draw_strength,
-)
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.defects.drawing.drawing import SCALE, Drawing, Rng, Scene, draw_size, draw_strength
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Inclusion"]
 
@@ -27,7 +21,7 @@ BESIDE_FRACTION = 0.4  # of the chains: smaller pieces beside it
 DRAWN_OUT = 2.2  # the elongation from which a particle is rolled into lenses and breaks up
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Inclusion:
     """A particle of other material: sharp-edged, drawn out by rolling, often into a chain.
 
@@ -72,7 +66,7 @@ class Inclusion:
 
     def _lay_pieces(
         self, rng: Rng, radius: float, aspect: float, scene: Scene
-    ) -> tuple[Field, Field, Field]:
+    ) -> tuple[Map, Map, Map]:
         """Return how far inside the nearest piece's outline each point is, in points, and where it
         lies along and across the rolling."""
         half = int(radius * aspect**0.5 * 1.75 + 2 * MIN_WIDTH * scene.kernel_px * SCALE) + 8
@@ -122,7 +116,7 @@ class Inclusion:
         return pieces
 
 
-def _drawn_out(rng: Rng, along: Field, across: Field, size: float, aspect: float) -> Field:
+def _drawn_out(rng: Rng, along: Map, across: Map, size: float, aspect: float) -> Map:
     """Return noise of blobs of some points across, longer along the rolling."""
     side = along.shape[0] * 3 // 2 + 2
     noise = fractal_noise(rng, (side, side), size, aspect, 4, 0.6)

@@ -20,7 +20,8 @@ from synthgen.defects.drawing.drawing import (
 )
 from synthgen.defects.drawing.lines import MIN_WIDTH
 from synthgen.defects.drawing.shapes import Points, merge, stroke
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Scratch"]
 
@@ -30,7 +31,7 @@ MAX_LINES = 12  # in one groove
 FADED = 0.06  # of full pressure: less leaves no trace, and the line is broken there
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Scratch:
     """Parallel grooves: long, nearly straight, each of the fine lines that the grains of something
     hard have drawn. Pressure changes along a line: it fades in and out, and where it skips, the
@@ -100,7 +101,7 @@ class Scratch:
         angle: float,
         bend: float,
         number: int,
-    ) -> list[tuple[Field, Points]]:
+    ) -> list[tuple[Map, Points]]:
         """Return the lines of one groove, each at least about ``least`` points wide; all but the
         first groove are shorter and beside it."""
         beside = along = 0.0
@@ -127,7 +128,7 @@ class Scratch:
 
 def _line(
     rng: Rng, length: float, width: float, angle: float, bend: float, along: float, beside: float
-) -> tuple[Field, Points]:
+) -> tuple[Map, Points]:
     """Return one line, ``along`` and ``beside`` points from the middle; ``bend``: its sagitta over
     half its length."""
     t = np.linspace(-1, 1, max(16, int(length / 4)), dtype=np.float32)

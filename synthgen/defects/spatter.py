@@ -17,14 +17,15 @@ from synthgen.defects.drawing.drawing import (
     draw_strength,
 )
 from synthgen.defects.drawing.shapes import cover_within, radial_field, scatter
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Spatter"]
 
 MIN_KERNELS = 1.5  # of a radius: a drop is three kernels across, at least
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Spatter:
     """Drops stuck on (weld spatter, dross, paint): domes with a glint, a shadow at their foot.
 
@@ -78,7 +79,7 @@ class Spatter:
             grit=fractal_noise(rng, cover.shape, 5, octaves=2) * cover * 0.1,
         )
 
-    def _scatter_drops(self, rng: Rng, radius: float, scene: Scene) -> Field:
+    def _scatter_drops(self, rng: Rng, radius: float, scene: Scene) -> Map:
         """Return the radial field of all drops, all but the first smaller, in a close frame."""
         spots = []
         number = int(rng.integers(self.count[0], self.count[1] + 1) * rng.random() + 1)
@@ -98,7 +99,7 @@ class Spatter:
         return field[max(0, low) : high + 1, max(0, left) : right + 1]
 
 
-def _reflect(relief: Field, light_deg: float, gloss: float) -> tuple[Field, Field]:
+def _reflect(relief: Map, light_deg: float, gloss: float) -> tuple[Map, Map]:
     """Return how far a relief in points faces the camera, 0..1, and its glint, 0..1.
 
     The glint is Blinn's: where the normal lies half-way between the camera and a light that comes

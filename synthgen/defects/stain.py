@@ -11,12 +11,13 @@ from synthgen.defects.drawing.checks import STRICT, Contrast, Fraction, Positive
 from synthgen.defects.drawing.drawing import Drawing, Rng, Scene, draw_size, draw_strength
 from synthgen.defects.drawing.shapes import cover_within, radial_field, scatter
 from synthgen.imaging.images import LUMA
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Stain"]
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class Stain:
     """A film: see-through, uneven, often with a rim where it dried; now and then a pale deposit.
 
@@ -80,7 +81,7 @@ class Stain:
         )
 
 
-def _rims(rng: Rng, field: Field) -> Field:
+def _rims(rng: Rng, field: Map) -> Map:
     """Return the line that a drying film leaves at its edge, broken here and there, and at times
     an older one within."""
     # Sharp outward, where the puddle ended, and thinning inward.

@@ -19,7 +19,7 @@ INDEX, CONFIG = "model_index.json", "config.json"
 MAX_LEVELS = 3  # of folders below the one that was given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoundModel:
     """A model on this disk; ``error`` says why it does not run, '' = it does.
 
@@ -94,7 +94,16 @@ def _look_at(name: str, is_pipeline: bool) -> FoundModel:
     try:
         found = find_checkpoint(name, is_pipeline=is_pipeline, with_digest=False)
     except ModelError as error:
-        return FoundModel(name, is_pipeline, "", "", "", None, 0.0, str(error))
+        return FoundModel(
+            name=name,
+            is_pipeline=is_pipeline,
+            class_name="",
+            family="",
+            digest="",
+            licence=None,
+            gigabytes=0.0,
+            error=str(error),
+        )
     files = [*weight_files(found.folder), *found.folder.glob("*/*.safetensors")]
     family = trouble = digest = ""
     if is_pipeline:
@@ -105,12 +114,12 @@ def _look_at(name: str, is_pipeline: bool) -> FoundModel:
     if all(is_quick(path) for path in files):
         digest = find_checkpoint(name, is_pipeline=is_pipeline).digest
     return FoundModel(
-        name,
-        is_pipeline,
-        found.class_name,
-        family,
-        digest,
-        found.licence,
-        sum(path.stat().st_size for path in files) / 1e9,
-        trouble,
+        name=name,
+        is_pipeline=is_pipeline,
+        class_name=found.class_name,
+        family=family,
+        digest=digest,
+        licence=found.licence,
+        gigabytes=sum(path.stat().st_size for path in files) / 1e9,
+        error=trouble,
     )

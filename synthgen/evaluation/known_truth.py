@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.defects import Scene, lay_on
 from synthgen.imaging.geometry import grow_mask
@@ -28,6 +27,7 @@ from synthgen.imaging.images import composite, compress_jpeg, to_levels
 from synthgen.imaging.optics import estimate_optics
 from synthgen.planning.plan import DefectClass
 from synthgen.quality.realised import delta_e, realise_mask, to_lab
+from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.sample import Candidate, Condition, SampleSpec, SourceImage
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import draw_surface
@@ -36,15 +36,13 @@ from synthgen.sources.surfaces.noise import fractal_noise, white_noise
 __all__ = ["JUST_NOTICEABLE", "KINDS", "Case", "draw_case"]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 KINDS = ("blend", "blend", "sketch", "perlin")
 JUST_NOTICEABLE = 2.3  # Delta E (Mahy et al. 1994)
 CONTRAST = (1.0, 45.0)  # Delta E
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Case:
     """One finished image and its truth (H, W). ``contrast``: mean true change in it, Delta E."""
 
@@ -98,7 +96,15 @@ def draw_case(
     condition = _condition(source, asked, repaint, defect_class, close_px)
     realised = realise_mask(source, image, repaint, asked, condition.label_close_px)
     candidate = Candidate(condition, image, image, realised)
-    return Case(kind, candidate, truth, contrast, grain, quality, is_obeyed)
+    return Case(
+        kind=kind,
+        candidate=candidate,
+        truth=truth,
+        contrast=contrast,
+        grain=grain,
+        jpeg_quality=quality,
+        is_obeyed=is_obeyed,
+    )
 
 
 def _blend(rng: Rng, surface: Image, kind: DefectClass) -> tuple[Image, Mask, Mask]:
@@ -168,13 +174,20 @@ def _condition(
         severity=0.5,
     )
     return Condition(
-        spec,
-        SourceImage("drawn", "drawn", source, (0.0, 255.0), None, "surface"),
-        source,
-        asked,
-        repaint,
-        asked.astype(np.uint8),
-        source,
-        {"canny": np.zeros_like(source)},
+        spec=spec,
+        source=SourceImage(
+            source_id="drawn",
+            group="drawn",
+            pixels=source,
+            window=(0.0, 255.0),
+            path=None,
+            surface="surface",
+        ),
+        image=source,
+        defect_mask=asked,
+        repaint_mask=repaint,
+        instance_map=asked.astype(np.uint8),
+        sketch=source,
+        controls={"canny": np.zeros_like(source)},
         label_close_px=close_px,
     )

@@ -9,7 +9,6 @@ from typing import Annotated
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
@@ -20,6 +19,7 @@ from synthgen.imaging.images import tile, write_png
 from synthgen.planning.plan import DefectClass
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
+from synthgen.samples.arrays import Mask
 from synthgen.samples.sample import Candidate
 from synthgen.storage.files import write_text, write_whole
 
@@ -33,7 +33,6 @@ __all__ = [
     "write_labels",
 ]
 
-Mask = NDArray[np.bool_]
 VISIBLE_DELTA_E = 5.0  # the least change that a sample is accepted with, as in conf/quality
 SHOWN, COLUMNS = 16, 2  # cases on the sheet, and beside each other
 

@@ -49,7 +49,7 @@ STATUSES = {"accepted": ["accepted", "good"], "all": ["accepted", "good", "rejec
 NUMBERS = [column.name for column in columns_of("instances") if column.kind == "float64"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefectLabel:
     """One defect of an image. ``rle``: COCO's compressed counts of its mask (column-major).
 
@@ -69,10 +69,15 @@ class DefectLabel:
 
 def label_defect(class_id: int, mask: NDArray[np.bool_]) -> DefectLabel:
     """Return the label of a defect from its mask (H, W); raises ValueError for an empty one."""
-    return DefectLabel(class_id, mask_to_box(mask), int(mask.sum()), mask_to_rle(mask)["counts"])
+    return DefectLabel(
+        class_id=class_id,
+        box=mask_to_box(mask),
+        area_px=int(mask.sum()),
+        rle=mask_to_rle(mask)["counts"],
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImage:
     """One image and its defects; none = a good image.
 

@@ -42,7 +42,7 @@ FIRST, STRONGER, PLACE = "first", "stronger", "place"
 RETRIES: tuple[Retry, ...] = get_args(Retry)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
     """What the flow is made of.
 

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.samples.arrays import Map, Mask
+
 __all__ = [
     "Edges",
     "find_edges",
@@ -19,9 +21,7 @@ __all__ = [
     "slope_profiles",
 ]
 
-Grey = NDArray[np.float32]  # (H, W) grey levels
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 HALF_WIDTH = 1.1774  # of a Gaussian at half its height, in deviations
 REACH_PX, STEP_PX = 16.0, 0.5  # of profiles across edges
@@ -52,7 +52,7 @@ def grain_floor(grain: float, smooth_px: float) -> float:
     return grain / (math.sqrt(8 * math.pi) * (smooth_px**2 + 0.3))
 
 
-def find_edges(grey: Grey, where: Mask, min_slope: float, smooth_px: float) -> Edges:
+def find_edges(grey: Map, where: Mask, min_slope: float, smooth_px: float) -> Edges:
     """Return at most 200 crests of the slope of a field (H, W), strongest first.
 
     They lie on ``where`` (H, W), 4 px or more from the border, and are steeper than ``min_slope``
@@ -84,7 +84,7 @@ def find_edges(grey: Grey, where: Mask, min_slope: float, smooth_px: float) -> E
     return Edges(**{name: getattr(edges, name)[on_top] for name in Edges.__slots__})
 
 
-def sample_across(field: Grey, edges: Edges, along: Floats) -> Floats:
+def sample_across(field: Map, edges: Edges, along: Floats) -> Floats:
     """Return the field at these distances up the slope of each edge: (N, T), bilinear."""
     map_x = (edges.x[:, None] + along * edges.up_x[:, None]).astype(np.float32)
     map_y = (edges.y[:, None] + along * edges.up_y[:, None]).astype(np.float32)
@@ -92,7 +92,7 @@ def sample_across(field: Grey, edges: Edges, along: Floats) -> Floats:
     return np.asarray(sampled, np.float64)
 
 
-def slope_profiles(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
+def slope_profiles(grey: Map, edges: Edges, smooth_px: float) -> Floats:
     """Return the slope along a line of 33 px across each edge: (N, 65), middle = its crest.
 
     Samples are half a pixel apart; the slope is in levels per pixel, positive up the edge.
@@ -105,7 +105,7 @@ def slope_profiles(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
     return profiles + sample_across(slope_y, edges, along) * edges.up_y[:, None]
 
 
-def measure_widths(grey: Grey, edges: Edges, smooth_px: float) -> Floats:
+def measure_widths(grey: Map, edges: Edges, smooth_px: float) -> Floats:
     """Return the variance (N,) in square pixels of the Gaussian that blurred each edge.
 
     ``grey`` (H, W) and ``smooth_px`` are those that ``find_edges`` had. NaN and values below 0 are
@@ -152,7 +152,7 @@ def measure_variances(profiles: Floats, smooth_px: float) -> Floats:
     return widths**2 - smooth_px**2 - OPERATORS
 
 
-def _slopes(grey: Grey, smooth_px: float) -> tuple[Grey, Grey]:
+def _slopes(grey: Map, smooth_px: float) -> tuple[Map, Map]:
     smooth = cv2.GaussianBlur(grey, (0, 0), smooth_px) if smooth_px > 0 else grey
     slope_x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     slope_y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)

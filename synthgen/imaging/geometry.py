@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from scipy.spatial import cKDTree
 
+from synthgen.samples.arrays import Mask
 from synthgen.samples.sample import BoxXYWH
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "union_box",
 ]
 
-Mask = NDArray[np.bool_]
 CONTINUES, SIGN = 0x20, 0x10  # of the 6 bits of each character of compressed run lengths
 MAX_PIXELS = 1 << 28  # of one mask
 MAX_CHARACTERS = 7  # of one run length

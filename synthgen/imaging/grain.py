@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from synthgen.samples.arrays import Map, Mask
+
 __all__ = [
     "IMMERKAER",
     "Grain",
@@ -20,9 +22,7 @@ __all__ = [
     "shape_grain",
 ]
 
-Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 # Blind to planes and to soft edges; answers white noise with 6 times its deviation (Immerkaer
 # 1996, Fast noise variance estimation, CVIU 64, 300-302).
@@ -56,7 +56,7 @@ class Blocks:
     energies: Floats
 
 
-def measure_blocks(regions: Sequence[tuple[Grey, Mask]]) -> Blocks:
+def measure_blocks(regions: Sequence[tuple[Map, Mask]]) -> Blocks:
     """Return the blocks of 8 px of a photo's regions that lie on the part and are not clipped.
 
     Each region is grey (H, W), 0..255, and where the part is, (H, W).
@@ -101,7 +101,7 @@ def guess_grain(blocks: Blocks, kernel_px: float = 0.0) -> Grain:
     )
 
 
-def _block_energies(grey: Grey, where: Mask) -> tuple[Floats, Floats]:
+def _block_energies(grey: Map, where: Mask) -> tuple[Floats, Floats]:
     """Return level (N,) and fine structure (3, N) of the blocks inside the mask."""
     height, width = (length // BLOCK * BLOCK for length in grey.shape)
     if not height or not width:
@@ -184,7 +184,7 @@ def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
     return found[0][1:] if found[0][0] < least[0] + WELL_EXPLAINED else least[1:]
 
 
-def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Grey:
+def shape_grain(rng: np.random.Generator, size_hw: tuple[int, int], px: float) -> Map:
     """Draw noise of deviation 1, white or blurred by a Gaussian of ``px`` pixels: (H, W)."""
     if px < 0.05:
         return rng.standard_normal(size_hw, dtype=np.float32)
@@ -217,11 +217,11 @@ MAX_BLOCKS = 500
 SURE = 0.5  # mean cosine at the multiples of a table's steps: 1 = all lie there, 0 = anywhere
 
 
-def guess_jpeg_quality(grey: Grey) -> int | None:
+def guess_jpeg_quality(grey: Map) -> int | None:
     """Return the quality at whose steps the 8 x 8 DCT coefficients lie, or None where at none's.
 
     The blocks are taken to start at pixel (0, 0), as they do in a photo that was not cropped.
-    Grey is (H, W), 0..255.
+    Map is (H, W), 0..255.
     """
     height, width = (length // 8 * 8 for length in grey.shape)
     grid = grey[:height, :width].reshape(height // 8, 8, width // 8, 8)

@@ -14,6 +14,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
+from synthgen.samples.arrays import Map, Mask
 
 __all__ = [
     "UNSEEN",
@@ -23,9 +24,7 @@ __all__ = [
     "guess_by_spectrum",
 ]
 
-Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 SHARPEST_PX, SOFTEST_PX = 0.3, 6.0  # a pixel's own width is 0.29; softer shows no surface
 FEWEST_EDGES = 12
@@ -63,7 +62,7 @@ def combine(guesses: Sequence[KernelEstimate]) -> KernelEstimate:
 # ---- edges -------------------------------------------------------------------------------------
 
 
-def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> KernelEstimate | None:
+def guess_by_edges(regions: Sequence[tuple[Map, Mask]], grain: float) -> KernelEstimate | None:
     """Return the kernel by the widths of the strongest edges, or None where there are too few.
 
     ``grain`` is the deviation of the grain in grey levels. It is guessed after two Gaussians of
@@ -100,7 +99,7 @@ def guess_by_edges(regions: Sequence[tuple[Grey, Mask]], grain: float) -> Kernel
 # ---- spectrum ----------------------------------------------------------------------------------
 
 
-def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> KernelEstimate | None:
+def guess_by_spectrum(regions: Sequence[tuple[Map, Mask]]) -> KernelEstimate | None:
     """Return the kernel by the fall-off of the power spectrum, or None where all is masked.
 
     The model is A f^-b exp(-4 pi^2 s^2 f^2) + N: a surface of power law (whole scenes have b = 2:
@@ -114,7 +113,7 @@ def guess_by_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> KernelEstimate | 
     return fit_spectrum(frequencies, power)
 
 
-def measure_spectrum(regions: Sequence[tuple[Grey, Mask]]) -> tuple[Floats, Floats]:
+def measure_spectrum(regions: Sequence[tuple[Map, Mask]]) -> tuple[Floats, Floats]:
     """Return frequencies (cycles per pixel, 0.03 .. 0.5) and the mean power there (Welch)."""
     side = min(TILE, *(min(grey.shape) for grey, _ in regions))
     side -= side % 2

@@ -10,11 +10,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from synthgen.samples.arrays import Map, Mask
+
 __all__ = ["Light", "guess_light"]
 
-Grey = NDArray[np.float32]  # (H, W) grey levels 0..255
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 MAX_TILES = 24
 SIDE = 64  # of the tiles whose spectra are measured
@@ -29,7 +29,7 @@ class Light:
     directedness: float
 
 
-def guess_light(regions: Sequence[tuple[Grey, Mask]], grain_sd: float) -> Light:
+def guess_light(regions: Sequence[tuple[Map, Mask]], grain_sd: float) -> Light:
     """Return the azimuth along which the gradients of a relief lie, and from which of its two ends.
 
     A relief without a direction of its own, seen in raking light, has power of cos^2 of the angle
@@ -57,7 +57,7 @@ def guess_light(regions: Sequence[tuple[Grey, Mask]], grain_sd: float) -> Light:
     return Light(deg=round(degrees, 2), directedness=round(confidence, 4))
 
 
-def _harmonics(grey: Grey, where: Mask, grain_sd: float) -> tuple[float, complex, complex, float]:
+def _harmonics(grey: Map, where: Mask, grain_sd: float) -> tuple[float, complex, complex, float]:
     """Return weight, second and fourth harmonic of power by angle, and how well bands agree."""
     side = min(SIDE, *grey.shape)
     rows = range(0, grey.shape[0] - side + 1, max(1, side // 2))
@@ -105,7 +105,7 @@ def _harmonics(grey: Grey, where: Mask, grain_sd: float) -> tuple[float, complex
     return float(len(tiles)) * sum(masses), complex(twos.mean()), complex(fours.mean()), agreed
 
 
-def _choose_side(regions: Sequence[tuple[Grey, Mask]], axis: float) -> tuple[int, float]:
+def _choose_side(regions: Sequence[tuple[Map, Mask]], axis: float) -> tuple[int, float]:
     """Return +1 where the light comes along the axis, -1 from the other end, and how sure, 0..1."""
     along = np.array([np.cos(axis), -np.sin(axis)])  # x, y in the image (rows run down)
     votes = []

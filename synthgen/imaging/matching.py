@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.optics import Optics, draw_grain
 from synthgen.imaging.outline import IMMERKAER, depth_inside, disc, measure_blur
+from synthgen.samples.arrays import Image, Map, Mask
 
 __all__ = ["match_optics"]
 
-Image = NDArray[np.uint8]
-Field = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 AS_SOFT = 0.95  # of the kernel: a change as soft as that is left alone
 BLACK_LEVEL = 1  # and below: black, after scaling
@@ -65,7 +62,7 @@ def match_optics(
     return result
 
 
-def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, seed: int) -> Field:
+def _missing_grain(before: Map, after: Map, label: Mask, optics: Optics, seed: int) -> Map:
     """Return the grain (H, W, 3) that the photo has at these levels and the painted defect lacks.
 
     What is left of it is measured (Immerkaer 1996) away from the label's edge, which is fine
@@ -84,5 +81,5 @@ def _missing_grain(before: Field, after: Field, label: Mask, optics: Optics, see
     return np.asarray(lost * fraction[..., None] * grain, np.float32)
 
 
-def _grey(image: Field) -> Field:
+def _grey(image: Map) -> Map:
     return np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)

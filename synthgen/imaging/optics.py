@@ -28,14 +28,12 @@ from synthgen.imaging.kernel import (
     guess_by_spectrum,
 )
 from synthgen.imaging.light import guess_light
+from synthgen.samples.arrays import Image, Map, Mask
 from synthgen.samples.optics import Optics
 
 __all__ = ["Optics", "draw_grain", "estimate_near", "estimate_optics"]
 
-Image = NDArray[np.uint8]
-Grey = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-Region = tuple[Grey, Mask]
+Region = tuple[Map, Mask]
 
 WHOLE_PX = 460 * 460  # a photo up to this size is measured whole, a larger one in five places
 REGION_PX = 208
@@ -107,7 +105,7 @@ def estimate_near(optics: Optics, image: Image, window: tuple[slice, slice]) -> 
     return replace(optics, kernel_px=round(combine([photo, here]).kernel_px, 4))
 
 
-def draw_grain(rng: np.random.Generator, optics: Optics, levels: Grey) -> NDArray[np.float32]:
+def draw_grain(rng: np.random.Generator, optics: Optics, levels: Map) -> NDArray[np.float32]:
     """Draw grain of the photo's strength at these levels (H, W): (H, W, 3), in grey levels."""
     strength = optics.grain_at(levels)
     height, width = levels.shape
@@ -123,7 +121,7 @@ def _guess_kernel(regions: list[Region], grain: float) -> KernelEstimate:
     return combine([guess for guess in guesses if guess is not None])
 
 
-def _choose_windows(grey: Grey, inside: Mask) -> list[tuple[slice, slice]]:
+def _choose_windows(grey: Map, inside: Mask) -> list[tuple[slice, slice]]:
     """Return the whole photo, or the liveliest square of each quarter and of the middle."""
     height, width = grey.shape
     if height * width <= WHOLE_PX:

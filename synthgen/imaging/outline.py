@@ -17,11 +17,10 @@ from synthgen.imaging.edges import (
     slope_profiles,
 )
 from synthgen.imaging.grain import IMMERKAER
+from synthgen.samples.arrays import Map, Mask
 
 __all__ = ["IMMERKAER", "depth_inside", "disc", "measure_blur", "measure_flank"]
 
-Field = NDArray[np.float32]  # (H, W) grey levels of change
-Mask = NDArray[np.bool_]
 
 SMOOTH_PX = 0.7  # against grain; more where grain asks for it
 SHARPEST_SQUARE = 0.06  # square pixels: a little below that of a pixel itself
@@ -36,12 +35,12 @@ MIN_CHANGE = 4.0  # grey levels across an edge: below it there is nothing to mea
 class _Outline:
     """The change, smoothed, on ``finer`` times the pixels, and its strongest edges there."""
 
-    field: Field
+    field: Map
     edges: Edges
     finer: int
 
 
-def measure_blur(change: Field, label: Mask, kernel_px: float) -> float:
+def measure_blur(change: Map, label: Mask, kernel_px: float) -> float:
     """Return the deviation in pixels of the Gaussian that a change's edges look blurred by.
 
     ``change`` (H, W) in grey levels, ``label`` (H, W) where it is, ``kernel_px`` what is expected.
@@ -64,7 +63,7 @@ def measure_blur(change: Field, label: Mask, kernel_px: float) -> float:
     return float(np.sqrt(max(square, SHARPEST_SQUARE)))
 
 
-def measure_flank(change: Field, label: Mask) -> float:
+def measure_flank(change: Map, label: Mask) -> float:
     """Return the 10-90 % width in pixels of a change's flanks, as it is; NaN for unmeasurable.
 
     From foot to crest of the mean profile across the strongest edges, each aligned at its steepest
@@ -97,11 +96,11 @@ def measure_flank(change: Field, label: Mask) -> float:
     return float(high - low)
 
 
-def _find_outline(change: Field, label: Mask, kernel_px: float, smooth_px: float) -> _Outline:
+def _find_outline(change: Map, label: Mask, kernel_px: float, smooth_px: float) -> _Outline:
     """Return the strongest edges of the change near the label's outline."""
     finer = 2 if kernel_px < 2.5 else 1  # soft edges need no finer grid, and longer profiles
     size = change.shape[1] * finer, change.shape[0] * finer
-    field: Field = np.asarray(cv2.GaussianBlur(change, (0, 0), smooth_px), np.float32)
+    field: Map = np.asarray(cv2.GaussianBlur(change, (0, 0), smooth_px), np.float32)
     if finer > 1:  # after smoothing, which thin lines need to survive it
         field = np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_CUBIC), np.float32)
     reach = disc(round(2 * max(kernel_px, 1.0)) + 1)
@@ -113,7 +112,7 @@ def _find_outline(change: Field, label: Mask, kernel_px: float, smooth_px: float
     return _Outline(field=field, edges=edges, finer=finer)
 
 
-def _noise(change: Field, label: Mask) -> float:
+def _noise(change: Map, label: Mask) -> float:
     """Return the deviation of the change's grain: what was repainted; 0 where it was kept.
 
     Edges are few pixels: the quieter third of the label's surroundings tells it.
@@ -124,7 +123,7 @@ def _noise(change: Field, label: Mask) -> float:
     return float(np.percentile(response, 30)) / 0.385 / 6 if response.size else 0.0
 
 
-def depth_inside(mask: Mask, precision: int = cv2.DIST_MASK_5) -> Field:
+def depth_inside(mask: Mask, precision: int = cv2.DIST_MASK_5) -> Map:
     """Return how far each pixel of a mask (H, W) lies from its border, in pixels; 0 outside.
 
     The end of the picture is not a border: the mask goes on beyond. ``precision``: one of

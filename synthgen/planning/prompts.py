@@ -140,7 +140,7 @@ def vocabulary(surfaces: list[str]) -> list[str]:
     return sorted({w for text in [*nouns, *severities, *surfaces, *extra] for w in text.split()})
 
 
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class PromptSettings:
     """The ``prompt`` part of the config: how prompts are worded where a class says nothing else.
 

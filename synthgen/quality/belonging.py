@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.imaging.optics import Optics
 from synthgen.imaging.outline import IMMERKAER, disc, measure_blur, measure_flank
+from synthgen.samples.arrays import Image, Map, Mask
 
 __all__ = ["edge_width_px", "edge_width_ratio", "grain_ratio", "range_fraction"]
 
-Image = NDArray[np.uint8]
-Field = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 FEWEST_PX = 24  # fewer pixels give no deviation
 RING_PX = 8
@@ -82,16 +79,16 @@ def range_fraction(source: Image, finished: Image, realised: Mask, optics: Optic
     return float(np.abs(change).mean()) / max(room, MIN_ROOM)
 
 
-def _change(source: Image, finished: Image) -> Field:
+def _change(source: Image, finished: Image) -> Map:
     return _grey(finished) - _grey(source)
 
 
-def _grey(image: Image) -> Field:
+def _grey(image: Image) -> Map:
     # Floats: whole levels would add noise of their own to a small change.
     return np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), np.float32)
 
 
-def _deviation(response: Field) -> float:
+def _deviation(response: Map) -> float:
     """Return the deviation of white noise, in grey levels, by the response of Immerkaer's mask.
 
     The mask's own gain on white noise is 6. The median of the absolute response is 0.6745

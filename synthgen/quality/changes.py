@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.conditioning.control.edges import canny_edges
 from synthgen.imaging.geometry import grow_mask, overlap
+from synthgen.samples.arrays import Image, Lab, Mask
 from synthgen.samples.sample import Candidate
 
 __all__ = [
@@ -29,9 +29,6 @@ __all__ = [
     "size_ratio",
 ]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Lab = NDArray[np.float32]
 
 LEAK_TOLERANCE_PX = 2  # a soft edge this wide does not count: else a 1 px line would be all leak
 LEAK_KERNELS = 2.0  # nor does one that the photo's own blur makes

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.conditioning.control.edges import canny_edges
 from synthgen.imaging.colour import ring_contrast, to_lab
@@ -33,19 +32,17 @@ from synthgen.quality.changes import (
     sharpness_ratio,
     size_ratio,
 )
+from synthgen.samples.arrays import Image, Lab, Mask
 from synthgen.samples.sample import Candidate, Measurement, Part
 from synthgen.sources.parts import off_part_fraction
 
 __all__ = ["MEASURES", "ChangeView", "Measure", "Scope", "measure", "measure_label", "view_change"]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Lab = NDArray[np.float32]
 Scope = Literal["label", "defect", "painted", "varied", "bank", "classes", "run"]
 WINDOW_PX = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ChangeView:
     """The part of a Candidate that its measures look at: the repaint mask and 16 px around.
 
@@ -86,16 +83,16 @@ def view_change(candidate: Candidate) -> ChangeView:
     window = mask_window(condition.repaint_mask, WINDOW_PX)
     source, finished = condition.image[window], candidate.image[window]
     return ChangeView(
-        source,
-        finished,
-        to_lab(source),
-        to_lab(finished),
-        condition.defect_mask[window],
-        condition.repaint_mask[window],
-        candidate.realised_mask[window],
-        None if condition.allowed is None else condition.allowed[window],
-        window,
-        condition.optics,
+        source=source,
+        finished=finished,
+        source_lab=to_lab(source),
+        finished_lab=to_lab(finished),
+        asked=condition.defect_mask[window],
+        repaint=condition.repaint_mask[window],
+        realised=candidate.realised_mask[window],
+        allowed=None if condition.allowed is None else condition.allowed[window],
+        window=window,
+        optics=condition.optics,
         candidate=candidate,
     )
 

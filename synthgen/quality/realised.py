@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from synthgen.imaging.colour import to_lab
 from synthgen.imaging.geometry import grow_mask, mask_window
+from synthgen.samples.arrays import Image, Mask
 
 __all__ = ["change_noise", "close_gaps", "delta_e", "realise_mask", "soft_border", "to_lab"]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 # Just over 2.3, the just noticeable difference on even patches (Mahy et al. 1994).
 LOW_DELTA_E = 2.5

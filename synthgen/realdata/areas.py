@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from synthgen.imaging.decoding import Pixels
 from synthgen.realdata.encodings import FEW, MaskPixels, used_values
+from synthgen.samples.arrays import Mask
 
 __all__ = [
     "LOW",
@@ -20,7 +21,6 @@ __all__ = [
     "seems_inverted",
 ]
 
-Mask = NDArray[np.bool_]
 RIM_PX = 6  # reach of a soft edge of many levels; of one level it is 2 px
 SOFT_LEVEL = 64  # a mask whose highest level is lower has ids of classes, not soft edges
 PLATEAU_PX = 5  # side of a flat square between background and top: a class of its own

@@ -261,7 +261,14 @@ def _read_image(
             )
         defects.append(RealDefect(names[_number(one["category_id"])], mask))
     source = str(entry.get("digital_source", ""))
-    return ImageRecord(path, path.stem, split, size_hw, tuple(defects), digital_source=source)
+    return ImageRecord(
+        path=path,
+        name=path.stem,
+        split=split,
+        size_hw=size_hw,
+        defects=tuple(defects),
+        digital_source=source,
+    )
 
 
 def _read_mask(entry: Mapping[str, Any], size_hw: tuple[int, int], path: Path) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ BRIGHT = 128  # the brightest level of what JPEG tints: a small id is never a ti
 VOID_INDEX, VOID_COLOUR = 255, 0xE0E0C0  # "neither" in the masks of PASCAL VOC
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MaskPixels:
     """The pixels of a mask file, turned upright as EXIF says. All arrays (H, W).
 
@@ -117,31 +117,33 @@ def _from_pixels(pixels: Pixels, bits: int = 8) -> MaskPixels:
     RGB is grey, one colour on black, or colours that have to be named.
     """
     if pixels.ndim == 2 and bits == 1:
-        return MaskPixels(np.asarray(pixels > 0, np.uint8), others=(pixels,))
+        return MaskPixels(levels=np.asarray(pixels > 0, np.uint8), others=(pixels,))
     if pixels.ndim == 2 and bits < 8:  # decoded, 2 and 4 bits are spread over 0..255
-        return MaskPixels(pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),))
+        return MaskPixels(
+            levels=pixels, others=(np.asarray(pixels // (255 // (2**bits - 1)), np.uint8),)
+        )
     if pixels.ndim == 2:
-        return MaskPixels(pixels)
+        return MaskPixels(levels=pixels)
     brightest = pixels.max(axis=2)
     spread = brightest - pixels.min(axis=2)
     if not spread.any():
-        return MaskPixels(brightest)
+        return MaskPixels(levels=brightest)
     red, green, blue = (pixels[..., channel].astype(np.uint32) for channel in range(3))
     colours = np.asarray(red << 16 | green << 8 | blue, np.uint32)
     used = np.unique(colours)
     is_tinted = len(used) > FEW and brightest.max() >= BRIGHT
     if is_tinted and spread.max() <= TINT:
-        return MaskPixels(brightest, colours=colours, is_lossy=True)
+        return MaskPixels(levels=brightest, colours=colours, is_lossy=True)
     own = (pixels.reshape(-1, 3)[brightest.argmax()]).astype(np.float32)  # the brightest colour
     expected = brightest[..., None] * (own / own.max())
     apart = np.abs(pixels - expected).max()
     is_one = apart <= (2 * TINT if is_tinted else 1)
     if is_one and brightest.min() <= (TINT if is_tinted else 0):
-        return MaskPixels(brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
+        return MaskPixels(levels=brightest, colours=colours, is_lossy=is_tinted, is_coloured=True)
     names = [colour_name(int(colour)) for colour in used if colour]
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     unclear = f"the colours {', '.join(names[:6])}{more}{'' if 0 in used else ', and no black'}"
-    return MaskPixels(brightest, colours=colours, unclear=unclear, is_coloured=True)
+    return MaskPixels(levels=brightest, colours=colours, unclear=unclear, is_coloured=True)
 
 
 def _count_colours(pixels: Pixels) -> int:
@@ -157,11 +159,13 @@ def _from_alpha(rgba: NDArray[np.uint8]) -> MaskPixels | None:
         if alpha.min() > 0:
             return None
         if (picture == picture[0, 0]).all():  # one colour, nothing of it shown: no defect
-            return MaskPixels(levels)
-        return MaskPixels(levels, unclear="a picture that is transparent all over", is_alpha=True)
+            return MaskPixels(levels=levels)
+        return MaskPixels(
+            levels=levels, unclear="a picture that is transparent all over", is_alpha=True
+        )
     shown, hidden = picture[alpha > 0], picture[alpha == 0]
     if (shown == shown[0]).all() and (hidden == hidden[:1]).all():  # a part, and what is around it
-        return MaskPixels(levels)
+        return MaskPixels(levels=levels)
     is_painted = np.asarray(picture.any(axis=2))
     if is_painted[alpha > 0].all() or not is_painted[alpha == 0].any():
         # What is transparent is the background, and colours name the classes.
@@ -169,7 +173,9 @@ def _from_alpha(rgba: NDArray[np.uint8]) -> MaskPixels | None:
         is_grey = bool((shown == shown[..., :1]).all())
         return _from_pixels(shown[..., 0] if is_grey else shown)
     return MaskPixels(
-        levels, unclear="a picture under transparent pixels that differs from alpha", is_alpha=True
+        levels=levels,
+        unclear="a picture under transparent pixels that differs from alpha",
+        is_alpha=True,
     )
 
 
@@ -186,7 +192,7 @@ def _from_palette(upright: Image.Image) -> MaskPixels:
     colours = shades[indices]
     greys = table[indices, 0].astype(np.uint8)
     is_grey = all(len(set(table[index, :3].tolist())) == 1 for index in used)
-    found = MaskPixels(indices, others=(greys,) if is_grey else (), colours=colours)
+    found = MaskPixels(levels=indices, others=(greys,) if is_grey else (), colours=colours)
     hidden = [index for index in used if table[index, 3] < HALF]
     black = [index for index in used if shades[index] == 0]
     ground = hidden or ([] if 0 in black else black)

@@ -47,7 +47,9 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetInd
             if mask is not None:
                 defects = read_defects(reader, mask, path, size_hw, asked.defect_class)
                 empty += [] if defects else [path]
-            yield ImageRecord(path, path.stem, split, size_hw, defects)
+            yield ImageRecord(
+                path=path, name=path.stem, split=split, size_hw=size_hw, defects=defects
+            )
         notes.extend(reader.finish())
         if empty:
             notes.append(

@@ -28,10 +28,10 @@ from synthgen.realdata.areas import (
     seems_inverted,
 )
 from synthgen.realdata.encodings import FEW, MaskPixels, colour_name, decode_mask, used_values
+from synthgen.samples.arrays import Mask
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]
 
-Mask = NDArray[np.bool_]
 ClassValue = int | str  # a value of the file, 1.., or a colour as '#800000'
 BLENDED = (
     ": edges were softened, or it was once saved as JPEG, so its classes cannot be told apart; "

@@ -106,7 +106,7 @@ def _read_image(
 ) -> ImageRecord:
     height, width = read_image(path).shape[:2]
     if is_good(kind):
-        return ImageRecord(path, name, split, (height, width), ())
+        return ImageRecord(path=path, name=name, split=split, size_hw=(height, width), defects=())
     mask = read_mask(masks[path], (height, width), min_level=min_mask_level, of_defects=True)
     if not mask.any():
         raise SourceError(
@@ -116,4 +116,4 @@ def _read_image(
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     own = clean_class(kind, str(path))
     defects = tuple(RealDefect(own, pieces == number) for number in range(1, count))
-    return ImageRecord(path, name, split, (height, width), defects)
+    return ImageRecord(path=path, name=name, split=split, size_hw=(height, width), defects=defects)

@@ -70,7 +70,10 @@ def load_real(settings: RealSettings | Mapping[str, Any]) -> RealSet:
     cannot be read or contradict each other, ShapeError for a mask of another size than its image.
     """
     found = load_entries(settings, lambda one: _merge(one.defects))
-    images = [RealImage(e.image_id, e.path, e.group, e.split, e.taken) for e in found.images]
+    images = [
+        RealImage(image_id=e.image_id, path=e.path, group=e.group, split=e.split, defects=e.taken)
+        for e in found.images
+    ]
     return RealSet(images, found.notes)
 
 

@@ -24,7 +24,7 @@ class RealDefect:
     mask: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ImageRecord:
     """An image and its defects as the files give them, one defect per entry of the format.
 
@@ -53,7 +53,7 @@ class DatasetIndex:
     images: Iterator[ImageRecord]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RealImage:
     """A photo of a real part, read when it is asked for.
 

@@ -26,7 +26,7 @@ def _as_text(value: Any) -> Any:
 ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RealSettings:
     """Where real images and their masks lie; docs/bank.md describes each format.
 

@@ -167,4 +167,11 @@ def _read_photo(
         defects += [] if is_known and (asked.classes or row.defect_class in read[row.mask]) else own
         read.setdefault(row.mask, set()).add(row.defect_class)
     split = rows[0].split or name_split(asked.split or "train")
-    return ImageRecord(path, path.stem, split, size_hw, tuple(defects), rows[0].group)
+    return ImageRecord(
+        path=path,
+        name=path.stem,
+        split=split,
+        size_hw=size_hw,
+        defects=tuple(defects),
+        group=rows[0].group,
+    )

@@ -87,7 +87,9 @@ def scan_yolo(root: Path, notes: list[str] | None = None, otherwise: str = "trai
                     if line.strip()
                 )
                 name = f"{split.name}-{path.stem}"
-                yield ImageRecord(path, name, split.name, (height, width), defects)
+                yield ImageRecord(
+                    path=path, name=name, split=split.name, size_hw=(height, width), defects=defects
+                )
 
     return DatasetIndex({name: number + 1 for number, name in names.items()}, read())
 

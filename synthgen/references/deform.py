@@ -11,12 +11,12 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.references.skeleton import axis_deg
+from synthgen.samples.arrays import Mask
 
 __all__ = ["Deformation", "deform"]
 
 Rng = np.random.Generator
 Layer = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 MARGIN_PX = 8  # around what the shape reaches, where the change fades
 GRID = 5  # points a side of the elastic field
 

@@ -39,7 +39,7 @@ ONE_SIDED = 0.5  # of a change's strength: its mean, where it is dark or bright 
 LINE_FRACTION = (0.1, 0.9)  # of what is drawn, at least and at most
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class BankSettings:
     """The ``bank`` part of the config. ``path`` None = no bank."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from synthgen.defects.drawing.render import without_texture
 from synthgen.imaging.geometry import grow_mask, mask_window
 from synthgen.imaging.images import LUMA, to_levels
-from synthgen.sources.surfaces.noise import Field
+from synthgen.samples.arrays import Image, Map, Mask
 
 __all__ = [
     "GOOD_PHOTOS",
@@ -39,8 +39,6 @@ CLEAR_FRACTION = 0.2  # of the level: mean change of a defect that is dark, or b
 ODD_FRACTION = 0.25  # of that mean: less at a pixel is odd
 VEIL_PX = 0.7  # deviation of the edge between a defect's own texture and the surface's
 MEMBRANE_PX = 20_000  # of a hole, that levels are bent for pixel by pixel; beyond, coarser
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 
 def remove_defects(
@@ -221,7 +219,7 @@ def to_fractions(change: NDArray[np.float32], clean: Image, mask: Mask) -> NDArr
 
 def to_own_texture(
     change: NDArray[np.float32], clean: Image, mask: Mask
-) -> tuple[NDArray[np.float32], Field]:
+) -> tuple[NDArray[np.float32], Map]:
     """Return a defect's change as ``to_fractions`` does, but within the mask with the texture of
     the defect alone, and the veil (H, W) under which the surface's own is gone.
 

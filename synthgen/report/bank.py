@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from rich.table import Table
 
 from synthgen.imaging.images import tile, write_png
@@ -18,6 +17,7 @@ from synthgen.report.charts import draw_histogram
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
 from synthgen.report.pictures import to_data_url
+from synthgen.samples.arrays import Image
 from synthgen.storage.files import write_text
 
 __all__ = ["tabulate_classes", "write_bank_page"]
@@ -27,7 +27,6 @@ SHEET_SHOWN, SHEET_COLUMNS = 60, 12
 VIEW_PX = 96
 OUTLINE = (255, 214, 0)
 PADDING = 128
-Image = NDArray[np.uint8]
 
 
 def tabulate_classes(table: pd.DataFrame) -> Table:

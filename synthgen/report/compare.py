@@ -60,7 +60,7 @@ class Row:
     change: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassComparison:
     """One defect class in each run."""
 
@@ -71,7 +71,7 @@ class ClassComparison:
     contrast: Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasureRow:
     """One measurement in each run; a run without it has dashes and no chart."""
 
@@ -155,17 +155,24 @@ def _compare_classes(facts: Mapping[str, RunFacts]) -> list[ClassComparison]:
     nothing = float("nan")
     rows = []
     for name in names:
-        none = ClassFacts(name, 0, 0, 0, nothing, nothing)
+        none = ClassFacts(
+            name=name,
+            accepted=0,
+            rejected=0,
+            first_try=0,
+            area_px=nothing,
+            contrast_delta_e=nothing,
+        )
         found = [
             next((one for one in run.classes if one.name == name), none) for run in facts.values()
         ]
         rows.append(
             ClassComparison(
-                name,
-                _row(name, [one.accepted for one in found], format_number),
-                _row(name, [one.accept_rate for one in found], format_percent),
-                _row(name, [one.area_px for one in found], format_number),
-                _row(name, [one.contrast_delta_e for one in found], format_number),
+                name=name,
+                accepted=_row(name, [one.accepted for one in found], format_number),
+                rate=_row(name, [one.accept_rate for one in found], format_percent),
+                area_px=_row(name, [one.area_px for one in found], format_number),
+                contrast=_row(name, [one.contrast_delta_e for one in found], format_number),
             )
         )
     return rows
@@ -183,11 +190,11 @@ def _compare_measures(runs: Mapping[str, RunTables]) -> list[MeasureRow]:
         medians = [float("nan") if one is None else one.quantiles[1] for one in found]
         rows.append(
             MeasureRow(
-                title,
-                there[0].unit,
-                ["–" if one is None else ", ".join(one.limits) for one in found],
-                _row(title, medians, format_number),
-                [
+                title=title,
+                unit=there[0].unit,
+                limits=["–" if one is None else ", ".join(one.limits) for one in found],
+                median=_row(title, medians, format_number),
+                charts=[
                     Markup("–") if one is None else draw_spark(one.values, *one.bounds, title, span)
                     for one in found
                 ],

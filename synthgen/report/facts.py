@@ -37,7 +37,7 @@ ACCEPTED, REJECTED, GOOD = (one.value for one in (Status.ACCEPTED, Status.REJECT
 STAGES = ("condition", "paint", "inspect", "write")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassFacts:
     """How a defect class fared. Fractions and medians are NaN where there is nothing to take."""
 
@@ -59,7 +59,7 @@ class ClassFacts:
         return self.accepted / self.asked if self.asked else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """The numbers of a run. ``seconds``: work of all workers, by stage."""
 
@@ -108,12 +108,12 @@ def collect_run_facts(run: RunTables) -> RunFacts:
         accepted = rows[rows["status"] == ACCEPTED]
         classes.append(
             ClassFacts(
-                name,
-                len(accepted),
-                int((rows["status"] == REJECTED).sum()),
-                int((accepted["attempt"] == 0).sum()),
-                float(accepted["area_px"].median()),
-                float(accepted["contrast_delta_e"].median()),
+                name=name,
+                accepted=len(accepted),
+                rejected=int((rows["status"] == REJECTED).sum()),
+                first_try=int((accepted["attempt"] == 0).sum()),
+                area_px=float(accepted["area_px"].median()),
+                contrast_delta_e=float(accepted["contrast_delta_e"].median()),
             )
         )
     sizes = Counter(zip(made["width"], made["height"], strict=True)).most_common()

@@ -18,7 +18,7 @@ __all__ = ["MeasuredValues", "measure_quality"]
 QUANTILES = (0.05, 0.5, 0.95)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MeasuredValues:
     """One measurement of all images of a run, against its limits.
 

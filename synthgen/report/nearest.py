@@ -23,7 +23,7 @@ MAX_ITEMS = 600  # of a bank whose perceptual hashes are compared again to say w
 SIZE_PX = 144
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RealPair:
     """A painted defect, the most alike real one, and the one that lent its look ('' = none).
 
@@ -81,15 +81,15 @@ def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
         reference = by_id.get(row.get("reference", ""))
         pairs.append(
             RealPair(
-                row["sample_id"],
-                row["defect_class"],
-                row["status"],
-                format_number(float(row["real_bits"])),
-                _draw(read_view(run, row["image"]), label),
-                "" if nearest is None else nearest.item_id,
-                "" if nearest is None else _draw(nearest.crop, nearest.mask),
-                "" if reference is None else reference.item_id,
-                "" if reference is None else _draw(reference.crop, reference.mask),
+                sample_id=row["sample_id"],
+                defect_class=row["defect_class"],
+                status=row["status"],
+                bits=format_number(float(row["real_bits"])),
+                painted=_draw(read_view(run, row["image"]), label),
+                nearest_id="" if nearest is None else nearest.item_id,
+                nearest="" if nearest is None else _draw(nearest.crop, nearest.mask),
+                reference_id="" if reference is None else reference.item_id,
+                reference="" if reference is None else _draw(reference.crop, reference.mask),
             )
         )
     return NearestReal(pairs, notes)

@@ -23,7 +23,7 @@ MIN = 12
 QUALITIES, LOW, MAX_BYTES = (86, 72, 58), 40, 8_000  # of a JPEG; noise is what makes one large
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tile:
     """One sample as a page shows it; ``pictures`` are data URLs by the name of their view."""
 

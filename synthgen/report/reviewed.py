@@ -20,7 +20,7 @@ __all__ = ["ReviewFacts", "collect_review"]
 UNSAID = "no reason given"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReviewFacts:
     """Counts of samples, each in its newest revision."""
 

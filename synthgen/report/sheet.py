@@ -34,7 +34,7 @@ PART = (40, 220, 90)  # green: the part
 MIN_VIEW_PX = 96
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Views:
     """The pictures of one sample, (S, S, 3) uint8 RGB.
 
@@ -76,7 +76,9 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     whole = fit_view(result, size_px)
     if (part := read_outline(str(row.get("part") or ""))) is not None:
         draw_outline(whole, part, PART)
-    return Views(whole, crop(source), crop(control), crop(result), marked)
+    return Views(
+        whole=whole, source=crop(source), control=crop(control), result=crop(result), label=marked
+    )
 
 
 def fit_view(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:

@@ -119,11 +119,11 @@ def _read_edit(document: Document, reviewer: str) -> Edit:
             )
         instances.append(EditedInstance(str(label["label"]), mask))
     return Edit(
-        document["synthgen_id"],
-        document["revision"],
-        document.get("editor") or reviewer,
-        document["last_modified_at"].replace(tzinfo=UTC).isoformat(timespec="milliseconds"),
-        tuple(instances),
+        sample_id=document["synthgen_id"],
+        revision=document["revision"],
+        reviewer=document.get("editor") or reviewer,
+        time=document["last_modified_at"].replace(tzinfo=UTC).isoformat(timespec="milliseconds"),
+        instances=tuple(instances),
     )
 
 

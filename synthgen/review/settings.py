@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 __all__ = ["ReviewSettings"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class ReviewSettings:
     """The ``review`` part of the config.
 

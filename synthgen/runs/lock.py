@@ -35,7 +35,7 @@ DEEPEST = 3  # takers of a lease, of the right to take it, ...: each is there fo
 log = logging.getLogger(__name__)
 
 
-@checked.dataclass(frozen=True)
+@checked.dataclass(frozen=True, kw_only=True)
 class _Holder:
     """What a lease says. ``machine`` tells hosts of one name apart, and containers of one host.
 

@@ -60,12 +60,12 @@ class RunSources:
         row = self._rows[source_id]
         pixels = decode_image(self._run.read(row["image"]), str(row["image"]))
         return SourceImage(
-            source_id,
-            row["group"],
-            pixels,
-            grey_window(pixels),
-            photo_of(row) or None,
-            self._surface,
+            source_id=source_id,
+            group=row["group"],
+            pixels=pixels,
+            window=grey_window(pixels),
+            path=photo_of(row) or None,
+            surface=self._surface,
             is_augmented=True,
         )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from synthgen.samples.arrays import Map
 
 __all__ = ["Optics"]
 
-Grey = NDArray[np.float32]
 GLINT = 0.25  # of the room between the photo's white level and the camera's
 GLOOM = 0.75  # of that between its black level and the camera's
 
@@ -44,6 +44,6 @@ class Optics:
         """The darkest level of a defect: dirt and holes are darker than a plain photo."""
         return self.black_level * (1 - GLOOM)
 
-    def grain_at(self, levels: Grey) -> Grey:
+    def grain_at(self, levels: Map) -> Map:
         """Return the deviation of the grain at grey levels (H, W), in grey levels."""
         return np.interp(levels, self.grain_levels, self.grain_sd).astype(np.float32)

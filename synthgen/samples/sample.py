@@ -58,7 +58,7 @@ class Status(StrEnum):
     GOOD = "good"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSpec:
     """One planned sample, every choice drawn. ``defect_class`` is None for a good image."""
 
@@ -117,7 +117,7 @@ class Attempt:
         return Boost(BOOST_GUIDANCE**self.boost, BOOST_STRENGTH * self.boost)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SourceImage:
     """A good image as read. ``pixels`` (H, W) or (H, W, 3) RGB, uint8 or uint16.
 
@@ -166,7 +166,7 @@ class Part:
         return ~self.illegal if self.mask is None else self.mask & ~self.illegal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Condition:
     """What the backend sees. Images (H, W, 3) uint8 RGB; masks (H, W) bool, True = affected."""
 

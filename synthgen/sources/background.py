@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from synthgen.imaging.colour import to_lab
 from synthgen.imaging.geometry import grow_mask
+from synthgen.samples.arrays import Image, Map, Mask
 
 __all__ = [
     "CERTAIN",
@@ -26,9 +27,6 @@ __all__ = [
     "shrink",
 ]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
 
 WORK_PX = 288  # long side that parts are looked for at
 BAND_PX = 4  # of the working size: the frame where background is looked for
@@ -43,8 +41,8 @@ IS_OFF = 4.0  # deviations from the background, in its own spread
 class _Ground:
     """A background: the colour (H, W, 3) that it has, or would have, everywhere; its spread (3)."""
 
-    expected: Field
-    spread: Field
+    expected: Map
+    spread: Map
     border_fraction: float
 
 
@@ -65,7 +63,7 @@ def shrink(image: Image) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def relative_colour(image: Image, blur_px: float = 1.0) -> Field:
+def relative_colour(image: Image, blur_px: float = 1.0) -> Map:
     """Return lightness and chroma (H, W, 3) in which a shadow moves lightness only.
 
     Where light is scaled by s, CIELAB's L + 16, a and b are all scaled by the cube root of s, so
@@ -77,7 +75,7 @@ def relative_colour(image: Image, blur_px: float = 1.0) -> Field:
     return np.asarray(UNIT * np.stack(parts, axis=2), np.float32)
 
 
-def _basis(size_hw: tuple[int, int], order: int) -> Field:
+def _basis(size_hw: tuple[int, int], order: int) -> Map:
     """Return the polynomials (H, W, N) that light falls off by."""
     y, x = np.mgrid[-1 : 1 : size_hw[0] * 1j, -1 : 1 : size_hw[1] * 1j]
     terms = [np.ones_like(x), x, y, x * x, x * y, y * y][: 3 if order == 1 else 6]
@@ -90,24 +88,24 @@ def _frame(size_hw: tuple[int, int]) -> Mask:
     return frame
 
 
-def _spread_of(residuals: Field) -> Field:
+def _spread_of(residuals: Map) -> Map:
     """Return the standard deviation (3) of residuals (N, 3) by their median absolute deviation."""
     # Of normal noise the deviation is 1.4826 times the median; outliers hardly move a median.
     return np.maximum(1.4826 * np.median(np.abs(residuals), axis=0), FLOOR).astype(np.float32)
 
 
-def _deviation(colour: Field, ground: _Ground) -> Field:
+def _deviation(colour: Map, ground: _Ground) -> Map:
     return np.asarray(np.linalg.norm((colour - ground.expected) / ground.spread, axis=2))
 
 
-def _solve(basis: Field, colour: Field) -> Field:
+def _solve(basis: Map, colour: Map) -> Map:
     """Return least-squares coefficients (N, 3) of colours (M, 3) over a basis (M, N)."""
     # A small ridge keeps the system solvable where the pixels do not determine all terms.
     square = basis.T @ basis + 1e-3 * np.eye(basis.shape[1], dtype=np.float32)
     return np.asarray(np.linalg.solve(square, basis.T @ colour), np.float32)
 
 
-def _fit_ground(colour: Field, seed: Mask) -> _Ground | None:
+def _fit_ground(colour: Map, seed: Mask) -> _Ground | None:
     """Fit a background that is like the pixels of ``seed`` on the frame, and what joins them.
 
     The fit starts at their median colour. Each of five turns takes the pixels that are like the
@@ -188,7 +186,7 @@ def _drop_seams(other: Mask) -> Mask:
     return other & ~gone[labels]
 
 
-def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
+def _find_core(rest: Map, other: Mask, shadow_like: Mask) -> Mask:
     """Return what cannot be shadow: other chroma, lighter, too dark, or the darker of two modes.
 
     A piece that is shadow-like as a whole also holds its part, since no shadow is without one.
@@ -216,7 +214,7 @@ def _find_core(rest: Field, other: Mask, shadow_like: Mask) -> Mask:
     return core
 
 
-def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
+def _cut(rest: Map, off: Map, core: Mask, shadow_like: Mask) -> Mask:
     """Return the part as GrabCut (Rother et al., 2004) sees it in colours less the background."""
     other = core | shadow_like
     # Where a piece has much that cannot be shadow, the rest of it is shadow for sure.
@@ -248,7 +246,7 @@ def _cut(rest: Field, off: Field, core: Mask, shadow_like: Mask) -> Mask:
     return mask & other
 
 
-def separate(image: Image, colour: Field, ground: _Ground) -> BackgroundEstimate:
+def separate(image: Image, colour: Map, ground: _Ground) -> BackgroundEstimate:
     """Return the part that lies on a background, and how certain that is.
 
     ``image`` and ``colour`` are (H, W, 3): a small photo, and its ``relative_colour``.
@@ -285,7 +283,7 @@ def _rise(value: float, low: float, high: float) -> float:
     return float(np.clip((value - low) / (high - low), 0, 1))
 
 
-def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
+def _judge(mask: Mask, rest: Map, off: Map, ground: _Ground) -> float:
     """Return how certain it is, 0..1, that a mask is a part on a background.
 
     The outline is a step that the background has nowhere else, all around; nothing else stands
@@ -322,7 +320,7 @@ def _judge(mask: Mask, rest: Field, off: Field, ground: _Ground) -> float:
     return float(certainty)
 
 
-def guess_part(image: Image, colour: Field, camera: FixedCamera | None) -> BackgroundEstimate:
+def guess_part(image: Image, colour: Map, camera: FixedCamera | None) -> BackgroundEstimate:
     """Return the most certain part of a small photo (``shrink``); an empty mask where none is seen.
 
     ``colour``: its ``relative_colour``. The table of a fixed ``camera`` is tried first, then the
@@ -338,7 +336,7 @@ def guess_part(image: Image, colour: Field, camera: FixedCamera | None) -> Backg
     sides = [frame] + [np.zeros_like(frame) for _ in range(4)]
     sides[1][:BAND_PX] = sides[2][-BAND_PX:] = True
     sides[3][:, :BAND_PX] = sides[4][:, -BAND_PX:] = True
-    middles: list[Field] = []
+    middles: list[Map] = []
     tried: list[_Ground] = []
     for side in sides:
         middle = np.median(colour[side], axis=0)
@@ -381,9 +379,9 @@ def find_strips(image: Image) -> Mask:
 class FixedCamera:
     """What photos of a fixed camera have in common: each pixel's median relative colour."""
 
-    middle: Field
+    middle: Map
 
-    def fit(self, colour: Field) -> _Ground | None:
+    def fit(self, colour: Map) -> _Ground | None:
         """Return the empty table in the light of one photo, None where it shows another place."""
         if colour.shape != self.middle.shape:
             return None

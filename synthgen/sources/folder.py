@@ -110,12 +110,12 @@ class FolderSources:
         file, entry = self._files[source_id], self._entry_of[source_id]
         pixels = read_image(file)
         return SourceImage(
-            source_id,
-            entry.group,
-            pixels,
-            grey_window(pixels),
-            entry.path,
-            entry.surface,
+            source_id=source_id,
+            group=entry.group,
+            pixels=pixels,
+            window=grey_window(pixels),
+            path=entry.path,
+            surface=entry.surface,
             opaque=read_opaque(file),
         )
 

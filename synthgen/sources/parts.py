@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError, SynthgenError
 from synthgen.imaging.geometry import grow_mask, mask_window, overlap
 from synthgen.imaging.outline import depth_inside
+from synthgen.samples.arrays import Image, Map, Mask
 from synthgen.samples.sample import Part
 from synthgen.sources.background import (
     CERTAIN,
@@ -27,9 +27,6 @@ from synthgen.sources.background import (
 
 __all__ = ["PartFinder", "edge_band", "off_part_fraction", "short_side_px"]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Field = NDArray[np.float32]
 
 OUTLINE_PX = 512  # long side that their outlines are placed at
 SAMPLE = 40  # photos that are looked at to learn what a folder shows
@@ -252,7 +249,7 @@ def _place_outline(image: Image, rough: Mask) -> Mask:
     return morph(np.asarray(mask > 0.6), cv2.MORPH_ERODE, max(1, round(0.7 / scale)))
 
 
-def _halve(colour: Field, mask: Mask, step: float) -> Mask:
+def _halve(colour: Map, mask: Mask, step: float) -> Mask:
     """Return the mask with its outline moved, by 2 ``step`` at most, to half the colour's step."""
     colour = cv2.GaussianBlur(colour, (0, 0), 0.7)
     reach = 2 * step

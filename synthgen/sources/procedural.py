@@ -59,7 +59,14 @@ class ProceduralSources:
         """Draw the surface of an entry, (H, W, 3) uint8 RGB; the same at each call."""
         number, kind = self._drawn[source_id]
         surface = draw_surface(stream(self._seed, "source", number), self.size_hw, kind)
-        return SourceImage(source_id, source_id, surface.image, (0.0, 255.0), None, surface.name)
+        return SourceImage(
+            source_id=source_id,
+            group=source_id,
+            pixels=surface.image,
+            window=(0.0, 255.0),
+            path=None,
+            surface=surface.name,
+        )
 
     def part(self, source: SourceImage) -> Part:
         """Return that all of the image is surface."""

@@ -15,6 +15,7 @@ from synthgen.imaging.images import to_levels
 from synthgen.imaging.optics import Optics
 from synthgen.imaging.outline import depth_inside
 from synthgen.planning.prompts import SYNONYMS, describe
+from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import draw_surface
 from synthgen.training.photos import Photos, SurfaceView, draw_camera
@@ -22,14 +23,12 @@ from synthgen.training.photos import Photos, SurfaceView, draw_camera
 __all__ = ["PHOTO_FRACTION", "Crop", "draw_crop", "draw_crops", "fade_out", "fill_shape", "loosen"]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 PHOTO_FRACTION = 0.4  # of the crops, where there are photos
 MIN_CHANGE = 3.0  # grey levels: a weaker defect teaches nothing
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Crop:
     """One training example: images (S, S, 3) uint8 RGB, masks (S, S) bool, and the prompt.
 
@@ -106,7 +105,15 @@ def _try_crop(rng: Rng, size_px: int, photos: Photos | None) -> Crop:
     noun = names[0] if rng.random() < 0.6 else str(rng.choice(names))
     shown = view.surface if rng.random() < 0.85 else "surface"
     prompt = describe(noun, severity, shown, int(rng.integers(12)))
-    return Crop(source, defective, sketch, defect_mask, repaint_mask, control, prompt)
+    return Crop(
+        source=source,
+        defective=defective,
+        sketch=sketch,
+        defect_mask=defect_mask,
+        repaint_mask=repaint_mask,
+        control_image=control,
+        prompt=prompt,
+    )
 
 
 def _look_at_surface(rng: Rng, size_px: int, photos: Photos | None) -> SurfaceView:

@@ -46,7 +46,7 @@ SNR_CAP = 5.0  # of a noise level's weight: min-SNR-5 (Hang et al. 2023)
 PARTS = ("unet", "controlnet", "text_encoder")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LossSettings:
     """``drop_prompt`` and ``drop_control``: shares of crops that learn without these.
 

@@ -17,12 +17,12 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.imaging.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
 from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
+from synthgen.samples.arrays import Image
 from synthgen.sources import FolderSources
 
 __all__ = ["CameraModel", "PhotoFolder", "Photos", "SurfaceView", "draw_camera"]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
 
 KERNELS_PX = ((0.4, 0.8), (0.8, 1.6), (1.6, 4.0))  # deviations of blurs: sharp, middling, soft
 KERNEL_FRACTIONS = (0.5, 0.3, 0.2)  # of the cameras, that have them

@@ -54,7 +54,7 @@ from synthgen.training.real_examples import RealExamples
 __all__ = ["PretrainProgress", "PretrainSettings", "paint_crops", "pretrain"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainProgress:
     """Where a training stands; ``loss`` is the mean since the last report.
 
@@ -130,16 +130,7 @@ def pretrain(
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     photos, real = Photos(settings.photos), RealExamples(settings.real)
     features = FeatureLoss() if settings.feature_weight > 0 else None
-    surfaces = [name for _, name in SURFACES.values()]
-    surfaces += [one.surface for one in settings.photos.values()]
-    surfaces += [one.surface for one in settings.real.values()]
-    words = vocabulary(surfaces)
-    pipeline = build_pipeline(words)
-    if settings.start is not None:
-        start = find_checkpoint(settings.start, key="pretrain.start")
-        start_from(pipeline, start.folder, settings.start_parts)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
+    words, pipeline = _begin(settings)
     learner = Learner(pipeline, settings.parts)
     optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, foreach=True)
     ema = make_average(learner.trained(), settings.ema_decay)
@@ -171,7 +162,11 @@ def pretrain(
         if len(losses) == 50 or step + 1 == settings.steps:
             took = max(now - last_log, 1e-9)
             progress = PretrainProgress(
-                step + 1, float(np.mean(losses)), crops, crops / took, took / len(losses)
+                step=step + 1,
+                loss=float(np.mean(losses)),
+                crops=crops,
+                crops_per_s=crops / took,
+                seconds_per_step=took / len(losses),
             )
             _log(folder / "log.csv", progress)
             report(progress)
@@ -194,6 +189,21 @@ def pretrain(
     return folder / "model"
 
 
+def _begin(settings: PretrainSettings) -> tuple[list[str], PatchControlNetInpaintPipeline]:
+    """Return the words that the model learns, and the model as it is before the first step."""
+    surfaces = [name for _, name in SURFACES.values()]
+    surfaces += [one.surface for one in settings.photos.values()]
+    surfaces += [one.surface for one in settings.real.values()]
+    words = vocabulary(surfaces)
+    pipeline = build_pipeline(words)
+    if settings.start is not None:
+        start = find_checkpoint(settings.start, key="pretrain.start")
+        start_from(pipeline, start.folder, settings.start_parts)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.unet.set_attn_processor(AttnProcessor())  # its backward is 2x as fast on a CPU
+    return words, pipeline
+
+
 def _loss(
     model: nn.Module,
     pipeline: PatchControlNetInpaintPipeline,
@@ -209,8 +219,8 @@ def _loss(
         pipeline,
         batch,
         LossSettings(
-            settings.drop_prompt,
-            settings.drop_control,
+            drop_prompt=settings.drop_prompt,
+            drop_control=settings.drop_control,
             sketch=settings.sketch_fraction,
             gradient=settings.gradient_weight,
             feature=settings.feature_weight,

@@ -21,7 +21,7 @@ Weight = Annotated[float, Field(ge=0, le=1000)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class PretrainSettings:
     """What is trained and for how long. Changing ``steps`` of a begun run moves its end."""
 

@@ -21,6 +21,7 @@ from synthgen.imaging.images import LUMA, to_levels
 from synthgen.imaging.optics import Optics, estimate_optics
 from synthgen.realdata.read import read_real
 from synthgen.realdata.settings import RealSettings
+from synthgen.samples.arrays import Image, Mask
 from synthgen.sources.surfaces.noise import fractal_noise
 from synthgen.training.adaptation.crops import (
     Augmentation,
@@ -36,15 +37,13 @@ from synthgen.training.crops import Crop
 __all__ = ["RealExamples", "RealFolder"]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Text = Annotated[str, Field(min_length=1)]
 
 DRAWN_SKETCHES = 0.6  # of the crops; the others have a blurred copy of the real defect
 MAX_FACTOR = 4.0  # of a sketch's strength, to meet the real one's
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RealFolder:
     """Real images with masks (docs/bank.md), and what the model card says of them."""
 
@@ -110,7 +109,18 @@ def _draw_alike(
     tone = np.float32(np.sign(wanted.mean()) or 1.0) * fine * uneven
     nothing, white = np.zeros_like(fine), np.ones(3, np.float32)
     gone = fine * np.float32(rng.random())
-    drawing = Drawing(mask, 0.3, tone, nothing, gone, nothing, white, nothing, nothing, seed=0)
+    drawing = Drawing(
+        mask=mask,
+        contrast=0.3,
+        tone=tone,
+        height=nothing,
+        gone=gone,
+        lift=nothing,
+        tint=white,
+        tinted=nothing,
+        grit=nothing,
+        seed=0,
+    )
     sketch, _ = lay_on(source, drawing, (0, 0), optics, detail=False)
     drawn = sketch.astype(np.float32) - source
     own = drawn[mask] @ LUMA

@@ -72,7 +72,9 @@ def test_the_real_class_graph_and_widths_paint(name) -> None:
     backend = make_diffusion("embedded", resolution_px=64)
     job = backend._alike([condition], False)[0][0]
     scales = (family.control_scale,) if call.scale else ()
-    settings = Settings(2, family.guidance, family.strength, "sketch", scales)
+    settings = Settings(
+        steps=2, guidance=family.guidance, strength=family.strength, init="sketch", scales=scales
+    )
     [crop] = painter.paint([job], settings)
     assert crop.shape == (64, 64, 3)
     assert crop.std() > 0

@@ -92,7 +92,18 @@ def _review(folder: Path) -> None:
     mask = np.zeros((row["height"], row["width"]), bool)
     mask[5:20, 5:30] = True
     edited = EditedInstance(row["defect_class"], mask)
-    add_edits(folder, [Edit(row["sample_id"], 0, "ann", time, (edited,))])
+    add_edits(
+        folder,
+        [
+            Edit(
+                sample_id=row["sample_id"],
+                revision=0,
+                reviewer="ann",
+                time=time,
+                instances=(edited,),
+            )
+        ],
+    )
 
 
 def _break_run(draw: random.Random, given: Path, place: Path, tally: Tally, ground: Ground) -> None:

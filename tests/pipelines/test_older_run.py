@@ -95,7 +95,21 @@ def test_it_is_reviewed(root) -> None:
     assert [edit.sample_id for edit in read_edits(root)] == ["inclusion-000007"]
     rle = read_run(root).instances.set_index("sample_id").loc["chip-000002", "rle"]
     drawn = EditedInstance("dent", rle_to_mask({"size": [96, 96], "counts": rle}))
-    assert add_edits(root, [Edit("chip-000002", 0, "anna", EVENING, (drawn,))]) == 1
+    assert (
+        add_edits(
+            root,
+            [
+                Edit(
+                    sample_id="chip-000002",
+                    revision=0,
+                    reviewer="anna",
+                    time=EVENING,
+                    instances=(drawn,),
+                )
+            ],
+        )
+        == 1
+    )
     RunFolder(root).merge()
     rows = read_run(root).manifest.set_index("sample_id")
     assert rows["edited_by"].to_dict() == dict.fromkeys(rows.index, "") | {

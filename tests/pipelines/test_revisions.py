@@ -68,7 +68,13 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
     block = np.zeros((64, 64), bool)
     block[20:40, 20:40] = True
     drawn = (EditedInstance("scratch", block),)
-    add_edits(root, [Edit(one, 0, "ben", NOON, drawn) for one in (kept[0], bad[0])])
+    add_edits(
+        root,
+        [
+            Edit(sample_id=one, revision=0, reviewer="ben", time=NOON, instances=drawn)
+            for one in (kept[0], bad[0])
+        ],
+    )
     before |= files_of(root)  # and their masks
 
     said = run(*command, f"run.folder={root}")
@@ -104,7 +110,12 @@ def test_exactly_the_rejected_samples_are_made_anew(tmp_path, layout) -> None:
     for one in (bad[0], kept[0]):
         said = run("reproduce", f"run.folder={root}", f"sample_id={one}")
         assert "differ by 0 grey levels at most, the label in 0 pixels" in said
-    assert add_edits(root, [Edit(bad[1], 0, "ben", NOON, drawn)]) == 1  # too late to count
+    assert (
+        add_edits(
+            root, [Edit(sample_id=bad[1], revision=0, reviewer="ben", time=NOON, instances=drawn)]
+        )
+        == 1
+    )  # too late to count
     RunFolder(root).compact(least=1)
     RunFolder(root).merge()
     pd.testing.assert_frame_equal(rows_of(root), rows)

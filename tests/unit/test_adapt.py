@@ -189,7 +189,16 @@ def test_a_transplanted_defect_dims_its_new_surface() -> None:
     mask = np.zeros((128, 128), bool)
     mask[30:100, 30:100] = True
     change = np.where(mask[..., None], np.float32(-0.7) * removed, np.float32(0))
-    example = RealExample("a", "a", "dark", "dark", "cell", removed, change, mask)
+    example = RealExample(
+        image_id="a",
+        group="a",
+        defect_class="dark",
+        noun="dark",
+        surface="cell",
+        removed=removed,
+        change=change,
+        mask=mask,
+    )
     plain = (1.0, 1.0)
     vary = Augmentation(
         transplant=1, turn=0, scale=plain, gain=plain, contrast=plain, own_texture=0
@@ -206,9 +215,20 @@ def test_nothing_shows_through_a_transplant_with_its_own_texture() -> None:
     mask = np.zeros((128, 128), bool)
     mask[30:100, 30:100] = True
     change = np.where(mask[..., None], np.float32(-70), np.float32(0)).repeat(3, 2)
-    example = RealExample("a", "a", "chip", "chip", "metal", removed, change, mask)
+    example = RealExample(
+        image_id="a",
+        group="a",
+        defect_class="chip",
+        noun="chip",
+        surface="metal",
+        removed=removed,
+        change=change,
+        mask=mask,
+    )
     plain = (1.0, 1.0)
-    vary = Augmentation(1, 0, scale=plain, gain=plain, contrast=plain, own_texture=1)
+    vary = Augmentation(
+        transplant=1, turn=0, scale=plain, gain=plain, contrast=plain, own_texture=1
+    )
     crop = draw_real_crop(stream(0, 1), example, [good], 64, vary)
     core = cv2.erode(crop.defect_mask.astype(np.uint8), np.ones((5, 5))) > 0
     assert crop.source[core].std() > 20

@@ -293,7 +293,9 @@ def stages_of(
     classes = draw_classes("pit", "scratch", instances=(1, 3))
     condition = Conditioner(sources, classes, {"canny": canny_control()}, 4, augment=source)
     limits = options.pop("limits", Limits())
-    return Stages(condition, SketchBackend(), limits, finish=finish, **options)
+    return Stages(
+        condition=condition, backend=SketchBackend(), limits=limits, finish=finish, **options
+    )
 
 
 def paint(stages: Stages, sources: Sources, count: int = 6) -> list[Sample]:
@@ -530,12 +532,12 @@ def test_a_varied_copy_of_a_real_test_photo_stays_out_of_training(
     mask[4:9, 4:9] = True
     real = [
         LabelledImage(
-            f"photo{n}",
-            StoredFile.at(photos / f"{n}.png"),
-            "test" if n == 1 else "train",
-            f"p{n}",
-            (80, 96),
-            (label_defect(1, mask),),
+            sample_id=f"photo{n}",
+            path=StoredFile.at(photos / f"{n}.png"),
+            split="test" if n == 1 else "train",
+            group=f"p{n}",
+            size_hw=(80, 96),
+            defects=(label_defect(1, mask),),
         )
         for n in range(3)
     ]

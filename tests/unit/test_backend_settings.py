@@ -49,7 +49,7 @@ def test_only_the_room_of_backends_asks_what_a_backend_is() -> None:
 
 def test_what_a_backend_says_of_itself() -> None:
     assert SketchBackend().describe() == BackendInfo(name="sketch")
-    info = DiffusionBackend(ModelSettings("embedded")).describe()
+    info = DiffusionBackend(ModelSettings(checkpoint="embedded")).describe()
     assert info.checkpoint.startswith("embedded@")
     assert info.models["checkpoint"]["licence"] == "Apache-2.0"
     assert (info.cell_px, info.dtype, info.taught, info.reads) == (1, "float32", {}, ())

@@ -97,7 +97,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(table: Path, split: str | None = "train") -> list[RealImage]:
-    return read_real(RealSettings("table", str(table), split=split))
+    return read_real(RealSettings(format="table", path=str(table), split=split))
 
 
 @pytest.fixture(scope="module")
@@ -869,7 +869,7 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cut_crossed(table: Path) -> list[BankItem]:
     classes = {"crack": 1, "pore": 2}
-    return build_bank(read_real(RealSettings("table", str(table), classes=classes)))
+    return build_bank(read_real(RealSettings(format="table", path=str(table), classes=classes)))
 
 
 def test_what_lies_together_lends_together(crossed: Path) -> None:
@@ -971,7 +971,12 @@ def test_neighbours_alone_are_no_sample_of_the_class(crossed: Path) -> None:
     without = replace(whole, sketch=np.where(hidden, whole.image, whole.sketch))
     limits = Limits({"own_px": (6, None)})
     for condition, kinds in ((whole, {"pore", "crack"}), (without, {"crack"})):
-        stages = Stages(lambda _, __, given=condition: given, SketchBackend(), limits, retries=())
+        stages = Stages(
+            condition=lambda _, __, given=condition: given,
+            backend=SketchBackend(),
+            limits=limits,
+            retries=(),
+        )
         (sample,) = generate([spec], stages)
         assert {one.defect_class for one in sample.annotations} == kinds
         assert sample.reasons == (() if condition is whole else ("own_px 0 is below 6",))

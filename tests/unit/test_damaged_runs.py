@@ -200,7 +200,18 @@ def test_digests_of_what_is_written_are_stored_also_of_edited_labels(tmp_path) -
     make_run(run)
     mask = np.zeros((48, 48), bool)
     mask[3:9, 4:30] = True
-    add_edits(run, [Edit("hole", 0, "ann", TIME, (EditedInstance("pit", mask),))])
+    add_edits(
+        run,
+        [
+            Edit(
+                sample_id="hole",
+                revision=0,
+                reviewer="ann",
+                time=TIME,
+                instances=(EditedInstance("pit", mask),),
+            )
+        ],
+    )
     RunFolder(run).merge()
     rows = read_run(run).manifest
     for row in rows[rows["image"] != ""].to_dict("records"):

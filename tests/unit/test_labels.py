@@ -193,7 +193,19 @@ def test_a_copy_of_a_real_defect_is_found_turned_and_mirrored(tmp_path) -> None:
     image[mask] = 0
     write_png(tmp_path / "one.png", image)
     defects = (RealDefect("spot", mask),)
-    bank = DefectBank(build_bank([RealImage("one", tmp_path / "one.png", "a", "train", defects)]))
+    bank = DefectBank(
+        build_bank(
+            [
+                RealImage(
+                    image_id="one",
+                    path=tmp_path / "one.png",
+                    group="a",
+                    split="train",
+                    defects=defects,
+                )
+            ]
+        )
+    )
     copy = np.rot90(image)[:, ::-1].copy(), np.rot90(mask)[:, ::-1].copy()
     assert bank.nearest_bits(*copy) <= 2
     other = np.clip(255 - image[::-1].astype(int), 0, 255).astype(np.uint8).copy()
@@ -202,7 +214,12 @@ def test_a_copy_of_a_real_defect_is_found_turned_and_mirrored(tmp_path) -> None:
     assert np.isnan(bank.nearest_bits(image, np.zeros_like(mask)))
     [given] = draw_conditions("pit", count=1, size=128)
     limits = Limits({"real_bits": (65, None)})
-    stages = Stages(lambda spec, _: replace(given, spec=spec), SketchBackend(), limits, bank=bank)
+    stages = Stages(
+        condition=lambda spec, _: replace(given, spec=spec),
+        backend=SketchBackend(),
+        limits=limits,
+        bank=bank,
+    )
     [sample] = generate([given.spec], replace(stages, retries=()))
     assert sample.reasons[0].startswith("real_bits")
 

@@ -104,7 +104,16 @@ def make_real(root: Path, layout: str) -> Path:
         defects = (label_defect(kind, mask),) if mask.any() else ()
         split = "train" if number < 8 else "test"
         file = StoredFile.at(path)
-        images.append(LabelledImage(f"photo{number}", file, split, f"p{number}", (40, 40), defects))
+        images.append(
+            LabelledImage(
+                sample_id=f"photo{number}",
+                path=file,
+                split=split,
+                group=f"p{number}",
+                size_hw=(40, 40),
+                defects=defects,
+            )
+        )
     labels = LabelledSet({"pit": 1, "blowhole": 2}, images)
     formats = {"coco": Coco(), "mvtec": Mvtec("tile")}
     place = {"coco": "coco", "mvtec": "mvtec/tile"}[layout]

@@ -200,7 +200,14 @@ class FewSources:
         if source_id == "000":
             raise SourceError("the photo is broken")
         pixels = np.zeros((8, 8, 3), np.uint8)
-        return SourceImage(source_id, source_id, pixels, (0, 255), f"/photos/{source_id}.png", "")
+        return SourceImage(
+            source_id=source_id,
+            group=source_id,
+            pixels=pixels,
+            window=(0, 255),
+            path=f"/photos/{source_id}.png",
+            surface="",
+        )
 
     def part(self, source: SourceImage) -> Part:
         self.looked_at.append(source.source_id)

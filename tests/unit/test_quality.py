@@ -315,7 +315,13 @@ def test_the_invisible_is_rejected_and_tried_again(until: int, status: str) -> N
         return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
     limits = Limits({"area_px": (6, None)})
-    stages = Stages(condition, backend, limits, batch_size=2, retries=("noise", "place"))
+    stages = Stages(
+        condition=condition,
+        backend=backend,
+        limits=limits,
+        batch_size=2,
+        retries=("noise", "place"),
+    )
     samples = list(generate([c.spec for c in given.values()], stages))
     assert [s.status.value for s in samples] == [status] * 3
     assert [s.attempt.number for s in samples] == [min(until, 2)] * 3
@@ -363,7 +369,9 @@ def test_a_black_painting_is_rejected_and_painted_again(quality: str) -> None:
     def condition(spec: SampleSpec, attempt: Attempt):
         return replace(given[spec.sample_id], spec=spec, attempt=attempt)
 
-    stages = Stages(condition, Censor(), read_limits(plain), retries=("noise",))
+    stages = Stages(
+        condition=condition, backend=Censor(), limits=read_limits(plain), retries=("noise",)
+    )
     for sample in generate([c.spec for c in given.values()], stages):
         first, second = sample.tries
         assert any(re.match(r"black_fraction .* is above 0\.5", r) for r in first.reasons)
@@ -379,7 +387,9 @@ def test_the_ladder_changes_what_it_says() -> None:
         return replace(given, spec=spec, attempt=attempt)
 
     steps = ("noise", "stronger", "place", "noise")
-    stages = Stages(condition, Blind(9), Limits({"area_px": (6, None)}), retries=steps)
+    stages = Stages(
+        condition=condition, backend=Blind(9), limits=Limits({"area_px": (6, None)}), retries=steps
+    )
     sample = next(iter(generate([given.spec], stages)))
     assert [(one.number, one.boost, one.placement) for one in seen] == [
         (0, 0, 0),
@@ -422,7 +432,18 @@ def test_the_best_of_several_paintings_is_kept() -> None:
 
     limits = Limits({"area_px": (6, None)})
     one, best = (
-        list(generate(specs, Stages(condition, Uneven(), limits, retries=(), candidates=count)))
+        list(
+            generate(
+                specs,
+                Stages(
+                    condition=condition,
+                    backend=Uneven(),
+                    limits=limits,
+                    retries=(),
+                    candidates=count,
+                ),
+            )
+        )
         for count in (2, 4)
     )
     assert [sample.attempt.variant for sample in one] == [1, 1]
@@ -431,7 +452,13 @@ def test_the_best_of_several_paintings_is_kept() -> None:
 
 def test_sketch_backend_end_to_end_changes_nothing_outside() -> None:
     given = {c.spec.sample_id: c for c in draw_conditions(count=12)}
-    stages = Stages(lambda spec, _: given[spec.sample_id], SketchBackend(), Limits(), 5, ())
+    stages = Stages(
+        condition=lambda spec, _: given[spec.sample_id],
+        backend=SketchBackend(),
+        limits=Limits(),
+        batch_size=5,
+        retries=(),
+    )
     for sample in generate([c.spec for c in given.values()], stages):
         condition = sample.candidate.condition
         outside = ~condition.repaint_mask
@@ -499,15 +526,15 @@ def test_a_neighbouring_defect_is_no_ground_that_a_defect_stands_out_of() -> Non
     contrasts = []
     for image, realised in ((alone, faint), (beside, faint | strong)):
         view = ChangeView(
-            source,
-            image,
-            to_lab(source),
-            to_lab(image),
-            realised,
-            realised,
-            realised,
-            None,
-            (slice(0, 64), slice(0, 64)),
+            source=source,
+            finished=image,
+            source_lab=to_lab(source),
+            finished_lab=to_lab(image),
+            asked=realised,
+            repaint=realised,
+            realised=realised,
+            allowed=None,
+            window=(slice(0, 64), slice(0, 64)),
         )
         measured = {one.name: one.value for one in measure_label(view.of(faint, faint))}
         contrasts.append(measured["contrast_delta_e"])

@@ -97,7 +97,13 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _image(term: str) -> LabelledImage:
     return LabelledImage(
-        "pit-1", StoredFile.at(Path("pit-1.png")), "train", "a", (64, 48), (), term
+        sample_id="pit-1",
+        path=StoredFile.at(Path("pit-1.png")),
+        split="train",
+        group="a",
+        size_hw=(64, 48),
+        defects=(),
+        digital_source=term,
     )
 
 

@@ -59,7 +59,7 @@ def picture(number: int, group: str, **masks: np.ndarray) -> Picture:
     pixels = rng.normal(120, 4, (64, 64, 1)).clip(0, 255).astype(np.uint8)
     for mask in masks.values():
         pixels[mask] = 40
-    return Picture(f"p{number}", group, pixels, masks)
+    return Picture(name=f"p{number}", group=group, pixels=pixels, masks=masks)
 
 
 def parts(count: int = 6) -> list[Picture]:
@@ -212,7 +212,7 @@ def test_a_plain_crop_is_the_image_itself_and_holds_the_defect() -> None:
 
 def test_a_varied_crop_keeps_pixels_and_truth_together() -> None:
     one = picture(0, "a", pit=rectangle(24, 40, 24, 40))
-    variation = Variation(180, 1.25, 1.0, 0.0, 0.0)
+    variation = Variation(turn_deg=180, scale=1.25, bend_px=1.0, light=0.0, noise=0.0)
     for seed in range(10):
         pixels, truth = crop_defect(np.random.default_rng(seed), {"pit": [one]}, 32, variation)
         dark = pixels[..., 0] < pixels[..., 0].mean() - 0.5 * pixels[..., 0].std()

@@ -17,7 +17,7 @@ __all__ = ["FAMILIES", "Call", "Family", "find_call", "find_family"]
 DIFFUSERS = "diffusers"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One pipeline of diffusers, and the names of its arguments; '' for what it does not take."""
 
@@ -39,7 +39,7 @@ class Call:
     lists_one: bool = False  # one ControlNet for several images comes as a list of one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Models that are built alike.
 
@@ -87,7 +87,7 @@ def _controlled(pipeline: str, **names: Any) -> Call:
         "start": "control_guidance_start",
         "end": "control_guidance_end",
     }
-    return Call(pipeline, **{**shared, **names})
+    return Call(pipeline=pipeline, **{**shared, **names})
 
 
 def _texts(*names: str) -> tuple[str, ...]:
@@ -124,11 +124,11 @@ FLUX: dict[str, Any] = {
 
 FAMILIES: tuple[Family, ...] = (
     Family(
-        "embedded",
-        "the embedded model",
-        ("PatchControlNetInpaintPipeline",),
-        None,
-        {
+        name="embedded",
+        title="the embedded model",
+        bases=("PatchControlNetInpaintPipeline",),
+        inpaint=None,
+        controlled={
             "ControlNetModel": _controlled(
                 "PatchControlNetInpaintPipeline", image="init_image", source="image"
             )
@@ -148,26 +148,28 @@ FAMILIES: tuple[Family, ...] = (
         adapts="all",
     ),
     Family(
-        "sd",
-        "Stable Diffusion 1.5 and 2",
-        (
+        name="sd",
+        title="Stable Diffusion 1.5 and 2",
+        bases=(
             "StableDiffusionPipeline",
             "StableDiffusionInpaintPipeline",
             "StableDiffusionControlNetPipeline",
             "StableDiffusionControlNetInpaintPipeline",
         ),
-        Call("StableDiffusionInpaintPipeline"),
-        {"ControlNetModel": _controlled("StableDiffusionControlNetInpaintPipeline")},
-        {"ControlNetModel": _controlled("StableDiffusionControlNetImg2ImgPipeline", mask="")},
+        inpaint=Call(pipeline="StableDiffusionInpaintPipeline"),
+        controlled={"ControlNetModel": _controlled("StableDiffusionControlNetInpaintPipeline")},
+        varied={
+            "ControlNetModel": _controlled("StableDiffusionControlNetImg2ImgPipeline", mask="")
+        },
         texts=_texts("prompt_embeds"),
         guidance=7.5,
         weighted_by="CompelForSD",
         **UNET,
     ),
     Family(
-        "sdxl",
-        "Stable Diffusion XL",
-        (
+        name="sdxl",
+        title="Stable Diffusion XL",
+        bases=(
             "StableDiffusionXLPipeline",
             "StableDiffusionXLInpaintPipeline",
             "StableDiffusionXLControlNetPipeline",
@@ -175,14 +177,14 @@ FAMILIES: tuple[Family, ...] = (
             "StableDiffusionXLControlNetUnionPipeline",
             "StableDiffusionXLControlNetUnionInpaintPipeline",
         ),
-        Call("StableDiffusionXLInpaintPipeline"),
-        {
+        inpaint=Call(pipeline="StableDiffusionXLInpaintPipeline"),
+        controlled={
             "ControlNetModel": _controlled("StableDiffusionXLControlNetInpaintPipeline"),
             "ControlNetUnionModel": _controlled(
                 "StableDiffusionXLControlNetUnionInpaintPipeline", **UNION
             ),
         },
-        {
+        varied={
             "ControlNetModel": _controlled("StableDiffusionXLControlNetImg2ImgPipeline", mask=""),
             "ControlNetUnionModel": _controlled(
                 "StableDiffusionXLControlNetUnionImg2ImgPipeline", mask="", **UNION
@@ -193,11 +195,11 @@ FAMILIES: tuple[Family, ...] = (
         **UNET,
     ),
     Family(
-        "sd3",
-        "Stable Diffusion 3",
-        ("StableDiffusion3Pipeline", "StableDiffusion3InpaintPipeline"),
-        Call("StableDiffusion3InpaintPipeline"),
-        {
+        name="sd3",
+        title="Stable Diffusion 3",
+        bases=("StableDiffusion3Pipeline", "StableDiffusion3InpaintPipeline"),
+        inpaint=Call(pipeline="StableDiffusion3InpaintPipeline"),
+        controlled={
             "SD3ControlNetModel": _controlled(
                 "StableDiffusion3ControlNetInpaintingPipeline", **INPAINTING
             )
@@ -208,12 +210,14 @@ FAMILIES: tuple[Family, ...] = (
         max_tokens={"tokenizer_3": 256},
     ),
     Family(
-        "flux",
-        "FLUX.1",
-        ("FluxPipeline", "FluxInpaintPipeline", "FluxControlNetPipeline"),
-        Call("FluxInpaintPipeline"),
-        {"FluxControlNetModel": _controlled("FluxControlNetInpaintPipeline", **FLUX)},
-        {"FluxControlNetModel": _controlled("FluxControlNetImg2ImgPipeline", mask="", **FLUX)},
+        name="flux",
+        title="FLUX.1",
+        bases=("FluxPipeline", "FluxInpaintPipeline", "FluxControlNetPipeline"),
+        inpaint=Call(pipeline="FluxInpaintPipeline"),
+        controlled={"FluxControlNetModel": _controlled("FluxControlNetInpaintPipeline", **FLUX)},
+        varied={
+            "FluxControlNetModel": _controlled("FluxControlNetImg2ImgPipeline", mask="", **FLUX)
+        },
         texts=("prompt_embeds", "pooled_prompt_embeds", ""),
         is_guided_by_negative=False,
         guidance=3.5,
@@ -222,10 +226,10 @@ FAMILIES: tuple[Family, ...] = (
         weighted_by="CompelForFlux",
     ),
     Family(
-        "flux_fill",
-        "FLUX.1 Fill",
-        ("FluxFillPipeline",),
-        Call("FluxFillPipeline"),
+        name="flux_fill",
+        title="FLUX.1 Fill",
+        bases=("FluxFillPipeline",),
+        inpaint=Call(pipeline="FluxFillPipeline"),
         texts=("prompt_embeds", "pooled_prompt_embeds", ""),
         is_guided_by_negative=False,
         guidance=30.0,
@@ -233,11 +237,11 @@ FAMILIES: tuple[Family, ...] = (
         weighted_by="CompelForFlux",
     ),
     Family(
-        "qwen_image",
-        "Qwen-Image",
-        ("QwenImagePipeline", "QwenImageInpaintPipeline"),
-        Call("QwenImageInpaintPipeline", guidance="true_cfg_scale"),
-        {
+        name="qwen_image",
+        title="Qwen-Image",
+        bases=("QwenImagePipeline", "QwenImageInpaintPipeline"),
+        inpaint=Call(pipeline="QwenImageInpaintPipeline", guidance="true_cfg_scale"),
+        controlled={
             "QwenImageControlNetModel": _controlled(
                 "QwenImageControlNetInpaintPipeline",
                 guidance="true_cfg_scale",
@@ -248,11 +252,11 @@ FAMILIES: tuple[Family, ...] = (
         must_agree=("joint_attention_dim",),
     ),
     Family(
-        "z_image",
-        "Z-Image",
-        ("ZImagePipeline", "ZImageInpaintPipeline"),
-        Call("ZImageInpaintPipeline"),
-        {
+        name="z_image",
+        title="Z-Image",
+        bases=("ZImagePipeline", "ZImageInpaintPipeline"),
+        inpaint=Call(pipeline="ZImageInpaintPipeline"),
+        controlled={
             "ZImageControlNetModel": _controlled(
                 "ZImageControlNetInpaintPipeline",
                 strength="",
@@ -266,20 +270,20 @@ FAMILIES: tuple[Family, ...] = (
         control_scale=0.75,
     ),
     Family(
-        "flux2_klein",
-        "FLUX.2 klein",
-        ("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
-        Call("Flux2KleinInpaintPipeline"),
+        name="flux2_klein",
+        title="FLUX.2 klein",
+        bases=("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
+        inpaint=Call(pipeline="Flux2KleinInpaintPipeline"),
         texts=("prompt_embeds", ""),
         cell_px=16,
         is_guided_by_negative=False,
         guidance=4.0,
     ),
     Family(
-        "chroma",
-        "Chroma",
-        ("ChromaPipeline", "ChromaInpaintPipeline"),
-        Call("ChromaInpaintPipeline"),
+        name="chroma",
+        title="Chroma",
+        bases=("ChromaPipeline", "ChromaInpaintPipeline"),
+        inpaint=Call(pipeline="ChromaInpaintPipeline"),
         texts=(
             *("prompt_embeds", "", "prompt_attention_mask"),
             *("negative_prompt_embeds", "", "negative_prompt_attention_mask"),

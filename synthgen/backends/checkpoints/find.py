@@ -39,7 +39,7 @@ WITHOUT_WEIGHTS = re.compile("Tokenizer|Processor|Scheduler|Extractor")
 OPTIONAL = ("safety_checker",)  # runs go without it, and many copies leave it out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A diffusers folder on this disk, checked: whole, safetensors only, no code of its own."""
 

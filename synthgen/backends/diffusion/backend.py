@@ -250,14 +250,16 @@ class DiffusionBackend:
         nets, painting = list(self.controlnets.values()), self.painting
         scales = [painting.control_scale if net.scale is None else net.scale for net in nets]
         return Settings(
-            painting.steps,
-            painting.guidance * boost.guidance_factor,
-            min(1.0, painting.strength + boost.strength_added),
-            painting.init,
-            tuple(scales) if nets else (painting.control_scale,) * bool(self.model.controlnet),
-            tuple(net.start for net in nets),
-            tuple(net.end for net in nets),
-            tuple(net.mode for net in nets),
+            steps=painting.steps,
+            guidance=painting.guidance * boost.guidance_factor,
+            strength=min(1.0, painting.strength + boost.strength_added),
+            init=painting.init,
+            scales=tuple(scales)
+            if nets
+            else (painting.control_scale,) * bool(self.model.controlnet),
+            starts=tuple(net.start for net in nets),
+            ends=tuple(net.end for net in nets),
+            modes=tuple(net.mode for net in nets),
         )
 
 

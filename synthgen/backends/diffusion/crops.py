@@ -18,7 +18,7 @@ BLACK_LEVEL = 1  # and below: what a safety checker paints
 SHARP_PX = 0.9  # deviation of a blur that a model paints at its own pixels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CropJob:
     """One crop of one condition; ``mask`` (H, W) is the part of the repaint mask it paints.
 
@@ -69,7 +69,16 @@ def cut_jobs(
             fixed = (resolution_px, resolution_px) if resolution_px else None
             most = min(1.0, SHARP_PX / condition.optics.kernel_px) * max(high, wide)
             size = fixed or _fit(high, wide, min(max_px, max(most, min_px)), step_px)
-            jobs.append(CropJob(condition, index, part - 1, box, size, labels == part))
+            jobs.append(
+                CropJob(
+                    condition=condition,
+                    index=index,
+                    number=part - 1,
+                    box=box,
+                    size_hw=size,
+                    mask=labels == part,
+                )
+            )
     return jobs
 
 
@@ -84,7 +93,16 @@ def cut_whole(conditions: Sequence[Condition], max_px: int, step_px: int) -> lis
         height, width = condition.image.shape[:2]
         height, width = (-(-side // step_px) * step_px for side in (height, width))
         box, size = BoxXYWH(0, 0, width, height), _fit(height, width, max_px, step_px)
-        jobs.append(CropJob(condition, index, 0, box, size, condition.repaint_mask))
+        jobs.append(
+            CropJob(
+                condition=condition,
+                index=index,
+                number=0,
+                box=box,
+                size_hw=size,
+                mask=condition.repaint_mask,
+            )
+        )
     return jobs
 
 

@@ -26,7 +26,7 @@ NO_MEMORY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a call paints. ``scales``, ``starts``, ``ends``, ``modes``: one per ControlNet."""
 

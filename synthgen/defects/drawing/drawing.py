@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synthgen.imaging.geometry import nearest_instance
 from synthgen.imaging.images import LUMA
 from synthgen.imaging.optics import Optics
-from synthgen.sources.surfaces.noise import Field
+from synthgen.samples.arrays import Map
 
 __all__ = [
     "AXIS_OF",
@@ -75,7 +75,7 @@ class Scene:
         return self.optics.kernel_px
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Drawing:
     """One defect in its own frame: an (h, w) bool mask and maps of ``scale`` points per pixel.
 
@@ -99,18 +99,18 @@ class Drawing:
 
     mask: NDArray[np.bool_]
     contrast: float
-    tone: Field
-    height: Field
-    gone: Field
-    lift: Field
+    tone: Map
+    height: Map
+    gone: Map
+    lift: Map
     tint: NDArray[np.float32]
-    tinted: Field
-    grit: Field
+    tinted: Map
+    grit: Map
     scale: int = SCALE
     floor: float = 1.0
     seed: int = 0
     change: NDArray[np.float32] | None = None
-    veil: Field | None = None
+    veil: Map | None = None
     cut_at: Mapping[Side, float] = field(default_factory=dict)
     parts: NDArray[np.uint8] | None = None
     classes: tuple[str, ...] = ()
@@ -119,17 +119,17 @@ class Drawing:
     def of(
         cls,
         rng: Rng,
-        cover: Field,
+        cover: Map,
         contrast: float,
         scene: Scene,
         *,
-        tone: Field | None = None,
-        height: Field | None = None,
-        gone: Field | None = None,
-        lift: Field | None = None,
+        tone: Map | None = None,
+        height: Map | None = None,
+        gone: Map | None = None,
+        lift: Map | None = None,
         tint: NDArray[np.float32] | None = None,
-        tinted: Field | None = None,
-        grit: Field | None = None,
+        tinted: Map | None = None,
+        grit: Map | None = None,
     ) -> Drawing:
         """Return a Drawing of maps in one frame; those that are not given do nothing.
 
@@ -141,7 +141,7 @@ class Drawing:
         rows, columns = (-side % SCALE for side in cover.shape)
         pads = ((margin, margin + rows), (margin, margin + columns))
 
-        def framed(layer: Field | None) -> Field:
+        def framed(layer: Map | None) -> Map:
             if layer is None:
                 return np.zeros(extent.shape, np.float32)
             return np.pad(np.asarray(layer, np.float32), pads)
@@ -151,15 +151,15 @@ class Drawing:
         if colour.ndim == 3:
             colour = np.pad(colour, (*pads, (0, 0)), mode="edge")
         return cls(
-            visible_extent(soften(extent, scene.kernel_px)),
-            contrast,
-            framed(tone),
-            framed(height),
-            framed(gone),
-            framed(lift),
-            colour,
-            framed(tinted),
-            framed(grit),
+            mask=visible_extent(soften(extent, scene.kernel_px)),
+            contrast=contrast,
+            tone=framed(tone),
+            height=framed(height),
+            gone=framed(gone),
+            lift=framed(lift),
+            tint=colour,
+            tinted=framed(tinted),
+            grit=framed(grit),
             seed=int(rng.integers(2**31)),
         )
 
@@ -168,7 +168,7 @@ class Drawing:
         cls,
         mask: NDArray[np.bool_],
         change: NDArray[np.float32],
-        veil: Field | None = None,
+        veil: Map | None = None,
         *,
         cut_at: Mapping[Side, float] | None = None,
         parts: NDArray[np.uint8] | None = None,
@@ -179,11 +179,28 @@ class Drawing:
         All of it is of the photo's pixels, one point each.
         """
         nothing, white = np.zeros(mask.shape, np.float32), np.ones(3, np.float32)
-        maps = (nothing, nothing, nothing, nothing, white, nothing, nothing)
-        return cls(mask, 0.0, *maps, 1, 0.0, 0, change, veil, cut_at or {}, parts, classes)
+        return cls(
+            mask=mask,
+            contrast=0.0,
+            tone=nothing,
+            height=nothing,
+            gone=nothing,
+            lift=nothing,
+            tint=white,
+            tinted=nothing,
+            grit=nothing,
+            scale=1,
+            floor=0.0,
+            seed=0,
+            change=change,
+            veil=veil,
+            cut_at=cut_at or {},
+            parts=parts,
+            classes=classes,
+        )
 
 
-def soften(layer: Field, kernel_px: float) -> Field:
+def soften(layer: Map, kernel_px: float) -> Map:
     """Return a map of ``SCALE`` points per pixel as the photo's camera sees it, in pixels.
 
     It is blurred by the photo's kernel; the mean over a pixel's area is a part of that blur.
@@ -201,7 +218,7 @@ def soften(layer: Field, kernel_px: float) -> Field:
     return np.asarray(cv2.resize(blurred, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def visible_extent(cover: Field) -> NDArray[np.bool_]:
+def visible_extent(cover: Map) -> NDArray[np.bool_]:
     """Return where a softened cover 0..1 counts as the defect: as its label will be cut.
 
     A line thinner than the blur is fainter all along; what counts is its own strength near by.

@@ -15,7 +15,8 @@ from scipy.ndimage import distance_transform_edt
 from synthgen.defects.drawing.drawing import SCALE, Drawing, soften
 from synthgen.imaging.images import LUMA
 from synthgen.imaging.optics import Optics, draw_grain
-from synthgen.sources.surfaces.noise import Field, relief_shading
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import relief_shading
 
 __all__ = ["add_change", "lay_on", "lay_parts", "without_texture"]
 
@@ -139,7 +140,7 @@ def _levels(
     smooth: NDArray[np.float32],
     optics: Optics,
     detail: bool,
-) -> Field:
+) -> Map:
     """Return by how many grey levels the drawing darkens or brightens each pixel, (h, w).
 
     Their mean over the mask is the contrast that is asked for, as far as the photo has room.
@@ -173,7 +174,7 @@ def _levels(
     return bounded
 
 
-def _shadow(drawing: Drawing, optics: Optics) -> Field | float:
+def _shadow(drawing: Drawing, optics: Optics) -> Map | float:
     """Return the shadow, as a tone, of what stands above the surface: darkest where it touches."""
     if not drawing.lift.any():
         return 0.0
@@ -207,7 +208,7 @@ def _tint(
 
 
 def add_change(
-    base: NDArray[np.float32], change: NDArray[np.float32], veil: Field | None
+    base: NDArray[np.float32], change: NDArray[np.float32], veil: Map | None
 ) -> NDArray[np.float32]:
     """Return a surface (h, w, 3) of 0..255 levels with a real defect's ``change`` (h, w, 3) on it.
 

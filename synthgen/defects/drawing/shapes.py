@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.sources.surfaces.noise import Field, fractal_noise
+from synthgen.samples.arrays import Map
+from synthgen.sources.surfaces.noise import fractal_noise
 
 __all__ = ["Points", "cover_within", "merge", "radial_field", "scatter", "stroke"]
 
@@ -17,7 +18,7 @@ MARGIN = 4  # points around a line
 FAR = 9.0  # of a radial field where no spot is
 
 
-def stroke(points: Points, widths: Points, weights: Points) -> tuple[Field, Points]:
+def stroke(points: Points, widths: Points, weights: Points) -> tuple[Map, Points]:
     """Rasterise a line with a width and a weight at each place, anti-aliased.
 
     ``points`` (n, 2) are x, y. Return the (h, w) coverage 0..1 in a tight frame and the (x, y) of
@@ -37,7 +38,7 @@ def stroke(points: Points, widths: Points, weights: Points) -> tuple[Field, Poin
     return cv2.resize(canvas, frame, interpolation=cv2.INTER_AREA).astype(np.float32), corner
 
 
-def merge(parts: list[tuple[Field, Points]]) -> Field:
+def merge(parts: list[tuple[Map, Points]]) -> Map:
     """Return strokes laid over one another, the strongest winning, in one tight frame (h, w).
 
     ``parts`` are what ``stroke`` gives, at least one.
@@ -52,7 +53,7 @@ def merge(parts: list[tuple[Field, Points]]) -> Field:
     return canvas
 
 
-def cover_within(field: Field, radius: float, edge: float = 1.5) -> Field:
+def cover_within(field: Map, radius: float, edge: float = 1.5) -> Map:
     """Return 1 inside the outline of a radial field, 0 outside, over an edge of ``edge`` points.
 
     ``radius`` in points is that of the field, which tells how fast it grows.
@@ -62,7 +63,7 @@ def cover_within(field: Field, radius: float, edge: float = 1.5) -> Field:
 
 def radial_field(
     rng: Rng, radius: float, aspect: float, lobes: float, ragged: float, margin: float = 1.35
-) -> Field:
+) -> Map:
     """Return a (s, s) field that is 0 at the centre, 1 on an irregular outline, and grows on.
 
     ``aspect`` >= 1 stretches it along a random direction; ``lobes`` (0..0.5) waves the outline;
@@ -85,7 +86,7 @@ def radial_field(
     return np.asarray(field, np.float32)
 
 
-def scatter(rng: Rng, spots: list[Field], spread: float) -> Field:
+def scatter(rng: Rng, spots: list[Map], spread: float) -> Map:
     """Return radial fields strewn around a point, the nearest spot deciding each place: (s, s).
 
     The first spot lies at the point, the others up to ``spread`` points away along each axis. Where

@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import nn
+
+from synthgen.samples.arrays import Image
 
 __all__ = ["Classifier", "train_classifier"]
 
-Image = NDArray[np.uint8]
 BATCH = 64
 
 

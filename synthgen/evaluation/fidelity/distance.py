@@ -8,14 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from synthgen.errors import ConfigError
+from synthgen.samples.arrays import Image
 
 __all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor"]
 
-Image = NDArray[np.uint8]
 MIN_CROPS = 20  # of a set; below it there is no distance
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
 

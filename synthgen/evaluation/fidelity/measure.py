@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.conditioning.conditioner import Conditioner
@@ -28,13 +27,13 @@ from synthgen.generation.generate import batched
 from synthgen.imaging.images import crop_around
 from synthgen.quality.realised import delta_e
 from synthgen.realdata.read import read_real
+from synthgen.samples.arrays import Image
 from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.samples.seeds import stream
 from synthgen.sources import FolderSources, ProceduralSources, Sources
 
 __all__ = ["measure_fidelity"]
 
-Image = NDArray[np.uint8]
 SEVERITIES = (0.05, 0.25, 0.45, 0.65, 0.85, 1.0)
 
 
@@ -79,7 +78,13 @@ def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Repor
     timed = [scene.conditioner(scene.spec) for scene in scenes[: settings.timed]]
     speeds = _time(subject.backend, timed, settings, report)
     swept = _sweep_severity(scenes, subject, settings, report)
-    return Fidelity(pd.DataFrame(painter.rows), swept, painter.crops, on_sketches, speeds)
+    return Fidelity(
+        rows=pd.DataFrame(painter.rows),
+        severities=swept,
+        crops=painter.crops,
+        accuracy_on_sketches=on_sketches,
+        images_per_s=speeds,
+    )
 
 
 def _plan_scenes(settings: FidelitySettings, subject: Subject) -> list[_Scene]:

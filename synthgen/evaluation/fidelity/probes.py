@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.evaluation.fidelity.classifier import Classifier
@@ -23,12 +22,11 @@ from synthgen.planning.plan import DefectClass
 from synthgen.planning.prompts import describe
 from synthgen.quality.changes import edge_agreement, fill_fraction
 from synthgen.quality.measures import measure, view_change
+from synthgen.samples.arrays import Image
 from synthgen.samples.sample import Candidate, Condition
 from synthgen.samples.seeds import stream
 
 __all__ = ["Painter", "finish", "with_own_prompt"]
-
-Image = NDArray[np.uint8]
 
 
 class Painter:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.imaging.geometry import grow_mask
 from synthgen.quality.changes import border_step
 from synthgen.quality.realised import to_lab
+from synthgen.samples.arrays import Image, Mask
 
 __all__ = ["border_ratio", "in_mask_difference", "texture_deviation"]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 MIN_BAND_PX = 24
 
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
@@ -16,12 +14,12 @@ from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.conditioning.control.controls import Control
 from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.realdata.settings import RealSettings
+from synthgen.samples.arrays import Image
 from synthgen.samples.sample import SampleSpec
 from synthgen.sources import ProceduralSources, Sources
 
 __all__ = ["DRAWN", "Fidelity", "FidelitySettings", "PhotoSet", "Report", "Subject"]
 
-Image = NDArray[np.uint8]
 Report = Callable[[str, int, int], None]  # what, done, of how many
 STRICT = ConfigDict(extra="forbid")
 DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
@@ -39,7 +37,7 @@ class PhotoSet:
     defects: RealSettings | None = None  # docs/bank.md
 
 
-@checked(frozen=True, config=STRICT)
+@checked(frozen=True, config=STRICT, kw_only=True)
 class FidelitySettings:
     """What is measured on how much. ``probes`` of the conditions are painted in every way."""
 
@@ -75,7 +73,7 @@ class Subject:
         return draw_plan(sources, self.classes, count, 0, {"all": 1.0}, seed)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Fidelity:
     """What was measured. ``rows``: one per condition; ``crops[set][kind]``: what KID compares.
 

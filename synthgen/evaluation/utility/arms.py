@@ -39,7 +39,7 @@ TRIES = 50  # until a recipe leaves a mark
 HELD_OUT = 10  # every tenth image of a run sets the threshold and is not learned from
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Arm:
     """What one model learns from, beside good images.
 
@@ -132,7 +132,9 @@ class RunPictures:
         for defect in image.defects:
             name, mask = self._names[defect.class_id], defect.mask(image.size_hw)
             masks[name] = masks.get(name, np.zeros(image.size_hw, bool)) | mask
-        self._read[image.sample_id] = Picture(image.sample_id, image.group, shown, masks)
+        self._read[image.sample_id] = Picture(
+            name=image.sample_id, group=image.group, pixels=shown, masks=masks
+        )
         return self._read[image.sample_id]
 
 
@@ -230,7 +232,7 @@ class _Painter:
                 patch = _cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
                 painted, mask = paste_defect(rng, pixels, patch, is_poisson=recipe == "poisson")
             if mask.any():
-                return Picture("", "", painted, {name: mask})
+                return Picture(name="", group="", pixels=painted, masks={name: mask})
         raise ConfigError(f"synthetic={recipe} left no mark in {TRIES} tries; leave this arm out")
 
 

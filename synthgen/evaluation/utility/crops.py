@@ -19,7 +19,7 @@ MIN_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
 GRID = 6  # points a side of the elastic field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variation:
     """Classical augmentation: mirrored, turned, scaled, bent, other light, noise, blur.
 

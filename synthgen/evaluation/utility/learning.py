@@ -30,7 +30,7 @@ STRICT = ConfigDict(extra="forbid")
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-@checked(frozen=True, config=STRICT)
+@checked(frozen=True, config=STRICT, kw_only=True)
 class Training:
     """How every arm is trained. The same for all of them: steps, crops, weights, schedule."""
 
@@ -53,7 +53,13 @@ class Training:
     @property
     def variation(self) -> Variation:
         """How crops are varied for arms with classical augmentation."""
-        return Variation(self.turn_deg, self.scale, self.bend_px, self.light, self.noise)
+        return Variation(
+            turn_deg=self.turn_deg,
+            scale=self.scale,
+            bend_px=self.bend_px,
+            light=self.light,
+            noise=self.noise,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from synthgen.defects import DEFECTS, Scene, lay_on
 from synthgen.imaging.images import to_levels
 from synthgen.imaging.optics import estimate_optics
+from synthgen.samples.arrays import Image, Mask
 from synthgen.sources.surfaces import draw_surface
 
 __all__ = ["Patch", "blend_nsa", "blend_perlin", "draw_sketch", "paste_defect", "perlin_noise"]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Painted = tuple[Image, Mask]
 Patch = tuple[Image, Mask]  # of a real defect, with some of the good surface around it
 FEATHER_PX = 1.5
@@ -50,7 +49,8 @@ def paste_defect(rng: Rng, picture: Image, patch: Patch, is_poisson: bool) -> Pa
     result = picture.copy()
     if not mask.any():
         return result, label
-    under, grown = picture[at], _grow(mask)
+    kernel = np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8)
+    under, grown = picture[at], cv2.dilate(mask.astype(np.uint8), kernel) > 0
     if is_poisson:
         result[at] = _clone(crop, under, grown)
         return result, label
@@ -84,11 +84,6 @@ def _turn(rng: Rng, crop: Image, mask: Mask) -> Patch:
         slice(max(0, columns.min() - reach), columns.max() + 1 + reach),
     )
     return np.ascontiguousarray(crop[own]), np.ascontiguousarray(shape[own])
-
-
-def _grow(mask: Mask) -> Mask:
-    kernel = np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8)
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
 def _clone(crop: Image, under: Image, mask: Mask, is_mixed: bool = False) -> Image:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from synthgen.errors import SourceError
 from synthgen.imaging.images import holds_grey
 from synthgen.realdata.records import RealImage
+from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
 
 __all__ = [
@@ -28,14 +29,12 @@ __all__ = [
     "tally",
 ]
 
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 GOOD = "good"
 MARGIN_PX = 4  # around a defect: surface that is not taken for good
 MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Picture:
     """One image to learn from or to be scored on. ``pixels`` (H, W, C) uint8, C = 1 or 3.
 
@@ -84,11 +83,11 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
     is_grey = all(holds_grey(one) for one in pixels)
     return [
         Picture(
-            image.image_id,
-            image.group,
-            np.ascontiguousarray(own[..., :1]) if is_grey else own,
-            {defect.defect_class: defect.mask for defect in image.defects},
-            image.path,
+            name=image.image_id,
+            group=image.group,
+            pixels=np.ascontiguousarray(own[..., :1]) if is_grey else own,
+            masks={defect.defect_class: defect.mask for defect in image.defects},
+            path=image.path,
         )
         for image, own in zip(images, pixels, strict=True)
     ]
@@ -128,7 +127,7 @@ def cut_good_areas(pictures: Sequence[Picture], min_px: int) -> list[Picture]:
             continue
         rows, columns = (slice(at - half, at + half + 1) for at in (int(row), int(column)))
         pixels = np.ascontiguousarray(one.pixels[rows, columns])
-        cut.append(Picture(f"{one.name}-good", one.group, pixels, {}))
+        cut.append(Picture(name=f"{one.name}-good", group=one.group, pixels=pixels, masks={}))
     return cut
 
 

@@ -21,7 +21,7 @@ __all__ = ["TrainingJob", "UtilitySettings", "list_jobs"]
 Budget = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class UtilitySettings:
     """What is compared, on which real images, how often.
 

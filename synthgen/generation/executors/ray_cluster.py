@@ -28,7 +28,7 @@ from synthgen.samples.sample import Status
 __all__ = ["RayExecutor"]
 
 
-@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked.dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RayExecutor:
     """``workers`` Ray actors, each with a model of its own.
 

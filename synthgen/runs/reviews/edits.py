@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Edit:
     """All defects of one revision of a sample, as one person sees them; none = nothing is there.
 
@@ -134,11 +134,11 @@ def read_edits(root: Path | str) -> list[Edit]:
     """Return all edits of a run, by sample, revision and time; [] where there are none."""
     return [
         Edit(
-            row["sample_id"],
-            row["revision"],
-            row["reviewer"],
-            row["time"],
-            tuple(
+            sample_id=row["sample_id"],
+            revision=row["revision"],
+            reviewer=row["reviewer"],
+            time=row["time"],
+            instances=tuple(
                 EditedInstance(
                     one["defect_class"],
                     rle_to_mask({"size": [row["height"], row["width"]], "counts": one["rle"]}),

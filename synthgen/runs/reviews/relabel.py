@@ -17,14 +17,13 @@ from synthgen.quality.measures import WINDOW_PX, ChangeView, measure_label
 from synthgen.quality.realised import to_lab
 from synthgen.runs.manifest import file_stem, instance_row, label_columns
 from synthgen.runs.reader import RunTables
+from synthgen.samples.arrays import Mask
 from synthgen.samples.sample import Annotation
 from synthgen.storage.files import digest_file
 
 __all__ = ["EditedInstance", "RelabelResult", "check_label", "relabel"]
 
 MAX_INSTANCES = 255
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

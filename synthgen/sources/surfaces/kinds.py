@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError
+from synthgen.samples.arrays import Map
 from synthgen.sources.surfaces.noise import (
-    Field,
     fractal_noise,
     relief_shading,
     standardise,
@@ -25,7 +25,7 @@ __all__ = ["SURFACES", "Surface", "draw_surface"]
 Rng = np.random.Generator
 SizeHW = tuple[int, int]
 Colour = tuple[float, float, float]
-Paint = tuple[Field, Colour | NDArray[np.float32]]  # grey-level structure, mean colour (0..255)
+Paint = tuple[Map, Colour | NDArray[np.float32]]  # grey-level structure, mean colour (0..255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["Field", "fractal_noise", "relief_shading", "standardise", "streaks", "white_noise"]
+from synthgen.samples.arrays import Map
 
-Field = NDArray[np.float32]
+__all__ = ["fractal_noise", "relief_shading", "standardise", "streaks", "white_noise"]
 
 
-def standardise(field: Field) -> Field:
+def standardise(field: Map) -> Map:
     """Return the field with mean 0 and standard deviation 1 (all 0 where it is flat)."""
     centred = field - field.mean()
     return np.asarray(centred / (centred.std() + 1e-6), dtype=np.float32)
 
 
-def white_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Field:
+def white_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Map:
     """Return normal noise, each pixel by itself."""
     return rng.standard_normal(size_hw, dtype=np.float32)
 
@@ -29,7 +28,7 @@ def fractal_noise(
     stretch: float = 1.0,
     octaves: int = 3,
     persistence: float = 0.5,
-) -> Field:
+) -> Map:
     """Return value noise summed over octaves: random grids, enlarged by bicubic interpolation.
 
     ``feature_px`` is the size of the largest blobs across; ``stretch`` makes them longer along x.
@@ -52,7 +51,7 @@ def fractal_noise(
 
 def streaks(
     rng: np.random.Generator, size_hw: tuple[int, int], length_px: float, angle_deg: float
-) -> Field:
+) -> Map:
     """Return fine parallel streaks of about ``length_px``, along ``angle_deg`` (0 = along x).
 
     They are white noise that is blurred along one direction.
@@ -71,7 +70,7 @@ def streaks(
     return standardise(field)
 
 
-def relief_shading(height: Field, light_deg: float) -> Field:
+def relief_shading(height: Map, light_deg: float) -> Map:
     """Return the slope of a height field toward the light: > 0 faces it (Lambert, small slopes).
 
     ``light_deg`` is where the light comes from, 0 = right, 90 = top, as seen in the image.

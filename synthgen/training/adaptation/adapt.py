@@ -119,7 +119,16 @@ def adapt(
     started = time.monotonic()
     curve = trainer.run(folder, identify(images, base, settings), report)
     seconds = time.monotonic() - started
-    outcome = Outcome(base, settings, nouns, words, taught, held, curve, seconds)
+    outcome = Outcome(
+        base=base,
+        settings=settings,
+        nouns=nouns,
+        words=words,
+        taught=taught,
+        held=held,
+        curve=curve,
+        seconds=seconds,
+    )
     sheet = draw_crop_sheet(held, lambda crops: paint_crops(pipeline, list(crops), 1.0, 12, 1.0))
     write_folder(folder, outcome, find_changes(pipeline, plain), sheet)
     return outcome
@@ -171,7 +180,14 @@ def _nearest_noun(
     for noun in sorted(SYNONYMS):
         batch["prompts"] = [f"a {noun} on surface"] * 12
         draw = torch.Generator().manual_seed(0)
-        loss = change_loss(learner, pipeline, batch, LossSettings(0, 1), draw, pipeline.device)
+        loss = change_loss(
+            learner,
+            pipeline,
+            batch,
+            LossSettings(drop_prompt=0, drop_control=1),
+            draw,
+            pipeline.device,
+        )
         losses[noun] = float(loss)
     return min(losses, key=losses.__getitem__)
 
@@ -239,7 +255,12 @@ class PatchExamples:
         prior = min(round(count * s.prior_fraction), count - 1)
         crops = draw_crops(s.seed, step, prior, size) + self.crops.draw(step, count - prior, size)
         draw = torch.Generator().manual_seed(s.seed + 7919 * step)
-        losses = LossSettings(s.drop_prompt, s.drop_control, s.prompt_noise, FLOOR)
+        losses = LossSettings(
+            drop_prompt=s.drop_prompt,
+            drop_control=s.drop_control,
+            prompt_noise=s.prompt_noise,
+            floor=FLOOR,
+        )
         batch = stack_crops(crops)
         device = self.pipeline.device
         return change_loss(self.learner, self.pipeline, batch, losses, draw, device, self._autocast)

@@ -27,6 +27,7 @@ from synthgen.references.removal import (
     to_fractions,
     to_own_texture,
 )
+from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.loop import AdaptSettings
 from synthgen.training.crops import Crop, fade_out, loosen
@@ -44,15 +45,13 @@ __all__ = [
 ]
 
 Rng = np.random.Generator
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 DrawSketch = Callable[[Rng, Image, NDArray[np.float32], Mask], Image]
 
 MIN_PX = 4  # smaller specks of a mask teach nothing
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RealExample:
     """One real image and one class of its defects: the photo and how it looks without them."""
 
@@ -71,7 +70,7 @@ class RealExample:
         return to_levels(self.removed + self.change)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
     """How examples are varied. ``transplant``: share that is laid on another good surface.
 
@@ -109,14 +108,14 @@ def make_examples(
             change = near_weights(defect.mask) * (photo.astype(np.float32) - removed)
             examples.append(
                 RealExample(
-                    image.image_id,
-                    image.group,
-                    defect.defect_class,
-                    nouns[defect.defect_class],
-                    surface,
-                    removed,
-                    change,
-                    defect.mask,
+                    image_id=image.image_id,
+                    group=image.group,
+                    defect_class=defect.defect_class,
+                    noun=nouns[defect.defect_class],
+                    surface=surface,
+                    removed=removed,
+                    change=change,
+                    mask=defect.mask,
                 )
             )
     if not examples:
@@ -167,7 +166,15 @@ def draw_real_crop(
     control = canny_control().draw(source, sketch, mask, repaint)
     word = surface if rng.random() < 0.85 else "surface"
     prompt = describe(example.noun, float(rng.random()), word, int(rng.integers(12)))
-    return Crop(source, to_levels(source + change), sketch, mask, repaint, control, prompt)
+    return Crop(
+        source=source,
+        defective=to_levels(source + change),
+        sketch=sketch,
+        defect_mask=mask,
+        repaint_mask=repaint,
+        control_image=control,
+        prompt=prompt,
+    )
 
 
 def blur_sketch(rng: Rng, source: Image, change: NDArray[np.float32], mask: Mask) -> Image:
@@ -251,7 +258,7 @@ class RealCrops:
     ) -> None:
         self.kinds, self.good, self.seed = by_class(examples), good, settings.seed
         self.vary = Augmentation(
-            settings.transplant, settings.turn, own_texture=settings.own_texture
+            transplant=settings.transplant, turn=settings.turn, own_texture=settings.own_texture
         )
 
     def draw(self, step: int, count: int, size_px: int) -> list[Crop]:

@@ -40,7 +40,7 @@ LICENCE_NOTE = (
 SHEET_CROPS, SHEET_PX = 24, 96
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Outcome:
     """What an adaptation came to. ``curve``: step, loss, loss on what is held back.
 
@@ -223,7 +223,7 @@ def draw_crop_sheet(
 
     At most 24 crops of 96 px, four in a row; ``paint`` gives one image for each crop.
     """
-    vary = Augmentation(0, 0, (1, 1), (1, 1), (1, 1))
+    vary = Augmentation(transplant=0, turn=0, scale=(1, 1), gain=(1, 1), contrast=(1, 1))
     crops = [
         draw_real_crop(stream(0, "sheet", n), held[n % len(held)], (), SHEET_PX, vary)
         for n in range(min(SHEET_CROPS, max(8, len(held))))

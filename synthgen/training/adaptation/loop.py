@@ -41,7 +41,7 @@ def _check_sizes(sizes: tuple[int, ...]) -> tuple[int, ...]:
 CropSizes = Annotated[tuple[int, ...], AfterValidator(_check_sizes)]
 
 
-@checked(frozen=True, config=ConfigDict(extra="forbid"))
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class AdaptSettings:
     """How an adapter is made. ``words``: a class by a noun that the model knows, or a new one.
 

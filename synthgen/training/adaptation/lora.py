@@ -78,7 +78,16 @@ def adapt_unet(
             folder, identify(images, base, settings), report
         )
     seconds = time.monotonic() - started
-    outcome = Outcome(base, settings, nouns, {}, taught, held, curve, seconds)
+    outcome = Outcome(
+        base=base,
+        settings=settings,
+        nouns=nouns,
+        words={},
+        taught=taught,
+        held=held,
+        curve=curve,
+        seconds=seconds,
+    )
     ranks = {f"unet.{name}": value for name, value in get_peft_model_state_dict(unet).items()}
 
     def paint(crops: Sequence[Crop]) -> list[NDArray[np.uint8]]:
@@ -299,15 +308,22 @@ def _condition(crop: Crop, number: int, backend: DiffusionBackend) -> Condition:
         instances=1,
         severity=0.5,
     )
-    source = SourceImage(name, name, crop.source, (0.0, 255.0), None, "surface")
+    source = SourceImage(
+        source_id=name,
+        group=name,
+        pixels=crop.source,
+        window=(0.0, 255.0),
+        path=None,
+        surface="surface",
+    )
     controls = dict.fromkeys(backend.reads or ("canny",), crop.control_image)
     return Condition(
-        spec,
-        source,
-        crop.source,
-        crop.defect_mask,
-        crop.repaint_mask,
-        crop.defect_mask.astype(np.uint8),
-        crop.sketch,
-        controls,
+        spec=spec,
+        source=source,
+        image=crop.source,
+        defect_mask=crop.defect_mask,
+        repaint_mask=crop.repaint_mask,
+        instance_map=crop.defect_mask.astype(np.uint8),
+        sketch=crop.sketch,
+        controls=controls,
     )

@@ -1,0 +1,18 @@
+"""Array types: what the elements are, and what the axes are.
+
+A type checker sees the elements; ``tests/shapes.py`` checks the axes where arrays meet.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Image", "Lab", "Map", "Mask"]
+
+Image = Annotated[NDArray[np.uint8], "height width 3"]  # RGB
+Mask = Annotated[NDArray[np.bool_], "height width"]  # True = belongs to it
+Lab = Annotated[NDArray[np.float32], "height width 3"]  # CIELAB, D65
+Map = Annotated[NDArray[np.float32], "height width"]  # a number per pixel
