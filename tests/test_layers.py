@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,22 @@ def test_the_page_of_the_architecture_names_what_is_there() -> None:
         assert hasattr(importlib.import_module(f"synthgen.{module}"), name), place
     steps = [int(step) for step in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
     assert steps == [*range(1, 11), *range(1, 5)]  # at most 10 and 4 hops
+
+
+def test_every_public_name_is_used() -> None:
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for folder in ("synthgen", "pipelines", "tests", "docs", "benchmarks", "conf")
+        for path in (ROOT.parent / folder).rglob("*")
+        if path.suffix in {".py", ".md", ".yaml", ".j2"}
+    }
+    counts = Counter(name for text in texts.values() for name in re.findall(r"[A-Za-z_]\w*", text))
+    unused = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in FILES
+        for node in ast.parse(texts[path]).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+        if counts[name] <= 2  # where it is defined, and in __all__
+    ]
+    assert unused == []

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.errors import ShapeError
+from synthgen.samples.arrays import IdMap, Image, Mask
 from synthgen.samples.optics import Optics
 
 __all__ = [
@@ -133,7 +134,7 @@ class SourceImage:
     path: str | None
     surface: str  # what the prompt calls the material, e.g. "brushed metal"
     is_augmented: bool = False  # varied for one sample: no longer what lies at ``path``
-    opaque: NDArray[np.bool_] | None = None
+    opaque: Mask | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -154,12 +155,12 @@ class Part:
     """
 
     finding: Literal["given", "part", "surface", "unsure"]
-    mask: NDArray[np.bool_] | None = None
-    illegal: NDArray[np.bool_] | None = None
-    background: NDArray[np.bool_] | None = None
+    mask: Mask | None = None
+    illegal: Mask | None = None
+    background: Mask | None = None
 
     @property
-    def allowed(self) -> NDArray[np.bool_] | None:
+    def allowed(self) -> Mask | None:
         """Where defects may go, (H, W); None = everywhere."""
         if self.illegal is None:
             return self.mask
@@ -172,13 +173,13 @@ class Condition:
 
     spec: SampleSpec
     source: SourceImage
-    image: NDArray[np.uint8]  # the source as 8-bit RGB
-    defect_mask: NDArray[np.bool_]  # the label we ask for
-    repaint_mask: NDArray[np.bool_]  # what the model may change
-    instance_map: NDArray[np.uint8]  # 0 = good, 1.. = the defect this pixel belongs to
-    sketch: NDArray[np.uint8]  # a coarse painting of the defect on the source
-    controls: Mapping[str, NDArray[np.uint8]]  # by name, in order; what ControlNets read
-    allowed: NDArray[np.bool_] | None = None  # where a defect may lie; None = everywhere
+    image: Image  # the source as 8-bit RGB
+    defect_mask: Mask  # the label we ask for
+    repaint_mask: Mask  # what the model may change
+    instance_map: IdMap  # 0 = good, 1.. = the defect this pixel belongs to
+    sketch: Image  # a coarse painting of the defect on the source
+    controls: Mapping[str, Image]  # by name, in order; what ControlNets read
+    allowed: Mask | None = None  # where a defect may lie; None = everywhere
     label_close_px: int = 0  # gap in the changed pixels that still counts as one defect
     spread_px: int = 0  # how far beyond the repaint mask a finish may have carried the change
     classes: tuple[tuple[str, int], ...] = ()  # (name, id) of each defect; () = all as the spec's
@@ -219,7 +220,7 @@ class Condition:
         return self.attempt.boost_of(self.is_whole)
 
     @property
-    def control_image(self) -> NDArray[np.uint8]:
+    def control_image(self) -> Image:
         """The first control image, (H, W, 3) uint8."""
         return next(iter(self.controls.values()))
 
@@ -233,11 +234,9 @@ class Candidate:
 
     condition: Condition
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
-    image: NDArray[np.uint8]
-    realised_mask: NDArray[np.bool_]  # where it differs visibly from the source
-    owners: NDArray[np.uint8] | None = (
-        None  # the defect of each pixel; None = the nearest asked one
-    )
+    image: Image
+    realised_mask: Mask  # where it differs visibly from the source
+    owners: IdMap | None = None  # the defect of each pixel; None = the nearest asked one
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,7 @@ class Annotation:
     instance_id: int
     defect_class: str
     class_id: int
-    mask: NDArray[np.bool_]
+    mask: Mask
     area_px: int
     box: BoxXYWH
     measurements: tuple[Measurement, ...]
@@ -303,7 +302,7 @@ class Sample:
         is_painted = condition.is_whole or not condition.spec.is_defect_free
         return condition.boost if is_painted else None
 
-    def class_map(self) -> NDArray[np.uint8]:
+    def class_map(self) -> IdMap:
         """Return the class id of each pixel, (H, W) uint8; 0 = good, later defects on top."""
         classes = np.zeros(self.candidate.condition.defect_mask.shape, np.uint8)
         for annotation in self.annotations:
