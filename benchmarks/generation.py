@@ -45,9 +45,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from synthgen.backends.backend import SketchBackend
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.settings import CropSettings, Hardware, ModelSettings, PaintingSettings
+from synthgen.commands.worker import RunWorker, make_worker
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
-from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
+from synthgen.config.build import collect_facts, set_up
 from synthgen.config.compose import compose
 from synthgen.config.objects import to_plain
 from synthgen.defects import DEFECTS

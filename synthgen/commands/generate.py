@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from synthgen.commands.call import Setting, compose_call, translate_errors
 from synthgen.commands.run import Run
-from synthgen.config.build import RunWorker, collect_facts, make_worker, set_up
+from synthgen.commands.worker import RunWorker, make_worker
+from synthgen.config.build import collect_facts, set_up
 from synthgen.config.defaults import find_default
 from synthgen.config.environment import to_stored
 from synthgen.config.objects import build, read_text, to_plain

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from synthgen.backends.backend import Backend, BackendInfo
 from synthgen.conditioning.augment import Augment
@@ -29,24 +29,21 @@ from synthgen.config.settings import (
 from synthgen.defects import DEFECTS
 from synthgen.defects.drawing.lines import Line
 from synthgen.errors import ConfigError
-from synthgen.generation.executors.executor import TakingTurns
-from synthgen.generation.generate import Stages, generate
+from synthgen.generation.generate import Stages
 from synthgen.planning.missed import MissedDefect, MissedSettings, read_missed
 from synthgen.planning.plan import DefectClass, draw_plan
 from synthgen.planning.prompts import PromptSettings, PromptWriter, read_prompt_table
 from synthgen.quality.bank import DefectBank
 from synthgen.quality.limits import read_limits
 from synthgen.references.lending import BankSettings, References, load_references
-from synthgen.runs.folder import RunFolder
-from synthgen.samples.sample import Failure, Sample, SampleSpec, Status
-from synthgen.sources import SourceIndex, Sources
+from synthgen.samples.sample import SampleSpec
+from synthgen.sources import Sources
 from synthgen.sources.findings import describe_parts
 from synthgen.storage.files import check_name
 
 __all__ = [
     "Job",
     "Parts",
-    "RunWorker",
     "add_references",
     "build_augment",
     "build_classes",
@@ -56,7 +53,6 @@ __all__ = [
     "build_prompts",
     "check_controlnets",
     "collect_facts",
-    "make_worker",
     "set_up",
 ]
 
@@ -193,38 +189,6 @@ def build_parts(config: DictConfig, sources: Sources | None = None) -> Parts:
         finish=finish,
     )
     return Parts(run, sources, classes, stages, info, references)
-
-
-class RunWorker:
-    """Makes samples and writes them into the run folder; one per process.
-
-    Several threads may call it: what the backend paints is painted one batch at a time.
-    """
-
-    def __init__(self, config: DictConfig, location: str, parts: Parts) -> None:
-        self.stages, self._info = parts.stages, parts.info
-        self._shared = replace(self.stages, backend=TakingTurns(self.stages.backend))
-        self._run = RunFolder(
-            location, bool(config.label.ignore_border), config.run.get("storage", "files")
-        )
-
-    def __call__(self, specs: Sequence[SampleSpec]) -> list[Status]:
-        """Make and write a batch; return the status of each sample, in order."""
-        return self._write(list(generate(specs, self._shared)))
-
-    def give_up(self, specs: Sequence[SampleSpec], reason: str) -> list[Status]:
-        """Write samples that cannot be made as rejected, for one reason; return their statuses."""
-        return self._write([Failure(spec, reason) for spec in specs])
-
-    def _write(self, outcomes: list[Sample | Failure]) -> list[Status]:
-        self._run.write(outcomes, self._info.name, self._info.checkpoint)
-        return [outcome.status for outcome in outcomes]
-
-
-def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) -> RunWorker:
-    """Return a worker from a plain config; a process elsewhere can be sent this call."""
-    made = OmegaConf.create(dict(config))
-    return RunWorker(made, location, build_parts(made, index.sources))
 
 
 def read_mode(plain: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 
-from synthgen.generation.generate import Retry
+from synthgen.generation.retries import Retry
 
 __all__ = ["AugmentSettings", "LabelSettings", "MaskSettings", "Mode", "RunSettings", "Seed"]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from synthgen.backends.backend import Backend
 from synthgen.conditioning.augment import Augment
 from synthgen.conditioning.variation import finish_candidate
 from synthgen.errors import PlacementError, SourceError
+from synthgen.generation.retries import FIRST, RETRIES, add_try, plan_retry
 from synthgen.imaging.geometry import nearest_instance
 from synthgen.imaging.images import composite, to_rgb8
 from synthgen.quality.annotate import annotate, measure_own
@@ -29,28 +30,21 @@ from synthgen.samples.sample import (
     Failure,
     Sample,
     SampleSpec,
-    Status,
-    Try,
 )
 
-__all__ = ["RETRIES", "Retry", "Stages", "batched", "build_candidate", "generate"]
+__all__ = ["Stages", "batched", "build_candidate", "generate"]
 
 Item = TypeVar("Item")
-Order = tuple[SampleSpec, Attempt]
-Retry = Literal["noise", "stronger", "place"]
-FIRST, STRONGER, PLACE = "first", "stronger", "place"
-RETRIES: tuple[Retry, ...] = get_args(Retry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
     """What the flow is made of.
 
-    ``retries``: what is changed, try by try, for a sample that was rejected: *noise* paints the
-    same condition from other noise, *stronger* also raises guidance and strength, *place* draws
-    shape and place again. ``candidates``: paintings a try, of which the best is kept.
-    ``bank``: real defects that the model has seen, which none of its own may repeat. ``finish``:
-    what a camera makes of a finished image; it is checked on a source before that is painted.
+    ``retries``: what is changed, try by try, for a sample that was rejected. ``candidates``:
+    paintings a try, of which the best is kept. ``bank``: real defects that the model has seen,
+    which none of its own may repeat. ``finish``: what a camera makes of a finished image; it is
+    checked on a source before that is painted.
     """
 
     condition: Callable[[SampleSpec, Attempt], Condition]
@@ -72,41 +66,19 @@ def generate(specs: Iterable[SampleSpec], stages: Stages) -> Iterator[Sample | F
     """
     for batch in batched(specs, stages.batch_size):
         done: dict[str, Sample | Failure] = {}
-        orders: list[Order] = [(spec, Attempt()) for spec in batch]
+        orders = [(spec, Attempt()) for spec in batch]
         for step in (FIRST, *stages.retries):
             if step != FIRST:
-                orders = _plan_retry(done.values(), step)
+                orders = plan_retry(done.values(), step)
             for outcome in _generate_batch(orders, stages):
-                before, kept = done.get(outcome.spec.sample_id), outcome
-                if isinstance(outcome, Failure):
-                    one = Try(outcome.attempt, step, (outcome.reason,), ())
-                    if isinstance(before, Sample):
-                        kept = before  # its image is still the last one
-                else:
-                    reasons, measurements = outcome.reasons, outcome.measurements
-                    one = Try(outcome.attempt, step, reasons, measurements, outcome.boost)
-                tries = (*(before.tries if before else ()), one)
-                done[outcome.spec.sample_id] = replace(kept, tries=tries)
+                name = outcome.spec.sample_id
+                done[name] = add_try(done.get(name), outcome, step)
         yield from (done[spec.sample_id] for spec in batch)
 
 
-def _plan_retry(outcomes: Iterable[Sample | Failure], step: str) -> list[Order]:
-    """Return the next try of each sample that was rejected."""
-    orders = []
-    for outcome in outcomes:
-        if outcome.status is not Status.REJECTED:
-            continue
-        if step != PLACE and not outcome.tries[-1].measurements:
-            continue  # it found no room: only another place helps
-        steps = [*(one.step for one in outcome.tries), step]
-        # A new place is first painted as strongly as planned: only what came after it counts.
-        after_place = steps[::-1].index(PLACE) if PLACE in steps else len(steps)
-        stronger = steps[len(steps) - after_place :].count(STRONGER)
-        orders.append((outcome.spec, Attempt(len(steps) - 1, steps.count(PLACE), stronger)))
-    return orders
-
-
-def _generate_batch(orders: Sequence[Order], stages: Stages) -> Iterator[Sample | Failure]:
+def _generate_batch(
+    orders: Sequence[tuple[SampleSpec, Attempt]], stages: Stages
+) -> Iterator[Sample | Failure]:
     """Yield what became of each order: first those that came to no condition, then the others."""
     started = time.perf_counter()
     conditions: list[Condition] = []

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.imaging.decoding import Pixels
-from synthgen.realdata.encodings import FEW, MaskPixels, used_values
+from synthgen.realdata.mask_encodings import FEW, MaskPixels, used_values
 from synthgen.samples.arrays import Mask
 
 __all__ = [

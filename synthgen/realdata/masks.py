@@ -27,7 +27,7 @@ from synthgen.realdata.areas import (
     is_soft,
     seems_inverted,
 )
-from synthgen.realdata.encodings import FEW, MaskPixels, colour_name, decode_mask, used_values
+from synthgen.realdata.mask_encodings import FEW, MaskPixels, colour_name, decode_mask, used_values
 from synthgen.samples.arrays import Mask
 
 __all__ = ["ClassValue", "MaskReader", "parse_value", "read_mask"]

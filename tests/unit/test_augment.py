@@ -17,11 +17,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from synthgen.backends.backend import SketchBackend
+from synthgen.commands.worker import RunWorker
 from synthgen.conditioning.augment import AlbumentationsAugment, Augment, TorchvisionAugment
 from synthgen.conditioning.conditioner import Conditioner
 from synthgen.conditioning.control.edges import canny_control
 from synthgen.conditioning.variation import SPREAD_PX, check_finish
-from synthgen.config.build import RunWorker, build_augment, build_parts, set_up
+from synthgen.config.build import build_augment, build_parts, set_up
 from synthgen.config.compose import compose
 from synthgen.config.objects import to_plain
 from synthgen.config.reproduce import reproduce

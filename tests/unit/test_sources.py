@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from synthgen.config.build import make_worker
+from synthgen.commands.worker import make_worker
 from synthgen.config.compose import compose
 from synthgen.config.objects import to_plain
 from synthgen.errors import ConfigError, ShapeError, SourceError
