@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +18,61 @@ from synthgen.imaging.images import decode_image, encode_png
 from synthgen.runs.reader import read_present
 from synthgen.storage.provenance import is_marked, mark_png
 
-__all__ = ["Media", "MediaMode", "read_file", "refer_to"]
+__all__ = ["Media", "MediaMode", "read_file"]
 
 MediaMode = Literal["copy", "link", "refer"]
+THREADS, MAX_WAITING = 2, 64  # of checks beside the work; each waiting one may hold a file
 HEAD_BYTES = 1 << 16  # more than what stands before the pixels of an image made here
 Sign = Callable[[bytes, LabelledImage], bytes]
+
+
+class _Checks:
+    """Compares images that are not copied with what the run wrote.
+
+    Reading and checksums leave Python's lock alone, so that labels are written meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Run the checks of this block in threads; raises the first RunError of any."""
+        with ThreadPoolExecutor(THREADS) as self._pool:
+            try:
+                yield
+                self._wait(0)
+            finally:
+                for one in self._waiting:
+                    one.cancel()
+                self._waiting.clear()
+                self._pool = None
+
+    def check(self, image: LabelledImage) -> None:
+        """Check an image, now or beside what follows; raises RunError."""
+        if self._pool is None:
+            _check_file(image)
+            return
+        self._waiting.append(self._pool.submit(_check_file, image))
+        self._wait(MAX_WAITING)
+
+    def _wait(self, most: int) -> None:
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
+
+
+def _check_file(image: LabelledImage) -> None:
+    read_file(image)
+
+
+def _read_head(image: LabelledImage) -> bytes:
+    """Return the first bytes of an image's file; raises RunError as ``read_file`` does."""
+    path = image.path.local
+    if path is None or not path.is_file():
+        return read_file(image)[:HEAD_BYTES]
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +87,16 @@ class Media:
 
     mode: MediaMode = "copy"
     sign: Sign | None = None
+    _checks: _Checks = field(default_factory=_Checks, compare=False, repr=False)
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """Check images that are not copied beside the work of this block; wait for it at its end.
+
+        Outside of such a block each is checked at once. Raises RunError.
+        """
+        with self._checks.beside():
+            yield
 
     def place(self, image: LabelledImage, target: Path) -> None:
         """Put the image at ``target``, whose folder is there.
@@ -43,14 +106,29 @@ class Media:
         """
         is_linked = self.mode == "link" and self.sign is None and not image.is_turned
         path = image.path.local if is_linked else None
-        data = read_file(image)
-        if path is not None and (not image.is_synthetic or is_marked(data[:HEAD_BYTES])):
+        if path is not None and (not image.is_synthetic or is_marked(_read_head(image))):
             try:
                 os.link(path, target)
+                self._checks.check(image)
                 return
             except OSError:  # another disk, or one without links
                 pass
-        target.write_bytes(self._finish(image, data))
+        target.write_bytes(self._finish(image, read_file(image)))
+
+    def refer(self, image: LabelledImage, folder: Path) -> str:
+        """Return the image's path as seen from a folder, with / between its parts.
+
+        Raises ConfigError where it is not a file on this machine, and RunError where it is not the
+        one that the run wrote.
+        """
+        path = image.path.local
+        if path is None:
+            raise ConfigError(
+                f"media=refer needs images that are files on this machine, but {image.path} lies "
+                "elsewhere or inside a tar; give media=copy"
+            )
+        self._checks.check(image)
+        return Path(os.path.relpath(path, folder)).as_posix()
 
     def read(self, image: LabelledImage) -> bytes:
         """Return the bytes of the image's file, marked if it is synthetic; pixels as they are.
@@ -75,19 +153,3 @@ def read_file(image: LabelledImage) -> bytes:
         digest = str(image.facts.get("image_digest") or "")
         check_stored_image(data, image.size_hw, digest, image.path)
     return data
-
-
-def refer_to(image: LabelledImage, folder: Path) -> str:
-    """Return the image's path as seen from a folder, with / between its parts.
-
-    Raises ConfigError where it is not a file on this machine, and RunError where it is not the one
-    that the run wrote.
-    """
-    path = image.path.local
-    if path is None:
-        raise ConfigError(
-            f"media=refer needs images that are files on this machine, but {image.path} lies "
-            "elsewhere or inside a tar; give media=copy"
-        )
-    read_file(image)
-    return Path(os.path.relpath(path, folder)).as_posix()

@@ -73,10 +73,11 @@ def export(
     losses = {name: LabelLoss() for name in formats}
     try:
         beside.mkdir(parents=True)
-        for number, (name, layout) in enumerate(sorted(formats.items())):
-            report("formats", number, len(formats))
-            (beside / name).mkdir()
-            layout.write(labels, beside / name, media, losses[name])
+        with media.checking():
+            for number, (name, layout) in enumerate(sorted(formats.items())):
+                report("formats", number, len(formats))
+                (beside / name).mkdir()
+                layout.write(labels, beside / name, media, losses[name])
         report("formats", len(formats), len(formats))
         write_datasheet(labels, beside, sorted(formats), losses, notes)
         told = [] if write_croissant(labels, beside) else [NO_CROISSANT]

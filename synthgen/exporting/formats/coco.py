@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from synthgen.exporting.labels import LabelledImage, LabelledSet, label_images
 from synthgen.exporting.losses import LabelLoss
-from synthgen.exporting.media import Media, refer_to
+from synthgen.exporting.media import Media
 from synthgen.imaging.geometry import mask_to_outline
 from synthgen.realdata.coco import draw_polygons, scan_coco
 
@@ -52,7 +52,7 @@ class Coco:
             for image in own:
                 name, image_id = image.file_name, image_ids[image.sample_id]
                 if media.mode == "refer":
-                    name = refer_to(image, place)
+                    name = media.refer(image, place)
                 else:
                     media.place(image, place / name)
                 height, width = image.size_hw

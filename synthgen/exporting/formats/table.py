@@ -20,7 +20,7 @@ from synthgen.exporting.facts import (
 )
 from synthgen.exporting.labels import LabelledImage, LabelledSet
 from synthgen.exporting.losses import LabelLoss
-from synthgen.exporting.media import Media, refer_to
+from synthgen.exporting.media import Media
 from synthgen.storage.files import defuse
 
 __all__ = ["Table", "place_or_refer"]
@@ -90,7 +90,7 @@ def place_or_refer(image: LabelledImage, root: Path, folder: str, media: Media) 
     Raises RunError where the image is gone, and ConfigError where media cannot refer to it.
     """
     if media.mode == "refer":
-        return refer_to(image, root)
+        return media.refer(image, root)
     (root / folder).mkdir(exist_ok=True)
     media.place(image, root / folder / image.file_name)
     return f"{folder}/{image.file_name}"
