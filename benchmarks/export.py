@@ -4,8 +4,9 @@ python benchmarks/export.py [images]
 
 Draws the run folder once (labels as a run writes them), then exports it as COCO without copying
 images and as YOLO with hard links, each in a process of its own (median seconds of five, highest
-memory), once more without the checks of a run,, and the same labels with supervision and FiftyOne, which both write COCO and YOLO, too.
-FiftyOne is timed from a dataset that is already in its database. Needs the extras formats, review.
+memory). The same again without comparing the run's tables and images with what it wrote, and the
+same labels with supervision and FiftyOne, which both write COCO and YOLO, too. FiftyOne is timed
+from a dataset that is already in its database. Needs the extras formats, review.
 """
 
 from __future__ import annotations
