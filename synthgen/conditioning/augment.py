@@ -105,12 +105,12 @@ def _read_steps(
             known = [n for n, k in classes.items() if issubclass(k, base)]
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{key}.name={name} is no transform of {module.__name__}{hint}")
+            raise ConfigError(f"{key}.name={name} is not a transform of {module.__name__}{hint}")
         arguments = set(inspect.signature(kind).parameters) | added
         for option in options:
             if option not in arguments:
                 raise ConfigError(
-                    f"{key}.{option} is no argument of {name}; choose from "
+                    f"{key}.{option} is not an argument of {name}; choose from "
                     f"{', '.join(sorted(arguments - {'self'}))}"
                 )
         steps.append(_Step(name, kind, options, key))

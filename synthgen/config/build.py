@@ -220,8 +220,8 @@ def build_classes(nodes: Mapping[str, Any] | None) -> dict[str, DefectClass]:
         check_name(name, "a defect class")
         if not isinstance(node, Mapping) or "shape" not in node:
             raise ConfigError(
-                f"defect.{name}={str(node)[:100]} is no class of defects: it needs class_id, noun "
-                "and shape, see conf/defect"
+                f"defect.{name}={str(node)[:100]} is not a class of defects: it needs class_id, "
+                "noun and shape, see conf/defect"
             )
         shape = build(node["shape"], f"defect.{name}.shape")
         classes[name] = check_value(DefectClass, {**node, "shape": shape}, f"defect.{name}")
@@ -294,7 +294,7 @@ def build_controls(nodes: Mapping[str, Any] | None) -> dict[str, Control]:
     for name, node in nodes.items():
         if not CONTROL_NAME.fullmatch(str(name)) or not isinstance(node, Mapping):
             raise ConfigError(
-                f"control.{name} is no control image; give them by name, e.g. "
+                f"control.{name} is not a control image; give them by name, e.g. "
                 "control=[canny,mask], names of letters, digits, - and _"
             )
         controls[name] = build(node, f"control.{name}", ("draw",))

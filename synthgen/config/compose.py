@@ -145,8 +145,8 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
     if unknown := sorted(str(key) for key in config if str(key) not in known):
         near = did_you_mean(unknown[0], known)
         raise ConfigError(
-            f"{unknown[0]} is no key of {shown}; {near}see synthgen {shown} --cfg job for all of "
-            "them"
+            f"{unknown[0]} is not a key of {shown}; {near}see synthgen {shown} --cfg job for all "
+            "of them"
         )
     if missing := sorted(OmegaConf.missing_keys(config)):
         keys = " and ".join(missing)
@@ -163,7 +163,7 @@ def _check_optional(config: DictConfig, name: str) -> None:
     """Put {} in the place of a choice that was left out; raises ConfigError where it is not one."""
     given = config.get(name)
     if given is not None and (name in RECIPES or not OmegaConf.is_dict(given)):
-        raise ConfigError(f"{name}={given!r} is no choice for {name}; see conf/{name}")
+        raise ConfigError(f"{name}={given!r} is not a choice for {name}; see conf/{name}")
     if given is None and name not in RECIPES:
         with open_dict(config):
             config[name] = {}
@@ -203,7 +203,9 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
         key = unknown[1]
         near = find_near_key(key, _compose_without(key, pipeline, overrides, own))
         hint = f"did you mean {near}? " if near else ""
-        return f"{key} is no key of {shown}; {hint}see synthgen {shown} --cfg job for all of them"
+        return (
+            f"{key} is not a key of {shown}; {hint}see synthgen {shown} --cfg job for all of them"
+        )
     if option := re.search(r"Could not (?:find|load) '(\w+(?:/\w+)*)/([^/']+)'", message):
         group, name = option[1], option[2]
         folders = [find_shipped("conf"), *own]

@@ -90,7 +90,9 @@ def _quote(text: str, parser: OverridesParser) -> str:
     if not value or text.startswith("-") or _can_read(text, parser):
         return text
     if not _can_read(f"{key}=1", parser):
-        raise ConfigError(f"{key} is no key: keys are of letters without accents, digits, _ and .")
+        raise ConfigError(
+            f"{key} is not a key: keys are of letters without accents, digits, _ and ."
+        )
     if value[0] in "[{":  # of a list or dictionary, the texts that are not plain ASCII
         quoted = ITEM.sub(
             lambda item: item[0] if item[0].isascii() or item[1] else _quote_text(item[0].strip()),

@@ -84,7 +84,7 @@ def check_sections(
     for name in groups:
         if not isinstance(config.get(name), Mapping):
             raise ConfigError(
-                f"{_show(name, config)} is no choice for {name}; see conf/{name} for those that "
+                f"{_show(name, config)} is not a choice for {name}; see conf/{name} for those that "
                 f"there are, or synthgen {shown} --cfg job for the keys below it"
             )
     for name, node in shipped.items():

@@ -46,7 +46,7 @@ def find_models(folder: str | None) -> list[FoundModel]:
     if folder is not None:
         root = Path(folder).expanduser()
         if not root.is_dir():
-            raise ModelError(f"models={folder!r} is no folder; give one that holds checkpoints")
+            raise ModelError(f"models={folder!r} is not a folder; give one that holds checkpoints")
         names += _below(root)
     return [_look_at(name, is_pipeline) for name, is_pipeline in names]
 

@@ -72,7 +72,7 @@ def _read_pem(path: Path, name: str) -> bytes:
         reason = error.strerror or error
         raise ConfigError(f"sign.{name}={str(path)!r} cannot be read: {reason}") from error
     if b"-----BEGIN" not in data:
-        raise ConfigError(f"sign.{name}={str(path)!r} is no PEM file; it has no -----BEGIN line")
+        raise ConfigError(f"sign.{name}={str(path)!r} is not a PEM file; it has no -----BEGIN line")
     return data
 
 

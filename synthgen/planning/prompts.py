@@ -68,12 +68,12 @@ def check_template(text: str, known: Sequence[str] = FIELDS) -> str:
 
     >>> check_template("{colour} rust")
     Traceback (most recent call last):
-    ValueError: {colour} is no field here; there are {article}, {severity}, {noun}, {material}
+    ValueError: {colour} is not a field here; there are {article}, {severity}, {noun}, {material}
     """
     for _, name, form, conversion in Formatter().parse(text):
         if name is not None and (name not in known or form or conversion):
             fields = ", ".join(f"{{{field}}}" for field in known)
-            raise ValueError(f"{{{name}}} is no field here; there are {fields}")
+            raise ValueError(f"{{{name}}} is not a field here; there are {fields}")
     if not text.strip():
         raise ValueError("it is empty; say what is to be painted")
     return text

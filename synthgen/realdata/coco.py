@@ -213,9 +213,9 @@ def _number(value: Any) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{value!r} is no id: a whole number is") from None
+        raise ValueError(f"{value!r} is not an id: a whole number is") from None
     if isinstance(value, bool) or number != float(value):
-        raise ValueError(f"{value!r} is no id: a whole number is")
+        raise ValueError(f"{value!r} is not an id: a whole number is")
     return number
 
 

@@ -28,9 +28,11 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetInd
         raise ConfigError("real.masks must be given with real.format=folder: a folder of masks")
     masks = Path(asked.masks).expanduser()
     if not masks.is_dir():
-        raise SourceError(f"real.masks={asked.masks!r} is no folder; give a folder of masks")
+        raise SourceError(f"real.masks={asked.masks!r} is not a folder; give a folder of masks")
     if not root.is_dir():
-        raise SourceError(f"real.path={asked.path!r} is no folder; give the folder of the photos")
+        raise SourceError(
+            f"real.path={asked.path!r} is not a folder; give the folder of the photos"
+        )
     if masks.resolve() == root.resolve():
         raise SourceError(
             f"real.path and real.masks are one folder, {root}: photos and masks must lie in two"

@@ -90,9 +90,13 @@ def load_entries(
         raise ConfigError("real.path must be given: where the real images lie")
     root = Path(asked.path).expanduser()
     if not root.exists():
-        raise SourceError(f"real.path={asked.path!r} does not exist; it is no folder and no file")
+        raise SourceError(
+            f"real.path={asked.path!r} does not exist; it is not a folder and no file"
+        )
     if asked.images is not None and not Path(asked.images).expanduser().is_dir():
-        raise SourceError(f"real.images={asked.images!r} is no folder; names start from a folder")
+        raise SourceError(
+            f"real.images={asked.images!r} is not a folder; names start from a folder"
+        )
     notes: list[str] = []
     layout = _find_format(root, asked) if asked.format == "auto" else asked.format
     scanned = _scan(layout, asked, root, notes)

@@ -113,7 +113,7 @@ def _read_data(path: Path) -> tuple[Mapping[str, Any], dict[int, str]]:
             if (other := names.setdefault(int(number), name)) != name:
                 raise SourceError(f"{path} has two classes of the id {number}, {other} and {name}")
     except ValueError as error:
-        raise SourceError(f"{path} has a class whose id is no number: {error}") from error
+        raise SourceError(f"{path} has a class whose id is not a number: {error}") from error
     return data, {number: clean_class(name, str(path)) for number, name in names.items()}
 
 
@@ -244,7 +244,7 @@ def _read_line(
     try:
         number, fractions = int(values[0]), np.array([float(value) for value in values[1:]])
     except ValueError as error:
-        raise SourceError(f"{where} holds what is no number: {error}") from error
+        raise SourceError(f"{where} holds what is not a number: {error}") from error
     if number not in names:
         raise SourceError(f"{where} names class {number}, which data.yaml does not")
     if len(fractions) == 4:

@@ -279,7 +279,7 @@ def _find_old(folder: Path, table: pd.DataFrame) -> list[Path]:
     try:
         before = pd.read_parquet(folder / TABLE, columns=list(PICTURES))
     except UNREADABLE as error:
-        raise SourceError(f"{folder / TABLE} is no bank's table; give another folder") from error
+        raise SourceError(f"{folder / TABLE} is not a bank's table; give another folder") from error
     names = {(kind, Path(str(path)).name) for kind in PICTURES for path in before[kind]}
     kept = {(kind, Path(path).name) for kind in PICTURES for path in table[kind]}
     return [folder / kind / name for kind, name in sorted(names - kept)]
@@ -293,7 +293,7 @@ def read_bank(folder: Path | str) -> list[BankItem]:
     root = Path(folder).expanduser()
     if not (root / TABLE).is_file():
         raise SourceError(
-            f"{root} is no defect bank: it has no {TABLE}; make one with synthgen bank"
+            f"{root} is not a defect bank: it has no {TABLE}; make one with synthgen bank"
         )
     try:
         rows = pd.read_parquet(root / TABLE).to_dict("records")

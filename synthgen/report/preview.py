@@ -176,7 +176,7 @@ def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
     is_run = storage.exists(RECORD)
     if not is_run and not all(BEGUN.fullmatch(name) for name in storage.names()):
         raise RunError(
-            f"run.folder={str(folder)!r} exists and is no run of synthgen (it has no run.yaml); "
+            f"run.folder={str(folder)!r} exists and is not a run of synthgen (it has no run.yaml); "
             "give a new or an empty folder"
         )
     page = render(

@@ -261,7 +261,7 @@ def open_run(
         return run
     if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
         raise RunError(
-            f"run.folder={str(root)!r} exists and is no run of synthgen (it has no run.yaml); "
+            f"run.folder={str(root)!r} exists and is not a run of synthgen (it has no run.yaml); "
             "give a new or an empty folder"
         )
     write_table(run.storage, "plan", tabulate_plan(specs))

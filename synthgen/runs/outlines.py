@@ -49,6 +49,6 @@ def read_outline(text: str) -> NDArray[np.bool_] | None:
         return rle_to_mask({"size": size, "counts": counts})
     except ValueError as error:
         raise RunError(
-            f"the column part of manifest.parquet holds {text[:40]!r}, which is no outline "
+            f"the column part of manifest.parquet holds {text[:40]!r}, which is not an outline "
             f"({error}); the run folder is damaged"
         ) from error

@@ -30,7 +30,7 @@ def read_record(storage: Storage) -> dict[str, Any]:
     Raises RunError where it is missing, damaged or not a record.
     """
     if not storage.exists(RECORD):
-        raise RunError(f"{storage.location} is no run of synthgen: it has no {RECORD}")
+        raise RunError(f"{storage.location} is not a run of synthgen: it has no {RECORD}")
     record = _read(storage, RECORD)
     where = f"{storage.location}/{RECORD}"
     config = record["config"] = rename_config(_mapping(record, "config", where))

@@ -67,7 +67,7 @@ class Storage(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+        """Remove a file; one that is gone already is not an error."""
         ...
 
     def local(self, name: str) -> Path | None:

@@ -130,7 +130,7 @@ def fuzz_configs(ground: Ground, seed: int, count: int, tally: Tally) -> None:
             ground,
             arguments,
             " ".join(arguments),
-            [*one.names, "gone is no run", "needs a diffusion backend"],
+            [*one.names, "gone is not a run", "needs a diffusion backend"],
             is_wrong=one.is_wrong,
             place=place,
         )

@@ -116,7 +116,8 @@ def _read(place: Path) -> Files:
 
 
 def _find_halves(now: Files, before: Files, whole: Files) -> str:
-    """Return what is neither as it was nor as it will be; what has a name of its own is no file."""
+    """Return what is neither as it was nor as it will be; what has a name of its own is not a
+    file."""
     for name, data in now.items():
         is_beside = any(LEFTOVER.search(part) for part in Path(name).parts)
         if is_beside or name.endswith(".lock") or _is_progress(name):

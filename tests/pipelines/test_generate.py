@@ -175,7 +175,7 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
     [
         (("run.count=0",), "run.count=0"),
         (("run.count=many",), "run.count='many'"),
-        (("run.cuont=3",), "run.cuont is no key of generate"),
+        (("run.cuont=3",), "run.cuont is not a key of generate"),
         (("defect=[scrach]",), "did you mean scratch"),
         (("backend=magic",), "backend=magic is unknown"),
         (("defect.scratch.shape.length_px=[90,10]",), "defect.scratch.shape.length_px"),

@@ -45,7 +45,7 @@ def test_a_run_says_at_its_start_and_at_its_end_what_it_found_of_the_parts(tmp_p
         ([], "give run.folder=... to write the report of a run, or runs=[a,b]"),
         (["run.folder=a", "runs=[a,b]"], "give run.folder=... to write the report of a run"),
         (["runs=[a]"], "give 2 to 6 different finished runs"),
-        (["run.folder=nowhere"], "nowhere is no run of synthgen"),
+        (["run.folder=nowhere"], "nowhere is not a run of synthgen"),
     ],
 )
 def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, arguments, sentence) -> None:

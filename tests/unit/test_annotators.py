@@ -171,7 +171,7 @@ def test_files_that_are_not_safe_to_load(tmp_path, monkeypatch, content) -> None
         torch.save({"block1.weight": Bomb()}, file)
     else:
         file.write_bytes(b"<html>" if content == "text" else b"")
-    with pytest.raises(ModelError, match=r"ControlNetHED\.pth is no file of weights.*again"):
+    with pytest.raises(ModelError, match=r"ControlNetHED\.pth is not a file of weights.*again"):
         _read_weights(file)
     assert not Path("exploded").exists()
 

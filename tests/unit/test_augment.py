@@ -230,7 +230,7 @@ def test_a_crop_larger_than_the_picture_is_said() -> None:
         ([], "transforms is empty"),
         ([{"p": 1}], r"transforms\[0\]=\{'p': 1\} must have a name"),
         ([{"name": "GausNoise"}], r"transforms\[0\]\.name=GausNoise .* did you mean Gauss"),
-        ([{"name": "Compose"}], r"transforms\[0\]\.name=Compose is no transform"),
+        ([{"name": "Compose"}], r"transforms\[0\]\.name=Compose is not a transform"),
     ],
 )
 @pytest.mark.parametrize("kind", [AlbumentationsAugment, TorchvisionAugment])
@@ -244,14 +244,18 @@ def test_wrong_chains_are_named(kind, transforms, sentence) -> None:
 @pytest.mark.parametrize(
     ("kind", "node", "sentence"),
     [
-        (AlbumentationsAugment, {"name": "D4", "angle": 3}, r"\[1\]\.angle is no argument of D4"),
+        (
+            AlbumentationsAugment,
+            {"name": "D4", "angle": 3},
+            r"\[1\]\.angle is not an argument of D4",
+        ),
         (
             AlbumentationsAugment,
             {"name": "GaussNoise", "std_range": [0, 2]},
             r"\[1\]\.std_range=\[0, 2\] of GaussNoise is not possible",
         ),
         (AlbumentationsAugment, {"name": "D4", "p": 2}, r"\[1\]\.p=2 of D4"),
-        (TorchvisionAugment, {"name": "ColorJitter", "glow": 1}, r"\[1\]\.glow is no argument"),
+        (TorchvisionAugment, {"name": "ColorJitter", "glow": 1}, r"\[1\]\.glow is not an argument"),
         (TorchvisionAugment, {"name": "ColorJitter", "hue": 9}, r"\[1\] \(ColorJitter\) is not"),
         (TorchvisionAugment, {"name": "GaussianNoise", "p": 2}, r"\[1\]\.p=2 must lie between"),
     ],

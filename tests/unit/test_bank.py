@@ -189,7 +189,7 @@ def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None
 
 
 def test_only_the_defect_is_outlined() -> None:
-    """Not the grey beside a view that is no square."""
+    """Not the grey beside a view that is not a square."""
     view = np.full((40, 20, 3), 90, np.uint8)
     mask = np.zeros((40, 20), np.bool_)
     mask[5:35, 8:12] = True
@@ -221,7 +221,7 @@ def test_a_bad_bank_stops_a_run_with_one_sentence(
 ) -> None:
     if what == "no table":
         (tmp_path / "bank").mkdir()
-        (tmp_path / "bank" / "bank.parquet").write_bytes(b"this is no parquet file")
+        (tmp_path / "bank" / "bank.parquet").write_bytes(b"this is not a parquet file")
     with pytest.raises(SystemExit) as stopped:
         run("generate", f"run.folder={tmp_path}/r", f"bank.path={tmp_path}/bank", capsys=capsys)
     assert stopped.value.code == 2
@@ -538,7 +538,7 @@ def test_a_bank_made_anew_leaves_alone_what_is_no_banks(table: Path, tmp_path: P
     write_bank(folder, items)
     assert (tmp_path / "mine.png").exists()
     (folder / "bank.parquet").write_bytes(b"another's file")
-    with pytest.raises(SourceError, match="is no bank's table; give another folder"):
+    with pytest.raises(SourceError, match="is not a bank's table; give another folder"):
         write_bank(folder, items)
 
 

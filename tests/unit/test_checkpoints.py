@@ -116,7 +116,7 @@ def test_a_hub_id_is_found_in_the_cache_by_branch_and_by_commit(
         assert asked
     with pytest.raises(ModelError, match="no such folder, and no model of that name"):
         find_checkpoint("someone/other")
-    with pytest.raises(ModelError, match="no such folder, and it is no id of the model hub"):
+    with pytest.raises(ModelError, match="no such folder, and it is not an id of the model hub"):
         find_checkpoint("not/a/folder")
 
 
@@ -242,7 +242,7 @@ def _change_index(folder: Path, key: str, value: object) -> None:
         (_fill_with_noise, r"no safetensors file, or damaged"),
         (_empty, r"no safetensors file, or damaged"),
         (_leave_a_pointer, r"run `git lfs pull`"),
-        (_break_json, r"scheduler_config\.json is damaged, it is no JSON"),
+        (_break_json, r"scheduler_config\.json is damaged, it is not JSON"),
         (_break_index, r"model_index\.json is damaged, it holds no JSON object"),
         (_lose_a_part, r"its folder 'vae' is missing"),
         (_lose_a_config, r"vae/config\.json is missing"),

@@ -113,7 +113,7 @@ def test_further_control_images_lie_beside_the_first(tmp_path) -> None:
         ({"_target_": CANNY, "low": 1}, r"control\._target_ is"),
         (
             {"a/b": {"_target_": MASK}},
-            r"control\.a/b is no control",
+            r"control\.a/b is not a control",
         ),
         ({"canny": {"_target_": CANNY, "low": "much"}}, "'much'"),
         ({"canny": {"_target_": CANNY, "high": 1}}, "canny.low"),

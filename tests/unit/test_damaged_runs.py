@@ -336,7 +336,7 @@ def test_a_broken_outline_is_a_sentence(small_run, part) -> None:
     rewrite(run, "manifest", lambda rows: [{**row, "part": part} for row in rows])
     done = run_here("report", f"run.folder={run}")
     assert done.returncode == 2
-    assert "which is no outline" in done.stderr
+    assert "which is not an outline" in done.stderr
 
 
 def test_texts_that_begin_like_formulas_are_harmless_in_tables(tmp_path) -> None:

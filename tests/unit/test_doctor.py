@@ -172,7 +172,9 @@ def test_help_and_a_wrong_folder(tmp_path) -> None:
     assert (code, "synthgen doctor out=doctor.json" in said) == (0, True)
     code, said = run_doctor(tmp_path, "models=gone")
     assert code == 2
-    assert said.strip() == ("synthgen: models='gone' is no folder; give one that holds checkpoints")
+    assert said.strip() == (
+        "synthgen: models='gone' is not a folder; give one that holds checkpoints"
+    )
 
 
 def test_extras_are_those_of_the_project() -> None:

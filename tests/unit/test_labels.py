@@ -168,7 +168,7 @@ def test_a_run_is_decided_again_without_touching_its_images(tmp_path) -> None:
     assert "area_px" in (run.root / "quality.yaml").read_text()  # what was refused is not kept
     with pytest.raises(ConfigError, match="is not measured"):
         inspect_run(run.root, {"areas": [1, 2]})
-    with pytest.raises(RunError, match="is no run"):
+    with pytest.raises(RunError, match="is not a run"):
         inspect_run(tmp_path, {})
 
 

@@ -166,7 +166,7 @@ def test_real_folders_that_are_none(run, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="neither COCO"):
         read_real_images(tmp_path / "empty")
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         read_real_images(tmp_path / "nowhere")
     root = make_real(tmp_path / "real", "mvtec")
     next((root / "ground_truth").rglob("*.png")).unlink()

@@ -165,12 +165,12 @@ def test_smoke_is_small_and_metal_is_metal() -> None:
     [
         ("experiment=metl", "experiment=metl is unknown; did you mean metal? choose from metal, "),
         ("debug=smok", "debug=smok is unknown; did you mean smoke?"),
-        ("run.cuont=3", "run.cuont is no key of generate; did you mean run.count?"),
+        ("run.cuont=3", "run.cuont is not a key of generate; did you mean run.count?"),
         ("defect.scrach.weight=2", "did you mean defect.scratch.weight?"),
         ("backend.painting.stepz=3", "did you mean backend.painting.steps?"),
         ("backend.stepz=3", "did you mean backend.painting.steps?"),
         ("steps=3", "did you mean backend.painting.steps?"),
-        ("+rnu.count=3", "rnu is no key of generate; did you mean run?"),
+        ("+rnu.count=3", "rnu is not a key of generate; did you mean run?"),
         ("+run.cuont=3", "run.cuont is unknown; did you mean count?"),
         ("+backend.painting.stepz=3", "backend.painting.stepz is unknown; did you mean steps?"),
         ("+defect.pit.shape.radius_fractoin=[1,2]", "did you mean radius_fraction?"),
@@ -195,7 +195,7 @@ def test_a_setting_of_a_controlnet_is_near_one() -> None:
 
 def test_an_experiment_of_ones_own_is_misspelt_inside(own) -> None:
     write(own / "conf", "experiment/mine.yaml", "# @package _global_\nrnu:\n  count: 3\n")
-    with pytest.raises(ConfigError, match="rnu is no key of generate; did you mean run"):
+    with pytest.raises(ConfigError, match="rnu is not a key of generate; did you mean run"):
         compose("generate", ["experiment=mine"])
     with pytest.raises(ConfigError, match="experiment=min is unknown; did you mean mine"):
         compose("generate", ["experiment=min"])

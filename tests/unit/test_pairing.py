@@ -193,7 +193,7 @@ def test_masks_inside_of_the_photos_folder_are_no_photos(tmp_path) -> None:
     [
         ([entry(1, "a.png"), entry(1, "b.png")], [], ["x"], "two images of the id 1, a.png and b"),
         ([entry(1, "a.png"), entry("1", "b.png")], [], ["x"], "two images of the id 1"),
-        ([entry(1, "a.png"), entry(1.5, "b.png")], [], ["x"], "1.5 is no id"),
+        ([entry(1, "a.png"), entry(1.5, "b.png")], [], ["x"], "1.5 is not an id"),
         ([entry(1, "a.png"), entry(2, "a.png")], [], ["x"], "2 images of the file name a.png"),
         ([entry(1, "a.png")], [note(3, 1), note(3, 1, OTHER)], ["x"], "two annotations of the id"),
         ([entry(1, "a.png")], [note(1, 1, category=1)], [None], "a class whose name is None"),
@@ -439,7 +439,7 @@ def test_absolute_names_are_read_below_real_images(tmp_path) -> None:
     table = write_table(tmp_path / "set", f"{tmp_path}/set/part.png,set/one.png,scratch")
     refuse("set/set/one.png is named", table)
     assert read(table, images=str(tmp_path)) == {"set_part": {"scratch": 200}}
-    refuse("real.images='none' is no folder", table, images="none")
+    refuse("real.images='none' is not a folder", table, images="none")
 
 
 def test_a_table_that_is_none_is_told(tmp_path) -> None:

@@ -158,9 +158,9 @@ def test_no_checkpoint_is_needed_and_the_run_follows_in_the_same_folder(tmp_path
     [
         (["mode=vary"], "mode=vary draws no defects"),
         (["preview.count=0"], "preview.count=0 is not possible"),
-        (["preview.counts=3"], "preview.counts is no key of preview"),
+        (["preview.counts=3"], "preview.counts is not a key of preview"),
         (["source=folder", "source.path=nowhere"], "source.path='nowhere' does not exist"),
-        (["run.folder=taken"], "run.folder='taken' exists and is no run of synthgen"),
+        (["run.folder=taken"], "run.folder='taken' exists and is not a run of synthgen"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path, arguments, sentence) -> None:

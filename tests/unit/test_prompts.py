@@ -170,11 +170,11 @@ def test_the_model_that_ships_knows_every_word_that_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"template": "a {colour} {noun}"}, r"prompt\.template=.*{colour} is no field.*{noun}"),
+        ({"template": "a {colour} {noun}"}, r"prompt\.template=.*{colour} is not a field.*{noun}"),
         ({"template": "{noun!r}"}, r"prompt\.template"),
         ({"template": "{noun"}, r"prompt\.template"),
         ({"template": "  "}, r"prompt\.template=.*empty"),
-        ({"good": "no {noun}"}, r"prompt\.good=.*{noun} is no field.*{article}, {material}$"),
+        ({"good": "no {noun}"}, r"prompt\.good=.*{noun} is not a field.*{article}, {material}$"),
         ({"synonym_fraction": 2}, r"prompt\.synonym_fraction=2"),
         ({"severity_words": []}, r"prompt\.severity_words"),
         ({"severity_words": [["faint"], []]}, r"prompt\.severity_words\.1"),
@@ -189,7 +189,7 @@ def test_impossible_settings_name_the_key(wrong: dict, said: str) -> None:
 def test_an_impossible_template_of_a_class_names_the_key() -> None:
     node = yaml.safe_load((find_shipped("conf") / "defect" / "pit.yaml").read_text("utf-8"))
     node["pit"]["template"] = "{size} pit"
-    with pytest.raises(ConfigError, match=r"defect\.pit\.template=.*{size} is no field"):
+    with pytest.raises(ConfigError, match=r"defect\.pit\.template=.*{size} is not a field"):
         build_classes(node)
 
 
@@ -229,8 +229,8 @@ def test_own_prompts_by_weight(tmp_path: Path) -> None:
         (["defect_class,prompt", "pit,x", "pitt,x"], "line 3: defect_class 'pitt' is unknown"),
         (["defect_class,prompt", "pit, "], "line 2: prompt ' ' is not possible: it is empty"),
         (["defect_class,prompt", "pit"], "line 2: prompt '' is not possible"),
-        (["defect_class,prompt", "pit,{hue}"], "line 2: .*{hue} is no field"),
-        (["defect_class,prompt", "good,{noun}"], "line 2: .*{noun} is no field"),
+        (["defect_class,prompt", "pit,{hue}"], "line 2: .*{hue} is not a field"),
+        (["defect_class,prompt", "good,{noun}"], "line 2: .*{noun} is not a field"),
         (["defect_class,prompt", "pit,a pit, deep"], "line 2: it has more cells"),
         (["defect_class,prompt,weight", "pit,a pit,0"], "line 2: weight '0' must be"),
         (["defect_class,prompt,weight", "pit,a pit,nan"], "line 2: weight 'nan' must be"),

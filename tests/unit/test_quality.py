@@ -108,7 +108,7 @@ def test_fill_and_leak() -> None:
     assert fill_fraction(boxed(10, 15, 10, 20), asked) == pytest.approx(0.5)
     assert leak_fraction(asked, asked) == 0
     assert leak_fraction(boxed(40, 50, 40, 50), asked) == 1
-    assert leak_fraction(boxed(9, 21, 9, 21), asked) == 0  # a soft edge is no leak
+    assert leak_fraction(boxed(9, 21, 9, 21), asked) == 0  # a soft edge is not a leak
     assert np.isnan(leak_fraction(np.zeros_like(asked), asked))
 
 

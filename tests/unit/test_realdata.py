@@ -139,7 +139,7 @@ def test_texts_that_hydra_does_not_know_are_quoted(tmp_path: Path) -> None:
         ("real.classes={Größe: 1}", "give names before a colon without accents"),
         ("real.group_by=[a-z]+_(x)", "quote a text that looks like a list, as in 'real.group_by="),
         ('real.path="Fötos', "close all brackets and quotes"),
-        ("real.classes.Größe=1", r"^real\.classes\.Größe is no key: .* without accents"),
+        ("real.classes.Größe=1", r"^real\.classes\.Größe is not a key: .* without accents"),
     ],
 )
 def test_what_cannot_be_quoted_is_told_in_one_sentence(text: str, sentence: str) -> None:

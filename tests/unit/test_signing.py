@@ -173,8 +173,8 @@ def test_a_changed_pixel_breaks_the_signature(pems: Path) -> None:
     [
         ("gone.pem", "key.pem", "es256", r"sign\.certificate='.*gone.pem' cannot be read: No such"),
         ("chain.pem", "gone.pem", "es256", r"sign\.key='.*gone.pem' cannot be read: No such"),
-        ("no_pem.txt", "key.pem", "es256", r"sign\.certificate='.*no_pem.txt' is no PEM file"),
-        ("chain.pem", "no_pem.txt", "es256", r"sign\.key='.*no_pem.txt' is no PEM file"),
+        ("no_pem.txt", "key.pem", "es256", r"sign\.certificate='.*no_pem.txt' is not a PEM file"),
+        ("chain.pem", "no_pem.txt", "es256", r"sign\.key='.*no_pem.txt' is not a PEM file"),
         ("chain.pem", "other_key.pem", "es256", "cannot sign as es256 .*does not match"),
         ("chain.pem", "chain.pem", "es256", "cannot sign as es256 .*invalid ES256 private key"),
         ("key.pem", "key.pem", "es256", "cannot sign as es256 .*certificate is invalid"),

@@ -471,7 +471,7 @@ def test_more_models_of_a_seed_add_to_the_ones_that_are_there(real, tmp_path) ->
 def test_a_run_that_is_missing_is_said_before_anything_is_trained(real, tmp_path) -> None:
     done = run(real, tmp_path, "evaluate.arms.adapted=runs/none-@budget-@seed")
     assert done.returncode == 2
-    assert "evaluate.arms.adapted: runs/none-2-0 is no finished run" in done.stderr
+    assert "evaluate.arms.adapted: runs/none-2-0 is not a finished run" in done.stderr
     assert not (tmp_path / "scores").exists()
 
 

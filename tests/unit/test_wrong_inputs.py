@@ -68,7 +68,7 @@ def run_lengths() -> list[int]:
         ({"images": [ENTRY], "categories": []}, "it has no annotations;"),
         (sheet({"id": 1, "file_name": "a.png"}), "an entry in images without height, width: "),
         (sheet(ENTRY | {"width": None}), "an entry in images without width: "),
-        (sheet(ENTRY | {"id": "f3-a"}), "'f3-a' is no id: a whole number is"),
+        (sheet(ENTRY | {"id": "f3-a"}), "'f3-a' is not an id: a whole number is"),
     ],
 )
 def test_a_json_that_is_not_coco_says_what_is_missing(tmp_path, data, sentence) -> None:

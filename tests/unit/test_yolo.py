@@ -196,7 +196,7 @@ def test_the_order_of_roboflow_is_read_too(joined, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("0 0.1 0.1 0.2 x 0.3 0.3", r"line 2 of .*hole\.txt holds what is no number"),
+        ("0 0.1 0.1 0.2 x 0.3 0.3", r"line 2 of .*hole\.txt holds what is not a number"),
         ("pit 0.1 0.1 0.2 0.2 0.3 0.3", "no number"),
         ("3 0.1 0.1 0.2 0.1 0.2 0.2", "class 3"),
         ("0 0.5 0.5 0.2 0.2", "a box without an outline"),

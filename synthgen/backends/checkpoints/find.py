@@ -161,7 +161,7 @@ def _locate(
         )
     if not is_hub_id(name):
         raise ModelError(
-            f"{key}={name!r}: there is no such folder, and it is no id of the model hub, which "
+            f"{key}={name!r}: there is no such folder, and it is not an id of the model hub, which "
             "would read owner/name; give one of the two, or 'embedded' for the model that ships"
         )
     return find_in_hub(name, key, revision, offline, kind)
@@ -172,7 +172,7 @@ def _check_pipeline(folder: Path, name: str, key: str) -> list[Path]:
     index = folder / INDEX
     if not index.is_file():
         raise ModelError(
-            f"{key}={name!r}: {folder} is no diffusers folder, it has no {INDEX}; "
+            f"{key}={name!r}: {folder} is not a diffusers folder, it has no {INDEX}; "
             "give the path of one, or 'embedded' for the model that ships"
         )
     content = read_config_json(index)

@@ -105,7 +105,7 @@ def _data_bytes(path: Path, length: int, size: int) -> int:
         return max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
         raise ModelError(
-            f"{path} does not load: it is no safetensors file, or damaged; "
+            f"{path} does not load: it is not a safetensors file, or damaged; "
             "copy or download it again"
         ) from error
 
@@ -117,7 +117,7 @@ def read_config_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path} is damaged, it is no JSON ({error}); copy or download it again"
+            f"{path} is damaged, it is not JSON ({error}); copy or download it again"
         ) from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} is damaged, it holds no JSON object; copy or download it again")

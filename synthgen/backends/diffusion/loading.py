@@ -162,7 +162,7 @@ def set_scheduler(pipeline: Any, name: str) -> None:
     kind: Any = getattr(diffusers, name, None)
     is_scheduler = inspect.isclass(kind) and issubclass(kind, diffusers.SchedulerMixin)
     if not is_scheduler:
-        raise ConfigError(f"backend.painting.scheduler={name!r} is no scheduler of diffusers")
+        raise ConfigError(f"backend.painting.scheduler={name!r} is not a scheduler of diffusers")
     pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
 
 

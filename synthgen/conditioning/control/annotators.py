@@ -177,7 +177,7 @@ def _read_weights(file: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "it is cut"
         raise ModelError(
-            f"{file} is no file of weights that is safe to load ({reason}); download it again"
+            f"{file} is not a file of weights that is safe to load ({reason}); download it again"
         ) from error
     for key in ("state_dict", "model"):  # training checkpoints hold more than the weights
         found = found.get(key, found) if isinstance(found, dict) else found

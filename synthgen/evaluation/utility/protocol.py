@@ -46,7 +46,7 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
         for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
             if "://" not in run and not Path(run, "manifest.parquet").exists():
                 raise RunError(
-                    f"evaluate.arms.{job.arm}: {run} is no finished run; generate it first, or "
+                    f"evaluate.arms.{job.arm}: {run} is not a finished run; generate it first, or "
                     f"leave the arm out with evaluate.arms.{job.arm}=null"
                 )
     with _threads(settings.threads):

@@ -169,14 +169,14 @@ def _read(storage: Storage) -> Sequence[Row]:
 
 
 def _check_row(row: Row) -> None:
-    """Raise ValueError, TypeError or KeyError where a row is no edit of a label."""
+    """Raise ValueError, TypeError or KeyError where a row is not an edit of a label."""
     for name in ("sample_id", "reviewer", "time"):
         if not isinstance(row[name], str) or not row[name]:
             raise ValueError(f"its {name} is empty")
     read_moment(row["time"], row["sample_id"])
     size_hw = int(row["height"]), int(row["width"])
     if not isinstance(row["revision"], int) or row["revision"] < 0:
-        raise ValueError("its revision is no number of 0 or more")
+        raise ValueError("its revision is not a number of 0 or more")
     for one in row["instances"]:
         if not isinstance(one["defect_class"], str):
             raise ValueError("one of its defects has no class")

@@ -109,7 +109,7 @@ def known_revisions(storage: Storage, root: Path | str) -> dict[str, int]:
     Raises RunError where there is no run.
     """
     if not storage.exists("run.yaml"):
-        raise RunError(f"{root} is no run of synthgen: it has no run.yaml")
+        raise RunError(f"{root} is not a run of synthgen: it has no run.yaml")
     if not storage.exists("manifest.parquet"):
         return Shards(storage).revisions()
     rows = read_table(storage, "manifest", ["sample_id", "revision"]).to_pylist()

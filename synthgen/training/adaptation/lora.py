@@ -74,7 +74,7 @@ def adapt_unet(
     own = UnetExamples(backend, settings, taught, held, good)
     started = time.monotonic()
     with own.attention:
-        curve = Trainer(unet, settings, own.lose, own.judge).run(
+        curve = Trainer(unet, settings, own.lose, own.validate).run(
             folder, identify(images, base, settings), report
         )
     seconds = time.monotonic() - started
@@ -135,7 +135,7 @@ class UnetExamples:
         return self._loss(crops, torch.Generator().manual_seed(s.seed + 7919 * step))
 
     @torch.no_grad()
-    def judge(self) -> float:
+    def validate(self) -> float:
         """Return the loss on what is held back: always the same crops, noise and levels."""
         losses = [
             self._loss(crops, torch.Generator().manual_seed(number))
