@@ -164,6 +164,7 @@ class _Lenders:
         name = spec.defect_class
         if self._references is None or name is None or not self._has(name, spec.split):
             return spec
+        # the name decides the draws: plans of before stay as they were
         rng, settings = stream(seed, "donor", spec.index), self._references.settings
         if self._classes[name].shape is not None:
             # half a defect to begin with, so that the count is rounded and not cut

@@ -217,7 +217,7 @@ class ObjectStorage:
         return False
 
     def names(self, folder: str = "") -> list[str]:
-        """Return the next part of all names below a prefix, asked anew each time, sorted."""
+        """Return the next part of all names below a prefix, asked again each time, sorted."""
         found: list[dict[str, Any]] = []
         with suppress(FileNotFoundError), self._asked("list", folder) as (client, path):
             client.invalidate_cache(path)

@@ -20,6 +20,7 @@ from synthgen.exporting.labels import LabelledSet, read_labels
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.storage.places import StoredFile
 from synthgen.training.dataset import BoxesFromMasks, DefectDataset
+from synthgen.training.inspection import DefectCrops
 from synthgen.training.mixing import MixingSampler
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
 
@@ -402,3 +403,54 @@ def test_lightning_mixes_anew_each_epoch(small, tmp_path) -> None:
         assert set(own) > reals
     others = [number for _, number in watcher.seen if number not in reals]
     assert len(others) == len(set(others)) == 6
+
+
+def test_crops_hold_defects_as_often_as_asked_and_come_again(run_folder) -> None:
+    crops = DefectCrops(run_folder, None, count=60, side_px=32, defect_fraction=0.5, seed=3)
+    items = [crops[n] for n in range(len(crops))]
+    assert {(tuple(p.shape), p.dtype, tuple(t.shape), t.dtype) for p, t in items} == {
+        ((3, 32, 32), torch.float32, (32, 32), torch.int64)
+    }
+    assert {int(value) for _, truth in items for value in truth.unique()} == {0, 1}
+    shown = sum(bool(truth.any()) for _, truth in items)
+    assert 15 <= shown <= 40  # a crop beside a defect may hold a part of it, or none after a turn
+    loader = DataLoader(crops, batch_size=20, num_workers=2)
+    pixels = torch.cat([batch for batch, _ in loader])
+    assert torch.equal(pixels, torch.stack([pixels for pixels, _ in items]))
+    crops.set_epoch(1)
+    assert not torch.equal(crops[0][0], items[0][0])
+    assert pickle.loads(pickle.dumps(crops))[5][1].equal(crops[5][1])
+
+
+def test_crops_mix_real_and_synthetic_defects(run_folder) -> None:
+    labels = read_labels(run_folder)
+    bad = [image for image in labels if image.defects]
+    real = {image.sample_id for image in bad[::2]}
+    mixed = [
+        replace(image, digital_source="") if image.sample_id in real else image for image in labels
+    ]
+    assert {image.sample_id for image in mixed if not image.is_synthetic} >= real
+    for fraction in (0.0, 0.25, 1.0):
+        crops = DefectCrops(
+            replace(labels, images=mixed),
+            None,
+            count=200,
+            side_px=32,
+            defect_fraction=1,
+            synthetic_fraction=fraction,
+        )
+        for number in range(len(crops)):
+            crops[number]
+        read = set(crops._pictures)
+        assert (read <= real) == (fraction == 0)
+        assert (not read & real) == (fraction == 1)
+
+
+def test_crops_need_defects_and_good_surface(run_folder) -> None:
+    labels = read_labels(run_folder)
+    good = replace(labels, images=[image for image in labels if not image.defects])
+    bad = replace(labels, images=[image for image in labels if image.defects])
+    with pytest.raises(ConfigError, match="no defects are in the split None"):
+        DefectCrops(good, None)
+    with pytest.raises(ConfigError, match="no good images are in the split None"):
+        DefectCrops(bad, None)

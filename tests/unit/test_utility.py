@@ -19,15 +19,12 @@ from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
 from synthgen.evaluation.utility.compare import average_models, compare_arms, pair_scores
-from synthgen.evaluation.utility.crops import Variation, crop_defect, crop_good, standardise_crop
 from synthgen.evaluation.utility.learning import Examples, Training, train_inspector
 from synthgen.evaluation.utility.network import predict
 from synthgen.evaluation.utility.pictures import (
-    Picture,
     carve_validation,
     cut_good_areas,
     draw_budget,
-    read_pictures,
     tally,
 )
 from synthgen.evaluation.utility.scores import (
@@ -40,6 +37,8 @@ from synthgen.evaluation.utility.scores import (
     top_mean,
 )
 from synthgen.realdata.read import read_real
+from synthgen.training.inspection import Variation, crop_defect, crop_good, standardise_crop
+from synthgen.training.pictures import Picture, read_pictures
 from tests.cli import run_here
 
 FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
@@ -23,9 +22,8 @@ from synthgen.evaluation.utility.pastes import (
     draw_sketch,
     paste_defect,
 )
-from synthgen.evaluation.utility.pictures import Picture
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
-from synthgen.imaging.images import grey_window, read_image, to_rgb8
+from synthgen.training.pictures import Picture, read_picture
 
 __all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_runs", "make_synthesis"]
 
@@ -124,17 +122,7 @@ class RunPictures:
         image = self.images[number]
         if image.sample_id in self._read:
             return self._read[image.sample_id]
-        pixels = read_image(image.path)
-        shown = to_rgb8(pixels, grey_window(pixels))
-        if self._grey:
-            shown = np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[..., None], np.uint8)
-        masks: dict[str, NDArray[np.bool_]] = {}
-        for defect in image.defects:
-            name, mask = self._names[defect.class_id], defect.mask(image.size_hw)
-            masks[name] = masks.get(name, np.zeros(image.size_hw, bool)) | mask
-        self._read[image.sample_id] = Picture(
-            name=image.sample_id, group=image.group, pixels=shown, masks=masks
-        )
+        self._read[image.sample_id] = read_picture(image, self._names, is_grey=self._grey)
         return self._read[image.sample_id]
 
 

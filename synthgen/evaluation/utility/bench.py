@@ -15,23 +15,22 @@ import numpy as np
 from synthgen.errors import ConfigError
 from synthgen.evaluation.utility import scores
 from synthgen.evaluation.utility.arms import Draw, Synthesis, make_synthesis
-from synthgen.evaluation.utility.crops import standardise_crop
 from synthgen.evaluation.utility.learning import Examples, train_inspector
 from synthgen.evaluation.utility.network import Inspector, predict
 from synthgen.evaluation.utility.pictures import (
-    Picture,
     Tally,
     carve_validation,
     classes_of,
     cut_good_areas,
     draw_budget,
-    read_pictures,
     tally,
 )
 from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
 from synthgen.quality.near_duplicates import bits_between, perceptual_hash
 from synthgen.realdata.read import read_real
 from synthgen.samples.seeds import stream
+from synthgen.training.inspection import standardise_crop
+from synthgen.training.pictures import Picture, read_pictures
 
 __all__ = ["Bench"]
 

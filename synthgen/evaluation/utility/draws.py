@@ -13,10 +13,11 @@ import pandas as pd
 import yaml
 
 from synthgen.evaluation.utility.bench import Bench
-from synthgen.evaluation.utility.pictures import GOOD, Picture
+from synthgen.evaluation.utility.pictures import GOOD
 from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
 from synthgen.imaging.images import write_png
 from synthgen.storage.files import defuse, write_text, write_whole
+from synthgen.training.pictures import Picture
 
 __all__ = ["write_draws"]
 

@@ -14,15 +14,16 @@ from pydantic.dataclasses import dataclass as checked
 from torch import nn
 
 from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis
-from synthgen.evaluation.utility.crops import (
+from synthgen.evaluation.utility.network import Inspector, segmentation_loss, update_average
+from synthgen.samples.seeds import stream
+from synthgen.training.inspection import (
+    VARIATION,
     Crop,
     Variation,
     crop_defect,
     crop_good,
     group_by_class,
 )
-from synthgen.evaluation.utility.network import Inspector, segmentation_loss, update_average
-from synthgen.samples.seeds import stream
 
 __all__ = ["Examples", "Training", "train_inspector"]
 
@@ -43,11 +44,11 @@ class Training:
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     average: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the averaged weights
-    turn_deg: Annotated[float, Field(ge=0, le=180)] = 6.0
-    scale: Annotated[float, Field(ge=1, le=2)] = 1.25
-    bend_px: Annotated[float, Field(ge=0)] = 0.5
-    light: Annotated[float, Field(ge=0)] = 0.25
-    noise: Annotated[float, Field(ge=0)] = 0.2
+    turn_deg: Annotated[float, Field(ge=0, le=180)] = VARIATION.turn_deg
+    scale: Annotated[float, Field(ge=1, le=2)] = VARIATION.scale
+    bend_px: Annotated[float, Field(ge=0)] = VARIATION.bend_px
+    light: Annotated[float, Field(ge=0)] = VARIATION.light
+    noise: Annotated[float, Field(ge=0)] = VARIATION.noise
     precision: Literal["auto", "bf16", "fp32"] = "auto"
 
     @property

@@ -1,96 +1,29 @@
-"""Real images in memory, and who may learn from which: validation part and budgets, by group."""
+"""Who may learn from which real images: validation part and budgets, by group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from synthgen.errors import SourceError
-from synthgen.imaging.images import holds_grey
-from synthgen.realdata.records import RealImage
-from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
+from synthgen.training.pictures import Picture
 
 __all__ = [
     "GOOD",
-    "Picture",
     "Tally",
     "carve_validation",
     "classes_of",
     "cut_good_areas",
     "draw_budget",
-    "read_pictures",
     "tally",
 ]
 
 GOOD = "good"
 MARGIN_PX = 4  # around a defect: surface that is not taken for good
-MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Picture:
-    """One image to learn from or to be scored on. ``pixels`` (H, W, C) uint8, C = 1 or 3.
-
-    ``masks``: (H, W) bool by class; none = a good image.
-    """
-
-    name: str
-    group: str
-    pixels: Image
-    masks: Mapping[str, Mask]
-    path: Path | None = None  # None where it was painted here
-
-    @cached_property
-    def mask(self) -> Mask:
-        """Where there is a defect of any class, (H, W)."""
-        union = np.zeros(self.pixels.shape[:2], bool)
-        for mask in self.masks.values():
-            union |= mask
-        return union
-
-    @cached_property
-    def regions(self) -> dict[str, list[NDArray[np.int64]]]:
-        """The (row, column) places (N, 2) of each connected defect, by class.
-
-        Specks under 4 px are left out where the class has larger defects.
-        """
-        regions = {}
-        for name, mask in self.masks.items():
-            count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-            parts = [np.argwhere(labels == number) for number in range(1, count)]
-            regions[name] = [part for part in parts if len(part) >= MIN_PX] or parts
-        return regions
-
-    @cached_property
-    def light(self) -> tuple[float, float]:
-        """Mean of its levels and deviation plus 4: what images under other light are brought to."""
-        return float(self.pixels.mean()), float(self.pixels.std()) + 4.0
-
-
-def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
-    """Read all images: (H, W, 1) where every one of them is grey, or else (H, W, 3) RGB.
-
-    Raises SourceError for one that cannot be read.
-    """
-    pixels = [image.read_rgb() for image in images]
-    is_grey = all(holds_grey(one) for one in pixels)
-    return [
-        Picture(
-            name=image.image_id,
-            group=image.group,
-            pixels=np.ascontiguousarray(own[..., :1]) if is_grey else own,
-            masks={defect.defect_class: defect.mask for defect in image.defects},
-            path=image.path,
-        )
-        for image, own in zip(images, pixels, strict=True)
-    ]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.evaluation.utility.pictures import Picture
+from synthgen.training.pictures import Picture
 
 __all__ = [
     "LevelCounts",

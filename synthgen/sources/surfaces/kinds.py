@@ -95,6 +95,7 @@ def _any_colour(rng: Rng) -> Colour:
 
 
 def draw_brushed(rng: Rng, size: SizeHW) -> Paint:
+    """Draw brushed metal: fine and coarse streaks along one direction."""
     angle = 0.0 if rng.random() < 0.5 else rng.choice([90.0, rng.uniform(0, 180)])
     fine = streaks(rng, size, rng.uniform(20, 120), angle) * rng.uniform(3, 13)
     coarse = streaks(rng, size, rng.uniform(60, 200), angle)
@@ -103,6 +104,7 @@ def draw_brushed(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_cast(rng: Rng, size: SizeHW) -> Paint:
+    """Draw cast metal: a rough skin under light, with grains."""
     height = fractal_noise(rng, size, rng.uniform(3, 9), octaves=3, persistence=0.7)
     shaded = standardise(relief_shading(height, rng.uniform(0, 360)))
     grains = fractal_noise(rng, size, rng.uniform(2, 5), octaves=1)
@@ -110,6 +112,7 @@ def draw_cast(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_turned(rng: Rng, size: SizeHW) -> Paint:
+    """Draw turned metal: rings around a centre that may lie outside."""
     height, width = size
     reach = max(size)
     centre_x, centre_y = rng.uniform(-0.7 * reach, 1.7 * reach, 2)
@@ -126,6 +129,7 @@ def draw_turned(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_rolled(rng: Rng, size: SizeHW) -> Paint:
+    """Draw rolled steel: bands along one direction, and scale."""
     bands = fractal_noise(rng, size, rng.uniform(6, 20), stretch=rng.uniform(5, 14))
     scale = fractal_noise(rng, size, rng.uniform(20, 60), octaves=4)
     field = bands * rng.uniform(3, 9) + scale * rng.uniform(2, 9) + white_noise(rng, size) * 2
@@ -133,6 +137,7 @@ def draw_rolled(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_ground(rng: Rng, size: SizeHW) -> Paint:
+    """Draw ground metal: streaks that cross."""
     first = rng.uniform(0, 180)
     cross = streaks(rng, size, rng.uniform(25, 90), first)
     cross = cross + streaks(rng, size, rng.uniform(25, 90), first + rng.uniform(30, 90))
@@ -140,6 +145,7 @@ def draw_ground(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_woven(rng: Rng, size: SizeHW) -> Paint:
+    """Draw woven fabric: threads over and under each other."""
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     turn = rng.normal(0, 0.15) + (np.pi / 4 if rng.random() < 0.3 else 0)
@@ -155,6 +161,7 @@ def draw_woven(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_wood(rng: Rng, size: SizeHW) -> Paint:
+    """Draw wood: bent rings along one direction."""
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     upright = rng.random() < 0.5
@@ -170,12 +177,14 @@ def draw_wood(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_painted(rng: Rng, size: SizeHW) -> Paint:
+    """Draw painted metal: orange peel under light."""
     peel = fractal_noise(rng, size, rng.uniform(5, 14), octaves=2, persistence=0.4)
     shaded = standardise(relief_shading(peel, rng.uniform(0, 360)))
     return shaded * rng.uniform(1.5, 9), _any_colour(rng)
 
 
 def draw_concrete(rng: Rng, size: SizeHW) -> Paint:
+    """Draw concrete: clouds, sand and pores."""
     clouds = fractal_noise(rng, size, rng.uniform(25, 70), octaves=5, persistence=0.65)
     sand = fractal_noise(rng, size, 2.2, octaves=2)
     pores = np.minimum(fractal_noise(rng, size, rng.uniform(4, 8), octaves=2) + 2.0, 0)
@@ -185,12 +194,14 @@ def draw_concrete(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_plastic(rng: Rng, size: SizeHW) -> Paint:
+    """Draw moulded plastic: a matt grain and the lines of its flow."""
     matt = fractal_noise(rng, size, rng.uniform(1.5, 4), octaves=2) * rng.uniform(1, 5)
     flow = fractal_noise(rng, size, 60, stretch=rng.uniform(1, 4), octaves=2) * rng.uniform(0, 4)
     return matt + flow, _any_colour(rng)
 
 
 def draw_speckled(rng: Rng, size: SizeHW) -> Paint:
+    """Draw speckled stone: dark and light flakes."""
     flakes = fractal_noise(rng, size, rng.uniform(3, 8), octaves=2)
     dark = np.minimum(flakes + rng.uniform(0.8, 1.6), 0) * rng.uniform(12, 40)
     light = np.maximum(flakes - rng.uniform(0.9, 1.8), 0) * rng.uniform(5, 30)
@@ -199,6 +210,7 @@ def draw_speckled(rng: Rng, size: SizeHW) -> Paint:
 
 
 def draw_leather(rng: Rng, size: SizeHW) -> Paint:
+    """Draw leather: a net of creases under light."""
     cells = np.abs(fractal_noise(rng, size, rng.uniform(5, 12), octaves=2))  # creases at zero
     creases = -np.exp(-((cells / 0.22) ** 2)).astype(np.float32)
     height = cells + creases

@@ -1,21 +1,39 @@
-"""Crops to learn from, at native size: around defects and of good surface, varied the same way."""
+"""Crops for an inspection model, at native size: around defects and of good surface.
+
+``synthgen evaluate utility`` trains on them; ``DefectCrops`` gives them to other models.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
-from synthgen.evaluation.utility.pictures import Picture
+from synthgen.errors import ConfigError
+from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
+from synthgen.samples.seeds import stream
+from synthgen.training.pictures import Picture, read_picture
 
-__all__ = ["Crop", "Variation", "crop_defect", "crop_good", "group_by_class", "standardise_crop"]
+__all__ = [
+    "Crop",
+    "DefectCrops",
+    "Variation",
+    "crop_defect",
+    "crop_good",
+    "group_by_class",
+    "standardise_crop",
+]
 
 Rng = np.random.Generator
 Crop = tuple[NDArray[np.float32], NDArray[np.float32]]  # pixels (S, S, C), truth (S, S) of 0 and 1
 MIN_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
+KEPT = 256  # images of a set that stay in memory, in each worker
 GRID = 6  # points a side of the elastic field
 
 
@@ -23,14 +41,97 @@ GRID = 6  # points a side of the elastic field
 class Variation:
     """Classical augmentation: mirrored, turned, scaled, bent, other light, noise, blur.
 
-    Each crop draws its own, anew for every step; pixels and truth move together.
+    Each crop draws its own, again for every step; pixels and truth move together.
     """
 
-    turn_deg: float  # at most; 180 = any angle
-    scale: float  # at most, up and down
-    bend_px: float  # deviation of the elastic field's points
-    light: float  # deviation of brightness, in deviations of the image
-    noise: float  # deviation at most, in the same
+    turn_deg: float = 6.0  # at most; 180 = any angle
+    scale: float = 1.25  # at most, up and down
+    bend_px: float = 0.5  # deviation of the elastic field's points
+    light: float = 0.25  # deviation of brightness, in deviations of the image
+    noise: float = 0.2  # deviation at most, in the same
+
+
+VARIATION = Variation()
+
+
+class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Crops of a run, or of a labelled set, as a torch ``Dataset`` for a segmentation model.
+
+    An item is pixels (C, S, S) float32, C = 3, of mean 0 and deviation 1 over their whole image,
+    and the truth (S, S) int64: 1 = a defect of any class, 0 = good surface.
+
+    ``labels``: the folder of a finished run (its accepted samples), or a LabelledSet, real images
+    among them or not. ``split``: None = all. ``count``: items of an epoch. ``side_px``: S.
+    ``defect_fraction`` of the items lie around a defect: every class, image and connected defect is
+    as likely as any other. ``synthetic_fraction`` of those are synthetic where the set has real
+    ones, too. ``variation``: classical augmentation, None = none. An item is a function of
+    ``seed``, the epoch (see ``set_epoch``) and its number. The images read last are kept in memory.
+
+    Raises ConfigError where the split has no defects, or none of its images is good.
+    """
+
+    def __init__(
+        self,
+        labels: LabelledSet | Path | str,
+        split: str | None = "train",
+        *,
+        count: int = 10_000,
+        side_px: int = 96,
+        defect_fraction: float = 0.5,
+        synthetic_fraction: float = 0.5,
+        variation: Variation | None = VARIATION,
+        seed: int = 0,
+    ) -> None:
+        labels = labels if isinstance(labels, LabelledSet) else read_labels(labels)
+        images = [image for image in labels if split in (None, image.split)]
+        self._good = [image for image in images if not image.defects]
+        bad = [image for image in images if image.defects]
+        made = [image for image in bad if image.is_synthetic]
+        real = [image for image in bad if not image.is_synthetic]
+        self._lots = [lot for lot in (real, made) if lot]  # real ones first where there are both
+        for name, lot in (("defects", bad), ("good images", self._good)):
+            if not lot:
+                raise ConfigError(
+                    f"no {name} are in the split {split!r}; crops need some, e.g. by "
+                    "run.good_fraction, real.path or another split"
+                )
+        self._names = labels.names
+        self._pictures: dict[str, Picture] = {}
+        self._count, self._side_px, self._seed, self._epoch = count, side_px, seed, 0
+        self._defect_fraction, self._synthetic_fraction = defect_fraction, synthetic_fraction
+        self._variation = variation
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give other crops from now on: those of ``epoch``, a whole number of 0 or more."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        rng = stream(self._seed, "crops", self._epoch, index)
+        if rng.random() < self._defect_fraction:
+            is_made = rng.random() < self._synthetic_fraction
+            lot = self._lots[is_made and len(self._lots) > 1]
+            classes = sorted({defect.class_id for image in lot for defect in image.defects})
+            chosen = int(rng.choice(classes))
+            own = [image for image in lot if any(one.class_id == chosen for one in image.defects)]
+            groups = {self._names[chosen]: [self._read(own[int(rng.integers(len(own)))])]}
+            crop = crop_defect(rng, groups, self._side_px, self._variation)
+        else:
+            good = self._good[int(rng.integers(len(self._good)))]
+            crop = crop_good(rng, [self._read(good)], self._side_px, self._variation)
+        pixels, truth = crop
+        return torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(truth).long()
+
+    def _read(self, image: LabelledImage) -> Picture:
+        if image.sample_id not in self._pictures:
+            if len(self._pictures) >= KEPT:
+                self._pictures.pop(next(iter(self._pictures)))
+            self._pictures[image.sample_id] = read_picture(image, self._names)
+        return self._pictures[image.sample_id]
 
 
 def standardise_crop(picture: Picture) -> NDArray[np.float32]:
