@@ -8,7 +8,7 @@ first used, so that importing the package is quick.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers see; the same names are in HOMES
-    from synthgen.commands.adapt import Adapter, adapt
+    from synthgen.commands.adapt import AdaptResult, adapt
     from synthgen.commands.bank import Bank, bank
     from synthgen.commands.export import export
     from synthgen.commands.generate import generate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same names are in H
     )
 else:
     HOMES = {
-        **dict.fromkeys(("Adapter", "adapt"), "commands.adapt"),
+        **dict.fromkeys(("AdaptResult", "adapt"), "commands.adapt"),
         **dict.fromkeys(("Bank", "bank"), "commands.bank"),
         **dict.fromkeys(("Run", "StoredSample", "open_run"), "commands.run"),
         **{name: f"commands.{name}" for name in ("export", "generate", "inspect")},
@@ -51,7 +51,7 @@ else:
 
 
 __all__ = [
-    "Adapter",
+    "AdaptResult",
     "Annotation",
     "Bank",
     "Candidate",

@@ -30,6 +30,7 @@ ORDER = (  # of the rooms: each imports from those before it alone
     *("training", "review", "evaluation", "config", "doctor", "commands", "__main__"),
 )
 LEVEL = {name: number for number, name in enumerate(ORDER)}
+COMMANDS = {"generate", "export", "adapt", "open_run", "main"}
 MAX_ENTRIES, MAX_MODULES, MAX_LINES = 24, 14, 400
 ROOMS = {
     "torch": {"conditioning", "backends", "generation", "samples", "training", "evaluation"},
@@ -127,3 +128,18 @@ def test_every_public_name_is_used() -> None:
         if counts[name] <= 2  # where it is defined, and in __all__
     ]
     assert unused == []
+
+
+def test_a_public_name_is_defined_once() -> None:
+    defined = Counter(
+        node.name
+        for path in FILES
+        if "plugin" not in path.parts
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if not node.name.startswith("_")
+    )
+    twice = {name for name, count in defined.items() if count > 1}
+    assert (
+        twice <= COMMANDS
+    )  # what a command does, called from Python, beside the step that does it

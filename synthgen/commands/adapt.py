@@ -16,11 +16,11 @@ from synthgen.realdata.read import load_real
 if TYPE_CHECKING:  # loads torch
     from synthgen.training.adaptation.adapt import AdaptProgress
 
-__all__ = ["Adapter", "adapt", "run_adapt"]
+__all__ = ["AdaptResult", "adapt", "run_adapt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class AdaptResult:
     """What a backend has learned: ``generate({"backend.model.adapter": adapter.folder})``.
 
     ``step``: the one that was kept, of least loss. ``loss`` and ``loss_before``: the loss on
@@ -40,7 +40,9 @@ class Adapter:
     warnings: Sequence[str] = ()
 
 
-def adapt(*settings: Setting, quiet: bool = False, config_dir: Path | str | None = None) -> Adapter:
+def adapt(
+    *settings: Setting, quiet: bool = False, config_dir: Path | str | None = None
+) -> AdaptResult:
     """Teach a backend real defects, as ``synthgen adapt`` does, and return the adapter.
 
     ``settings``, ``quiet`` and ``config_dir`` as of ``synthgen.generate``. The same call again
@@ -50,7 +52,7 @@ def adapt(*settings: Setting, quiet: bool = False, config_dir: Path | str | None
         return run_adapt(compose_call("adapt", settings, config_dir), make_teller(quiet))
 
 
-def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> Adapter:
+def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> AdaptResult:
     """Make the adapter that a whole config describes; ``tell`` gets notes and the progress."""
     from synthgen.backends.diffusion.backend import need_diffusion
     from synthgen.training.adaptation.adapt import AdaptSettings, adapt_backend
@@ -73,7 +75,7 @@ def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> Adapter:
 
     done = adapt_backend(real.images, backend, settings, folder, report)
     step, _, loss = done.best
-    return Adapter(
+    return AdaptResult(
         folder=folder,
         step=step,
         loss=loss,

@@ -153,14 +153,14 @@ def score_labels(rows: pd.DataFrame) -> list[Score]:
     geometry = f"n = {len(blends)}: those whose truth is geometry alone"
     note = f"n = {len(seen)}, contrast {VISIBLE_DELTA_E:g} Delta E or more"
     return [
-        Score("label IoU, median", float(seen["realised"].median()), least=0.9, note=note),
-        Score("label IoU, 5th percentile", float(seen["realised"].quantile(0.05)), least=0.7),
-        Score("label IoU of blends, median", float(blends.median()), least=0.9, note=geometry),
-        Score("label IoU of blends, 5th percentile", float(blends.quantile(0.05)), least=0.7),
+        Score("label IoU, median", float(seen["realised"].median()), minimum=0.9, note=note),
+        Score("label IoU, 5th percentile", float(seen["realised"].quantile(0.05)), minimum=0.7),
+        Score("label IoU of blends, median", float(blends.median()), minimum=0.9, note=geometry),
+        Score("label IoU of blends, 5th percentile", float(blends.quantile(0.05)), minimum=0.7),
         Score(
             "rejected below that contrast",
             float(lost["is_rejected"].mean()),
-            least=0.95,
+            minimum=0.95,
             note=f"n = {len(lost)}",
         ),
         Score(

@@ -18,24 +18,24 @@ __all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One line of the table. ``least``/``most``: the bar, None where there is none.
+    """One line of the table. ``minimum``, ``maximum``: the bar, None where there is none.
 
     ``value`` may be NaN, which misses every bar.
     """
 
     name: str
     value: float
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     note: str = ""
 
     @property
     def is_met(self) -> bool | None:
         """Whether the value keeps its bar; None where it has none."""
-        if self.least is None and self.most is None:
+        if self.minimum is None and self.maximum is None:
             return None
-        above = self.least is None or self.value >= self.least
-        return bool(above and (self.most is None or self.value <= self.most))
+        above = self.minimum is None or self.value >= self.minimum
+        return bool(above and (self.maximum is None or self.value <= self.maximum))
 
 
 def write_scores(path: Path, scores: Sequence[Score], facts: Mapping[str, Any]) -> None:
@@ -54,8 +54,8 @@ def tabulate_scores(scores: Sequence[Score]) -> list[str]:
     """Return the scores as lines of a Markdown table, three digits each, in their order."""
     lines = ["| score | value | bar | | |", "|---|---|---|---|---|"]
     for score in scores:
-        bar = "" if score.least is None else f">= {score.least:g}"
-        bar = bar if score.most is None else f"<= {score.most:g}"
+        bar = "" if score.minimum is None else f">= {score.minimum:g}"
+        bar = bar if score.maximum is None else f"<= {score.maximum:g}"
         met = {None: "", True: "met", False: "**missed**"}[score.is_met]
         lines.append(f"| {score.name} | {score.value:.3g} | {bar} | {met} | {score.note} |")
     return lines
@@ -68,7 +68,7 @@ def summarise_scores(title: str, scores: Sequence[Score]) -> Table:
         table.add_column(column)
     for score in scores:
         if score.is_met is not None:
-            bar = f">= {score.least:g}" if score.least is not None else f"<= {score.most:g}"
+            bar = f">= {score.minimum:g}" if score.minimum is not None else f"<= {score.maximum:g}"
             verdict = "[green]met[/green]" if score.is_met else "[red]missed[/red]"
             table.add_row(score.name, f"{score.value:.3g}", bar, verdict)
     return table

@@ -35,7 +35,7 @@ class Limits:
 
 
 def read_limits(plain: Mapping[str, Any] | None, classes: Collection[str] | None = None) -> Limits:
-    """Return the limits of a config, ``{name: [least, most], classes: {class: {name: ...}}}``.
+    """Return the limits of a config, ``{name: [min, max], classes: {class: {name: ...}}}``.
 
     Raises ConfigError for a limit on something unmeasured, one that runs backwards, and one of a
     class that is not among ``classes`` (None = any).
@@ -44,7 +44,7 @@ def read_limits(plain: Mapping[str, Any] | None, classes: Collection[str] | None
     per_class = nodes.pop(PER_CLASS, None) or {}
     if not isinstance(per_class, Mapping):
         raise ConfigError(
-            f"quality.{PER_CLASS}={per_class!r} must be {{class: {{name: [least, most]}}}}"
+            f"quality.{PER_CLASS}={per_class!r} must be {{class: {{name: [min, max]}}}}"
         )
     for name in per_class:
         if classes is not None and name not in classes:
@@ -63,13 +63,13 @@ def read_limits(plain: Mapping[str, Any] | None, classes: Collection[str] | None
 
 def _check(nodes: Any, key: str) -> Mapping[str, Bounds]:
     if not isinstance(nodes or {}, Mapping):
-        raise ConfigError(f"{key}={nodes!r} must be {{name: [least, most]}}")
+        raise ConfigError(f"{key}={nodes!r} must be {{name: [min, max]}}")
     try:
         limits = TypeAdapter(dict[str, Bounds]).validate_python(dict(nodes or {}))
     except ValidationError as error:
         name = error.errors()[0]["loc"][0]
         raise ConfigError(
-            f"{key}.{name}={nodes[name]!r} must be [least, most] in numbers, null = open"
+            f"{key}.{name}={nodes[name]!r} must be [min, max] in numbers, null = open"
         ) from error
     for name, (least, most) in limits.items():
         if any(bound is not None and math.isnan(bound) for bound in (least, most)):

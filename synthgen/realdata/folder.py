@@ -15,7 +15,7 @@ from synthgen.realdata.settings import RealSettings
 from synthgen.storage.listing import SUFFIXES, is_hidden
 from synthgen.storage.pairing import pair_masks
 
-__all__ = ["read_defects", "scan_folder"]
+__all__ = ["read_mask_defects", "scan_folder"]
 
 
 def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetIndex:
@@ -47,7 +47,7 @@ def scan_folder(asked: RealSettings, root: Path, notes: list[str]) -> DatasetInd
             size_hw = check_image(path)
             defects: tuple[RealDefect, ...] = ()
             if mask is not None:
-                defects = read_defects(reader, mask, path, size_hw, asked.defect_class)
+                defects = read_mask_defects(reader, mask, path, size_hw, asked.defect_class)
                 empty += [] if defects else [path]
             yield ImageRecord(
                 path=path, name=path.stem, split=split, size_hw=size_hw, defects=defects
@@ -112,7 +112,7 @@ def _tell_lone(mask: Path, photos: list[Path], root: Path) -> str:
     )
 
 
-def read_defects(
+def read_mask_defects(
     reader: MaskReader, mask: Path, photo: Path, size_hw: tuple[int, int], defect_class: str
 ) -> tuple[RealDefect, ...]:
     """Return what the ``mask`` of a ``photo`` shows, one defect per class.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synthgen.errors import SourceError
 from synthgen.imaging.headers import check_image
-from synthgen.realdata.folder import read_defects
+from synthgen.realdata.folder import read_mask_defects
 from synthgen.realdata.masks import MaskReader
 from synthgen.realdata.names import clean_class, is_good, name_split
 from synthgen.realdata.paths import find_file, read_dataset_text
@@ -147,7 +147,7 @@ def _read_photo(
     for row in rows:
         own: tuple[RealDefect, ...] = ()
         if row.mask is not None:
-            own = read_defects(reader, row.mask, path, size_hw, row.defect_class or GOOD)
+            own = read_mask_defects(reader, row.mask, path, size_hw, row.defect_class or GOOD)
             found = {defect.defect_class for defect in own}
             if found and (row.defect_class == GOOD or not (row.defect_class or asked.classes)):
                 raise SourceError(

@@ -28,7 +28,7 @@ __all__ = [
     "collect_run_facts",
     "flatten",
     "format_seconds",
-    "group_by_class",
+    "group_rows_by_class",
     "name_run",
     "tabulate_reasons",
 ]
@@ -104,7 +104,7 @@ def collect_run_facts(run: RunTables) -> RunFacts:
     made = manifest[manifest["image"] != ""]
     kept = made[made["status"] != REJECTED]
     classes = []
-    for name, rows in group_by_class(manifest, ids).items():
+    for name, rows in group_rows_by_class(manifest, ids).items():
         accepted = rows[rows["status"] == ACCEPTED]
         classes.append(
             ClassFacts(
@@ -145,7 +145,7 @@ def name_run(root: Any) -> str:
     return PurePosixPath(str(root)).name or str(root)
 
 
-def group_by_class(rows: pd.DataFrame, ids: Mapping[str, int]) -> dict[str, pd.DataFrame]:
+def group_rows_by_class(rows: pd.DataFrame, ids: Mapping[str, int]) -> dict[str, pd.DataFrame]:
     """Return a manifest's rows by defect class, in the order of the class ids.
 
     Good images are left out; a class without an id comes last, by its name.

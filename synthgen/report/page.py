@@ -18,7 +18,7 @@ from synthgen.report.facts import (
     collect_run_facts,
     flatten,
     format_seconds,
-    group_by_class,
+    group_rows_by_class,
     tabulate_reasons,
 )
 from synthgen.report.leads import list_leads
@@ -60,7 +60,7 @@ def write_report(run_folder: Path | str) -> StoredFile:
     has_image = manifest["image"] != ""
     good = manifest[(manifest["status"] == GOOD) & has_image]
     lost = manifest[(manifest["status"] == REJECTED) & ~has_image].head(MAX_FAILURES)
-    accepted = group_by_class(manifest[manifest["status"] == ACCEPTED], run.classes)
+    accepted = group_rows_by_class(manifest[manifest["status"] == ACCEPTED], run.classes)
     each = max(1, min(MAX_PER_CLASS, how_many(run, MAX_ACCEPTED) // max(1, len(accepted))))
     page = render(
         "page.html.j2",

@@ -82,8 +82,8 @@ def test_every_score_is_there_with_its_bar(folders) -> None:
         "class control": 0.8,
         "diversity, ratio": 3,
     }
-    assert {name: scores[name]["least"] for name in bars} == bars
-    assert scores["clean edge"]["most"] == 1.15
+    assert {name: scores[name]["minimum"] for name in bars} == bars
+    assert scores["clean edge"]["maximum"] == 1.15
     assert not scores["visible, from noise"]["is_met"]
     assert 0 <= scores["2 steps from noise: visible"]["value"] <= 1
     assert scores["diversity, other seed"]["value"] > 1  # even noise differs by its seed

@@ -157,10 +157,10 @@ def test_the_distance_tells_like_from_unlike() -> None:
 @pytest.mark.parametrize(
     ("score", "met"),
     [
-        (Score("a", 0.9, least=0.9), True),
-        (Score("a", 0.89, least=0.9), False),
-        (Score("a", 1.2, most=1.15), False),
-        (Score("a", float("nan"), least=0.1), False),
+        (Score("a", 0.9, minimum=0.9), True),
+        (Score("a", 0.89, minimum=0.9), False),
+        (Score("a", 1.2, maximum=1.15), False),
+        (Score("a", float("nan"), minimum=0.1), False),
         (Score("a", 3.0), None),
     ],
 )
@@ -174,8 +174,8 @@ def test_the_card_holds_one_table(tmp_path) -> None:
     with pytest.raises(ModelError, match=r"no README\.md"):
         write_card_part(tmp_path, [], {})
     card.write_text("# A model\n\ntext\n")
-    write_card_part(tmp_path, [Score("visible", 0.5, least=0.9)], {"seed": 0})
-    write_card_part(tmp_path, [Score("visible", 0.95, least=0.9)], {"seed": 0})
+    write_card_part(tmp_path, [Score("visible", 0.5, minimum=0.9)], {"seed": 0})
+    write_card_part(tmp_path, [Score("visible", 0.95, minimum=0.9)], {"seed": 0})
     text = card.read_text()
     assert text.startswith("# A model\n\ntext\n")
     assert text.count(BEGIN) == 1

@@ -144,7 +144,7 @@ def test_limits_give_reasons_and_nan_breaks_none() -> None:
     [
         ({"fil": [0, 1]}, r"quality\.fil is not measured; choose from area_px"),
         ({"fill_fraction": [1, 0]}, r"quality\.fill_fraction=\[1, 0\] runs backwards"),
-        ({"fill_fraction": "much"}, r"quality\.fill_fraction='much' must be \[least, most\]"),
+        ({"fill_fraction": "much"}, r"quality\.fill_fraction='much' must be \[min, max\]"),
         ({"classes": {"dent": {"fil": [0, 1]}}}, r"quality\.classes\.dent\.fil is not measured"),
     ],
 )

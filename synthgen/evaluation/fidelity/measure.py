@@ -21,7 +21,7 @@ from synthgen.conditioning.conditioner import Conditioner
 from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.fidelity.classifier import Classifier, train_classifier
 from synthgen.evaluation.fidelity.distance import check_extractor
-from synthgen.evaluation.fidelity.probes import Painter, finish, with_own_prompt
+from synthgen.evaluation.fidelity.probes import ProbePainter, paint_candidates, with_own_prompt
 from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings, Report, Subject
 from synthgen.generation.generate import batched
 from synthgen.imaging.images import crop_around
@@ -60,7 +60,7 @@ def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Repor
         subject.backend.vary(init="noise", steps=steps)
     scenes = _plan_scenes(settings, subject)
     classifier, on_sketches = _learn_sketches(settings, subject, report)
-    painter = Painter(settings, subject, classifier)
+    painter = ProbePainter(settings, subject, classifier)
     probed = _pick_probes(scenes, settings)
     done = 0
     for batch in batched(enumerate(scenes), settings.batch_size):
@@ -191,7 +191,7 @@ def _sweep_severity(
     for number, scene in enumerate(chosen, start=1):
         specs = [replace(scene.spec, severity=severity) for severity in SEVERITIES]
         conditions = [with_own_prompt(scene.conditioner(s), subject.classes) for s in specs]
-        for candidate in finish(subject.backend, conditions):
+        for candidate in paint_candidates(subject.backend, conditions):
             condition = candidate.condition
             change = delta_e(condition.image, candidate.image)[condition.defect_mask]
             rows.append(

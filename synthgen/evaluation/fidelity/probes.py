@@ -26,10 +26,10 @@ from synthgen.samples.arrays import Image
 from synthgen.samples.sample import Candidate, Condition
 from synthgen.samples.seeds import stream
 
-__all__ = ["Painter", "finish", "with_own_prompt"]
+__all__ = ["ProbePainter", "paint_candidates", "with_own_prompt"]
 
 
-class Painter:
+class ProbePainter:
     """Paints batches in every asked way and keeps the scores, a row per condition.
 
     ``rows`` grow with each batch; ``crops`` are by set and by kind of painting, (S, S, 3) uint8.
@@ -55,7 +55,7 @@ class Painter:
 
         ``names`` says which set each condition belongs to.
         """
-        self._finished = finish(self.backend, conditions)
+        self._finished = paint_candidates(self.backend, conditions)
         self._first = len(self.rows)
         found = self._classify(self._finished)
         sketched = [build_candidate(condition, condition.sketch) for condition in conditions]
@@ -95,21 +95,21 @@ class Painter:
         """
         others = [self._with_other_prompt(c) for c in conditions]
         boxed = [self._with_box(c) for c in conditions]
-        again = [candidate for c in conditions for candidate in finish(self.backend, [c])]
+        again = [candidate for c in conditions for candidate in paint_candidates(self.backend, [c])]
         reseeded = [replace(c, spec=replace(c.spec, seed=c.spec.seed ^ 1)) for c in conditions]
-        other_seed = finish(self.backend, reseeded)
+        other_seed = paint_candidates(self.backend, reseeded)
         finished = {
-            "noise": finish(self.noise, conditions),
-            "free": finish(self.free, conditions),
-            "box": finish(self.noise, boxed),
-            "box_free": finish(self.free, boxed),
+            "noise": paint_candidates(self.noise, conditions),
+            "free": paint_candidates(self.free, conditions),
+            "box": paint_candidates(self.noise, boxed),
+            "box_free": paint_candidates(self.free, boxed),
         }
         for steps in self.settings.steps:
-            finished[f"steps_{steps}"] = finish(self.noise.vary(steps=steps), conditions)
+            finished[f"steps_{steps}"] = paint_candidates(self.noise.vary(steps=steps), conditions)
         answers = {name: self._classify(candidates) for name, candidates in finished.items()}
-        answers["swapped"] = self._classify(finish(self.noise, others))
-        answers["swapped_free"] = self._classify(finish(self.free, others))
-        answers["reseeded_free"] = self._classify(finish(self.free, reseeded))
+        answers["swapped"] = self._classify(paint_candidates(self.noise, others))
+        answers["swapped_free"] = self._classify(paint_candidates(self.free, others))
+        answers["reseeded_free"] = self._classify(paint_candidates(self.free, reseeded))
         for at, (number, condition) in enumerate(zip(numbers, conditions, strict=True)):
             row, mask = self.rows[number], condition.defect_mask
             first = self._finished[number - self._first]
@@ -165,7 +165,7 @@ def with_own_prompt(condition: Condition, classes: Mapping[str, DefectClass]) ->
     return replace(condition, spec=replace(spec, prompt=prompt))
 
 
-def finish(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Candidate]:
+def paint_candidates(backend: DiffusionBackend, conditions: Sequence[Condition]) -> list[Candidate]:
     """Return the finished images as a run would write them, with their realised masks.
 
     One for each condition, in their order; they are painted as one batch.

@@ -70,7 +70,7 @@ def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score
         Score("diversity, other seed", other, note="grey levels"),
         Score("diversity, same seed", same, note="another batch"),
         # 0.01: the same seed may paint the very same pixels in another batch
-        Score("diversity, ratio", other / max(same, 0.01), least=3),
+        Score("diversity, ratio", other / max(same, 0.01), minimum=3),
         _severity(fidelity.severities),
         *distances,
         *_few_steps(fidelity, probes, settings, references.get(DRAWN)),
@@ -82,7 +82,7 @@ def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
     drawn, photos = rows[rows["set"] == DRAWN], rows[rows["set"] != DRAWN]
     ratios = rows["border_painted"] / rows["border_source"]
     scores = [
-        Score("visible", _visible(rows["fill"]), least=0.9, note=f"first try, n = {len(rows)}"),
+        Score("visible", _visible(rows["fill"]), minimum=0.9, note=f"first try, n = {len(rows)}"),
         Score("leak", float(rows["leak"].mean()), note="share of the change over 2 px outside"),
         Score("visible, drawn sources", _visible(drawn["fill"])),
     ]
@@ -93,12 +93,12 @@ def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
         Score(
             "clean edge",
             float(rows["border_painted"].mean() / rows["border_source"].mean()),
-            most=1.15,
+            maximum=1.15,
             note="step across the repaint border over the source's",
         ),
         Score("clean edge, median of the images", float(ratios.median())),
         Score("clean edge, 95th percentile of the images", float(ratios.quantile(0.95))),
-        Score("pixels changed outside", float(rows["changed_outside_px"].sum()), most=0),
+        Score("pixels changed outside", float(rows["changed_outside_px"].sum()), maximum=0),
     ]
     for key in ("mean", "std", "gradient"):
         off = rows[f"texture_{key}"].dropna()
@@ -107,7 +107,7 @@ def _presence(rows: pd.DataFrame, probes: pd.DataFrame) -> list[Score]:
             Score(
                 f"texture kept, {key}",
                 float(off.mean()),
-                most=0.1,
+                maximum=0.1,
                 note=f"mean deviation, n = {len(off)}; {within:.0%} of the images within 10 %",
             )
         )
@@ -127,11 +127,11 @@ def _edge_control(probes: pd.DataFrame) -> list[Score]:
         Score(
             "edge control, F1",
             edges["box"],
-            least=0.55,
+            minimum=0.55,
             note="from noise in the defect's box, scale 1",
         ),
         Score("edge control, F1 at scale 0", edges["box_free"]),
-        Score("edge control, ratio", edges["box"] / max(edges["box_free"], 1e-9), least=1.8),
+        Score("edge control, ratio", edges["box"] / max(edges["box_free"], 1e-9), minimum=1.8),
         Score("edge control in the usual mask, F1", edges["noise"], note="from noise, scale 1"),
         Score(
             "edge control in the usual mask, F1 at scale 0",
@@ -152,7 +152,7 @@ def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
         Score(
             "class control",
             _accuracy(fidelity.rows, "answer"),
-            least=0.8,
+            minimum=0.8,
             note="as configured; a classifier that saw sketches only",
         ),
         Score("class control, from noise", _accuracy(probes, "answer_noise")),
@@ -165,7 +165,7 @@ def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
         Score(
             "other prompt, same mask: answer changes",
             _changed(probes, "answer_free", "answer_swapped_free"),
-            least=0.5,
+            minimum=0.5,
             note="from noise, without control image",
         ),
         Score(
@@ -198,7 +198,7 @@ def _severity(swept: pd.DataFrame) -> Score:
         found[str(name)] = float(spearmanr(severity, change).statistic) if changes else 0.0
     worst = min(found, key=lambda name: found[name])
     note = f"the worst class, {worst}; mean {np.mean(list(found.values())):.2f}"
-    return Score("severity, Spearman with the change", found[worst], least=0.9, note=note)
+    return Score("severity, Spearman with the change", found[worst], minimum=0.9, note=note)
 
 
 def _visible(fill: pd.Series) -> float:
