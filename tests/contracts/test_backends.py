@@ -122,7 +122,7 @@ def test_impossible_settings_name_the_key(folders, wrong, key) -> None:
 
 
 def test_what_is_no_checkpoint(tmp_path, folders) -> None:
-    with pytest.raises(ModelError, match="no diffusers folder"):
+    with pytest.raises(ModelError, match="not a diffusers folder"):
         find_checkpoint(str(tmp_path))
     broken = shutil.copytree(folders["patch"], tmp_path / "broken")
     shutil.rmtree(broken / "unet")

@@ -239,8 +239,8 @@ def _change_index(folder: Path, key: str, value: object) -> None:
         (_pickle_with_another_suffix, r"x\.weights is a pickle"),
         (_cut, r"cut short, [\d,]+ of [\d,]+ bytes"),
         (_cut_in_the_header, r"cut short, 500 of"),
-        (_fill_with_noise, r"no safetensors file, or damaged"),
-        (_empty, r"no safetensors file, or damaged"),
+        (_fill_with_noise, r"not a safetensors file, or damaged"),
+        (_empty, r"not a safetensors file, or damaged"),
         (_leave_a_pointer, r"run `git lfs pull`"),
         (_break_json, r"scheduler_config\.json is damaged, it is not JSON"),
         (_break_index, r"model_index\.json is damaged, it holds no JSON object"),
@@ -324,7 +324,7 @@ def test_a_file_of_weights(tmp_path) -> None:
     with pytest.raises(ModelError, match=r"adapter=.*several files \(mine.*, other.*\)"):
         find_weights(str(path.parent), "adapter")
     torch.save({}, tmp_path / "x.pt")
-    with pytest.raises(ModelError, match=r"no \.safetensors file"):
+    with pytest.raises(ModelError, match=r"not a \.safetensors file"):
         find_weights(str(tmp_path / "x.pt"), "adapter")
     with pytest.raises(ModelError, match="no such folder"):
         find_weights(str(tmp_path / "gone"), "adapter")

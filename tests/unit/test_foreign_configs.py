@@ -182,5 +182,5 @@ def test_a_run_that_would_download_stays_offline(run) -> None:
 
 @pytest.mark.parametrize("name", ["DiffusionPipeline", "logging", "nothing", "__name__"])
 def test_a_scheduler_is_one_of_diffusers(name) -> None:
-    with pytest.raises(ConfigError, match="no scheduler of diffusers"):
+    with pytest.raises(ConfigError, match="is not a scheduler of diffusers"):
         set_scheduler(None, name)

@@ -95,7 +95,7 @@ def test_a_run_that_recorded_no_digests_is_continued(tmp_path) -> None:
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
     (tmp_path / "photo.png").write_text("mine")
-    with pytest.raises(RunError, match="no run of synthgen"):
+    with pytest.raises(RunError, match="is not a run of synthgen"):
         open_run(tmp_path, CONFIG, [make_spec()], FACTS)
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
 

@@ -197,7 +197,7 @@ def test_the_order_of_roboflow_is_read_too(joined, tmp_path) -> None:
     ("line", "sentence"),
     [
         ("0 0.1 0.1 0.2 x 0.3 0.3", r"line 2 of .*hole\.txt holds what is not a number"),
-        ("pit 0.1 0.1 0.2 0.2 0.3 0.3", "no number"),
+        ("pit 0.1 0.1 0.2 0.2 0.3 0.3", "not a number"),
         ("3 0.1 0.1 0.2 0.1 0.2 0.2", "class 3"),
         ("0 0.5 0.5 0.2 0.2", "a box without an outline"),
         ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.3", "7 values"),

@@ -101,7 +101,7 @@ def find_weights(name: str, key: str, *, revision: str | None = None, offline: b
             check_weights(folder)
         path = files[0]
     if path.suffix != ".safetensors":
-        raise ModelError(f"{key}={name!r} is no .safetensors file, the only kind that is read")
+        raise ModelError(f"{key}={name!r} is not a .safetensors file, the only kind that is read")
     check_safetensors(path)
     return path
 
