@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from synthgen.errors import RunError
 from synthgen.report.charts import draw_spark
 from synthgen.report.facts import (
     ACCEPTED,
@@ -56,6 +57,11 @@ def write_report(run_folder: Path | str) -> StoredFile:
     run = read_run(run_folder)
     colours = colour_classes(list(run.classes))
     manifest = run.manifest
+    if manifest.empty:
+        raise RunError(
+            f"{run_folder}/manifest.parquet holds no samples; run the same synthgen generate "
+            "command again"
+        )
     facts = collect_run_facts(run)
     has_image = manifest["image"] != ""
     good = manifest[(manifest["status"] == GOOD) & has_image]

@@ -37,8 +37,10 @@ class ProceduralSources:
             raise ConfigError(
                 f"source.size_hw={list(size_hw)} has more than {MAX_PIXELS} pixels in all"
             )
-        if not 0 <= seed < 2**63:
-            raise ConfigError(f"source.seed={seed} must be 0 or more, and below 2**63")
+        if not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ConfigError(
+                f"source.seed={seed} must be a whole number of 0 or more, and below 2**63"
+            )
         for kind in kinds:
             if kind not in SURFACES:
                 raise ConfigError(

@@ -93,6 +93,14 @@ def read_report(folder) -> Page:
     return Page(write_report(folder).read_bytes().decode())
 
 
+def test_a_manifest_without_rows_has_no_report(tmp_path) -> None:
+    make_run(tmp_path)
+    file = tmp_path / "manifest.parquet"
+    pd.read_parquet(file).head(0).to_parquet(file)
+    with pytest.raises(RunError, match=r"manifest\.parquet holds no samples"):
+        write_report(tmp_path)
+
+
 def test_the_report_is_one_file_and_says_what_the_manifest_says(run) -> None:
     html = write_report(run).read_bytes().decode()
     page = Page(html)
