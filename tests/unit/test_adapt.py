@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from synthgen.realdata.read import read_real
 from synthgen.realdata.records import RealImage
 from synthgen.references.removal import remove_defects
 from synthgen.samples.seeds import stream
+from synthgen.storage.files import name_beside
 from synthgen.training.adaptation.adapt import AdaptSettings, PatchExamples, adapt, adapt_backend
 from synthgen.training.adaptation.crops import (
     Augmentation,
@@ -433,6 +436,17 @@ def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
     adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
     for name in (WEIGHTS, "loss.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_a_killed_adaptation_left_half_written_is_removed(real, ignorant, tmp_path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    own = name_beside(tmp_path / WEIGHTS).name
+    left = tmp_path / own.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    left.touch()
+    adapt(real, find_checkpoint(str(ignorant)), AdaptSettings(**SMALL), tmp_path, lambda _: None)
+    assert (tmp_path / WEIGHTS).is_file()
+    assert not left.exists()
 
 
 def alter(image: RealImage, what: str) -> RealImage:

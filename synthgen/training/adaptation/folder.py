@@ -22,7 +22,7 @@ from synthgen.backends.checkpoints.find import Checkpoint
 from synthgen.errors import RunError
 from synthgen.imaging.images import tile, write_png
 from synthgen.samples.seeds import stream
-from synthgen.storage.files import write_bytes, write_text
+from synthgen.storage.files import remove_leftovers, write_bytes, write_text
 from synthgen.training.adaptation.crops import Augmentation, RealExample, draw_real_crop
 from synthgen.training.adaptation.loop import STATE, AdaptSettings
 from synthgen.training.crops import Crop
@@ -114,6 +114,7 @@ def write_folder(
     write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
     write_record(folder, outcome)
+    remove_leftovers(folder)  # of one that was killed right here
     (folder / STATE).unlink(missing_ok=True)
 
 
