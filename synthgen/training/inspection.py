@@ -88,7 +88,8 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         bad = [image for image in images if image.defects]
         made = [image for image in bad if image.is_synthetic]
         real = [image for image in bad if not image.is_synthetic]
-        self._lots = [lot for lot in (real, made) if lot]  # real ones first where there are both
+        # images by class; real ones first where there are both
+        self._lots = [_by_class(lot) for lot in (real, made) if lot]
         for name, lot in (("defects", bad), ("good images", self._good)):
             if not lot:
                 raise ConfigError(
@@ -115,9 +116,8 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if rng.random() < self._defect_fraction:
             is_made = rng.random() < self._synthetic_fraction
             lot = self._lots[is_made and len(self._lots) > 1]
-            classes = sorted({defect.class_id for image in lot for defect in image.defects})
-            chosen = int(rng.choice(classes))
-            own = [image for image in lot if any(one.class_id == chosen for one in image.defects)]
+            chosen = int(rng.choice(list(lot)))
+            own = lot[chosen]
             groups = {self._names[chosen]: [self._read(own[int(rng.integers(len(own)))])]}
             crop = crop_defect(rng, groups, self._side_px, self._variation)
         else:
@@ -132,6 +132,13 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 self._pictures.pop(next(iter(self._pictures)))
             self._pictures[image.sample_id] = read_picture(image, self._names)
         return self._pictures[image.sample_id]
+
+
+def _by_class(images: Sequence[LabelledImage]) -> dict[int, list[LabelledImage]]:
+    """Return the images that show each class, by its id, in order."""
+    shown = [({defect.class_id for defect in image.defects}, image) for image in images]
+    ids = sorted(set().union(*(own for own, _ in shown)))
+    return {class_id: [image for own, image in shown if class_id in own] for class_id in ids}
 
 
 def standardise_crop(picture: Picture) -> NDArray[np.float32]:
