@@ -48,7 +48,7 @@ from synthgen.training.learner import (
     with_average,
 )
 from synthgen.training.photos import Photos
-from synthgen.training.pretrain_settings import PretrainSettings
+from synthgen.training.pretrain_settings import PretrainSettings, is_stored
 from synthgen.training.real_examples import RealExamples
 
 __all__ = ["PretrainProgress", "PretrainSettings", "paint_crops", "pretrain"]
@@ -288,12 +288,12 @@ def _restore(
         "workers",
         "threads",
     }
-    now, plain = asdict(settings), asdict(PretrainSettings())
-    for key in now.keys() - may_change:
-        before = state["settings"].get(key, plain[key])  # a key of later versions had its default
-        if before != now[key]:
+    for key in sorted(key for key in asdict(settings) if key not in may_change):
+        now = getattr(settings, key)
+        before = state["settings"].get(key, getattr(PretrainSettings(), key))
+        if not is_stored(before, now):
             raise RunError(
-                f"{folder} holds a training with pretrain.{key}={before}, not {now[key]}; "
+                f"{folder} holds a training with pretrain.{key}={before}, not {now}; "
                 "give another folder or the same value"
             )
     if state.get("words", words) != words:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Annotated, Literal
+from dataclasses import MISSING, field, fields, is_dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
@@ -14,7 +14,7 @@ from synthgen.training.learner import PARTS
 from synthgen.training.photos import PhotoFolder
 from synthgen.training.real_examples import RealFolder
 
-__all__ = ["PretrainSettings"]
+__all__ = ["PretrainSettings", "is_stored"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -76,3 +76,26 @@ class PretrainSettings:
                 raise ConfigError(
                     f"pretrain.{key}={list(names)} must name some of {', '.join(PARTS)}"
                 )
+
+
+def is_stored(stored: Any, value: Any) -> bool:
+    """Say whether ``value`` is what a training stored as plain data.
+
+    A field that the stored data lack had its default: a later version added it.
+    """
+    if is_dataclass(value) and not isinstance(value, type) and isinstance(stored, Mapping):
+        defaults = {
+            field.name: field.default
+            if field.default_factory is MISSING
+            else field.default_factory()
+            for field in fields(value)
+        }
+        return set(stored) <= set(defaults) and all(
+            is_stored(stored[name], getattr(value, name))
+            if name in stored
+            else default is not MISSING and default == getattr(value, name)
+            for name, default in defaults.items()
+        )
+    if isinstance(value, Mapping) and isinstance(stored, Mapping):
+        return set(value) == set(stored) and all(is_stored(stored[k], value[k]) for k in value)
+    return bool(stored == value)

@@ -6,6 +6,7 @@ What a drawn sketch is to become is shown by laying one into a real defect's own
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from functools import partial
 from typing import Annotated
 
@@ -51,7 +52,7 @@ class RealFolder:
     surface: Text  # its word in prompts
     origin: Text
     licence: Text
-    words: Mapping[str, str] = Field(default_factory=dict)  # nouns of classes; or their own names
+    words: Mapping[str, str] = field(default_factory=dict)  # nouns of classes; or their own names
 
 
 class RealExamples:

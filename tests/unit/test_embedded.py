@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from synthgen.training.features import FeatureLoss, load_features
 from synthgen.training.learner import PARTS, Learner, LossSettings, change_loss, stack_crops
 from synthgen.training.photos import PhotoFolder, Photos, SurfaceView, draw_camera
 from synthgen.training.pretrain import PretrainSettings, _Batches, pretrain
+from synthgen.training.pretrain_settings import is_stored
 from synthgen.training.real_examples import RealExamples, RealFolder
 from tests.checkpoints import save_tiny_patch_model
 
@@ -318,3 +319,17 @@ def test_a_loss_of_its_parts(pipeline) -> None:
     assert loss(gradient=0.3) > plain
     assert loss(feature=0.1) > plain
     assert loss(sketch=1.0) != plain
+
+
+def test_stored_settings_that_lack_a_later_key_held_its_default(real_folder) -> None:
+    stored = asdict(real_folder)
+    assert is_stored({"mine": stored}, {"mine": real_folder})
+    del stored["real"]["split"], stored["words"]
+    assert is_stored({"mine": stored}, {"mine": real_folder})
+    other = asdict(real_folder)
+    other["real"]["split"] = "val"
+    assert not is_stored({"mine": other}, {"mine": real_folder})
+    del other["surface"]  # a key without a default was always there
+    other["real"]["split"] = real_folder.real.split
+    assert not is_stored({"mine": other}, {"mine": real_folder})
+    assert not is_stored({"other": stored}, {"mine": real_folder})
