@@ -31,7 +31,8 @@ def main(config: DictConfig) -> None:
     settings = check_value(PreviewSettings, plain["preview"], "preview")
     if read_mode(plain) == "vary":
         raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
-    check_keys(plain["backend"], "backend")  # which is not made, as the control images
+    for name in ("backend", "executor"):  # which are not made, as the control images
+        check_keys(plain[name], name)
     for name, node in (plain["control"] or {}).items():
         check_keys(node, f"control.{name}")
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))

@@ -43,6 +43,7 @@ BROKEN = [  # pipeline, override, what the sentence names
     ("preview", "++control.canny.nonsense=text", "control.canny.nonsense"),
     ("preview", "control.canny.blur_px={a: 1}", "control.canny.blur_px"),
     ("generate", "source.seed={a: 1}", "source.seed"),
+    ("preview", "++executor.nonsense=1", "executor.nonsense"),
     ("preview", "seed=1e9", "source.seed"),
     ("generate", "source.size_hw={}", "source.size_hw"),
     ("generate", "++bank.deform.nonsense=1", "bank.deform.nonsense"),
