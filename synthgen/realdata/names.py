@@ -10,6 +10,7 @@ from synthgen.errors import SourceError
 from synthgen.realdata.records import GOOD
 
 __all__ = [
+    "check_class",
     "check_classes",
     "class_key",
     "clean_class",
@@ -92,6 +93,16 @@ def is_good(name: str) -> bool:
     return name.strip().casefold() in ("", GOOD)
 
 
+def check_class(name: str, what: str) -> None:
+    """Raise SourceError, beginning with ``what``, for a name that cannot be part of a file's."""
+    if name.casefold() in RESERVED or not SAFE_NAME.fullmatch(name):
+        raise SourceError(
+            f"{what} cannot be a defect's name: it must begin with a letter, a digit or _, be of "
+            "80 signs or fewer without / and \\, and not be "
+            f"{' or '.join(RESERVED)}; rename it there"
+        )
+
+
 def check_classes(names: Iterable[str], where: str) -> None:
     """Raise SourceError for a class whose name cannot be part of a file's, or that has two names.
 
@@ -99,12 +110,7 @@ def check_classes(names: Iterable[str], where: str) -> None:
     """
     known: dict[str, str] = {}
     for name in sorted(set(names)):
-        if name.casefold() in RESERVED or not SAFE_NAME.fullmatch(name):
-            raise SourceError(
-                f"{where} has a class {name!r}, which cannot be a defect's name: it must begin "
-                "with a letter, a digit or _, be of 80 signs or fewer without / and \\, and not be "
-                f"{' or '.join(RESERVED)}; rename it there"
-            )
+        check_class(name, f"{where} has a class {name!r}, which")
         if (other := known.setdefault(class_key(name), name)) != name:
             raise SourceError(
                 f"{where} has the classes {other!r} and {name!r}, which differ by case, spaces, - "

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from synthgen.errors import ConfigError, SourceError
+from synthgen.errors import ConfigError, SourceError, SynthgenError
 from synthgen.realdata.coco import find_annotations, scan_coco_folder
 from synthgen.realdata.folder import scan_folder
 from synthgen.realdata.mvtec import list_splits, scan_mvtec
-from synthgen.realdata.names import check_classes, class_key, is_good, name_split
+from synthgen.realdata.names import check_class, check_classes, class_key, is_good, name_split
 from synthgen.realdata.records import DatasetIndex, ImageRecord, RealDefect, RealImage, RealSet
 from synthgen.realdata.settings import Format, RealSettings, check_settings
 from synthgen.realdata.table import scan_table
@@ -26,6 +27,7 @@ __all__ = ["RealEntries", "RealEntry", "load_entries", "load_real", "read_real"]
 log = logging.getLogger(__name__)
 Taken = TypeVar("Taken")
 FILES: Mapping[str, Format] = {".json": "coco", ".csv": "table", ".txt": "table"}
+REAL_KEY = re.compile(r"(?<![\w./])real(?=\.(?!csv)[a-z_]+)")  # as it begins a key in a message
 HEAD_BYTES = 1 << 16  # within which two different photos of one size differ, nearly always
 
 
@@ -52,12 +54,16 @@ class RealEntries(Generic[Taken]):
     notes: Sequence[str]
 
 
-def read_real(settings: RealSettings | Mapping[str, Any]) -> list[RealImage]:
+def read_real(settings: RealSettings | Mapping[str, Any], *, key: str = "real") -> list[RealImage]:
     """Return the real images that settings name; notes go into the log.
 
-    Raises ConfigError, SourceError, ShapeError, as ``load_real`` does.
+    ``key``: where in the config the settings stand, which errors name. Raises ConfigError,
+    SourceError, ShapeError, as ``load_real`` does.
     """
-    found = load_real(settings)
+    try:
+        found = load_real(settings)
+    except SynthgenError as error:
+        raise type(error)(REAL_KEY.sub(key, str(error))) from error
     for note in found.notes:
         log.warning("synthgen: %s", note)
     return list(found.images)
@@ -88,6 +94,7 @@ def load_entries(
     asked = settings if isinstance(settings, RealSettings) else check_settings(settings)
     if asked.path is None:
         raise ConfigError("real.path must be given: where the real images lie")
+    check_class(asked.defect_class, f"real.defect_class={asked.defect_class!r}")
     root = Path(asked.path).expanduser()
     if not root.exists():
         raise SourceError(

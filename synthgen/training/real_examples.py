@@ -68,7 +68,7 @@ class RealExamples:
         self._good: list[Sequence[Image]] = []
         self._optics: dict[int, Optics] = {}
         for name, folder in sorted(folders.items()):
-            images = read_real(folder.real)
+            images = read_real(folder.real, key=f"pretrain.real.{name}.real")
             examples, good = make_examples(
                 images, name_classes(images, folder.words), folder.surface
             )

@@ -78,12 +78,15 @@ BROKEN = [  # pipeline, override, what the sentence names
     ("pretrain", "pretrain.folder={}", "pretrain.folder"),
     ("pretrain", "pretrain.learning_rate=nan", "pretrain.learning_rate=nan"),
     ("adapt", "++adapt.nonsense=1", "adapt.nonsense"),
+    ("adapt", "real.defect_class=a/b", "real.defect_class='a/b' cannot be a defect's name"),
+    ("evaluate utility", "evaluate.real.path=/x/real.csv", "evaluate.real.path='/x/real.csv'"),
 ]
 NEEDED = {
     "export": ("run.folder=x", "out=y"),
     "inspect": ("run.folder=x",),
     "bank": ("real.path=x", "out=y"),
-    "adapt": ("real.path=x", "out=y"),
+    "adapt": ("real.path=/", "real.masks=/", "out=y"),
+    "evaluate utility": ("evaluate.folder=out",),
     "generate": SKETCH,
     "preview": ("run.folder=out",),
 }
@@ -92,9 +95,9 @@ NEEDED = {
 @pytest.mark.parametrize(("pipeline", "override", "named"), BROKEN, ids=lambda one: str(one)[:60])
 def test_a_broken_config_is_one_sentence(tmp_path, pipeline, override, named) -> None:
     arguments = [*NEEDED.get(pipeline, ()), override]
-    done = run_here(pipeline, *arguments, cwd=tmp_path)
+    done = run_here(*pipeline.split(), *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stdout
-    assert done.stderr.startswith("synthgen: "), done.stderr
+    assert done.stderr.lstrip().startswith("synthgen: "), done.stderr
     assert named in done.stderr
     assert not list(tmp_path.iterdir())
 

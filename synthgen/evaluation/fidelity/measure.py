@@ -170,9 +170,10 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
     for name, photos in sorted(settings.photos.items()):
         if photos.defects is None:
             continue
-        marked = [image for image in read_real(photos.defects) if image.defects]
+        key = f"evaluate.photos.{name}.defects"
+        marked = [image for image in read_real(photos.defects, key=key) if image.defects]
         if not marked:
-            raise SourceError(f"evaluate.photos.{name}.defects names no photo of a defect")
+            raise SourceError(f"{key} names no photo of a defect")
         crops = []
         for image in marked:
             mask = np.any([defect.mask for defect in image.defects], axis=0)

@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, settings: UtilitySettings) -> None:
         self._settings = settings
-        images = read_real(settings.real)
+        images = read_real(settings.real, key="evaluate.real")
         wanted = (settings.learn_split, settings.score_split)
         kept = [image for image in images if image.split in wanted]
         split_of = {image.image_id: image.split for image in kept}
