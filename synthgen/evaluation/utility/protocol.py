@@ -28,6 +28,7 @@ from synthgen.training.card import processor_name
 __all__ = ["describe_machine", "measure_utility", "warn_of_few_parts"]
 
 Report = Callable[[str, int, int], None]
+PROTOCOL = "protocol.json"
 SCORED = "scored.json"  # how many images and parts of each class
 FEW_PARTS = 5  # with a defect class in the images to score on: below it they are named
 
@@ -40,7 +41,7 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
     folder, jobs = Path(settings.folder), list_jobs(settings)
     if not jobs:
         raise ConfigError("evaluate.arms and evaluate.budgets leave no arm to train")
-    _keep_protocol(folder, settings)
+    record = _check_protocol(folder, settings)
     pending = [job for job in jobs if _read_score(settings, job) is None]
     for job in pending:  # look for all runs before the first model is trained
         for run in settings.chosen[job.arm].runs_at(job.shown_budget, job.seed):
@@ -52,6 +53,7 @@ def measure_utility(settings: UtilitySettings, report: Report) -> pd.DataFrame:
     with _threads(settings.threads):
         if pending:
             bench = Bench(settings)
+            write_text(folder / PROTOCOL, json.dumps(record, indent=1) + "\n")
             scored = [asdict(one) for one in bench.scored]
             write_text(folder / SCORED, json.dumps(scored, indent=1) + "\n")
             for job in pending:
@@ -114,14 +116,14 @@ def _describe(one: Tally) -> str:
     return f"{one.name} {images} of {parts}"
 
 
-def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
-    """Write down what all scores of a folder share, or raise ConfigError where it changed."""
+def _check_protocol(folder: Path, settings: UtilitySettings) -> dict[str, Any]:
+    """Return what all scores of a folder share; raise ConfigError where the folder's differs."""
     own = asdict(settings)
     shared = ("real", "learn_split", "score_split", "validation_fraction", "top_fraction")
     record = {key: own[key] for key in (*shared, "mirrors", "memorised_bits", "training")}
     record["training"]["precision"] = settings.precision
-    record = json.loads(json.dumps(record))
-    path = folder / "protocol.json"
+    record = dict(json.loads(json.dumps(record)))
+    path = folder / PROTOCOL
     if path.exists():
         remove_leftovers(folder)
         before = read_json(path)
@@ -133,8 +135,7 @@ def _keep_protocol(folder: Path, settings: UtilitySettings) -> None:
                     f"{folder} holds scores with another evaluate.{key} ({before.get(key)}); "
                     "give another evaluate.folder, so that like is compared with like"
                 )
-        return
-    write_text(path, json.dumps(record, indent=1) + "\n")
+    return record
 
 
 @contextmanager
