@@ -2,8 +2,9 @@
 
 python benchmarks/control_edges.py runs/joint/model runs/frozen/model
 
-Prints, for each model folder, the mean F1 of asked and painted edges (as in docs/fidelity.md) over
-96 crops, 8 steps from noise, with controlnet_conditioning_scale 1 and 0.
+Prints, for each model folder, the mean F1 of asked and painted edges (as in
+docs/measured/fidelity.md) over 96 crops, 8 steps from noise, with controlnet_conditioning_scale
+1 and 0.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ SHOWN_PX = 210
 
 
 def relief(image: Image) -> Image:
-    """Return the slopes of the brightness as a normal map; the example of docs/control.md."""
+    """Return the slopes of the brightness as a normal map: the example of how-to/control.md."""
     height = cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.5)
     right, down = (cv2.Sobel(height, cv2.CV_64F, *order) / 8 for order in ((1, 0), (0, 1)))
     normal = np.dstack([-right, -down, np.full_like(right, 8.0)])

@@ -11,7 +11,7 @@ from synthgen.quality.measures import MEASURES
 from synthgen.runs.renamed import COLUMNS_NOW, RENAMED
 from synthgen.runs.schema import columns_of
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "reference"
 START, END = "<!-- written by docs/tabulate_columns.py -->\n", "<!-- to here -->\n"
 
 

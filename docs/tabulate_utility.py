@@ -1,4 +1,4 @@
-"""Write the tables and images/utility.png of utility.md and utility_tried.md, from utility.csv.
+"""Write the tables and picture of measured/utility.md and utility_tried.md from utility.csv.
 
 python docs/tabulate_utility.py
 
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from synthgen.evaluation.utility.compare import pair_scores
 
 HERE = Path(__file__).parent
+MEASURED = HERE / "measured"
 PAGES = ("utility.md", "utility_tried.md")
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = ("classical", "paste", "perlin", "nsa")
@@ -154,8 +155,8 @@ def draw_tables(page: str, rows: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    rows = pd.read_csv(HERE / "utility.csv", dtype={"budget": str})
-    for page in (HERE / name for name in PAGES):
+    rows = pd.read_csv(MEASURED / "utility.csv", dtype={"budget": str})
+    for page in (MEASURED / name for name in PAGES):
         page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
-    first = (HERE / PAGES[0]).read_text(encoding="utf-8")
+    first = (MEASURED / PAGES[0]).read_text(encoding="utf-8")
     draw_tables(first, rows).savefig(HERE / "images" / "utility.png", dpi=110)

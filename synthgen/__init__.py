@@ -1,8 +1,8 @@
 """Synthetic training data for vision inspection: good photos in, labelled defect images out.
 
 ``generate``, ``export``, ``inspect``, ``bank`` and ``adapt`` do what the commands of these names
-do, ``open_run`` reads a finished run; docs/python.md shows each. Names are loaded when they are
-first used, so that importing the package is quick.
+do, ``open_run`` reads a finished run; docs/how-to/python.md shows each. Names are loaded when they
+are first used, so that importing the package is quick.
 """
 
 from typing import TYPE_CHECKING

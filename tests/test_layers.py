@@ -98,7 +98,7 @@ def test_importing_the_package_is_light() -> None:
 
 
 def test_the_page_of_the_architecture_names_what_is_there() -> None:
-    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT.parent / "docs" / "explain" / "architecture.md").read_text(encoding="utf-8")
     rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert rooms == [name for name in ORDER if name != "__main__"]
     places = re.findall(r"`((?:\w+\.)+\w+)`", page)

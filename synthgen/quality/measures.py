@@ -1,8 +1,8 @@
 """The one table of measures: a row for each number that is told of a finished image.
 
-Limits, columns of a run's tables, report, datasheet and docs/quality.md derive from ``MEASURES``.
-A further measure is one row here, and a function beside those of ``changes`` and ``belonging``
-where it needs one. Measures do not decide: limits do.
+Limits, columns of a run's tables, report, datasheet and docs/reference/quality.md derive from
+``MEASURES``. A further measure is one row here, and a function beside those of ``changes`` and
+``belonging`` where it needs one. Measures do not decide: limits do.
 """
 
 from __future__ import annotations

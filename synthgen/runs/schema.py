@@ -2,7 +2,7 @@
 
 Derived from ``COLUMNS``: the tables that are written, the values of columns that an older run
 lacks, what the review shows and where, which columns a drawn label decides, which are paths that no
-dataset takes along, and the columns in docs/run-folder.md.
+dataset takes along, and the columns in docs/reference/run-folder.md.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Column:
     ``is_path``: a file of the run or of this machine, or its digest; neither means anything in a
     dataset.
     ``from_label``: decided again when a person draws the label. ``meaning``: one sentence for
-    docs/run-folder.md. A column of a field of SampleSpec or Attempt is written by its name alone.
+    docs/reference/run-folder.md. A column of a field of SampleSpec or Attempt is written by its
+    name alone.
     """
 
     name: str

@@ -28,9 +28,7 @@ def project(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for name in ("synthgen", "conf", "pipelines", "data"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "docs").mkdir()
-    for path in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("tabulate_*.py")]:
-        shutil.copy(path, root / "docs")
+    shutil.copytree(ROOT / "docs", root / "docs", ignore=shutil.ignore_patterns("images"))
     for section in SECTIONS.values():
         for path, table, text in BLOCKS.findall(section):
             if table:
@@ -88,7 +86,8 @@ def test_a_quality_measure(project, tmp_path) -> None:
     environment = os.environ | {"PYTHONPATH": str(project)}
     subprocess.run(tabulate, cwd=project, env=environment, check=True)
     for page in ("quality.md", "run-folder.md"):
-        assert "| `centre_x_fraction` |" in (project / "docs" / page).read_text("utf-8")
+        text = (project / "docs" / "reference" / page).read_text("utf-8")
+        assert "| `centre_x_fraction` |" in text
 
 
 def test_a_column(project, tmp_path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands(page: Path) -> list[str]:
@@ -27,7 +27,9 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("synthgen ")]
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if commands(p)], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(3):
@@ -86,8 +88,8 @@ def test_the_docs_name_every_class_and_measurement() -> None:
     from synthgen.defects import DEFECTS
     from synthgen.quality.limits import MEASURED
 
-    defects = (ROOT / "docs" / "defects.md").read_text(encoding="utf-8")
-    quality = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")
+    defects = (ROOT / "docs" / "reference" / "defects.md").read_text(encoding="utf-8")
+    quality = (ROOT / "docs" / "reference" / "quality.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in defects for name in DEFECTS)
     assert all(f"`{name}`" in quality for name in MEASURED)
 
@@ -98,8 +100,8 @@ def test_the_tables_on_utility_hold_the_scores_of_its_csv() -> None:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    rows = pd.read_csv(ROOT / "docs" / "utility.csv", dtype={"budget": str})
+    rows = pd.read_csv(ROOT / "docs" / "measured" / "utility.csv", dtype={"budget": str})
     for name in module.PAGES:
-        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        page = (ROOT / "docs" / "measured" / name).read_text(encoding="utf-8")
         assert len(module.TABLE.findall(page)) >= 3
         assert module.write_tables(page, rows) == page

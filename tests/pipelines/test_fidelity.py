@@ -15,7 +15,7 @@ import pytest
 from tests.checkpoints import save_tiny_patch_model
 from tests.cli import run_here
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "measured" / "fidelity.md"
 SMALL = [  # after what the page says
     "evaluate.count=24",
     "evaluate.photo_count=6",

@@ -55,7 +55,7 @@ def run(tmp_path_factory) -> synthgen.Run:
     return synthgen.generate(*TINY, {"run.folder": place}, quiet=True)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/python.md"])
 def test_code_of_the_pages_runs_as_written(folder: Path, page: str) -> None:
     code = "\n".join(blocks(page))
     for written, small in SMALL.items():
@@ -70,7 +70,7 @@ def test_code_of_the_pages_runs_as_written(folder: Path, page: str) -> None:
 
 
 def test_plan_to_export_takes_twelve_lines() -> None:
-    for page in ("README.md", "docs/python.md"):
+    for page in ("README.md", "docs/how-to/python.md"):
         lines = [line for line in blocks(page)[0].splitlines() if line]
         assert len(lines) <= 12
         assert "generate(" in " ".join(lines)
@@ -275,7 +275,7 @@ def test_every_public_name_is_there() -> None:
 
 def test_the_code_of_the_pages_is_typed(tmp_path) -> None:
     """mypy --strict, as a user runs it, on the pages' code, and on a mistake in it."""
-    for page in ("README.md", "docs/python.md"):
+    for page in ("README.md", "docs/how-to/python.md"):
         name = f"{Path(page).stem.lower()}_code.py"
         (tmp_path / name).write_text("\n".join(blocks(page)), encoding="utf-8")
     wrong = (

@@ -1,4 +1,4 @@
-"""The recipes and code blocks of docs/training.md run as written, on small data."""
+"""The recipes and code blocks of docs/how-to/training.md run as written, on small data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.cli import run_script, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "training.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^python (docs/recipes/.*)$", PAGE, re.MULTILINE)
 SMALL = {  # given after what the page says, so that these hold
     "mask_rcnn.py": "--epochs 1 --size 64 --batch 8 --workers 0",

@@ -48,7 +48,7 @@ def test_an_installed_wheel_generates_in_an_empty_folder(tmp_path: Path) -> None
     assert (manifest["status"] == "accepted").any()
     assert set(manifest["backend"]) == {"embedded", ""}
 
-    # a class with a shape, and an experiment, of one's own, as docs/configuration.md shows them
+    # a class with a shape, and an experiment, of one's own: docs/how-to/configuration.md
     write_documented(tmp_path / "empty")
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path / "empty")
     command = ["experiment=line2", "backend=sketch", "run.folder=own"]

@@ -31,8 +31,8 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def write_documented(folder: Path) -> None:
-    """Write the files that docs/configuration.md shows, under the names in their first lines."""
-    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    """Write the files of docs/how-to/configuration.md, by the names in their first lines."""
+    page = (ROOT / "docs" / "how-to" / "configuration.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", page, re.DOTALL)
     assert [name for name, _ in blocks] == [
         "conf/defect/gouge.yaml",

@@ -59,7 +59,8 @@ def test_the_same_config_continues_and_another_does_not(tmp_path) -> None:
 
 
 def test_the_page_of_the_run_folder_names_the_keys_that_may_change() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text("utf-8")
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    page = (docs / "reference" / "run-folder.md").read_text("utf-8")
     told = re.search(r"These keys may\s+change: (.*?)\. ", page, re.DOTALL)
     assert told
     assert set(re.findall("`(.+?)`", told[1])) == set(FREE_TO_CHANGE)

@@ -84,7 +84,7 @@ def test_what_a_label_decides_and_what_no_dataset_takes_along() -> None:
 @pytest.mark.parametrize("name", ["run-folder.md", "quality.md", "names.md"])
 def test_a_page_has_the_tables_of_today(name) -> None:
     tabulated = runpy.run_path(str(DOCS / "tabulate_columns.py"))
-    page = (DOCS / name).read_text(encoding="utf-8")
+    page = (DOCS / "reference" / name).read_text(encoding="utf-8")
     told = tabulated["fill_in"](page, tabulated["PAGES"][name]())
     assert told == page, "python docs/tabulate_columns.py writes it"
     assert ("| `part_finding` | str | 0.2.0 |" in page) == (name == "run-folder.md")
