@@ -27,6 +27,7 @@ __all__ = [
     "check_kind",
     "check_name",
     "check_relative",
+    "check_size",
     "defuse",
     "digest_file",
     "find_shipped",
@@ -46,6 +47,7 @@ RELATIVE = f"{PART}(?:/{PART})*"  # of a file inside of a folder
 DOTS = r"(?:^|/)\.{1,2}(?:/|$)"  # a part that leads elsewhere; searched for where the rest is PARTs
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 OLD_S = 86_400  # two hosts' clocks do not differ by a day
+MAX_BYTES = 4 << 30  # of one file that is read as a whole
 
 
 def find_shipped(name: str) -> Path:
@@ -226,3 +228,9 @@ def check_kind(path: Path, mode: int) -> None:
     """Raise RunError where a path is neither a file nor a folder."""
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise RunError(f"{path} is a device, a pipe or a socket; a regular file is expected there")
+
+
+def check_size(path: Path | str, size: int) -> None:
+    """Raise RunError for more bytes than are read as a whole: 4 GiB."""
+    if size > MAX_BYTES:
+        raise RunError(f"{path} is larger than {MAX_BYTES >> 30} GiB; it is not read")

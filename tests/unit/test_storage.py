@@ -14,7 +14,8 @@ import pytest
 
 from synthgen.errors import RunError
 from synthgen.storage.files import remove_leftovers
-from synthgen.storage.places import LocalFolder, ObjectStorage, StoredFile, open_storage
+from synthgen.storage.objects import ObjectStorage
+from synthgen.storage.places import LocalFolder, StoredFile, open_storage
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -113,6 +114,19 @@ def test_what_cannot_be_asked_is_not_taken_for_missing(bucket, monkeypatch) -> N
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(RunError, match="cannot be reached"):
         ObjectStorage("s3://unseen/run").exists("run.yaml")
+
+
+def test_what_is_too_large_to_be_held_is_refused(tmp_path, bucket, monkeypatch) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(5 << 30)  # a hole: nothing of it is on the disk
+    with pytest.raises(RunError, match=r"huge\.png is larger than 4 GiB; it is not read"):
+        LocalFolder(tmp_path).read("huge.png")
+    storage = open_storage(f"{bucket}/large")
+    storage.write("a.png", bytes(3000))
+    monkeypatch.setattr("synthgen.storage.files.MAX_BYTES", 2000)
+    with pytest.raises(RunError, match=r"large/a\.png is larger than"):
+        storage.read("a.png")
+    assert storage.read("a.png", 1000, 2000) == bytes(2000)
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path) -> None:
