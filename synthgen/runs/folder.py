@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 import yaml
+from omegaconf import OmegaConf
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import IGNORED, encode_png
@@ -275,11 +276,14 @@ def _check_config(
 ) -> None:
     """Raise RunError with the first key, in alphabetical order, whose value is another one.
 
-    A key that the run's version did not know yet is the same where it has its default.
+    A key that the run's version did not know yet is the same where it has its default, and a
+    reference to the environment where the run's version stored what it stood for.
     """
     old, new = _flatten(before), _flatten(config)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
+            continue
+        if key in old and old[key] == _look_up(new.get(key)):
             continue
         if key not in old and default_of(key) == new[key]:
             continue
@@ -329,6 +333,14 @@ def _without_passwords(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [_without_passwords(value) for value in tree]
     return hide_passwords(tree) if isinstance(tree, str) else tree
+
+
+def _look_up(value: Any) -> Any:
+    """Return what a reference to the environment stands for; any other value as it is."""
+    if not isinstance(value, str) or "${oc." not in value:
+        return value
+    found = OmegaConf.create({"value": value}).value
+    return hide_passwords(found) if isinstance(found, str) else found
 
 
 def _show(value: Any) -> str:

@@ -139,7 +139,16 @@ def test_passwords_and_the_environment_do_not_get_into_run_yaml(tmp_path, monkey
     assert not {"experiment", "debug"} & set(config)
     assert config["prompt"]["material"] == "${oc.env:SYNTHGEN_TEST_METAL}"
     assert config["prompt"]["negative"] == "see x://***@host"
-    run_well(*run, cwd=tmp_path)  # it continues
+    run_well(*run, cwd=tmp_path)  # it continues, as one does whose version stored the value
+    record = tmp_path / "out" / "run.yaml"
+    resolved = text.replace("${oc.env:SYNTHGEN_TEST_METAL}", "brushed secret")
+    record.write_text(resolved, encoding="utf-8")
+    run_well(*run, cwd=tmp_path)
+    record.write_text(resolved.replace("brushed", "dull"), encoding="utf-8")
+    done = run_here(*run, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "prompt.material=dull secret" in done.stderr
+    record.write_text(text, encoding="utf-8")
     which = ("reproduce", "run.folder=out", "sample_id=abrasion-000000")
     done = run_here(*which, cwd=tmp_path)
     assert done.returncode == 2
