@@ -12,8 +12,13 @@ from typing import Any
 
 import psutil
 
-from synthgen.errors import ConfigError, SynthgenError
-from synthgen.review.service.startup import wait_for_port
+from synthgen.errors import ConfigError
+from synthgen.review.service.startup import (
+    ServiceError,
+    end_service,
+    start_patiently,
+    wait_for_port,
+)
 
 __all__ = ["find_mongod", "load_fiftyone", "new_id"]
 
@@ -50,17 +55,38 @@ def load_fiftyone() -> Any:
     logging.getLogger("fiftyone").setLevel(logging.ERROR)
     _keep_to_own_folder(fiftyone.config.database_dir)
     _wait_for_services()
+    log = Path(fiftyone.config.database_dir) / "log" / "mongo.log"
+    start_patiently(lambda: _connect(fiftyone), f"{log} may say why")
+    return fiftyone
+
+
+def _connect(fiftyone: Any) -> None:
+    """Start FiftyOne's own database, where none is named, and ask it something.
+
+    Raises ServiceError where its own does not start or answer, ConfigError for one that is named.
+    """
+    from fiftyone.core.odm import database
+
     try:
         fiftyone.list_datasets()
-    except SynthgenError:
+        return
+    except ConfigError:
         raise
     except Exception as error:  # of its own, of pymongo, of the system
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"FiftyOne's database {find_mongod()} does not answer ({line}); start it, or unset "
-            "FIFTYONE_DATABASE_URI to use FiftyOne's own"
-        ) from error
-    return fiftyone
+        if os.environ.get("FIFTYONE_DATABASE_URI"):
+            raise ConfigError(
+                f"FiftyOne's database {find_mongod()} does not answer ({line}); start it, or unset "
+                "FIFTYONE_DATABASE_URI to use FiftyOne's own"
+            ) from error
+        if database._db_service is not None:  # the next try starts another one
+            end_service(database._db_service)
+            database._disconnect()
+            database._db_service = None
+            os.environ.pop("FIFTYONE_PRIVATE_DATABASE_PORT", None)
+        if isinstance(error, ServiceError):
+            raise
+        raise ServiceError(f"FiftyOne's database does not answer ({line})") from error
 
 
 def _keep_to_own_folder(folder: str) -> None:

@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import synthgen
 from synthgen.errors import ConfigError
@@ -18,6 +19,7 @@ from synthgen.review.fields import REVIEWER
 from synthgen.review.guard import LOCAL
 from synthgen.review.look import WORKSPACE
 from synthgen.review.service.database import load_fiftyone
+from synthgen.review.service.startup import start_patiently, wait_for_answer
 from synthgen.review.settings import ReviewSettings
 
 __all__ = ["find_port", "serve", "wait", "warn_of_address"]
@@ -36,7 +38,6 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     load_fiftyone()
     from fiftyone.core.service import ServerService
 
-    port = find_port(settings.address, settings.port)
     os.environ[REVIEWER] = settings.who  # read by the plugin, in the server's process,
     paths = [str(Path(synthgen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
@@ -46,8 +47,16 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
             *("--port", str(service.port), "--address", str(service.address)),
         ]
     )
-    server = ServerService(port, address=settings.address, do_not_track=True)
-    address = f"http://{settings.address}:{port}/datasets/{dataset}?workspace={WORKSPACE}"
+
+    def start() -> Any:
+        port = find_port(settings.address, settings.port)
+        server = ServerService(port, address=settings.address, do_not_track=True)
+        host = "127.0.0.1" if settings.address == "0.0.0.0" else settings.address
+        wait_for_answer(server, f"http://{host}:{port}/")
+        return server
+
+    server = start_patiently(start, "review.port=... gives it another port")
+    address = f"http://{settings.address}:{server.port}/datasets/{dataset}?workspace={WORKSPACE}"
     try:
         if settings.browser:
             webbrowser.open(address)

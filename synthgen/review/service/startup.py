@@ -1,17 +1,36 @@
-"""Waits for services that start slowly: as long as they work, and no longer."""
+"""Waits for services that start slowly: as long as they work; starts again what does not."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
+from rich.console import Console
 
 from synthgen.errors import RunError
 
-__all__ = ["StartupProgress", "family_of", "is_alive", "wait_for_port"]
+__all__ = [
+    "ServiceError",
+    "StartupProgress",
+    "end_service",
+    "family_of",
+    "is_alive",
+    "start_patiently",
+    "wait_for_answer",
+    "wait_for_port",
+]
+
+T = TypeVar("T")
+TRIES = 3  # starts of a service
+FIRST_SHOWN_S = 2.0  # what starts sooner is not spoken of
+FIRST_LINE_S, LINE_EVERY_S = 10.0, 60.0  # in a log
+ANSWER_S = 5.0  # for one answer
+END_S = 10.0  # for a service to end by itself
 
 STILL_S = 60.0  # without progress for so long: nothing more will come
 WORK_S = 2.0  # of CPU time within STILL_S are progress; an idle database uses less
@@ -73,23 +92,125 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+class ServiceError(RunError):
+    """A service of FiftyOne's that did not start; another try may."""
+
+
+class WaitingLine:
+    """Says how long something is waited for: one line that changes, or one a minute in a log."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._begun = what, time.monotonic()
+        self._console = Console(stderr=True)
+        self._status = self._console.status("") if self._console.is_terminal else None
+        self._next_s = FIRST_LINE_S
+
+    def __enter__(self) -> WaitingLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def update(self) -> None:
+        """Show the line, unless it is too early, or too soon after the last one."""
+        waited_s = time.monotonic() - self._begun
+        if waited_s < (FIRST_SHOWN_S if self._status else self._next_s):
+            return
+        text = f"waiting for {self._what}, which still starts, {waited_s:.0f} s"
+        if self._status is not None:
+            self._status.start()
+            self._status.update(text)
+        else:
+            self._console.print(text, highlight=False, soft_wrap=True)
+            self._next_s = waited_s + LINE_EVERY_S
+
+
 def wait_for_port(service: Any, port: int | None = None) -> int:
     """Return the TCP port at which a process that FiftyOne's ``service`` started listens.
 
-    ``port``: wait for this one. Raises RunError where the service ends, or stands still for a
-    minute, before.
+    ``port``: wait for this one. Raises ServiceError as ``wait_for``, and ends the service then.
     """
-    progress = StartupProgress(service.child)
-    while True:
+
+    def look() -> int | None:
         for process in family_of([service.child])[1:]:
             with suppress(psutil.Error):  # it may be gone
                 for one in process.net_connections(kind="tcp"):
                     if one.status == psutil.CONN_LISTEN and port in (None, one.laddr.port):
                         return int(one.laddr.port)
-        if progress.is_over():
-            did = "does nothing" if is_alive(service.child) else "ended"
-            raise RunError(
-                f"FiftyOne's {service.service_name} {did} and does not listen; free memory or disk "
-                "space may be short, or its log may say why (log/mongo.log in its database folder)"
-            )
-        time.sleep(POLL_S)
+        return None
+
+    return wait_for(service, look, "does not listen")
+
+
+def wait_for_answer(service: Any, address: str) -> None:
+    """Return once FiftyOne's ``service`` answers at an address (http://...) in any way.
+
+    Raises ServiceError as ``wait_for``, and ends the service then.
+    """
+
+    def ask() -> bool | None:
+        try:
+            with urllib.request.urlopen(address, timeout=ANSWER_S):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:  # not yet
+            return None
+
+    wait_for(service, ask, "does not answer")
+
+
+def wait_for(service: Any, look: Callable[[], T | None], does_not: str) -> T:
+    """Return what ``look`` finds, which is asked until it finds something.
+
+    Says on stderr how long it takes. Raises ServiceError where the service ends, or stands still
+    for a minute, before; what it started is ended then.
+    """
+    name = f"FiftyOne's {'database' if service.service_name == 'db' else 'App'}"
+    progress = StartupProgress(service.child)
+    with WaitingLine(name) as line:
+        while True:
+            if (found := look()) is not None:
+                return found
+            if progress.is_over():
+                did = "does nothing" if is_alive(service.child) else "ended"
+                end_service(service)
+                raise ServiceError(
+                    f"{name} {did} and {does_not}; free memory or disk space may be short"
+                )
+            line.update()
+            time.sleep(POLL_S)
+
+
+def start_patiently(start: Callable[[], T], where_to_look: str = "") -> T:
+    """Return what ``start`` returns; try again, up to ``TRIES`` times, where it cannot start.
+
+    Each further try is told on stderr. Raises the ServiceError of the last try, with
+    ``where_to_look``, the part of a sentence that says where the reason may stand.
+    """
+    for number in range(1, TRIES + 1):
+        try:
+            return start()
+        except ServiceError as error:
+            if number == TRIES:
+                tried = f"{error}; tried {TRIES} times"
+                raise ServiceError("; ".join(filter(None, (tried, where_to_look)))) from error
+            told = f"{error}; starting it again ({number + 1} of {TRIES})"
+            Console(stderr=True).print(told, highlight=False, soft_wrap=True, markup=False)
+    raise AssertionError  # TRIES is 1 or more
+
+
+def end_service(service: Any) -> None:
+    """End a service that did not start, with all that it started; one of another process stays."""
+    child = service.child
+    if child is None or getattr(service, "attached", False):
+        return
+    started = family_of([child])
+    with suppress(OSError):
+        service.child.stdin.close()  # which asks it to end
+    _, alive = psutil.wait_procs(started, timeout=END_S)
+    for process in alive:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=END_S)
