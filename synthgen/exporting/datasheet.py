@@ -131,6 +131,7 @@ def _describe_images(labels: LabelledSet) -> dict[str, Any]:
             }
             for name in used
         ],
+        "run_ids": labels.run_ids,
         "good": list(counts.iloc[-1]),
         "unused": [
             f"{name} ({labels.classes[name]})" for name in labels.classes if name not in used

@@ -104,10 +104,13 @@ def defect_facts(labels: LabelledSet, image: LabelledImage) -> list[dict[str, An
 
 
 def class_png(image: LabelledImage) -> bytes:
-    """Return a PNG file of the class id of each pixel: the run's own, or one of the defects."""
-    if image.label_path is None:
-        return bytes(cv2.imencode(".png", image.class_map())[1])
-    return read_present(image.label_path)
+    """Return a PNG file of the class id of each pixel: the run's own, or one of the defects.
+
+    Raises RunError where the run's own file is gone, or is renumbered and not the one it wrote.
+    """
+    if image.label_path is not None and not image.stored_ids:
+        return read_present(image.label_path)
+    return bytes(cv2.imencode(".png", image.label_map())[1])
 
 
 def write_parquet(path: Path, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -14,6 +14,12 @@ from synthgen.errors import ConfigError
 from synthgen.exporting.labels import Include, LabelledSet, read_labels
 from synthgen.exporting.media import Media, MediaMode
 from synthgen.exporting.mix import mix, read_real_images
+from synthgen.exporting.numbering import (
+    ClassIds,
+    check_same_ids,
+    number_contiguously,
+    read_class_ids,
+)
 from synthgen.exporting.signing import make_signer
 from synthgen.exporting.splits import split_anew
 from synthgen.realdata.records import GOOD
@@ -47,13 +53,15 @@ class SignSettings:
 class ExportSettings:
     """What an export is told, beside the run and the formats.
 
-    ``split`` None keeps the splits of the plan. ``seed`` is for new splits and for the choice of
-    synthetic images. ``licence`` is the dataset's; None = as the record of the run has it.
+    ``ids``: class ids of the config, or 1, 2, 3, ... without gaps. ``split`` None keeps the splits
+    of the plan. ``seed`` is for new splits and for the choice of synthetic images. ``licence`` is
+    the dataset's; None = as the record of the run has it.
     """
 
     out: Annotated[str, Field(min_length=1)]
     include: Include = "accepted"
     media: MediaMode = "copy"
+    ids: ClassIds = "config"
     split: Mapping[str, float] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     real: MixSettings = MixSettings()
@@ -104,6 +112,11 @@ def gather(run_folder: Path | str, settings: ExportSettings) -> ExportContent:
             for name, fraction in settings.split.items()
             if fraction > 0 and name not in labels.splits
         ]
+    if settings.ids == "contiguous":
+        before = read_class_ids(settings.real.path) if settings.real.path else None
+        goes_on = before is not None and before[0] == "contiguous"
+        labels = number_contiguously(labels, before[1] if before and goes_on else None)
+    check_same_ids(labels, settings.ids, settings.real)
     if settings.licence is not None:
         labels = replace(labels, record={**labels.record, "licence": settings.licence})
     return ExportContent(labels, [*notes, *_gaps(labels)])

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.exporting.intact import check_label_map, check_stored_image, check_tables
-from synthgen.exporting.reviewed import read_review
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image
 from synthgen.realdata.records import GOOD, DatasetIndex
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_present, read_run
+from synthgen.runs.reviews.reviewed import read_review
 from synthgen.runs.schema import columns_of
 from synthgen.samples.sample import BoxXYWH
 from synthgen.storage.files import check_name
@@ -83,6 +83,7 @@ class LabelledImage:
 
     ``digital_source``: the IPTC's word for how it came to be, '' for a photograph.
     ``label_path``: a PNG of its class ids where there is one, 255 = neither good nor a defect.
+    ``stored_ids``: the class id here of each id in that file; empty = they are the same.
     ``facts``: what else is known (prompt, seed, fill_fraction, ...); plain values. ``is_turned``:
     EXIF turns its file; sizes and masks are those of the upright image.
     """
@@ -95,6 +96,7 @@ class LabelledImage:
     defects: tuple[DefectLabel, ...]
     digital_source: str = ""
     label_path: StoredFile | None = None
+    stored_ids: Mapping[int, int] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     is_turned: bool = False
 
@@ -132,9 +134,15 @@ class LabelledImage:
         data, digest = read_present(file), str(self.facts.get("mask_digest") or "")
         check_stored_image(data, self.size_hw, digest, file)
         pixels = decode_image(data, str(file))
-        known = frozenset({0, IGNORED, *(defect.class_id for defect in self.defects)})
-        check_label_map(pixels, self.size_hw, known, str(file))
-        return pixels.astype(np.uint8)
+        own = {defect.class_id for defect in self.defects}
+        if self.stored_ids:
+            own = {stored for stored, class_id in self.stored_ids.items() if class_id in own}
+        check_label_map(pixels, self.size_hw, frozenset({0, IGNORED, *own}), str(file))
+        new_id = np.arange(256, dtype=np.uint8)
+        for stored, class_id in self.stored_ids.items():
+            new_id[stored] = class_id
+        renumbered: NDArray[np.uint8] = new_id[pixels]
+        return renumbered
 
     def instance_map(self) -> NDArray[np.uint16]:
         """Return the number of the defect of each pixel, 1.., (H, W) uint16; 0 = good."""
@@ -150,11 +158,13 @@ class LabelledSet:
 
     Raises RunError for ids that are there twice, and for ids and splits that cannot name files.
     ``record``: what the run says of itself (config, versions, checkpoint), for the datasheet.
+    ``run_ids``: the ids of the classes in the run, by name, where ``classes`` has other ones.
     """
 
     classes: Mapping[str, int]
     images: Sequence[LabelledImage]
     record: Mapping[str, Any] = field(default_factory=dict)
+    run_ids: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ordered = sorted(self.images, key=lambda image: image.sample_id)

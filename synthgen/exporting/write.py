@@ -15,6 +15,7 @@ from synthgen.exporting.formats.croissant import NO_CROISSANT, write_croissant
 from synthgen.exporting.labels import LabelledSet
 from synthgen.exporting.losses import LabelLoss
 from synthgen.exporting.media import Media
+from synthgen.exporting.numbering import write_class_ids
 from synthgen.storage.files import is_left, name_beside
 
 __all__ = ["ExportResult", "Format", "export"]
@@ -79,6 +80,7 @@ def export(
                 (beside / name).mkdir()
                 layout.write(labels, beside / name, media, losses[name])
         report("formats", len(formats), len(formats))
+        write_class_ids(labels, beside)
         write_datasheet(labels, beside, sorted(formats), losses, notes)
         told = [] if write_croissant(labels, beside) else [NO_CROISSANT]
         os.replace(beside, out)

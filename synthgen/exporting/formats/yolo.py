@@ -115,7 +115,8 @@ def _write_data_yaml(labels: LabelledSet, path: Path, loss: LabelLoss) -> None:
     data = {split: f"images/{splits[split]}" for split in order} | {"names": names}
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     path.write_text(text, encoding="utf-8")
-    pairs = ", ".join(f"{n} = {name} ({labels.classes[name]})" for n, name in names.items())
+    ids = labels.run_ids or labels.classes
+    pairs = ", ".join(f"{n} = {name} ({ids[name]})" for n, name in names.items())
     loss.note(f"YOLO: class ids count from 0 (the run's in brackets): {pairs}")
 
 
