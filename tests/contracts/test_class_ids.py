@@ -106,11 +106,7 @@ def read_hugging_face(root: Path) -> Found:
     found = {}
     for row in (row for split in loaded for row in loaded[split]):
         assert np.array_equal(np.asarray(row["mask"]), map_of(row["sample_id"]))
-        objects = row["objects"]
-        ids = objects["category_id"] if isinstance(objects, dict) else objects
-        found[row["sample_id"]] = {
-            one["category_id"] if isinstance(one, dict) else one for one in ids
-        }
+        found[row["sample_id"]] = set(row["objects"]["categories"])
     return found
 
 
