@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -13,8 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from PIL import Image
 
+from synthgen.review.look import COLOURS
 from synthgen.review.service.startup import StartupProgress, is_alive
 
 WAIT_MS = 90_000
@@ -78,16 +82,18 @@ class Review:
 
 @contextmanager
 def open_app(chromium: Any, address: str) -> Iterator[Any]:
-    """Give the page of the App, ready, in a browser that reaches nothing but this machine."""
+    """Give the page of the App, ready; fail where it asks another site for anything."""
+    asked: list[str] = []
     page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
     try:
         page.set_default_timeout(WAIT_MS)
-        page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.abort())
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        page.get_by_text("Dismiss").click()  # an advertisement of FiftyOne's
         page.get_by_role("button", name="Accept", exact=True).wait_for()
         pictures(page).first.wait_for()
         yield page
+        own = ("http://127.0.0.1:", "data:", "blob:")
+        assert [url for url in asked if not url.startswith(own)] == []
     except Exception:
         page.screenshot(path=FAILED)
         raise
@@ -98,6 +104,32 @@ def open_app(chromium: Any, address: str) -> Iterator[Any]:
 def pictures(page: Any) -> Any:
     """Return the pictures of the grid."""
     return page.locator("[data-cy=looker]")
+
+
+def advertisements(page: Any) -> list[str]:
+    """Return the texts on the page that advertise something of FiftyOne's, or ask to be tracked."""
+    words = ("Enterprise", "upgrade", "Dismiss", "Help us improve", "book a demo", "Teams")
+    told = page.locator("body").inner_text().lower()
+    return [word for word in words if word.lower() in told]
+
+
+def fill_of_pictures(page: Any, count: int) -> list[float]:
+    """Return how much of each of the first pictures its label takes, as a fraction of their sides.
+
+    A label is what has the colour of its box; the names at the foot have it, too, and are left out.
+    """
+    found = []
+    for number in range(count):
+        shot = pictures(page).nth(number).screenshot()
+        pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+        shot_width = pixels.shape[1]
+        pixels = pixels[: pixels.shape[0] * 3 // 4]
+        tones = np.array([[int(tone[at : at + 2], 16) for at in (1, 3, 5)] for tone in COLOURS])
+        is_label = (np.abs(pixels[:, :, None] - tones).max(axis=3) < 16).any(axis=2)
+        rows, columns = np.nonzero(is_label)
+        side = max(np.ptp(columns) / shot_width, np.ptp(rows) / shot_width) if len(rows) else 0.0
+        found.append(float(side))
+    return found
 
 
 def tick(page: Any, *numbers: int) -> None:

@@ -10,12 +10,22 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from synthgen.review.service.database import find_mongod
 from synthgen.runs.reader import read_run
 from synthgen.runs.reviews.verdicts import read_verdicts
-from tests.browser.review_page import Review, close_sample, open_app, pictures, press, tick
+from tests.browser.review_page import (
+    Review,
+    advertisements,
+    close_sample,
+    fill_of_pictures,
+    open_app,
+    pictures,
+    press,
+    tick,
+)
 from tests.cli import run_well
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +64,9 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
 
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
         assert_own_address_only(review.address)
+        assert advertisements(page) == []
+        assert page.locator("[data-cy=entry-counts]").inner_text() == f"{COUNT} samples"
+        assert np.median(fill_of_pictures(page, 8)) > 0.4  # cropped to the labels
         tick(page, *BAD)
         press(page, "Reject", f"reject: {len(BAD)} samples (label is wrong)")
         page.get_by_text(f"{len(BAD)} of {COUNT} reviewed").wait_for()

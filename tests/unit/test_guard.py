@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synthgen.review.guard import OwnHostOnly, names_of_address
+from synthgen.review.app.guard import OwnHostOnly, names_of_address
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:

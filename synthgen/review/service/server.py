@@ -15,8 +15,8 @@ from typing import Any
 
 import synthgen
 from synthgen.errors import ConfigError
+from synthgen.review.app.guard import LOCAL
 from synthgen.review.fields import REVIEWER
-from synthgen.review.guard import LOCAL
 from synthgen.review.look import WORKSPACE
 from synthgen.review.service.database import load_fiftyone
 from synthgen.review.service.startup import start_patiently, wait_for_answer
@@ -43,7 +43,7 @@ def serve(dataset: str, settings: ReviewSettings) -> Iterator[str]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which finds this synthgen
     ServerService.command = property(  # behind the guard, instead of FiftyOne's own
         lambda service: [
-            *(sys.executable, "-m", "synthgen.review.guard"),
+            *(sys.executable, "-m", "synthgen.review.app.guard"),
             *("--port", str(service.port), "--address", str(service.address)),
         ]
     )

@@ -1,6 +1,6 @@
 """FiftyOne's server, which answers only those who ask for it by its own address.
 
-``python -m synthgen.review.guard --port 5151 --address 127.0.0.1``, in FiftyOne's own folder.
+``python -m synthgen.review.app.guard --port 5151 --address 127.0.0.1``, in FiftyOne's own folder.
 
 A page of a foreign site may have its name lead to 127.0.0.1 once it is open (DNS rebinding), and
 could then read what the App shows; its requests still say the foreign name, and are refused.
@@ -9,11 +9,16 @@ could then read what the App shows; its requests still say the foreign name, and
 from __future__ import annotations
 
 import argparse
+import inspect
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from synthgen.review.app.counting import count_samples_not_slices
+from synthgen.review.app.page import AppPage, change_files
 
 __all__ = ["OwnHostOnly", "names_of_address"]
 
@@ -96,6 +101,9 @@ def main() -> None:
     asked = parser.parse_args()
     from fiftyone.server import main as server
 
+    count_samples_not_slices()
+    files = change_files(Path(inspect.getfile(server)).parent / "static")
+    server.app.add_middleware(AppPage, files=files)
     is_open = asked.address in ("0.0.0.0", "::")
     server.app.add_middleware(OwnHostOnly, names=names_of_address(asked.address), any_ip=is_open)
     server.start_server(port=asked.port, address=asked.address)
