@@ -35,6 +35,7 @@ POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'"
 )
+PAGES = ("/index.html", "/datasets/")  # and / itself
 CONDITIONS = (b"if-none-match", b"if-modified-since")  # a browser may know FiftyOne's own file
 OF_THE_FILE = (b"content-length", b"etag", b"last-modified", b"cache-control")
 
@@ -74,17 +75,21 @@ class AppPage:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        script = self._files.scripts.get(scope["path"].rpartition("/")[2])
-        if script is not None or "." not in scope["path"].rpartition("/")[2]:
-            headers = [one for one in scope["headers"] if one[0].lower() not in CONDITIONS]
-            scope = {**scope, "headers": headers}
-        await self._app(scope, receive, _Sender(send, script, self._files.page))
+        path = scope["path"]
+        script = self._files.scripts.get(path.rpartition("/")[2])
+        is_page = path == "/" or (path.startswith(PAGES) and "/assets/" not in path)
+        page = self._files.page if is_page else None
+        if script is None and page is None:
+            await self._app(scope, receive, send)
+            return
+        headers = [one for one in scope["headers"] if one[0].lower() not in CONDITIONS]
+        await self._app({**scope, "headers": headers}, receive, _Sender(send, script, page))
 
 
 class _Sender:
-    """Passes on what is sent of a file, or sends another one."""
+    """Passes on what is sent, or sends another body: a script, or the page where it is HTML."""
 
-    def __init__(self, send: Any, script: bytes | None, page: bytes) -> None:
+    def __init__(self, send: Any, script: bytes | None, page: bytes | None) -> None:
         self._send, self._body, self._page = send, script, page
         self._is_sent = False
 
@@ -104,7 +109,7 @@ class _Sender:
         is_page = bool(kinds) and kinds[0].startswith(b"text/html")
         if message["status"] != 200:
             self._body = None
-        elif is_page:
+        elif is_page and self._page is not None:
             self._body = self._page
         if self._body is None:
             return message
