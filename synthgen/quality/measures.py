@@ -40,6 +40,15 @@ __all__ = ["MEASURES", "ChangeView", "Measure", "Scope", "measure", "measure_lab
 
 Scope = Literal["label", "defect", "painted", "varied", "bank", "classes", "run"]
 WINDOW_PX = 16
+STRONGER = (
+    "raise the contrast of the class (defect.<class>.shape.contrast) or backend.painting.strength"
+)
+GIVE_PARTS = "look at the parts with synthgen preview; give masks with source.legal"
+KEEP_OPTICS = (
+    "keep backend.painting.match_optics=true, or give the class a limit of its own: quality.classes"
+)
+PAINT_ANEW = "let a model paint them anew: backend=embedded, or a higher backend.painting.strength"
+WEAKER = "lower the contrast of the class (defect.<class>.shape.contrast)"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -106,7 +115,8 @@ class Measure:
     *painted* image; of one *varied* as a whole; or measured where the *bank*, the *classes* of
     further defects or the other samples of the *run* are known. ``function`` returns it for the
     first four, NaN where it does not apply. ``needs_source``: without the clean image it cannot be
-    told. ``since``: the version that first measured it.
+    told. ``since``: the version that first measured it. ``remedy``: what a person can do where many
+    images break its limit; '' where there is nothing to say.
     """
 
     name: str
@@ -117,6 +127,7 @@ class Measure:
     function: Callable[[ChangeView], float] | None = None
     needs_source: bool = False
     since: str = "0.1.0"
+    remedy: str = ""
 
     @property
     def in_words(self) -> str:
@@ -150,6 +161,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="pixels of the label",
         function=lambda v: float(v.realised.sum()),
+        remedy="make its defects larger (defect.<class>.shape)",
     ),
     Measure(
         name="fill_fraction",
@@ -158,6 +170,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="share of the asked mask that visibly changed",
         function=lambda v: fill_fraction(v.realised, v.asked),
+        remedy=STRONGER,
     ),
     Measure(
         name="leak_fraction",
@@ -166,6 +179,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="share of the change over 2 px, or twice the blur, outside the asked mask",
         function=lambda v: leak_fraction(v.realised, v.asked, v.optics.kernel_px),
+        remedy="lower backend.painting.strength, or let the class have more leak (quality.classes)",
     ),
     Measure(
         name="mask_iou",
@@ -190,6 +204,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="share of the label over 2 px off where a defect may lie",
         function=lambda v: off_object_fraction(v.realised, v.allowed),
+        remedy=GIVE_PARTS,
     ),
     Measure(
         name="change_delta_e",
@@ -199,6 +214,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="mean change of the labelled pixels against the source",
         function=lambda v: change_strength(v.source_lab, v.finished_lab, v.realised),
         needs_source=True,
+        remedy=STRONGER,
     ),
     Measure(
         name="contrast_delta_e",
@@ -207,6 +223,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="how far the label stands out of its ring's texture: 0 = lost in it",
         function=lambda v: ring_contrast(v.finished_lab, v.realised, v.beside),
+        remedy=STRONGER,
     ),
     Measure(
         name="clipped_fraction",
@@ -216,6 +233,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="share of the label that became pure black or white and was not",
         function=lambda v: clipped_fraction(v.source, v.finished, v.realised),
         needs_source=True,
+        remedy=WEAKER,
     ),
     Measure(
         name="black_fraction",
@@ -224,6 +242,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="painted",
         meaning="share of the repaint mask, of its worst part, that came out black and was not",
         function=lambda v: black_fraction(v.source, v.finished, v.repaint),
+        remedy="the checkpoint paints black: load it in another precision (backend.hardware.dtype)",
     ),
     Measure(
         name="seam_delta_e",
@@ -257,6 +276,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="share of the label that looks like background, whatever the part's mask says",
         function=_off_part,
         since="0.2.0",
+        remedy=GIVE_PARTS,
     ),
     Measure(
         name="edge_width_ratio",
@@ -266,6 +286,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="width of its edges over what the photo's blur gives: below 1 = sharper",
         function=lambda v: edge_width_ratio(v.source, v.finished, v.realised, v.optics.kernel_px),
         since="0.2.0",
+        remedy=KEEP_OPTICS,
     ),
     Measure(
         name="grain_ratio",
@@ -275,6 +296,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="grain inside the label over that of the surface around it",
         function=lambda v: grain_ratio(v.source, v.finished, v.realised, v.allowed),
         since="0.2.0",
+        remedy=KEEP_OPTICS,
     ),
     Measure(
         name="range_fraction",
@@ -284,6 +306,7 @@ MEASURES: tuple[Measure, ...] = (
         meaning="mean change over the room to the photo's black or white: above 1 = beyond it",
         function=lambda v: range_fraction(v.source, v.finished, v.realised, v.optics),
         since="0.2.0",
+        remedy=WEAKER,
     ),
     Measure(
         name="real_bits",
@@ -291,6 +314,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="bits of 64",
         scope="bank",
         meaning="from its look to the nearest real defect of the bank: a copy has few",
+        remedy=PAINT_ANEW,
     ),
     Measure(
         name="reference_delta_e",
@@ -298,6 +322,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="CIELAB",
         scope="bank",
         meaning="mean difference from the real defect it follows, in the same place: 0 = pasted",
+        remedy=PAINT_ANEW,
     ),
     Measure(
         name="own_px",
@@ -313,6 +338,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="varied",
         meaning="of a varied image: edges that agree with its source's, F1 within 2 px",
         function=_edges_kept,
+        remedy="lower backend.painting.vary_strength",
     ),
     Measure(
         name="varied_delta_e",
@@ -328,6 +354,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="bits of 64",
         scope="run",
         meaning="from its look to the most alike earlier sample of its source and class",
+        remedy="add photos of other good parts, or ask for fewer images (run.count)",
     ),
 )
 OF_SOURCE = frozenset(one.name for one in MEASURES if one.needs_source)

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
 from synthgen.imaging.images import tile, write_png
 from synthgen.references.items import BankItem
-from synthgen.report.charts import draw_histogram
+from synthgen.report.charts import Series, draw_distribution
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
 from synthgen.report.pictures import to_data_url
+from synthgen.report.real import draw_real
+from synthgen.report.svg import colour_classes
 from synthgen.samples.arrays import Image
 from synthgen.storage.files import write_text
 
 __all__ = ["tabulate_classes", "write_bank_page"]
 
-MAX_SHOWN = 400  # of all classes together, so that a browser opens the page at once
-SHEET_SHOWN, SHEET_COLUMNS = 60, 12
-VIEW_PX = 96
-OUTLINE = (255, 214, 0)
+MAX_SHOWN = 300  # of all classes together, so that a browser opens the page at once
+SHEET_SHOWN, SHEET_COLUMNS, CELL_PX = 60, 12, 96
+VIEW_PX, MAX_BYTES = 160, 5_000  # of one picture on the page
 PADDING = 128
 
 
@@ -54,11 +54,12 @@ def tabulate_classes(table: pd.DataFrame) -> Table:
 def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str] = ()) -> Path:
     """Write ``bank.html`` and ``bank.png`` into a bank's folder; return the page.
 
-    Of a class with very many defects some are shown, evenly over their sizes: the page has 400 of
+    Of a class with very many defects some are shown, evenly over their sizes: the page has 300 of
     all classes together, and the sheet, which shows real above removed, has 60. ``notes`` are
     sentences that the page says first.
     """
     names = sorted({item.defect_class for item in items})
+    colours = colour_classes(names)
     most = max(1, MAX_SHOWN // max(1, len(names)))
     classes = []
     for name in names:
@@ -71,18 +72,30 @@ def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str
                 "count": len(own),
                 "parts": len({item.group for item in own}),
                 "plots": [
-                    draw_histogram({name: areas}, "area (pixels)", "defects"),
-                    draw_histogram({name: contrasts}, "contrast (CIELAB)", "defects"),
+                    (title, draw_distribution([Series.of(name, values, colours[name])], title))
+                    for title, values in (
+                        ("Area, pixels", areas),
+                        ("Contrast, CIELAB", contrasts),
+                    )
+                    if values
                 ],
                 "places": [item.place_xy for item in own],
                 "items": [_show(item) for item in _spread(own, most)],
             }
         )
     page = render(
-        "bank.html.j2", name=name_run(folder), count=len(items), classes=classes, notes=list(notes)
+        "bank.html.j2",
+        name=name_run(folder),
+        count=len(items),
+        classes=classes,
+        colours=colours,
+        notes=list(notes),
     )
     write_text(folder / "bank.html", page)
-    cells = [np.vstack(_views(item)[:2]) for item in _spread(items, SHEET_SHOWN)]
+    cells = [
+        np.vstack([_pad(view) for view in (real, clean)])
+        for real, _, clean in (_views(item, CELL_PX) for item in _spread(items, SHEET_SHOWN))
+    ]
     write_png(folder / "bank.png", tile(cells, min(SHEET_COLUMNS, len(cells))))
     return folder / "bank.html"
 
@@ -99,7 +112,7 @@ def _show(item: BankItem) -> dict[str, Any]:
     return {
         "item_id": item.item_id,
         "group": item.group,
-        "pictures": [to_data_url(view) for view in _views(item)],
+        "pictures": [to_data_url(view, MAX_BYTES) for view in _views(item)],
         "numbers": {
             "area": f"{item.area_px}",
             "length": f"{item.length_px:.0f}",
@@ -112,31 +125,14 @@ def _show(item: BankItem) -> dict[str, Any]:
     }
 
 
-def _views(item: BankItem) -> tuple[Image, Image, Image]:
-    """Return the defect as it is, outlined, and removed, (S, S, 3) each."""
-    # the part of the crop around the defect, as square as the crop allows
+def _views(item: BankItem, size_px: int = VIEW_PX) -> tuple[Image, Image, Image]:
+    """Return the defect as it is, outlined, and removed, (h, w, 3) each, ``size_px`` at most."""
     rows, columns = np.nonzero(item.mask)
-    side = round(max(np.ptp(rows), np.ptp(columns)) * 1.3) + 12
-    spans = []
-    for places, length in zip((rows, columns), item.mask.shape, strict=True):
-        start = int(np.clip((places.min() + places.max() - side) // 2, 0, max(0, length - side)))
-        spans.append(slice(start, min(length, start + side)))
-    window = tuple(spans)
-    real, clean = _fit(item.crop[window]), _fit(item.clean[window])
-    grey = _fit(np.repeat(item.mask[window][..., None], 3, 2).astype(np.uint8) * 255)[..., 0]
-    lines, _ = cv2.findContours(
-        (grey > PADDING).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-    )
-    marked = real.copy()
-    cv2.drawContours(marked, lines, -1, OUTLINE, 1)
-    return real, marked, clean
+    return draw_real(item, round(max(np.ptp(rows), np.ptp(columns)) * 1.3) + 12, size_px)
 
 
-def _fit(view: Image) -> Image:
-    """Return a view scaled into a square, on grey where it is not square itself."""
-    scale = VIEW_PX / max(view.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in view.shape[1::-1])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    square = np.full((VIEW_PX, VIEW_PX, 3), PADDING, np.uint8)
-    square[: size[1], : size[0]] = cv2.resize(np.ascontiguousarray(view), size, interpolation=how)
+def _pad(view: Image) -> Image:
+    """Return a view in a square, on grey where it is not square itself."""
+    square = np.full((CELL_PX, CELL_PX, 3), PADDING, np.uint8)
+    square[: view.shape[0], : view.shape[1]] = view
     return square

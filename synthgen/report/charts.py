@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from synthgen.report.svg import (
     BINS,
     Scale,
-    colour_classes,
     draw_text,
     format_number,
     round_steps,
@@ -25,7 +23,6 @@ __all__ = [
     "Series",
     "draw_distribution",
     "draw_heat_map",
-    "draw_histogram",
     "draw_spark",
 ]
 
@@ -159,18 +156,6 @@ def draw_spark(
             f'stroke-dasharray="3 2"><title>limit {format_number(limit)}</title></path>'
         )
     return wrap_svg(parts, 172, 40, label)
-
-
-def draw_histogram(groups: Mapping[str, Sequence[float]], title: str, counted: str) -> str:
-    """Return a histogram of named groups of numbers as a data URL, an SVG for an ``img`` element.
-
-    ``title`` names the numbers and ``counted`` what there is one of for each.
-    """
-    colours = colour_classes(list(groups))
-    series = [Series.of(name, values, colours[name]) for name, values in groups.items()]
-    svg = draw_distribution(series, f"{title}, {counted}")
-    named = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return "data:image/svg+xml;base64," + base64.b64encode(named.encode()).decode()
 
 
 def _grid(top: float, unit: str, scale: Scale, bottom: float) -> list[str]:

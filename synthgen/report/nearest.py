@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.errors import SourceError
 from synthgen.imaging.images import IGNORED
 from synthgen.quality.bank import DefectBank
-from synthgen.references.items import read_bank
 from synthgen.report.pictures import to_data_url
+from synthgen.report.real import RunBank
 from synthgen.report.sheet import read_view, square_window
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
@@ -50,24 +49,22 @@ class NearestReal:
     notes: list[str]
 
 
-def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
-    """Return the ``most`` closest pairs of a run with a bank; None for a run without one.
+def find_nearest_real(run: RunTables, bank: RunBank | None, most: int) -> NearestReal | None:
+    """Return the ``most`` closest pairs of a run with a ``bank``; None for a run without one.
 
     Rejected samples count too. A bank that cannot be read gives no pairs and a note that says why;
     one of over 600 defects gives pairs without the nearest one.
     """
-    path = (run.record["config"].get("bank") or {}).get("path")
-    if path is None or "real_bits" not in run.manifest:
+    if bank is None or "real_bits" not in run.manifest:
         return None
+    if bank.failure:
+        return NearestReal([], [f"The real defects cannot be shown: {bank.failure}."])
+    items = bank.items
     measured = run.manifest[run.manifest["real_bits"].notna() & (run.manifest["image"] != "")]
-    try:
-        items = read_bank(path)
-    except SourceError as error:
-        return NearestReal([], [f"The real defects cannot be shown: {error}."])
     ordered = measured.sort_values(["real_bits", "sample_id"]).head(most)
     notes = [f"The closest {len(ordered)} of {len(measured):,} samples, rejected ones too."]
-    bank = DefectBank(items) if len(items) <= MAX_ITEMS else None
-    if bank is None:
+    hashes = DefectBank(items) if len(items) <= MAX_ITEMS else None
+    if hashes is None:
         notes.append(
             f"The bank has {len(items):,} defects, over {MAX_ITEMS}: only the one that lent its "
             "look is shown; the bits are those to the nearest of all."
@@ -76,7 +73,7 @@ def find_nearest_real(run: RunTables, most: int) -> NearestReal | None:
     pairs = []
     for _, row in ordered.iterrows():
         label = np.isin(read_view(run, row["mask"])[..., 0], (0, IGNORED), invert=True)
-        found = None if bank is None else bank.find_nearest(row.get("perceptual_hash", ""))
+        found = None if hashes is None else hashes.find_nearest(row.get("perceptual_hash", ""))
         nearest = None if found is None else items[found[0]]
         reference = by_id.get(row.get("reference", ""))
         pairs.append(

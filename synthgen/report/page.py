@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,37 +23,49 @@ from synthgen.report.facts import (
     group_rows_by_class,
     tabulate_reasons,
 )
-from synthgen.report.leads import list_leads
+from synthgen.report.leads import collect_leads
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
+from synthgen.report.next_steps import list_steps
 from synthgen.report.panels import draw_distributions, draw_places
-from synthgen.report.pictures import VIEWS, Tile, how_many, show_samples, spread
+from synthgen.report.pictures import VIEWS, Tile, fill_rows, how_many, show_samples, spread
+from synthgen.report.real import (
+    RealClass,
+    RunBank,
+    describe_sizes,
+    read_run_bank,
+    show_real,
+)
 from synthgen.report.reviewed import collect_review
 from synthgen.report.svg import colour_classes, format_number
-from synthgen.runs.reader import read_run
+from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage.places import StoredFile
 
 __all__ = ["format_percent", "render", "write_report"]
 
-MAX_ACCEPTED, MAX_PER_CLASS, MAX_GOOD, MAX_REJECTED, MAX_PAIRS = 72, 8, 6, 24, 12
+MAX_ACCEPTED, MAX_PER_CLASS, MAX_GOOD, MAX_REJECTED, MAX_PAIRS = 48, 6, 6, 18, 12
+SIZE_PX, MAX_BYTES = 224, 10_000  # of a picture of a sample
 MAX_FAILURES = 20  # sentences about samples that came to no image
 
 
 @dataclass(frozen=True)
 class ClassTiles:
-    """The samples of a class that are shown, and how many there are."""
+    """The samples of a class that are shown, how many there are, and the real ones beside them."""
 
     name: str
     count: int
     tiles: list[Tile]
+    numbers: str = ""  # medians of all of them
+    real: RealClass | None = None
 
 
 def write_report(run_folder: Path | str) -> StoredFile:
     """Write ``report.html`` into a finished run, wherever it lies; return it.
 
-    At most 72 accepted samples, 8 of a class, and 6 good ones are shown, evenly over the run, and
-    24 rejected ones of every reason in turn; fewer where images are large. Raises RunError where
-    the run is not finished or a file of it is gone.
+    At most 48 accepted samples, 6 of a class, and 6 good ones are shown, evenly over the run, and
+    18 rejected ones of every reason in turn; fewer where images are large. Real defects of the
+    run's bank stand beside those of their class. Raises RunError where the run is not finished or a
+    file of it is gone.
     """
     run = read_run(run_folder)
     colours = colour_classes(list(run.classes))
@@ -67,24 +80,20 @@ def write_report(run_folder: Path | str) -> StoredFile:
     good = manifest[(manifest["status"] == GOOD) & has_image]
     lost = manifest[(manifest["status"] == REJECTED) & ~has_image].head(MAX_FAILURES)
     accepted = group_rows_by_class(manifest[manifest["status"] == ACCEPTED], run.classes)
-    each = max(1, min(MAX_PER_CLASS, how_many(run, MAX_ACCEPTED) // max(1, len(accepted))))
+    bank = read_run_bank(run)
     page = render(
         "page.html.j2",
         facts=facts,
-        leads=list_leads(run, facts),
+        leads=collect_leads(run, facts, bank),
+        steps=list_steps(run, facts),
         review=collect_review(run),
         colours=colours,
-        accepted=[
-            ClassTiles(name, len(rows), show_samples(run, spread(rows, each)))
-            for name, rows in accepted.items()
-        ],
-        good=ClassTiles(
-            "good", len(good), show_samples(run, spread(good, how_many(run, MAX_GOOD)))
-        ),
-        rejected=show_samples(run, _choose_rejected(manifest, how_many(run, MAX_REJECTED))),
+        accepted=_show_classes(run, accepted, bank),
+        good=ClassTiles("good", len(good), _show(run, spread(good, how_many(run, MAX_GOOD)))),
+        rejected=_show(run, _choose_rejected(manifest, how_many(run, MAX_REJECTED))),
         reasons=tabulate_reasons(manifest),
         failures=list(zip(lost["sample_id"], lost["reasons"], strict=True)),
-        nearest=find_nearest_real(run, how_many(run, MAX_PAIRS)),
+        nearest=find_nearest_real(run, bank, how_many(run, MAX_PAIRS)),
         distributions=draw_distributions(
             {name: accepted[name] for name in colours if name in accepted}, colours
         ),
@@ -131,6 +140,31 @@ def format_percent(fraction: float) -> str:
     return f"{100 * fraction:.0f} %" if math.isfinite(fraction) else "–"
 
 
+def _show_classes(
+    run: RunTables, accepted: Mapping[str, pd.DataFrame], bank: RunBank | None
+) -> list[ClassTiles]:
+    """Return accepted samples of each class, and as many real defects of it where there are."""
+    each = max(1, min(MAX_PER_CLASS, how_many(run, MAX_ACCEPTED) // max(1, len(accepted))))
+    shown = []
+    for name, rows in accepted.items():
+        areas = rows["area_px"] / rows["instances"].clip(lower=1)
+        real = None if bank is None else show_real(bank, name, each, SIZE_PX, MAX_BYTES)
+        shown.append(
+            ClassTiles(
+                name,
+                len(rows),
+                _show(run, spread(rows, fill_rows(min(each, len(rows))))),
+                describe_sizes(list(areas.dropna()), list(rows["contrast_delta_e"].dropna())),
+                real if real is not None and real.count else None,
+            )
+        )
+    return shown
+
+
+def _show(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
+    return show_samples(run, rows, SIZE_PX, MAX_BYTES)
+
+
 def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return rejected samples with an image, of every reason and class in turn."""
     rows = manifest[(manifest["status"] == REJECTED) & (manifest["image"] != "")]
@@ -138,4 +172,4 @@ def _choose_rejected(manifest: pd.DataFrame, most: int) -> pd.DataFrame:
     limit = rows["reasons"].str.split(" ").str[0]
     turn = rows.groupby([limit, rows["defect_class"]]).cumcount()
     chosen = rows.assign(limit=limit, turn=turn).sort_values(["turn", "limit", "sample_id"])
-    return chosen.head(most).sort_values(["limit", "sample_id"])
+    return chosen.head(fill_rows(min(most, len(chosen)))).sort_values(["limit", "sample_id"])

@@ -14,13 +14,14 @@ from synthgen.report.sheet import draw_views
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 
-__all__ = ["Tile", "how_many", "show_samples", "spread", "to_data_url"]
+__all__ = ["Tile", "fill_rows", "how_many", "show_samples", "spread", "to_data_url"]
 
 VIEWS = ("result", "label", "source", "control", "whole")
 NUMBERS = {"area_px": "px", "fill_fraction": "fill", "contrast_delta_e": "contrast"}
 MAX_PIXELS = 250e6  # read for the pictures of one page
 MIN = 12
 QUALITIES, LOW, MAX_BYTES = (86, 72, 58), 40, 8_000  # of a JPEG; noise is what makes one large
+MIN_FILLED = 6  # cards from which on their number is made even
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,15 @@ def how_many(run: RunTables, most: int) -> int:
     return int(np.clip(MAX_PIXELS / pixels, min(MIN, most), most))
 
 
+def fill_rows(count: int) -> int:
+    """Return how many cards of ``count`` to show, so that rows of 6, 4 or 2 leave none alone.
+
+    >>> [fill_rows(count) for count in (1, 3, 5, 7, 8)]
+    [1, 3, 5, 6, 8]
+    """
+    return count if count < MIN_FILLED else count - count % 2
+
+
 def spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return at most so many rows, in the order of the ids and evenly over them."""
     ordered = rows.sort_values("sample_id")
@@ -63,14 +73,17 @@ def spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     return ordered.iloc[places]
 
 
-def show_samples(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
+def show_samples(
+    run: RunTables, rows: pd.DataFrame, size_px: int = 160, max_bytes: int = MAX_BYTES
+) -> list[Tile]:
     """Return a tile for each row of a manifest, in its order; the rows must have an image.
 
+    ``size_px``: the longer side of each picture; ``max_bytes``: of one, see ``to_data_url``.
     Raises RunError where a file is gone, ShapeError where the files of a sample differ in size.
     """
     tiles = []
     for _, row in rows.iterrows():
-        views = draw_views(run, row)
+        views = draw_views(run, row, size_px)
         tried = f", try {row['attempt'] + 1}" if row["attempt"] else ""
         numbers = []
         for name, word in NUMBERS.items():
@@ -86,7 +99,7 @@ def show_samples(run: RunTables, rows: pd.DataFrame) -> list[Tile]:
                 numbers=" · ".join(numbers),
                 where=f"{row['split']}, {row['width']} × {row['height']} px{tried}",
                 reasons=[reason for reason in row["reasons"].split("; ") if reason],
-                pictures={name: to_data_url(getattr(views, name)) for name in VIEWS},
+                pictures={name: to_data_url(getattr(views, name), max_bytes) for name in VIEWS},
             )
         )
     return tiles

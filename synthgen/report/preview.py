@@ -14,12 +14,12 @@ from pydantic import dataclasses as checked
 from rich.table import Table
 
 from synthgen.errors import PlacementError, RunError, SourceError
-from synthgen.imaging.geometry import grow_mask, mask_window
+from synthgen.imaging.geometry import mask_window
 from synthgen.quality.belonging import range_fraction
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
 from synthgen.report.pictures import to_data_url
-from synthgen.report.sheet import LABEL, PART, draw_outline, fit_view, square_window
+from synthgen.report.sheet import LABEL, PART, fit_view, mark_whole, square_window
 from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.folder import BEGUN
 from synthgen.runs.record import RECORD
@@ -44,8 +44,6 @@ Window = tuple[slice, slice]  # rows, columns
 
 VIEW_PX = 280
 MAX_BYTES = 16_000  # of one picture
-MIN_SEEN_PX = 7  # a smaller outline on the whole photo gets a ring around it
-RING_PX = 9
 MAX_WEIGHED = 200  # specs of a class that the shown ones are chosen from
 AROUND_PX = 4
 NUMBERS = {  # by the field of a Drawn: the head of its column
@@ -267,17 +265,7 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
     close up with and without them."""
     spec, source = condition.spec, condition.source
     whole = fit_view(condition.sketch, VIEW_PX)
-    if condition.allowed is not None:
-        draw_outline(whole, condition.allowed, PART)
-    cover = condition.defect_mask.astype(np.float32)
-    small = cv2.resize(cover, whole.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
-    draw_outline(whole, grow_mask(small, 1), LABEL)  # around the defect, which it must not hide
-    scale = whole.shape[0] / condition.image.shape[0]
-    for instance_id, own in _find_instances(condition):
-        rows, columns = np.nonzero(condition.instance_map[own] == instance_id)
-        if max(np.ptp(rows), np.ptp(columns)) + 1 < MIN_SEEN_PX / scale:
-            x, y = columns.mean() + own[1].start, rows.mean() + own[0].start
-            cv2.circle(whole, (round(x * scale), round(y * scale)), RING_PX, LABEL, 1, cv2.LINE_AA)
+    mark_whole(whole, condition.allowed, condition.defect_mask)
     window = square_window(condition.defect_mask)
     largest = max(numbers, key=lambda one: one.length_px)
     count = "" if len(numbers) == 1 else f"{len(numbers)} defects, the largest "

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synthgen.errors import RunError, ShapeError
+from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.images import IGNORED, decode_image, grey_window, tile, to_rgb8, write_png
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.reader import RunTables, read_run
@@ -23,8 +24,10 @@ __all__ = [
     "draw_outline",
     "draw_views",
     "fit_view",
+    "mark_whole",
     "read_view",
     "square_window",
+    "view_side_px",
     "write_contact_sheet",
 ]
 
@@ -32,13 +35,17 @@ LABEL = (255, 214, 0)  # yellow: what really changed, the label
 ASKED = (0, 200, 255)  # cyan: what was asked for
 PART = (40, 220, 90)  # green: the part
 MIN_VIEW_PX = 96
+MIN_SEEN_PX = 7  # a smaller outline on a whole image gets a ring around it
+RING_PX = 9
+GAP_PX, LINE_PX = 1, 2  # between a defect and its mark, and of the mark
+SHADE = (0, 0, 0)  # around a mark on a whole image, so that it is seen on any surface
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Views:
     """The pictures of one sample, (S, S, 3) uint8 RGB.
 
-    ``whole`` keeps the image's shape; the part is outlined on it where it is known.
+    ``whole`` keeps the image's shape; the label is outlined on it, and the part where it is known.
     """
 
     whole: NDArray[np.uint8]
@@ -74,8 +81,7 @@ def draw_views(run: RunTables, row: pd.Series, size_px: int = 160) -> Views:
     for mask, colour in ((asked, ASKED), (label, LABEL)):
         draw_outline(marked, mask[window], colour)
     whole = fit_view(result, size_px)
-    if (part := read_outline(str(row.get("part") or ""))) is not None:
-        draw_outline(whole, part, PART)
+    mark_whole(whole, read_outline(str(row.get("part") or "")), label)
     return Views(
         whole=whole, source=crop(source), control=crop(control), result=crop(result), label=marked
     )
@@ -110,6 +116,32 @@ def draw_outline(
     cv2.drawContours(view, lines, -1, colour, 1)
 
 
+def mark_whole(
+    view: NDArray[np.uint8], part: NDArray[np.bool_] | None, defects: NDArray[np.bool_]
+) -> None:
+    """Outline the part in green and the defects in yellow on a picture of the whole image.
+
+    ``view`` (h, w, 3) uint8 is changed in place; the masks are of the same scene and of any size,
+    ``part`` None where it is not known. A defect that is smaller than 7 px there gets a ring.
+    """
+    if part is not None:
+        draw_outline(view, part, PART)
+    cover = cv2.resize(defects.astype(np.float32), view.shape[1::-1], interpolation=cv2.INTER_AREA)
+    small = cover > 0
+    count, places = cv2.connectedComponents(grow_mask(small, RING_PX).astype(np.uint8))
+    marked = small.copy()
+    for number in range(1, count):  # what lies so near has one mark
+        rows, columns = np.nonzero(small & (places == number))
+        if max(np.ptp(rows), np.ptp(columns)) + 1 < MIN_SEEN_PX:
+            ring = np.zeros(small.shape, np.uint8)
+            cv2.circle(ring, (round(columns.mean()), round(rows.mean())), RING_PX - GAP_PX, 1, -1)
+            marked |= ring > 0
+    # beside a defect, which the mark must not hide
+    inner, line, outer = (grow_mask(marked, GAP_PX + width) for width in (0, LINE_PX, LINE_PX + 1))
+    view[outer & ~line] = SHADE
+    view[line & ~inner] = LABEL
+
+
 def read_view(run: RunTables, name: str) -> NDArray[np.uint8]:
     """Read one picture of a run as (H, W, 3) uint8 RGB; ``name`` is as the manifest has it.
 
@@ -130,11 +162,18 @@ def square_window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     rows, columns = (
         np.nonzero(mask) if mask.any() else (np.array([height // 2]), np.array([width // 2]))
     )
-    reach = max(int(np.ptp(rows)), int(np.ptp(columns)))
-    side = min(max(MIN_VIEW_PX, round(reach * 1.4)), height, width)
+    side = min(view_side_px(mask), height, width)
     top = int(np.clip((rows.min() + rows.max()) // 2 - side // 2, 0, height - side))
     left = int(np.clip((columns.min() + columns.max()) // 2 - side // 2, 0, width - side))
     return slice(top, top + side), slice(left, left + side)
+
+
+def view_side_px(mask: NDArray[np.bool_]) -> int:
+    """Return the side of the square in which a mask is looked at, with some surface beside it."""
+    if not mask.any():
+        return MIN_VIEW_PX
+    rows, columns = np.nonzero(mask)
+    return max(MIN_VIEW_PX, round(max(int(np.ptp(rows)), int(np.ptp(columns))) * 1.4))
 
 
 def write_contact_sheet(

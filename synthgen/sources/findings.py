@@ -12,10 +12,18 @@ import numpy as np
 from synthgen.errors import SourceError
 from synthgen.sources.catalogue import SourceEntry, Sources
 
-__all__ = ["Finding", "describe_parts", "list_names", "name_photos", "tell_findings"]
+__all__ = [
+    "Finding",
+    "describe_parts",
+    "is_doubtful",
+    "list_names",
+    "name_photos",
+    "tell_findings",
+]
 
 MAX_NAMES = 3  # of photos, in one sentence
 ALIKE = 1.5  # times the smallest part: sizes that one number stands for
+DOUBTFUL = ("Part not found on ", "Part not clear on ")  # how a sentence on such photos begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +96,13 @@ give masks with source=folder source.legal=...']
     if unsure:
         names = list_names([one.name for one in unsure])
         sentences.append(
-            f"Part not found on {len(unsure)} of {of} ({names}): defects may go anywhere there; "
+            f"{DOUBTFUL[0]}{len(unsure)} of {of} ({names}): defects may go anywhere there; "
             "give masks with source=folder source.legal=..."
         )
     if guessed:
         names = list_names([one.name for one in guessed])
         sentences.append(
-            f"Part not clear on {len(guessed)} of {of} ({names}): its outline there is a guess; "
+            f"{DOUBTFUL[1]}{len(guessed)} of {of} ({names}): its outline there is a guess; "
             "give masks with source=folder source.legal=..."
         )
     joint = ", " if total == len(findings) else "; it is "
@@ -116,6 +124,11 @@ give masks with source=folder source.legal=...']
             f"All of the picture counts as part on {len(whole)} of {of}, as it was asked for."
         )
     return sentences
+
+
+def is_doubtful(sentence: str) -> bool:
+    """Say whether a sentence of ``tell_findings`` tells of photos whose part is not known."""
+    return sentence.startswith(DOUBTFUL)
 
 
 def _count_photos(looked_at: int, total: int) -> str:

@@ -52,7 +52,8 @@ from synthgen.references.lending import BankSettings, References, load_reference
 from synthgen.references.removal import to_fractions
 from synthgen.references.skeleton import line_length, thin
 from synthgen.references.together import find_neighbours, join
-from synthgen.report.bank import MAX_SHOWN, OUTLINE, _views, write_bank_page
+from synthgen.report.bank import MAX_SHOWN, _views, write_bank_page
+from synthgen.report.sheet import LABEL
 from synthgen.sources import FolderSources, ProceduralSources
 from tests.samples import draw_classes
 
@@ -154,7 +155,7 @@ def test_the_measures_of_a_spot_and_of_a_line(bank: Path) -> None:
 
 def test_the_page_shows_every_defect(bank: Path) -> None:
     page = (bank / "bank.html").read_text(encoding="utf-8")
-    assert page.count('<figure class="item"') == 10
+    assert page.count('<figure class="tile item"') == 10
     assert "crack: 5 on 5 parts" in page
     assert page.count('data-visible="1.00"') == page.count(", 1.00 visible<") == 10
     assert "<option>visible</option>" in page
@@ -179,7 +180,7 @@ def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None
     ]
     page = write_bank_page(tmp_path / "mine", many, ["groups were guessed from the names"])
     text = page.read_text(encoding="utf-8")
-    assert text.count('<figure class="item"') == MAX_SHOWN
+    assert text.count('<figure class="tile item"') == MAX_SHOWN
     assert text.count(f"{MAX_SHOWN // 25} of them are shown, evenly over their sizes") == 25
     assert "groups were guessed from the names" in text
     assert "contrast nan" not in text
@@ -189,14 +190,15 @@ def test_of_very_many_defects_some_are_shown(bank: Path, tmp_path: Path) -> None
 
 
 def test_only_the_defect_is_outlined() -> None:
-    """Not the grey beside a view that is not a square."""
+    """Nothing else, and the view keeps its shape."""
     view = np.full((40, 20, 3), 90, np.uint8)
     mask = np.zeros((40, 20), np.bool_)
     mask[5:35, 8:12] = True
     item = BankItem("crack", "a", "a", view, view, mask, 120, 5.0, 90.0, (0.5, 0.5))
     marked = _views(item)[1]
-    assert (marked == OUTLINE).all(axis=2).any()
-    assert not (marked[:, 60:] == OUTLINE).all(axis=2).any()
+    assert marked.shape == (160, 80, 3)
+    assert (marked == LABEL).all(axis=2).any()
+    assert not (marked[:, 60:] == LABEL).all(axis=2).any()
 
 
 def test_what_is_scored_on_lends_nothing(table: Path, tmp_path: Path) -> None:

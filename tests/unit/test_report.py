@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import read_image, write_png
 from synthgen.references.items import BankItem, write_bank
 from synthgen.report import write_comparison, write_contact_sheet, write_report
 from synthgen.report.charts import Series, draw_distribution, draw_spark
+from synthgen.report.facts import RunFacts, collect_run_facts
+from synthgen.report.leads import collect_leads
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
+from synthgen.report.next_steps import list_steps, write_override
 from synthgen.report.pictures import to_data_url
+from synthgen.report.real import RunBank, read_run_bank
 from synthgen.report.reviewed import collect_review
-from synthgen.report.sheet import PART, draw_views
+from synthgen.report.sheet import LABEL, PART, draw_views, mark_whole
 from synthgen.runs.outlines import write_outline
 from synthgen.runs.progress import describe_found_parts
 from synthgen.runs.reader import RunTables, read_run
@@ -30,6 +38,12 @@ from synthgen.runs.reviews.decide import count_reasons
 from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
 from synthgen.storage.places import LocalFolder
 from tests.factories import make_run
+
+RUN_FACTS = RunFacts(
+    **{"name": "run", "folder": "run", "asked": 0, "accepted": 0, "rejected": 0, "good": 0},
+    **{"first_try": 0, "tries": 0, "classes": [], "unused": [], "splits": {}, "seconds": {}},
+    **{"images": 0, "sizes": [], "sources": 0, "groups": 0, "drawn": False, "about": {}},
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +56,9 @@ def test_the_same_run_gives_the_same_page(run) -> None:
 
 
 def test_the_headline_says_how_many_were_asked_for(run) -> None:
-    asked = len(pd.read_parquet(run / "plan.parquet"))
+    defects = (pd.read_parquet(run / "manifest.parquet")["defect_class"] != "").sum()
     page = write_report(run).read_bytes().decode()
-    assert f"<dt>asked</dt><dd>{asked}</dd>" in page
-    assert '<dt>accepted</dt><dd class="good">4</dd>' in page
+    assert f'<dt>of {defects} defects accepted</dt><dd class="good">4</dd>' in page
     assert '<dt>rejected</dt><dd class="bad">2</dd>' in page
 
 
@@ -158,8 +171,8 @@ def test_a_large_run_has_a_small_report(run, tmp_path) -> None:
         parts = [table.assign(sample_id=ids + f"-{number}") for number in range(10_000 // 7 + 1)]
         pd.concat(parts, ignore_index=True).to_parquet(copy / f"{name}.parquet")
     page = write_report(copy).read_bytes()
-    assert len(page) < 6e6
-    assert "<dt>asked</dt><dd>10,003</dd>" in page.decode()
+    assert len(page) < 8e6
+    assert '<dd class="good">5,716</dd>' in page.decode()
 
 
 def test_measures_stand_beside_the_limits_in_force(run, tmp_path) -> None:
@@ -193,13 +206,20 @@ def test_the_most_alike_real_defect_is_found(run, tmp_path) -> None:
     manifest.loc[manifest["sample_id"] == "hole", "real_bits"] = 0.0
     manifest.loc[manifest["sample_id"] == "two_parts", "real_bits"] = 3.0
     manifest.to_parquet(copy / "manifest.parquet")
-    found = find_nearest_real(read_run(copy), 12)
+    table = read_run(copy)
+    found = find_nearest_real(table, read_run_bank(table), 12)
     assert found is not None
     assert [(pair.sample_id, pair.nearest_id, pair.bits) for pair in found.pairs] == [
         ("hole", "real-hole", "0"),
         ("two_parts", "real-two_parts", "3"),
     ]
-    assert "Nearest real defects" in read_report(copy).text
+    page = read_report(copy)
+    check_access(page)
+    assert "Nearest real defects" in page.text
+    assert "differs from it in 0 of 64 bits (hole)" in page.text
+    real = [text for text in page.values("alt") if text.startswith("real: real-")]
+    assert real[:2] == ["real: real-hole", "real: real-two_parts"]
+    assert "2 of 2 in the bank, median 99 px, contrast 9" in page.text
     shutil.rmtree(tmp_path / "bank")
     assert "The real defects cannot be shown" in read_report(copy).text
 
@@ -254,7 +274,11 @@ def test_the_report_leads_with_the_photos_whose_part_was_not_found(run, tmp_path
     photo = f"{manifest.loc[is_lost, 'source_id'].item()}.png"
     assert f"Part not found on 1 of 5 photos ({photo}): defects may go anywhere" in page.text
     assert "Part found on 4 of 5 photos, 25 % of the picture." in page.text
-    assert page.text.index("Part not found") < page.text.index("asked")
+    found, not_found, counts = (
+        page.text.index(words)
+        for words in ("Part found on", "Part not found", "of 6 defects accepted")
+    )
+    assert not_found < found < counts
 
 
 def test_the_report_says_in_words_what_does_not_belong(run, tmp_path) -> None:
@@ -285,6 +309,96 @@ def test_a_class_with_few_accepted_samples_is_named_at_the_top(run, tmp_path) ->
     assert "Few samples were accepted of pit 0 of 4" in read_report(copy).text
 
 
+def facts_of(folder):
+    return collect_run_facts(read_run(folder))
+
+
+def test_a_run_that_lacks_nothing_says_so(run, tmp_path) -> None:
+    usual = dict.fromkeys(("edge_width_ratio", "grain_ratio", "size_ratio"), 1.0)
+    copy = change_run(run, tmp_path / "run", contrast_delta_e=9.0, **usual)
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    manifest[manifest["status"] != "rejected"].to_parquet(copy / "manifest.parquet")
+    page = read_report(copy)
+    assert "Nothing stands out in the numbers." in page.text
+    assert "synthgen inspect" not in page.text  # nothing is rejected
+
+
+def test_each_lead_says_what_to_do_once(run, tmp_path) -> None:
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    is_pit = (manifest["defect_class"] == "pit") & (manifest["image"] != "")
+    copy = change_run(
+        run,
+        tmp_path / "run",
+        status=manifest["status"].mask(is_pit, "rejected"),
+        reasons=manifest["reasons"].mask(is_pit, "reference_delta_e 0 is below 1"),
+    )
+    leads = collect_leads(read_run(copy), facts_of(copy))
+    assert [one.sentence.split(" ")[0] for one in leads if one.needs_attention] == [
+        *("Few", "4", "1", "Some"),
+    ]
+    remedies = [one.remedy for one in leads if one.remedy]
+    assert remedies == [
+        "let a model paint them anew: backend=embedded, or a higher backend.painting.strength"
+    ]
+
+
+def test_sizes_and_contrasts_are_told_against_the_real_ones(run, tmp_path) -> None:
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    accepted = manifest["defect_class"].ne("") & manifest["image"].ne("")
+    copy = change_run(
+        run,
+        tmp_path / "run",
+        status=np.where(accepted, "accepted", manifest["status"]),
+        defect_class=np.where(accepted, "pit", manifest["defect_class"]),
+        area_px=400.0,
+        instances=2,
+        contrast_delta_e=1.5,
+    )
+    image, mask = np.full((96, 96, 3), 90, np.uint8), np.zeros((96, 96), bool)
+    mask[40:50, 40:50] = True
+    items = [
+        BankItem("pit", "a", "a", image, image, mask, 50, contrast, 0.0, (0.5, 0.5))
+        for contrast in (4.0, 5.0, 6.0)
+    ]
+    told = collect_leads(read_run(copy), facts_of(copy), RunBank(items))
+    sentences = " ".join(one.sentence for one in told if one.needs_attention)
+    assert "Hardly to be seen, by their median contrast: pit 1.5." in sentences
+    assert "Sizes are not those of the real defects, by the medians: pit 4 times" in sentences
+    assert "(200 against 50 px)" in sentences
+    assert "Contrasts are not those of the real defects, by the medians: pit 0.3 times" in sentences
+    alike = [replace(item, area_px=220, contrast_delta_e=2.0) for item in items]
+    told = collect_leads(read_run(copy), facts_of(copy), RunBank(alike))
+    assert not any("of the real defects" in one.sentence for one in told)
+
+
+def test_few_photos_behind_many_images_are_told() -> None:
+    facts = replace(RUN_FACTS, accepted=50, sources=3, drawn=False)
+    empty = pd.DataFrame({"status": [], "image": [], "defect_class": [], "reasons": []}, dtype=str)
+    run = SimpleNamespace(manifest=empty)
+    assert [one.sentence for one in collect_leads(run, facts)] == [
+        "50 images come from 3 photos: a model may learn these by heart."
+    ]
+    assert collect_leads(run, replace(facts, sources=30)) == []
+    assert collect_leads(run, replace(facts, drawn=True)) == []
+
+
+def test_the_next_commands_are_those_of_this_run(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "my runs, 'all'")
+    first, limit, last = list_steps(read_run(copy), facts_of(copy))
+    for step in (first, limit, last):
+        override = shlex.split(step.command)[-1 if step is first else 2]
+        parsed = OverridesParser.create().parse_override(override)
+        assert parsed.value() == str(copy)
+    assert "'quality.leak_fraction=[null,null]'" in limit.command
+    assert limit.words.startswith("1 rejected sample breaks no limit but leak_fraction.")
+
+
+@pytest.mark.parametrize("value", ["a", 'a"b', "a\\", 'a\\"b', "c:\\d e", "ü{}[],=$"])
+def test_an_override_is_read_back_as_it_was(value) -> None:
+    [word] = shlex.split(write_override("out", value))
+    assert OverridesParser.create().parse_override(word).value() == value
+
+
 def test_a_run_from_before_says_nothing_of_parts(run, tmp_path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     new = ["part_finding", "part", "off_part_fraction", "edge_width_ratio", "grain_ratio"]
@@ -292,8 +406,10 @@ def test_a_run_from_before_says_nothing_of_parts(run, tmp_path) -> None:
     manifest = manifest[manifest["image"] != ""]
     manifest.to_parquet(copy / "manifest.parquet")
     assert describe_found_parts(manifest) == []
-    html = write_report(copy).read_bytes().decode()
-    assert 'class="lead"' not in html
+    told = [one.sentence for one in collect_leads(read_run(copy), facts_of(copy))]
+    assert told == [
+        "1 of 5 defect samples were rejected in their last try, by limit: leak (leak_fraction) 1."
+    ]
 
 
 def test_the_whole_image_shows_where_the_part_was_found(tmp_path) -> None:
@@ -308,6 +424,26 @@ def test_the_whole_image_shows_where_the_part_was_found(tmp_path) -> None:
     rows, columns = np.nonzero((views.whole == PART).all(axis=2))
     assert (rows.min(), rows.max()) == pytest.approx((25, 74), abs=2)
     assert (columns.min(), columns.max()) == pytest.approx((50, 99), abs=2)
+    assert not (views.whole == LABEL).all(axis=2).any()  # there is no defect
+
+
+@pytest.mark.parametrize("size_px", [2, 60])
+def test_the_whole_image_shows_where_the_defect_is(size_px) -> None:
+    defect = np.zeros((400, 600), bool)
+    defect[100 : 100 + size_px, 300 : 300 + size_px] = True
+    view = np.full((100, 150, 3), 90, np.uint8)
+    mark_whole(view, None, defect)
+    rows, columns = np.nonzero((view == LABEL).all(axis=2))
+    assert columns.max() - columns.min() >= 15  # a small one has a ring around it
+    middle = (100 + size_px / 2) / 4, (300 + size_px / 2) / 4
+    assert (rows.mean(), columns.mean()) == pytest.approx(middle, abs=1)
+    assert (view[round(middle[0]), round(middle[1])] == 90).all()  # it is not hidden
+
+
+def test_a_defect_free_image_has_no_mark() -> None:
+    view = np.full((100, 150, 3), 90, np.uint8)
+    mark_whole(view, None, np.zeros((400, 600), bool))
+    assert (view == 90).all()
 
 
 def test_two_runs_are_compared(run, tmp_path) -> None:

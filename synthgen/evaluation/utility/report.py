@@ -6,13 +6,16 @@ import base64
 import io
 import json
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -42,6 +45,7 @@ NAMES = {
     "validation_ap": "AP, validation part",
     "train_s": "seconds to train",
 }
+MAX_LABEL = 24  # characters of an arm's name in a plot
 NO_PERCENT = ("nearest_bits", "train_s", "score_s")
 
 
@@ -164,6 +168,15 @@ def _draw_page(
     )
 
 
+@contextmanager
+def _plain_text() -> Iterator[None]:
+    """Draw names as they are written: no formulas between $, and in the reader's own fonts."""
+    with rc_context({"text.parse_math": False, "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader has it
+        yield
+
+
+@_plain_text()
 def _plot_arms(rows: pd.DataFrame, budget: str) -> str:
     """Return a plot of every seed of every arm at one budget: a dot each, lines join seeds."""
     own = rows[rows["budget"] == budget]
@@ -174,12 +187,15 @@ def _plot_arms(rows: pd.DataFrame, budget: str) -> str:
     for _, line in table.iterrows():
         axes.plot(range(len(line)), line.to_numpy(), color="0.75", linewidth=0.8, marker=".")
     axes.plot(range(table.shape[1]), table.mean(), "_", color="#2f9e73", ms=26, mew=3)
-    axes.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right")
+    names = [_shorten(str(arm)) for arm in table.columns]
+    axes.set_xticks(range(table.shape[1]), names, rotation=30, ha="right")
+    axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylabel("pixel AP, %")
     axes.set_title(f"{budget} real defects a class; grey: one seed, green: the mean", fontsize=9)
     return _embed(figure)
 
 
+@_plain_text()
 def _plot_budgets(means: pd.DataFrame) -> str:
     """Return a plot of pixel AP over the budget, a line an arm."""
     order = sorted(means["budget"].unique(), key=lambda b: math.inf if b == "all" else int(b))
@@ -188,12 +204,22 @@ def _plot_budgets(means: pd.DataFrame) -> str:
     for arm, own in means.groupby("arm", sort=False):
         places = [order.index(budget) for budget in own["budget"]]
         spread = own["pixel_ap_sd"].fillna(0) * 100
-        axes.errorbar(places, own["pixel_ap"] * 100, spread, label=str(arm), capsize=3, marker="o")
+        label = f" {_shorten(str(arm))}"  # one that begins with _ would be left out
+        axes.errorbar(places, own["pixel_ap"] * 100, spread, label=label, capsize=3, marker="o")
     axes.set_xticks(range(len(order)), order)
     axes.set_xlabel("real defects a class")
     axes.set_ylabel("pixel AP, % (bars: deviation over seeds)")
     axes.legend(fontsize=8)
     return _embed(figure)
+
+
+def _shorten(name: str) -> str:
+    """Return a name as a plot has room for it; the table has all of it.
+
+    >>> _shorten("adapted-5-1"), _shorten("every second one of the real defects")
+    ('adapted-5-1', 'every second one of the…')
+    """
+    return name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1].rstrip()}…"
 
 
 def _embed(figure: Figure) -> str:
@@ -209,7 +235,8 @@ PAGE = """<!doctype html>
 body { margin: 0 auto; padding: 24px; max-width: 1280px; font: 15px/1.45 system-ui, sans-serif; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
 th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid #ddd; }
-img { max-width: 100%; background: #fff; } .scroll { overflow-x: auto; } .soft { color: #666; }
+img { max-width: 100%; background: #fff; } .scroll { overflow-x: auto; }
+p, .words td { overflow-wrap: anywhere; } .soft { color: #666; }
 </style>
 <h1>Utility</h1>
 <p>What an inspection model scores on real, held-out images, by what it was trained with. In
@@ -226,12 +253,14 @@ from the held-out images themselves.</p>
 <p>Mean paired difference in pixel AP (points), 90 % interval by Student's t over n seeds. With few
 seeds it is wide; it says nothing about other data.
 {% if warning %}<b>Mind:</b> {{ warning }}.{% endif %}</p>
-<table><tr><th>real a class</th><th>arm</th><th>less</th><th>n</th><th>difference</th><th></th></tr>
+<div class="scroll"><table>
+<tr><th>real a class</th><th>arm</th><th>less</th><th>n</th><th>difference</th><th></th></tr>
 {% for p in pairs %}<tr><td>{{ p.one.budget }}</td><td>{{ p.one.arm }}</td><td>{{ p.one.against }}
 </td><td>{{ p.one.seeds }}</td><td>{{ p.text }}</td>
 <td class="soft">{{ "" if p.one.is_clear else "not told apart" }}</td></tr>
-{% endfor %}</table>
+{% endfor %}</table></div>
 <h2>Facts</h2>
-<table>{% for name, value in facts.items() %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
+<table class="words">
+{% for name, value in facts.items() %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
 {% endfor %}</table></html>
 """
