@@ -23,7 +23,7 @@ from synthgen.report.facts import (
     name_run,
 )
 from synthgen.report.measured import measure_quality
-from synthgen.report.page import format_percent, render
+from synthgen.report.page import MAX_BYTES, SIZE_PX, format_percent, render
 from synthgen.report.panels import draw_distributions
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
 from synthgen.report.svg import colour_classes, format_number
@@ -34,7 +34,7 @@ from synthgen.storage.files import write_text
 __all__ = ["write_comparison"]
 
 MAX_RUNS = 6
-MAX_TILES, MAX_PER_CLASS = 108, 6  # of all runs together; of one class of one run
+MAX_TILES, MAX_PER_CLASS = 72, 6  # of all runs together; of one class of one run
 OWN = ("config.run.folder",)  # differs between any two runs
 Show = Callable[[float], str]
 COUNTED: tuple[tuple[str, Callable[[RunFacts], float], Show], ...] = (
@@ -217,7 +217,10 @@ def _show_samples(
         own = {key: rows[rows["defect_class"] == name] for key, rows in accepted.items()}
         both = {key: rows[rows["sample_id"].isin(shared)] for key, rows in own.items()}
         chosen = own if any(rows.empty for rows in both.values()) else both
-        tiles = {key: show_samples(runs[key], spread(rows, each)) for key, rows in chosen.items()}
+        tiles = {
+            key: show_samples(runs[key], spread(rows, each), SIZE_PX, MAX_BYTES)
+            for key, rows in chosen.items()
+        }
         shown.append(ClassSamples(name, {key: len(rows) for key, rows in own.items()}, tiles))
     return shown
 

@@ -41,7 +41,7 @@ from synthgen.report.svg import colour_classes, format_number
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.storage.places import StoredFile
 
-__all__ = ["format_percent", "render", "write_report"]
+__all__ = ["MAX_BYTES", "SIZE_PX", "format_percent", "render", "write_report"]
 
 MAX_ACCEPTED, MAX_PER_CLASS, MAX_GOOD, MAX_REJECTED, MAX_PAIRS = 48, 6, 6, 18, 12
 SIZE_PX, MAX_BYTES = 224, 10_000  # of a picture of a sample

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["HOSTILE", "LoadedPage", "load_page"]
 
 # Names that people give classes and files, and that break pages that do not escape them.
-HOSTILE = "<img src=x onerror=alert(1)> \"q\" 'a' & 裂纹 🦠 " + "x" * 24
+HOSTILE = "crack <img src=x onerror=alert(1)> \"q\" 'a' & 裂纹 🦠 " + "x" * 24
 
 FIND_BROKEN = """() => [...document.images]
     .filter(one => !one.complete || one.naturalWidth === 0 || one.naturalHeight === 0)
