@@ -30,12 +30,18 @@ SHOWN_PX = 110
 
 def draw_condition() -> Condition:
     sources = ProceduralSources(1, (160, 160), ["cast"], seed=4)
-    shape = Stain(radius_px=(20, 20), contrast=(60, 60), raggedness=0.2)
+    shape = Stain(radius_px=(20, 20), contrast=(0.45, 0.45), raggedness=0.2)
     classes = {"stain": DefectClass(1, "stain", shape)}
     allowed = np.ones((160, 160), bool)
-    spec = draw_plan(sources, classes, 1, 0, {"all": 1.0}, 13)[0]
-    condition = Conditioner(sources, classes, {"canny": canny_control()}, margin_px=8)(spec)
+    specs = draw_plan(sources, classes, 12, 0, {"all": 1.0}, 13)
+    conditioner = Conditioner(sources, classes, {"canny": canny_control()}, margin_px=8)
+    condition = min(map(conditioner, specs), key=_off_centre)
     return replace(condition, allowed=allowed)
+
+
+def _off_centre(condition: Condition) -> float:
+    middle = np.argwhere(condition.defect_mask).mean(axis=0)
+    return float(np.abs(middle - np.array(condition.defect_mask.shape) / 2).max())
 
 
 def finish(condition: Condition, image: NDArray[np.generic]) -> Candidate:
@@ -67,6 +73,8 @@ def cases(c: Condition) -> dict[str, tuple[Candidate, Candidate]]:
     blurred = cv2.GaussianBlur(c.sketch, (0, 0), 2)
     white = np.where((good.realised_mask & (away < 14))[..., None], 255, c.sketch)
     half = replace(c, allowed=columns < middle[1])
+    inside = (good.realised_mask & c.defect_mask)[..., None]
+    rough = c.sketch + inside * np.random.default_rng(0).normal(0, 30, c.sketch.shape)
     return {
         "area_px": (finish(c, only(c, away < 2)), good),
         "fill_fraction": (finish(c, only(c, columns < middle[1] - 6)), good),
@@ -79,6 +87,8 @@ def cases(c: Condition) -> dict[str, tuple[Candidate, Candidate]]:
         "clipped_fraction": (finish(c, white), good),
         "black_fraction": (finish(c, np.zeros_like(c.image)), good),
         "seam_delta_e": (finish(c, lifted), good),
+        "grain_ratio": (finish(c, rough), good),
+        "range_fraction": (finish(c, white), good),
         "sharpness_ratio": (finish(c, np.where(c.defect_mask[..., None], c.sketch, blurred)), good),
     }
 

@@ -133,9 +133,9 @@ def round_steps(low: float, high: float, count: int) -> list[float]:
 def draw_text(x: float, y: float, words: str, anchor: str = "start", soft: bool = False) -> str:
     """Return a text element at (x, y), in SVG units; ``anchor`` is SVG's ``text-anchor``.
 
-    A text over 17 characters is cut, and whole under the pointer. ``soft`` makes it paler.
+    A text over 15 characters is cut, and whole under the pointer. ``soft`` makes it paler.
     """
-    short = words if len(words) <= 17 else f"{words[:16]}…"
+    short = words if len(words) <= 15 else f"{words[:14]}…"
     title = "" if short == words else f"<title>{escape(words)}</title>"
     look = ' fill-opacity=".7"' if soft else ""
     return (
