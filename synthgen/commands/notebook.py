@@ -10,7 +10,7 @@ import pandas as pd
 from synthgen.errors import SynthgenError
 from synthgen.quality.measures import MEASURES
 from synthgen.report.facts import ACCEPTED, collect_run_facts
-from synthgen.report.leads import list_leads
+from synthgen.report.first.leads import list_leads
 from synthgen.report.page import render
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
 from synthgen.report.svg import format_number

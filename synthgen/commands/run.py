@@ -27,7 +27,7 @@ from synthgen.exporting.media import read_file
 from synthgen.imaging.decoding import Pixels
 from synthgen.imaging.images import IGNORED, decode_image
 from synthgen.report.facts import RunFacts, collect_run_facts
-from synthgen.report.leads import list_leads
+from synthgen.report.first.leads import list_leads
 from synthgen.runs.reader import RunTables, read_run
 from synthgen.runs.reviews.reviewed import read_review
 from synthgen.runs.schema import measure_names

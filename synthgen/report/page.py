@@ -23,10 +23,10 @@ from synthgen.report.facts import (
     group_rows_by_class,
     tabulate_reasons,
 )
-from synthgen.report.leads import collect_leads
+from synthgen.report.first.leads import collect_leads
+from synthgen.report.first.next_steps import list_steps
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
-from synthgen.report.next_steps import list_steps
 from synthgen.report.panels import draw_distributions, draw_places
 from synthgen.report.pictures import VIEWS, Tile, fill_rows, how_many, show_samples, spread
 from synthgen.report.real import (

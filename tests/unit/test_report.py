@@ -23,10 +23,10 @@ from synthgen.references.items import BankItem, write_bank
 from synthgen.report import write_comparison, write_contact_sheet, write_report
 from synthgen.report.charts import Series, draw_distribution, draw_spark
 from synthgen.report.facts import RunFacts, collect_run_facts
-from synthgen.report.leads import collect_leads
+from synthgen.report.first.leads import collect_leads
+from synthgen.report.first.next_steps import list_steps, write_override
 from synthgen.report.measured import measure_quality
 from synthgen.report.nearest import find_nearest_real
-from synthgen.report.next_steps import list_steps, write_override
 from synthgen.report.pictures import to_data_url
 from synthgen.report.real import RunBank, read_run_bank
 from synthgen.report.reviewed import collect_review

@@ -1,0 +1,1 @@
+"""What a person must know of a run before its numbers, and what to do next."""
