@@ -520,3 +520,14 @@ def test_thin_outlines_are_seen_when_a_view_is_shrunk(tmp_path) -> None:
     row = pd.Series({name: f"{name}.png" for name in names})
     views = draw_views(RunTables(LocalFolder(tmp_path), {}), row)
     assert np.any(views.label != views.result, axis=2).sum() > 100
+
+
+def test_rejected_images_of_a_run_without_defects_are_told(run, tmp_path) -> None:
+    copy = change_run(run, tmp_path / "run", defect_class="")
+    manifest = pd.read_parquet(copy / "manifest.parquet")
+    has_image = manifest["image"] != ""
+    manifest["status"] = np.where(manifest["status"] == "accepted", "good", manifest["status"])
+    manifest[has_image].to_parquet(copy / "manifest.parquet")
+    page = read_report(copy)
+    assert "1 of 6 varied images were rejected in their last try, by limit: leak" in page.text
+    assert "defects accepted" not in page.text

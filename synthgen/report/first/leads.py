@@ -135,17 +135,18 @@ def _tell_rejected(manifest: pd.DataFrame, facts: RunFacts) -> Iterator[Lead]:
             sentence=f"Few samples were accepted of {told}; what stopped most of them: {cause}.",
             remedy=_name_remedy(cause, rejected),
         )
-    is_rejected = (manifest["status"] == REJECTED) & (manifest["image"] != "")
-    rejected = manifest[is_rejected & (manifest["defect_class"] != "")]
+    rejected = manifest[(manifest["status"] == REJECTED) & (manifest["image"] != "")]
     if len(rejected):
         reasons = count_reasons(rejected)
         told = ", ".join(
             f"{TITLES.get(name, name)} ({name}) {count}"
             for name, count in list(reasons.items())[:MAX_REASONS]
         )
-        asked = facts.accepted + facts.rejected
+        # without a defect class it is whole images that were varied
+        asked = facts.accepted + facts.rejected if facts.classes else facts.asked
+        what = "defect samples" if facts.classes else "varied images"
         yield Lead(
-            sentence=f"{len(rejected)} of {asked} defect samples were rejected in their last try, "
+            sentence=f"{len(rejected)} of {asked} {what} were rejected in their last try, "
             f"by limit: {told}.",
             needs_attention=len(rejected) > MANY_REJECTED * asked,
             remedy="" if few else _name_remedy(next(iter(reasons)), rejected),
