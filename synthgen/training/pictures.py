@@ -16,7 +16,7 @@ from synthgen.imaging.images import grey_window, holds_grey, read_image, to_rgb8
 from synthgen.realdata.records import RealImage
 from synthgen.samples.arrays import Image, Mask
 
-__all__ = ["Picture", "read_picture", "read_pictures"]
+__all__ = ["MIN_PX", "Picture", "read_picture", "read_pictures"]
 
 MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
 

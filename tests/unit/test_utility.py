@@ -16,11 +16,12 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, SourceError
+from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
 from synthgen.evaluation.utility.compare import average_models, compare_arms, pair_scores
-from synthgen.evaluation.utility.learning import Examples, Training, train_inspector
-from synthgen.evaluation.utility.network import predict
+from synthgen.evaluation.utility.learning import Examples, TrainingSettings
 from synthgen.evaluation.utility.pictures import (
     carve_validation,
     cut_good_areas,
@@ -41,7 +42,8 @@ from synthgen.training.inspection import Variation, crop_defect, crop_good, stan
 from synthgen.training.pictures import Picture, read_pictures
 from tests.cli import run_here
 
-FEW = Training(widths=(8, 16), steps=60, learning_rate=3e-3, crop_px=32, precision="fp32")
+SETTINGS = TrainingSettings(widths=(8, 16), learning_rate=3e-3, crop_px=32, precision="fp32")
+FEW = MODELS["unet_small"].training(SETTINGS, 60)
 
 
 def rectangle(
@@ -333,13 +335,14 @@ def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
     draw = draw_of(parts())
     state = torch.get_rng_state()
     examples = Examples(FEW, Arm(), draw, None, 0)
-    model, again = (train_inspector(examples, 1, "fp32", lambda *_: None) for _ in range(2))
+    train = MODELS["unet_small"].train
+    look, again = (train(examples, 1, Place(), lambda *_: None) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     unseen = picture(77, "new", pit=rectangle(11, 18, 40, 49))
-    logits = predict(model, standardise_crop(unseen), "fp32")
+    logits = look(standardise_crop(unseen)).logits
     assert logits.shape == (64, 64)
     assert pool([to_score_levels(logits)], [unseen.mask]).average_precision() > 0.7
-    np.testing.assert_array_equal(logits, predict(again, standardise_crop(unseen), "fp32"))
+    np.testing.assert_array_equal(logits, again(standardise_crop(unseen)).logits)
 
 
 # differences
@@ -398,6 +401,7 @@ def real(tmp_path_factory) -> Path:
 
 
 SMALL = [
+    "evaluate.model=unet_small",
     "evaluate.training.steps=4",
     "evaluate.training.widths=[8,16]",
     "evaluate.training.crop_px=32",
@@ -432,14 +436,14 @@ def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp
     assert few in page
     assert few in " ".join(done.stdout.split())
 
-    score = tmp_path / "scores" / "nsa-2-1.json"
-    kept = (tmp_path / "scores" / "nsa-2-0.json").stat().st_mtime_ns
+    score = tmp_path / "scores" / "unet_small-nsa-2-1.json"
+    kept = (tmp_path / "scores" / "unet_small-nsa-2-0.json").stat().st_mtime_ns
     before = json.loads(score.read_text(encoding="utf-8"))["scores"]
     score.unlink()
     assert run(real, tmp_path).returncode == 0
     after = json.loads(score.read_text(encoding="utf-8"))["scores"]
-    assert (tmp_path / "scores" / "nsa-2-0.json").stat().st_mtime_ns == kept
-    timed = {"train_s", "score_s"}
+    assert (tmp_path / "scores" / "unet_small-nsa-2-0.json").stat().st_mtime_ns == kept
+    timed = {"train_s", "score_s", "cpu_s"}
     assert {k: v for k, v in after.items() if k not in timed} == {
         k: v for k, v in before.items() if k not in timed
     }

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from synthgen.errors import ConfigError
+from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.models import MODELS
+from synthgen.evaluation.inspectors.prediction import Boxes, Predictor
 from synthgen.evaluation.utility import scores
-from synthgen.evaluation.utility.arms import Draw, Synthesis, make_synthesis
-from synthgen.evaluation.utility.learning import Examples, train_inspector
-from synthgen.evaluation.utility.network import Inspector, predict
+from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis, make_synthesis
+from synthgen.evaluation.utility.learning import Examples
 from synthgen.evaluation.utility.pictures import (
     Tally,
     carve_validation,
@@ -25,7 +27,7 @@ from synthgen.evaluation.utility.pictures import (
     draw_budget,
     tally,
 )
-from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
+from synthgen.evaluation.utility.settings import GOOD_ONLY, TrainingJob, UtilitySettings
 from synthgen.quality.near_duplicates import bits_between, perceptual_hash
 from synthgen.realdata.read import read_real
 from synthgen.samples.seeds import stream
@@ -36,6 +38,8 @@ __all__ = ["Bench"]
 
 Report = Callable[[str, int, int], None]
 MIN_GOOD = 2 / 3  # of the crop's side: good surface cut out where there are no good images
+GOOD_CROP_PX = 96  # that crop's side where the settings leave it to the inspection model
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (1,), (0,), (0, 1))  # axes that are flipped
 SYNTHETIC_LOOKS = 40  # whole synthetic images, and as many good ones, that a threshold is set on
 
 
@@ -59,7 +63,7 @@ class Bench:
             if not any(p.masks for p in own):
                 raise ConfigError(f"the split {split!r} of evaluate.real needs images with defects")
         if all(p.masks for p in self._learn):
-            least = round(settings.training.crop_px * MIN_GOOD)
+            least = round((settings.training.crop_px or GOOD_CROP_PX) * MIN_GOOD)
             areas = cut_good_areas(self._learn, least)
             if not areas:
                 raise ConfigError(
@@ -79,71 +83,111 @@ class Bench:
         """What models are scored on: images and physical parts of each class."""
         return tally(self._score)
 
-    def draw(self, job: TrainingJob) -> Draw:
-        """Return what a seed and a budget give all arms alike; no group is on both sides."""
+    def draw(self, budget: int | None, seed: int) -> Draw:
+        """Return what a seed and a budget (None = all) give all arms; no group is on both sides."""
         fraction = self._settings.validation_fraction
-        held = carve_validation(self._learn, fraction, job.seed)
+        held = carve_validation(self._learn, fraction, seed)
         open_ = [picture for picture in self._learn if picture.group not in held]
         return Draw(
-            draw_budget(open_, job.budget, job.seed),
+            draw_budget(open_, budget, seed),
             [picture for picture in open_ if not picture.masks],
             [picture for picture in self._learn if picture.group in held],
         )
 
-    def run(self, job: TrainingJob, report: Report) -> dict[str, Any]:
+    def run(self, job: TrainingJob, steps: int, report: Report) -> dict[str, Any]:
         """Train one model, score it and return its row; ``report`` gets name, done, of how many.
 
         Scores are fractions 0..1 and ``nearest_bits`` is of 64; ``train_s`` and ``score_s`` are
-        seconds of wall clock. Scores on synthetic images are there for arms that have some.
+        seconds of wall clock, ``cpu_s`` those of all threads. Scores on synthetic images are there
+        for arms that have some.
         """
-        begun, arm, draw = time.perf_counter(), self._settings.chosen[job.arm], self.draw(job)
-        runs = arm.runs_at(job.shown_budget, job.seed)
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        draw = self.draw(job.budget, job.seed)
+        is_good_only = job.arm == GOOD_ONLY and MODELS[job.inspector].is_good_only
+        arm = None if is_good_only else self._settings.chosen[job.arm]
         synthesis = None
-        if arm.is_synthetic:
-            synthesis = make_synthesis(arm, draw, runs, self._settings.training.crop_px)
-        examples = Examples(self._settings.training, arm, draw, synthesis, job.luck)
-        model = train_inspector(
-            examples,
-            draw.good[0].pixels.shape[2],
-            self._settings.precision,
-            lambda done, total: report(job.name, done, total),
-            self._settings.place,
-        )
+        if arm is not None and arm.is_synthetic:
+            runs = arm.runs_at(job.shown_budget, job.seed)
+            side = MODELS[job.inspector].training(self._settings.training, steps).crop_px
+            synthesis = make_synthesis(arm, draw, runs, side)
+        look = self._train(job, arm or Arm(), draw, synthesis, steps, report)
         trained = time.perf_counter()
-        row: dict[str, Any] = {"arm": job.arm, "budget": job.shown_budget}
-        row |= {"seed": job.seed, "model": job.model}
-        row |= self._judge(model, draw)
-        row |= self._judge_synthetic(model, draw, synthesis, job.seed, row)
+        row: dict[str, Any] = {"inspector": job.inspector, "arm": job.arm}
+        row |= {"budget": job.shown_budget, "seed": job.seed, "model": job.model}
+        row |= self._judge(look, draw)
+        row |= self._judge_synthetic(look, draw, synthesis, job.seed, row)
         row |= {
-            "real_defect_images": len(draw.defects) if arm.real else 0,
+            "real_defect_images": len(draw.defects) if arm is not None and arm.real else 0,
             "train_s": trained - begun,
             "score_s": time.perf_counter() - trained,
+            "cpu_s": time.process_time() - cpu_begun,
         }
         row.pop("curve")
         return row
 
-    def _maps(self, model: Inspector, pictures: Sequence[Picture]) -> list[Any]:
-        settings = self._settings
-        return [
-            scores.to_score_levels(
-                predict(model, standardise_crop(picture), settings.precision, settings.mirrors)
-            )
-            for picture in pictures
-        ]
+    def validate(self, job: TrainingJob, steps: int, report: Report) -> float:
+        """Train one model without synthetic defects; return its pixel AP on the validation part.
 
-    def _judge(self, model: Inspector, draw: Draw) -> dict[str, Any]:
-        """Score on the held-out images; the threshold is the best one of the validation part."""
-        maps, masks = self._maps(model, self._score), [p.mask for p in self._score]
-        pooled = scores.pool(maps, masks)
-        validation = scores.pool(
-            self._maps(model, draw.validation), [p.mask for p in draw.validation]
+        The images to score on are not looked at.
+        """
+        draw = self.draw(job.budget, job.seed)
+        look = self._train(job, Arm(), draw, None, steps, report)
+        found, _ = self._look(look, draw.validation)
+        return scores.pool(found, [p.mask for p in draw.validation]).average_precision()
+
+    def _train(
+        self,
+        job: TrainingJob,
+        arm: Arm,
+        draw: Draw,
+        synthesis: Synthesis | None,
+        steps: int,
+        report: Report,
+    ) -> Predictor:
+        settings, row = self._settings, MODELS[job.inspector]
+        training = row.training(settings.training, steps)
+        return row.train(
+            Examples(training, arm, draw, synthesis, job.luck),
+            draw.good[0].pixels.shape[2],
+            Place(settings.place, settings.precision),
+            lambda done, total: report(job.name, done, total),
         )
+
+    def _look(
+        self, look: Predictor, pictures: Sequence[Picture]
+    ) -> tuple[list[Any], list[Boxes | None]]:
+        """Return the map of each picture, as levels, and the boxes where the model draws them."""
+        maps, boxes = [], []
+        axes = MIRRORS[: self._settings.mirrors]
+        for picture in pictures:
+            pixels = standardise_crop(picture)
+            first = look(pixels)
+            total = first.logits.copy()
+            for own in axes[1:]:
+                total += np.flip(look(np.ascontiguousarray(np.flip(pixels, own))).logits, own)
+            maps.append(scores.to_score_levels(total / len(axes)))
+            boxes.append(first.boxes)
+        return maps, boxes
+
+    def _judge(self, look: Predictor, draw: Draw) -> dict[str, Any]:
+        """Score on the held-out images; the threshold is the best one of the validation part."""
+        maps, boxes = self._look(look, self._score)
+        masks = [p.mask for p in self._score]
+        pooled = scores.pool(maps, masks)
+        held, _ = self._look(look, draw.validation)
+        validation = scores.pool(held, [p.mask for p in draw.validation])
+        threshold = validation.best_threshold()
         tops = [scores.top_mean(levels, self._settings.top_fraction) for levels in maps]
+        found = [
+            scores.boxes_above(levels, threshold) if own is None else own
+            for levels, own in zip(maps, boxes, strict=True)
+        ]
         return {
             "pixel_ap": pooled.average_precision(),
             "best_f1": float(pooled.f1().max()),
-            "f1": scores.f1_at(pooled, validation.best_threshold()),
+            "f1": scores.f1_at(pooled, threshold),
             "pro": scores.pro(maps, masks, pooled),
+            "box_ap": scores.score_boxes(found, masks),
             **scores.score_images(tops, [bool(p.masks) for p in self._score]),
             **scores.score_classes(self._score, maps),
             "validation_ap": validation.average_precision(),
@@ -152,7 +196,7 @@ class Bench:
 
     def _judge_synthetic(
         self,
-        model: Inspector,
+        look: Predictor,
         draw: Draw,
         synthesis: Synthesis | None,
         seed: int,
@@ -165,7 +209,8 @@ class Bench:
         rng = stream(seed, "threshold")
         made = [synthesis.whole(rng, number) for number in range(SYNTHETIC_LOOKS)]
         clean = [p for p in draw.validation if not p.masks][:SYNTHETIC_LOOKS]
-        pooled = scores.pool(self._maps(model, [*made, *clean]), [p.mask for p in [*made, *clean]])
+        maps, _ = self._look(look, [*made, *clean])
+        pooled = scores.pool(maps, [p.mask for p in [*made, *clean]])
         f1 = scores.f1_at(row["curve"], pooled.best_threshold())
         found = {"f1_synthetic_threshold": f1}
         hashes = [  # of the real defects, mirrored and turned, too

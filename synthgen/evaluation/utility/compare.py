@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ class Difference:
     """By how much one arm scores more than another, over the seeds that both have.
 
     ``low``, ``high``: the 90 % interval of the mean, Student's t over seeds; NaN for one seed.
+    ``inspector`` and ``against_inspector``: the inspection models that learned from them, "" in
+    scores of before there were several.
     """
 
     arm: str
@@ -30,6 +32,8 @@ class Difference:
     mean: float
     low: float
     high: float
+    inspector: str = ""
+    against_inspector: str = ""
 
     @property
     def is_clear(self) -> bool:
@@ -54,40 +58,51 @@ def pair_scores(
 
 
 def average_models(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per arm, budget and seed: each score is the mean of its models' scores.
+    """Return a row per inspection model, arm, budget and seed: each score the mean of its models'.
 
     The score that one model can be expected to reach, not that of all together.
     """
     own = rows.drop(columns="model", errors="ignore")
-    return own.groupby(["arm", "budget", "seed"], sort=False, as_index=False).mean()
+    keys = [key for key in ("inspector", "arm", "budget", "seed") if key in own]
+    return own.groupby(keys, sort=False, as_index=False).mean()
 
 
-def compare_arms(rows: pd.DataFrame, score: str = "pixel_ap") -> list[Difference]:
-    """Return every pair of arms at every budget, in the order of the rows.
+def compare_arms(
+    rows: pd.DataFrame, score: str = "pixel_ap", good_only: Collection[str] = ()
+) -> list[Difference]:
+    """Return every pair of arms of an inspection model at every budget, in the order of the rows.
 
-    ``rows`` have one line per arm, budget and seed; a pair without a common seed is left out.
+    ``rows`` have one line per inspection model, arm, budget and seed; a pair without a common seed
+    is left out. ``good_only``: inspection models that learn from good photos alone; at budget 0
+    every arm is compared with each of them, too.
     """
+    if "inspector" not in rows:
+        rows = rows.assign(inspector="")
     found: list[Difference] = []
     for budget, own in rows.groupby("budget", sort=False):
-        table = own.pivot(index="seed", columns="arm", values=score)
-        arms = list(dict.fromkeys(own["arm"]))
+        table = own.pivot(index="seed", columns=["inspector", "arm"], values=score)
+        arms = list(dict.fromkeys(zip(own["inspector"], own["arm"], strict=True)))
+        arms.sort(key=lambda one: one[0] not in good_only)  # what is compared with comes first
         for number, against in enumerate(arms):
             for arm in arms[number + 1 :]:
                 both = table[[arm, against]].dropna()
-                if len(both):
+                if len(both) and (arm[0] == against[0] or against[0] in good_only):
                     numbers = pair_scores(list(both[arm]), list(both[against]))
-                    found.append(Difference(arm, against, str(budget), score, len(both), *numbers))
+                    pair = (arm[1], against[1], str(budget), score, len(both), *numbers)
+                    found.append(Difference(*pair, arm[0], against[0]))
     return found
 
 
 def summarise_arms(rows: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
     """Return mean, deviation (over seeds, n - 1) and number of seeds of each arm and budget.
 
-    Columns: ``budget``, ``arm``, ``seeds``, and ``<score>`` and ``<score>_sd`` for each score.
+    Columns: ``inspector`` where the rows have it, ``budget``, ``arm``, ``seeds``, and ``<score>``
+    and ``<score>_sd`` for each score.
     """
     table: list[dict[str, object]] = []
-    for (budget, arm), own in rows.groupby(["budget", "arm"], sort=False):
-        line: dict[str, object] = {"budget": budget, "arm": arm, "seeds": len(own)}
+    keys = [key for key in ("inspector", "budget", "arm") if key in rows]
+    for values, own in rows.groupby(keys, sort=False):
+        line: dict[str, object] = dict(zip(keys, values, strict=True)) | {"seeds": len(own)}
         for score in scores:
             line[score] = own[score].mean()
             line[f"{score}_sd"] = own[score].std(ddof=1)

@@ -14,7 +14,7 @@ import yaml
 
 from synthgen.evaluation.utility.bench import Bench
 from synthgen.evaluation.utility.pictures import GOOD
-from synthgen.evaluation.utility.settings import TrainingJob, UtilitySettings
+from synthgen.evaluation.utility.settings import UtilitySettings
 from synthgen.imaging.images import write_png
 from synthgen.storage.files import defuse, write_text, write_whole
 from synthgen.training.pictures import Picture
@@ -35,9 +35,9 @@ def write_draws(settings: UtilitySettings) -> list[Path]:
     bench, written = Bench(settings), []
     for seed in settings.seeds:
         for budget in settings.budgets:
-            job = TrainingJob("", None if budget == "all" else budget, seed)
-            folder = Path(settings.folder) / "draws" / f"{job.shown_budget}-{seed}"
-            draw, class_ids = bench.draw(job), bench.class_ids
+            folder = Path(settings.folder) / "draws" / f"{budget}-{seed}"
+            draw = bench.draw(None if budget == "all" else budget, seed)
+            class_ids = bench.class_ids
             rows = [_row(folder, picture, class_ids) for picture in (*draw.defects, *draw.good)]
             write_text(folder / "real.csv", pd.DataFrame(rows).map(defuse).to_csv(index=False))
             table = {"format": "table", "path": str((folder / "real.csv").resolve())}

@@ -19,6 +19,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.utility.compare import (
     Difference,
     average_models,
@@ -29,24 +30,27 @@ from synthgen.storage.files import defuse, write_text
 
 __all__ = ["tabulate_utility", "write_utility"]
 
-COMMON = ("pixel_ap", "best_f1", "f1", "pro", "image_auroc", "image_ap")
+COMMON = ("pixel_ap", "best_f1", "f1", "pro", "box_ap", "image_auroc", "image_ap")
 SHOWN = ("pixel_ap", "f1", "pro", "image_auroc")  # a terminal is narrow
-RARE = ("f1_synthetic_threshold", "memorised", "nearest_bits", "validation_ap", "train_s")
+RARE = ("f1_synthetic_threshold", "memorised", "nearest_bits", "validation_ap")
+COSTS = ("train_s", "score_s", "cpu_s")
 NAMES = {
     "pixel_ap": "pixel AP",
     "best_f1": "best F1",
     "f1": "F1",
     "pro": "PRO",
+    "box_ap": "box AP50",
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "f1_synthetic_threshold": "F1, synthetic threshold",
     "memorised": "memorised",
     "nearest_bits": "bits to the nearest",
     "validation_ap": "AP, validation part",
-    "train_s": "seconds to train",
 }
 MAX_LABEL = 24  # characters of an arm's name in a plot
-NO_PERCENT = ("nearest_bits", "train_s", "score_s")
+NO_PERCENT = ("nearest_bits",)
+GOOD_ONLY_MODELS = frozenset(name for name, row in MODELS.items() if row.is_good_only)
+Key = tuple[str, str, str]  # inspection model, budget, arm
 
 
 def write_utility(
@@ -58,18 +62,47 @@ def write_utility(
     the models of a seed. ``warning`` is a sentence that the page says, or "".
     """
     write_text(folder / "utility.csv", rows.map(defuse).to_csv(index=False))
+    costs = _sum_costs(rows)
     rows = average_models(rows)
     means = summarise_arms(rows, _scores(rows))
-    differences = compare_arms(rows)
+    differences = compare_arms(rows, good_only=GOOD_ONLY_MODELS)
     record = {
         "facts": facts,
+        "costs": costs,
         "arms": [_plain(line) for line in means.to_dict("records")],
         "differences": [_plain(asdict(one)) for one in differences],
     }
     write_text(folder / "utility.json", json.dumps(record, indent=1) + "\n")
     page = folder / "utility.html"
+    facts = facts | _tell_costs(costs)
     write_text(page, _draw_page(rows, means, differences, facts, baseline, warning))
     return page
+
+
+def _sum_costs(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what each inspection model's arms cost: models, mean seconds of one, and their sum."""
+    lines = []
+    for (inspector, arm), own in rows.groupby(["inspector", "arm"], sort=False):
+        seconds = {name: own[name].mean() for name in COSTS if name in own}
+        total = float((own["train_s"] + own["score_s"]).sum())
+        line = {"inspector": inspector, "arm": arm, "models": len(own), "total_s": total}
+        lines.append(_plain(line | seconds))
+    return lines
+
+
+def _tell_costs(costs: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the costs in words, by inspection model, and what all took."""
+    told: dict[str, str] = {}
+    for inspector in dict.fromkeys(str(line["inspector"]) for line in costs):
+        own = [line for line in costs if line["inspector"] == inspector]
+        each = [
+            f"{line['arm']} {line['train_s'] + line['score_s']:.0f}"
+            + (f" ({line['cpu_s']:.0f} of processors)" if "cpu_s" in line else "")
+            for line in own
+        ]
+        told[f"{inspector}, seconds per arm"] = ", ".join(each)
+    total = sum(line["total_s"] for line in costs) / 60
+    return told | {"all models": f"{total:.0f} minutes, without looking for steps"}
 
 
 def _plain(line: dict[Any, Any]) -> dict[str, Any]:
@@ -94,15 +127,24 @@ def tabulate_utility(rows: pd.DataFrame, baseline: str) -> Table:
     rows = average_models(rows)
     means = summarise_arms(rows, COMMON)
     gains = _gains(compare_arms(rows), baseline)
-    table = Table(title="Utility, %: mean ± deviation over n seeds", title_justify="left")
-    for column in ("real", "arm", "n", *(NAMES[name] for name in SHOWN)):
+    models = ", ".join(dict.fromkeys(means["inspector"]))
+    title = f"Utility of {models}, %: mean ± deviation over n seeds"
+    table = Table(title=title, title_justify="left")
+    has_several = means["inspector"].nunique() > 1
+    first = ("model",) if has_several else ()
+    for column in (*first, "real", "arm", "n", *(NAMES[name] for name in SHOWN)):
         table.add_column(column, no_wrap=column == "arm")
     table.add_column(f"pixel AP over {baseline}, 90 %")
     for line in means.to_dict("records"):
         cells = [_cell(line, name) for name in SHOWN]
-        gain = gains.get((str(line["budget"]), str(line["arm"])), "")
-        table.add_row(str(line["budget"]), str(line["arm"]), str(line["seeds"]), *cells, gain)
+        own = (str(line["inspector"]),) if has_several else ()
+        head = (*own, str(line["budget"]), str(line["arm"]), str(line["seeds"]))
+        table.add_row(*head, *cells, gains.get(_key(line), ""))
     return table
+
+
+def _key(line: dict[Any, Any]) -> Key:
+    return str(line["inspector"]), str(line["budget"]), str(line["arm"])
 
 
 def _cell(line: dict[Any, Any], name: str) -> str:
@@ -113,14 +155,18 @@ def _cell(line: dict[Any, Any], name: str) -> str:
     return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
 
 
-def _gains(differences: Sequence[Difference], baseline: str) -> dict[tuple[str, str], str]:
-    """Return the gain on the baseline by budget and arm, as text."""
-    gains: dict[tuple[str, str], str] = {}
+def _gains(differences: Sequence[Difference], baseline: str) -> dict[Key, str]:
+    """Return the gain on the baseline of the same inspection model, as text."""
+    gains: dict[Key, str] = {}
     for one in differences:
+        if one.inspector != one.against_inspector:
+            continue
         if one.against == baseline:
-            gains[one.budget, one.arm] = _interval(one.mean, one.low, one.high)
+            text = _interval(one.mean, one.low, one.high)
+            gains[one.inspector, one.budget, one.arm] = text
         elif one.arm == baseline:
-            gains[one.budget, one.against] = _interval(-one.mean, -one.high, -one.low)
+            text = _interval(-one.mean, -one.high, -one.low)
+            gains[one.inspector, one.budget, one.against] = text
     return gains
 
 
@@ -141,6 +187,7 @@ def _draw_page(
     names = _scores(rows)
     lines = means.to_dict("records")
     gains = _gains(differences, baseline)
+    groups = rows.groupby(["inspector", "budget"], sort=False)
     return (
         Environment(autoescape=True)
         .from_string(PAGE)
@@ -148,19 +195,24 @@ def _draw_page(
             heads=[NAMES.get(name, f"AP, {name.removeprefix('ap_')}") for name in names],
             arms=[
                 {
+                    "inspector": line["inspector"],
                     "budget": line["budget"],
                     "arm": line["arm"],
                     "seeds": line["seeds"],
                     "cells": [_cell(line, name) for name in names],
-                    "gain": gains.get((str(line["budget"]), str(line["arm"])), ""),
+                    "gain": gains.get(_key(line), ""),
                 }
                 for line in lines
             ],
             pairs=[
                 {"one": one, "text": _interval(one.mean, one.low, one.high)} for one in differences
             ],
-            plots=[_plot_arms(rows, str(budget)) for budget in rows["budget"].unique()],
-            budgets=_plot_budgets(means) if rows["budget"].nunique() > 1 else "",
+            plots=[_plot_arms(own, *map(str, key)) for key, own in groups],
+            budgets=[
+                _plot_budgets(own, str(inspector))
+                for inspector, own in means.groupby("inspector", sort=False)
+                if own["budget"].nunique() > 1
+            ],
             facts=facts,
             baseline=baseline,
             warning=warning,
@@ -177,9 +229,8 @@ def _plain_text() -> Iterator[None]:
 
 
 @_plain_text()
-def _plot_arms(rows: pd.DataFrame, budget: str) -> str:
+def _plot_arms(own: pd.DataFrame, inspector: str, budget: str) -> str:
     """Return a plot of every seed of every arm at one budget: a dot each, lines join seeds."""
-    own = rows[rows["budget"] == budget]
     table = own.pivot(index="seed", columns="arm", values="pixel_ap")
     table = table[list(dict.fromkeys(own["arm"]))] * 100
     figure = Figure(figsize=(1.6 + 0.9 * len(table.columns), 3.6), layout="constrained")
@@ -191,12 +242,13 @@ def _plot_arms(rows: pd.DataFrame, budget: str) -> str:
     axes.set_xticks(range(table.shape[1]), names, rotation=30, ha="right")
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylabel("pixel AP, %")
-    axes.set_title(f"{budget} real defects a class; grey: one seed, green: the mean", fontsize=9)
+    title = f"{inspector}, {budget} real defects a class\ngrey: one seed, green: the mean"
+    axes.set_title(title, fontsize=9)
     return _embed(figure)
 
 
 @_plain_text()
-def _plot_budgets(means: pd.DataFrame) -> str:
+def _plot_budgets(means: pd.DataFrame, inspector: str) -> str:
     """Return a plot of pixel AP over the budget, a line an arm."""
     order = sorted(means["budget"].unique(), key=lambda b: math.inf if b == "all" else int(b))
     figure = Figure(figsize=(6, 3.8), layout="constrained")
@@ -209,6 +261,7 @@ def _plot_budgets(means: pd.DataFrame) -> str:
     axes.set_xticks(range(len(order)), order)
     axes.set_xlabel("real defects a class")
     axes.set_ylabel("pixel AP, % (bars: deviation over seeds)")
+    axes.set_title(inspector, fontsize=9)
     axes.legend(fontsize=8)
     return _embed(figure)
 
@@ -241,21 +294,25 @@ p, .words td { overflow-wrap: anywhere; } .soft { color: #666; }
 <h1>Utility</h1>
 <p>What an inspection model scores on real, held-out images, by what it was trained with. In
 percent; mean ± deviation over n seeds. F1 takes its threshold from the validation part, best F1
-from the held-out images themselves.</p>
+from the held-out images themselves. Box AP50: boxes that share half of their union with a
+defect's; those of models that mark pixels are drawn around what the threshold marks.</p>
 {% for plot in plots %}<img src="{{ plot }}" alt="pixel AP of every arm">{% endfor %}
-{% if budgets %}<img src="{{ budgets }}" alt="pixel AP over the budget">{% endif %}
-<div class="scroll"><table><tr><th>real a class</th><th>arm</th><th>n</th>
+{% for plot in budgets %}<img src="{{ plot }}" alt="pixel AP over the budget">{% endfor %}
+<div class="scroll"><table><tr><th>inspection model</th><th>real a class</th><th>arm</th><th>n</th>
 {% for head in heads %}<th>{{ head }}</th>{% endfor %}<th>pixel AP over {{ baseline }}</th></tr>
-{% for a in arms %}<tr><td>{{ a.budget }}</td><td>{{ a.arm }}</td><td>{{ a.seeds }}</td>
+{% for a in arms %}<tr><td>{{ a.inspector }}</td>
+<td>{{ a.budget }}</td><td>{{ a.arm }}</td><td>{{ a.seeds }}</td>
 {% for cell in a.cells %}<td>{{ cell }}</td>{% endfor %}<td>{{ a.gain }}</td></tr>
 {% endfor %}</table></div>
 <h2>Pairs</h2>
 <p>Mean paired difference in pixel AP (points), 90 % interval by Student's t over n seeds. With few
 seeds it is wide; it says nothing about other data.
 {% if warning %}<b>Mind:</b> {{ warning }}.{% endif %}</p>
-<div class="scroll"><table>
-<tr><th>real a class</th><th>arm</th><th>less</th><th>n</th><th>difference</th><th></th></tr>
-{% for p in pairs %}<tr><td>{{ p.one.budget }}</td><td>{{ p.one.arm }}</td><td>{{ p.one.against }}
+<div class="scroll"><table><tr><th>inspection model</th><th>real a class</th><th>arm</th><th>less</th>
+<th>n</th><th>difference</th><th></th></tr>
+{% for p in pairs %}<tr><td>{{ p.one.inspector }}</td><td>{{ p.one.budget }}</td>
+<td>{{ p.one.arm }}</td><td>{{ p.one.against }}
+{% if p.one.against_inspector != p.one.inspector %}({{ p.one.against_inspector }}){% endif %}
 </td><td>{{ p.one.seeds }}</td><td>{{ p.text }}</td>
 <td class="soft">{{ "" if p.one.is_clear else "not told apart" }}</td></tr>
 {% endfor %}</table></div>

@@ -1,9 +1,9 @@
 """Scores of anomaly maps against masks, on maps whose logits were rounded to 65,536 levels.
 
 Levels make it a matter of counting: torchmetrics would sort 30 million pixels for each score.
-``pixel AP`` and ``best F1`` pool all pixels of all images; PRO is that of MVTec AD (Bergmann et al.
-2021, IJCV 129, section 5.1): the mean overlap with each connected defect, integrated over the false
-positive rate up to 30 %.
+``pixel AP`` and ``best F1`` pool all pixels of all images, box AP all boxes; PRO is that of MVTec
+AD (Bergmann et al. 2021, IJCV 129, section 5.1): the mean overlap with each connected defect,
+integrated over the false positive rate up to 30 %.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthgen.training.pictures import Picture
+from synthgen.evaluation.inspectors.prediction import Boxes
+from synthgen.training.pictures import MIN_PX, Picture
 
 __all__ = [
+    "REACH",
     "LevelCounts",
+    "box_regions",
+    "boxes_above",
     "f1_at",
     "pool",
     "pro",
+    "score_boxes",
     "score_classes",
     "score_images",
     "to_score_levels",
@@ -34,6 +39,7 @@ Levels = NDArray[np.uint16]
 Counts = NDArray[np.float64]
 STEPS = 65536
 REACH = 16.0  # logits beyond +-16 are all the same
+MIN_OVERLAP = 0.5  # intersection over union from which a box counts as found: AP50
 
 
 def to_score_levels(logits: NDArray[np.float32]) -> Levels:
@@ -159,3 +165,55 @@ def score_classes(pictures: Sequence[Picture], maps: Sequence[Levels]) -> dict[s
                 masks.append(mask[kept])
         result[f"ap_{name}"] = pool(levels, masks).average_precision()
     return result
+
+
+def box_regions(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the boxes (N, 4) of the connected areas of a mask (H, W), x0 y0 x1 y1, half-open.
+
+    Specks under 4 px are left out where there are larger areas.
+
+    >>> box_regions(np.array([[0, 1, 1], [0, 1, 1], [0, 0, 0]], bool)).tolist()
+    [[1.0, 0.0, 3.0, 2.0]]
+    """
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[1:]  # the first is what is left
+    large = areas[areas[:, cv2.CC_STAT_AREA] >= MIN_PX]
+    kept = (large if len(large) else areas)[:, :4].astype(np.float32)
+    kept[:, 2:] += kept[:, :2]
+    return kept
+
+
+def boxes_above(levels: Levels, threshold: int) -> Boxes:
+    """Return boxes around what a map marks at a threshold (a level), scored by its highest level.
+
+    Of over 100 areas, those with the highest levels.
+    """
+    marked = (levels >= threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(marked)
+    tops = np.zeros(count, np.float32)
+    np.maximum.at(tops, labels.ravel(), levels.ravel().astype(np.float32))
+    chosen = 1 + np.argsort(-tops[1:], kind="stable")[:100]
+    found = stats[chosen, :4].astype(np.float32)
+    found[:, 2:] += found[:, :2]
+    return Boxes(found, tops[chosen] / STEPS)
+
+
+def score_boxes(found: Sequence[Boxes], masks: Sequence[NDArray[np.bool_]]) -> float:
+    """Return AP50: the average precision of boxes, found from an IoU of .5 with a connected defect.
+
+    ``found`` and ``masks`` (H, W): an entry per image. NaN without a defect.
+    """
+    import torch
+    from torchmetrics.detection import MeanAveragePrecision
+
+    if not any(mask.any() for mask in masks):
+        return math.nan
+    metric = MeanAveragePrecision(iou_thresholds=[MIN_OVERLAP])
+    for boxes, mask in zip(found, masks, strict=True):
+        true = torch.from_numpy(box_regions(mask))
+        labels = torch.zeros(len(boxes.scores), dtype=torch.int64)
+        guess = {"boxes": torch.from_numpy(boxes.xyxy).reshape(-1, 4), "labels": labels}
+        guess["scores"] = torch.from_numpy(boxes.scores)
+        real = {"boxes": true, "labels": torch.zeros(len(true), dtype=torch.int64)}
+        metric.update([guess], [real])
+    return float(metric.compute()["map"])

@@ -10,13 +10,22 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.backends.diffusion.loading import best_precision, pick_device
+from synthgen.evaluation.inspectors.models import (
+    MODELS,
+    InspectionModel,
+    ModelName,
+    find_default_model,
+)
+from synthgen.evaluation.inspectors.unet_pretrained import CELL_PX
+from synthgen.evaluation.inspectors.unet_small import FOLD
 from synthgen.evaluation.utility.arms import Arm
-from synthgen.evaluation.utility.learning import Training
-from synthgen.evaluation.utility.network import FOLD
+from synthgen.evaluation.utility.learning import TrainingSettings
 from synthgen.realdata.settings import RealSettings
 from synthgen.samples.seeds import stream
 
-__all__ = ["TrainingJob", "UtilitySettings", "list_jobs"]
+__all__ = ["GOOD_ONLY", "TrainingJob", "UtilitySettings", "list_jobs"]
+
+GOOD_ONLY = "good"  # the one arm of models that learn from good photos alone
 
 Budget = Annotated[int, Field(ge=0)] | Literal["all"]
 
@@ -32,6 +41,7 @@ class UtilitySettings:
     folder: Annotated[str, Field(min_length=1)]
     real: RealSettings
     arms: Mapping[str, Arm | None]
+    model: ModelName | Literal["auto"] | tuple[ModelName, ...] = "auto"
     budgets: tuple[Budget, ...] = (5,)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
     models: Annotated[int, Field(ge=1)] = 1  # per arm, budget and seed
@@ -43,7 +53,7 @@ class UtilitySettings:
     memorised_bits: Annotated[int, Field(ge=0, le=64)] = 2  # at most: a copy of a real defect
     threads: Annotated[int, Field(ge=1)] = 1
     device: str = "auto"
-    training: Training = field(default_factory=Training)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     draw_only: bool = False
     baseline: str = "classical"
 
@@ -53,8 +63,22 @@ class UtilitySettings:
                 raise ValueError(f"arms has {name!r}; a name is letters, digits and _")
         if self.learn_split == self.score_split:
             raise ValueError("learn_split and score_split must differ")
-        if self.training.crop_px % (FOLD * 2 ** (len(self.training.widths) - 1)):
-            raise ValueError("training.crop_px must be a multiple of 2 per entry of widths")
+        if not self.model:
+            raise ValueError("model names no inspection model")
+        names, crop_px = {row.name for row in self.inspectors}, self.training.crop_px
+        if "unet_small" in names:
+            px = crop_px or MODELS["unet_small"].crop_px
+            if px % (FOLD * 2 ** (len(self.training.widths) - 1)):
+                raise ValueError("training.crop_px must be a multiple of 2 per entry of widths")
+        if "unet_pretrained" in names and crop_px and crop_px % CELL_PX:
+            raise ValueError(f"training.crop_px must be a multiple of {CELL_PX}")
+
+    @property
+    def inspectors(self) -> tuple[InspectionModel, ...]:
+        """The inspection models that are compared, in their order; ``auto``: the default one."""
+        names = self.model if isinstance(self.model, tuple) else (self.model,)
+        found = (find_default_model() if name == "auto" else name for name in names)
+        return tuple(MODELS[name] for name in dict.fromkeys(found))
 
     @property
     def chosen(self) -> dict[str, Arm]:
@@ -77,6 +101,7 @@ class UtilitySettings:
 class TrainingJob:
     """One model: an arm at one budget, with one seed; one of several that differ by luck alone."""
 
+    inspector: ModelName
     arm: str
     budget: int | None  # None = all
     seed: int
@@ -91,7 +116,7 @@ class TrainingJob:
     def name(self) -> str:
         """The stem of its file of scores; the first model of a draw has no number."""
         again = f"-{self.model}" if self.model else ""
-        return f"{self.arm}-{self.shown_budget}-{self.seed}{again}"
+        return f"{self.inspector}-{self.arm}-{self.shown_budget}-{self.seed}{again}"
 
     @property
     def luck(self) -> int:
@@ -104,13 +129,20 @@ class TrainingJob:
 def list_jobs(settings: UtilitySettings) -> list[TrainingJob]:
     """Return all models, seed after seed, so that a stopped run has whole pairs.
 
-    An arm that has nothing to learn from at a budget is left out there.
+    An arm that has nothing to learn from at a budget is left out there. Inspection models that
+    learn from good photos alone come once a seed, at budget 0.
     """
-    return [
-        TrainingJob(name, None if budget == "all" else budget, seed, model)
-        for seed in settings.seeds
-        for model in range(settings.models)
-        for budget in settings.budgets
-        for name, arm in settings.chosen.items()
-        if arm.can_learn(None if budget == "all" else budget)
-    ]
+    jobs: list[TrainingJob] = []
+    for seed in settings.seeds:
+        for row in settings.inspectors:
+            if row.is_good_only:
+                jobs.append(TrainingJob(row.name, GOOD_ONLY, 0, seed))
+                continue
+            jobs += [
+                TrainingJob(row.name, name, None if budget == "all" else budget, seed, model)
+                for model in range(settings.models)
+                for budget in settings.budgets
+                for name, arm in settings.chosen.items()
+                if arm.can_learn(None if budget == "all" else budget)
+            ]
+    return jobs

@@ -1,0 +1,1 @@
+"""Inspection models: what utility trains on one arm, each behind the same two calls."""
