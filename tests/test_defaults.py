@@ -35,6 +35,7 @@ SECTIONS = {  # pipeline, part of its config: the class that checks it
     ("adapt", "real"): "synthgen.realdata.settings.RealSettings",
     ("evaluate_fidelity", "evaluate"): "synthgen.evaluation.fidelity.settings.FidelitySettings",
     ("evaluate_labels", "evaluate"): "synthgen.evaluation.labels.LabelTestSettings",
+    ("evaluate_realism", "evaluate"): "synthgen.evaluation.realism.settings.RealismSettings",
     ("evaluate_utility", "evaluate"): "synthgen.evaluation.utility.settings.UtilitySettings",
     ("export", ""): "synthgen.exporting.gather.ExportSettings",
     ("generate", "bank"): "synthgen.references.lending.BankSettings",

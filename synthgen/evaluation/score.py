@@ -11,9 +11,10 @@ from typing import Any
 
 from rich.table import Table
 
+from synthgen.errors import ModelError
 from synthgen.storage.files import write_text
 
-__all__ = ["Score", "summarise_scores", "tabulate_scores", "write_scores"]
+__all__ = ["Score", "put_card_part", "summarise_scores", "tabulate_scores", "write_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,20 @@ def summarise_scores(title: str, scores: Sequence[Score]) -> Table:
             verdict = "[green]met[/green]" if score.is_met else "[red]missed[/red]"
             table.add_row(score.name, f"{score.value:.3g}", bar, verdict)
     return table
+
+
+def put_card_part(model: Path, name: str, lines: Sequence[str]) -> None:
+    """Put lines at the end of a model's card, in place of the part of that name which is there.
+
+    ``model`` is a folder with a README.md; ModelError is raised where it has none.
+    """
+    card = model / "README.md"
+    if not card.is_file():
+        raise ModelError(f"{model} has no README.md to put the scores in; give a model with a card")
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    text = card.read_text(encoding="utf-8")
+    if begin in text and end in text:
+        head, rest = text.split(begin, 1)
+        text = head.rstrip() + "\n" + rest.split(end, 1)[1]
+    part = "\n".join(["", begin, *lines, "", end, ""])
+    write_text(card, text.rstrip() + "\n" + part)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from synthgen.errors import ConfigError
 from synthgen.samples.arrays import Image
 
-__all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor"]
+__all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor", "measure_kid"]
 
 MIN_CROPS = 20  # of a set; below it there is no distance
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
@@ -71,18 +72,39 @@ class RealCropSet:
         Features are scaled to unit deviation over the real crops. ``subsets`` are drawn, the same
         ones each time; each holds half of the smaller set. Raises ConfigError under 20 crops.
         """
-        from torchmetrics.image.kid import poly_mmd
-
         _check_count(other)
         pair = (self._features, _features(other))
-        sides = [(side - self._middle) / self._spread for side in pair]
-        size = min(len(side) for side in sides) // 2
-        rng = np.random.default_rng(0)
-        scores = []
-        for _ in range(subsets):
-            picked = [side[rng.permutation(len(side))[:size]] for side in sides]
-            scores.append(float(poly_mmd(*picked)))
-        return float(np.mean(scores)), float(np.std(scores))
+        return _average_kid([(side - self._middle) / self._spread for side in pair], subsets)
+
+
+def measure_kid(
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    *,
+    reference: NDArray[np.float64],
+    subsets: int = 50,
+) -> tuple[float, float]:
+    """Return KID of two sets of features (N, F), and its deviation over subsets.
+
+    Features are scaled to unit deviation over the rows of ``reference``.
+    """
+    spread = reference.std(axis=0)
+    scale = np.maximum(spread, 0.1 * float(np.median(spread)))  # one that sleeps must not shout
+    middle = reference.mean(axis=0)
+    return _average_kid([torch.from_numpy((s - middle) / scale) for s in (one, other)], subsets)
+
+
+def _average_kid(sides: Sequence[torch.Tensor], subsets: int) -> tuple[float, float]:
+    """Return mean and deviation over subsets, each half of the smaller side; the same ones ever."""
+    from torchmetrics.image.kid import poly_mmd
+
+    size = min(len(side) for side in sides) // 2
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(subsets):
+        picked = [side[rng.permutation(len(side))[:size]] for side in sides]
+        scores.append(float(poly_mmd(*picked)))
+    return float(np.mean(scores)), float(np.std(scores))
 
 
 def _check_count(crops: Sequence[Image]) -> None:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.errors import ModelError
 from synthgen.evaluation.fidelity.distance import EXTRACTOR, MIN_CROPS, RealCropSet
 from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings
-from synthgen.evaluation.score import Score, tabulate_scores, write_scores
+from synthgen.evaluation.score import Score, put_card_part, tabulate_scores, write_scores
 from synthgen.imaging.images import encode_jpeg, tile
 from synthgen.storage.files import write_bytes, write_text, write_whole
 from synthgen.training.card import processor_name
@@ -37,7 +36,6 @@ GROUPS = {
     "hollows": ("chip", "dent", "pit", "spatter"),
 }
 EDGES = ("box", "box_free", "noise", "free", "painted", "sketch")
-BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
 
 
 def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
@@ -316,28 +314,9 @@ def write_card_part(model: Path, scores: Sequence[Score], facts: Mapping[str, An
 
     ``model`` is a folder with a README.md; ModelError is raised where it has none.
     """
-    card = model / "README.md"
-    if not card.is_file():
-        raise ModelError(f"{model} has no README.md to put the scores in; give a model with a card")
-    text = card.read_text(encoding="utf-8")
-    if BEGIN in text and END in text:
-        head, rest = text.split(BEGIN, 1)
-        text = head.rstrip() + "\n" + rest.split(END, 1)[1]
     said = ", ".join(f"{key} {value}" for key, value in facts.items())
-    part = [
-        "",
-        BEGIN,
-        "## Measured",
-        "",
-        f"By `synthgen evaluate fidelity`: {said}. KID: {EXTRACTOR}.",
-        "",
-        *tabulate_scores(scores),
-        "",
-        END,
-        "",
-    ]
-    whole = text.rstrip() + "\n" + "\n".join(part)
-    write_text(card, whole)
+    told = f"By `synthgen evaluate fidelity`: {said}. KID: {EXTRACTOR}."
+    put_card_part(model, "fidelity", ["## Measured", "", told, "", *tabulate_scores(scores)])
 
 
 def collect_fidelity_facts(

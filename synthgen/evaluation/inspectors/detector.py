@@ -101,6 +101,8 @@ def train_detector(
             score_thresh=MIN_SCORE,
             _skip_resize=True,
         )
+        # boxes start at one stride to each side, as with the paper's exponential; not at nothing
+        nn.init.ones_(model.head.regression_head.bbox_reg.bias)  # type: ignore[union-attr,arg-type]
     model = model.to(place.device)
     known, rate = {id(one) for one in body.features.parameters()}, examples.training.learning_rate
     groups = [

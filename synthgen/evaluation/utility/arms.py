@@ -25,7 +25,16 @@ from synthgen.evaluation.utility.pastes import (
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.training.pictures import Picture, read_picture
 
-__all__ = ["Arm", "Draw", "Recipe", "RunPictures", "Synthesis", "digest_runs", "make_synthesis"]
+__all__ = [
+    "Arm",
+    "Draw",
+    "Recipe",
+    "RunPictures",
+    "Synthesis",
+    "cut_patch",
+    "digest_runs",
+    "make_synthesis",
+]
 
 Rng = np.random.Generator
 RunPath = Annotated[str, Field(min_length=1)]
@@ -217,14 +226,14 @@ class _Painter:
                 painted, mask = blend_nsa(rng, pixels, _any(rng, self._draw.good).pixels)
             else:
                 name, references = self._references[int(rng.integers(len(self._references)))]
-                patch = _cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
+                patch = cut_patch(rng, _any(rng, references), name, min(pixels.shape[:2]) // 2)
                 painted, mask = paste_defect(rng, pixels, patch, is_poisson=recipe == "poisson")
             if mask.any():
                 return Picture(name="", group="", pixels=painted, masks={name: mask})
         raise ConfigError(f"synthetic={recipe} left no mark in {TRIES} tries; leave this arm out")
 
 
-def _cut_patch(rng: Rng, picture: Picture, name: str, reach: int) -> Patch:
+def cut_patch(rng: Rng, picture: Picture, name: str, reach: int) -> Patch:
     """Cut out a connected defect, or of a large one what lies within ``reach`` px of a place."""
     regions = picture.regions[name]
     places = regions[int(rng.integers(len(regions)))]

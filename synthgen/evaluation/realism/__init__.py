@@ -1,0 +1,1 @@
+"""Realism: how well a good eye tells painted defects from real ones."""
