@@ -25,6 +25,7 @@ from synthgen.imaging.silence import silent_warnings
 __all__ = ["DETECTORS", "AuxAnnotator", "Detector", "Net", "aux_control"]
 
 STEP_PX = 64  # the detectors round both sides of an image to multiples of it
+SAFE = ".safetensors"  # read in place of the published file, where there is one of its stem
 ONE_AT_A_TIME = threading.Lock()  # MiDaS keeps what it saw in a global; loading is done once
 
 
@@ -46,6 +47,7 @@ class Detector:
     nets: tuple[Net, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     control: Callable[[Annotator], Control] = EdgeControl
+    made_by: str = ""  # the command that makes its file, where there is one
 
 
 LINEART = {"input_nc": 3, "output_nc": 1, "n_residual_blocks": 3}
@@ -63,7 +65,10 @@ DETECTORS: dict[str, Detector] = {
         {"coarse": False},
     ),
     "hed": Detector(
-        "HEDdetector", (Net("ControlNetHED.pth", "hed", "ControlNetHED_Apache2"),), {"safe": False}
+        "HEDdetector",
+        (Net("ControlNetHED.pth", "hed", "ControlNetHED_Apache2"),),
+        {"safe": False},
+        made_by="synthgen convert hed",
     ),
     "pidinet": Detector(
         "PidiNetDetector", (Net("table5_pidinet.pth", "pidi.model", "pidinet"),), {"safe": False}
@@ -118,10 +123,14 @@ class AuxAnnotator:
         self.files: list[Path] = []
         for net in DETECTORS[detector].nets:
             path = None if folder is None else Path(folder) / net.file
+            if path is not None and path.with_suffix(SAFE).is_file():
+                path = path.with_suffix(SAFE)
             if path is None or not path.is_file():
+                made_by = DETECTORS[detector].made_by
                 raise ModelError(
                     f"control {detector!r} reads its weights from {net.file} in its folder, "
                     f"which is {folder!r}; download that file there and give the folder"
+                    + (f", or make one with {made_by}" if made_by else "")
                 )
             self.files.append(path)
         self._loaded: Any = None
@@ -169,9 +178,17 @@ class AuxAnnotator:
 
 
 def _read_weights(file: Path) -> dict[str, Any]:
-    """Return the tensors of a .pth file by name, without running code that a pickle may hold."""
+    """Return the tensors of a file by name, without running code that a pickle may hold."""
     import torch
 
+    if file.suffix == SAFE:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(file))
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file} is damaged ({error}); make or download it again") from error
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

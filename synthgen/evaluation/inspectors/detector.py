@@ -66,12 +66,14 @@ class _BoxLoss:
 class _BoxPredictor:
     """Looks with the detector; a pixel's logit is that of the best box that holds it."""
 
-    def __init__(self, model: nn.Module, place: Place) -> None:
+    def __init__(self, model: Any, place: Place) -> None:
         self._model, self._place = model, place
 
     @torch.no_grad()
     def __call__(self, pixels: NDArray[np.float32]) -> Prediction:
         """Look at one whole image (H, W, C)."""
+        self._model.transform.min_size = (min(pixels.shape[:2]),)  # native size: it would enlarge
+        self._model.transform.max_size = max(pixels.shape[:2])
         [found] = self._model(list(to_batch([pixels]).to(self._place.device)))
         boxes = found["boxes"].float().cpu().numpy()
         scores = found["scores"].float().cpu().numpy()

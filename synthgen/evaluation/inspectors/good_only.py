@@ -36,12 +36,14 @@ PADIM_STAGES = [1, 2, 3]  # strides 4, 8 and 16, as the paper's layers 1 to 3
 PADIM_FEATURES = 100  # of 176, drawn once; the paper's number for a small body
 KEPT_FRACTION, MAX_KEPT = 0.1, 2000  # patches of PatchCore: the paper's tenth, 2,000 at most
 MAX_SIDE_PX = 256  # of the images that PaDiM compares place by place
-SCALE = 4.0  # logits a doubling of the distance comes to, by ln 2
 
 
 @dataclass(frozen=True, eq=False)
 class _DistancePredictor:
-    """Turns distances of anomalib's map into logits: 0 at the median of good surface."""
+    """Turns distances of anomalib's map into logits by their logarithm, 0 at good photos' median.
+
+    A logit of 16, the highest that is told apart, is 9 million times as far.
+    """
 
     model: Any
     place: Place
@@ -61,7 +63,7 @@ class _DistancePredictor:
     def __call__(self, pixels: NDArray[np.float32]) -> Prediction:
         """Look at one whole image (H, W, C)."""
         far = np.maximum(self.distances(pixels), 1e-9) / self.middle
-        return Prediction((SCALE * np.log(far)).astype(np.float32))
+        return Prediction(np.log(far).astype(np.float32))
 
 
 def _prepare(
