@@ -24,7 +24,7 @@ from synthgen.training.inspection import standardise_crop
 from synthgen.training.pictures import Picture
 
 SETTINGS = TrainingSettings(batch_size=4, crop_px=64, precision="fp32")
-STEPS = {"unet_pretrained": 25, "detector": 60, "patchcore": 0, "padim": 0}
+STEPS = {"unet_pretrained": 25, "detector": 40, "patchcore": 0, "padim": 0}
 needs_features = pytest.mark.skipif(not has_features(), reason="pretrained features are an extra")
 
 
