@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -64,7 +66,7 @@ def run_commands(section: str, project: Path, folder: Path) -> None:
 def test_a_table_of_the_page_has_a_section_for_each_of_its_rows() -> None:
     rows = re.findall(r"^\| (an? .+?) \|", PAGE, re.MULTILINE)
     assert [row.capitalize() for row in rows] == list(SECTIONS)
-    assert len(rows) == 5
+    assert len(rows) == 6
 
 
 def test_a_defect_class(project, tmp_path) -> None:
@@ -104,6 +106,27 @@ def test_a_backend_family(project, tmp_path) -> None:
     run_commands("A backend family", project, tmp_path)
     rows = pd.read_parquet(tmp_path / "pag" / "manifest.parquet")
     assert (rows["image"] != "").all()
+
+
+def test_an_inspection_model(project, tmp_path) -> None:
+    rows, draw = [], np.random.default_rng(0)
+    for number in range(12):
+        image = draw.normal(120, 6, (64, 64)).clip(0, 255).astype(np.uint8)
+        mask = np.zeros((64, 64), np.uint8)
+        if number % 2:
+            mask[20:30, 8 : 14 + number] = 255
+            image[mask > 0] = 30
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        cv2.imwrite(str(tmp_path / f"{number}-mask.png"), mask)
+        kind, split = ("pit", "good")[number % 2 == 0], ("train", "val")[number > 7]
+        shown = f"{number}-mask.png" if number % 2 else ""
+        rows.append((f"{number}.png", shown, kind, split, f"part{number}"))
+    columns = ["image", "mask", "class", "split", "group"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "real.csv", index=False)
+    run_commands("An inspection model", project, tmp_path)
+    scores = pd.read_csv(tmp_path / "grey" / "utility.csv")
+    assert set(scores["inspector"]) == {"grey"}
+    assert scores["pixel_ap"].min() > 0.95
 
 
 def test_an_export_format(project, tmp_path) -> None:

@@ -104,7 +104,7 @@ def test_steps_are_the_fewest_that_no_longer_training_betters() -> None:
 
 def test_a_missing_package_is_one_sentence() -> None:
     row = InspectionModel(
-        name="padim", title="", train=MODELS["padim"].train, packages={"no_such": "training"}
+        name="padim", title="", trainer="good_only.train_padim", packages={"no_such": "training"}
     )
     with pytest.raises(ConfigError, match=r"needs the package no_such; pip install .*training"):
         row.check_packages()

@@ -13,7 +13,6 @@ from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.evaluation.inspectors.models import (
     MODELS,
     InspectionModel,
-    ModelName,
     find_default_model,
 )
 from synthgen.evaluation.inspectors.unet_pretrained import CELL_PX
@@ -25,6 +24,7 @@ from synthgen.samples.seeds import stream
 
 __all__ = ["GOOD_ONLY", "TrainingJob", "UtilitySettings", "list_jobs"]
 
+AUTO = "auto"
 GOOD_ONLY = "good"  # the one arm of models that learn from good photos alone
 
 Budget = Annotated[int, Field(ge=0)] | Literal["all"]
@@ -41,7 +41,7 @@ class UtilitySettings:
     folder: Annotated[str, Field(min_length=1)]
     real: RealSettings
     arms: Mapping[str, Arm | None]
-    model: ModelName | Literal["auto"] | tuple[ModelName, ...] = "auto"
+    model: str | tuple[str, ...] = AUTO  # of MODELS
     budgets: tuple[Budget, ...] = (5,)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
     models: Annotated[int, Field(ge=1)] = 1  # per arm, budget and seed
@@ -63,7 +63,10 @@ class UtilitySettings:
                 raise ValueError(f"arms has {name!r}; a name is letters, digits and _")
         if self.learn_split == self.score_split:
             raise ValueError("learn_split and score_split must differ")
-        if not self.model:
+        named = self.model if isinstance(self.model, tuple) else (self.model,)
+        if unknown := sorted(set(named) - {AUTO, *MODELS}):
+            raise ValueError(f"model has {unknown[0]!r}; choose from {', '.join([AUTO, *MODELS])}")
+        if not named:
             raise ValueError("model names no inspection model")
         names, crop_px = {row.name for row in self.inspectors}, self.training.crop_px
         if "unet_small" in names:
@@ -77,7 +80,7 @@ class UtilitySettings:
     def inspectors(self) -> tuple[InspectionModel, ...]:
         """The inspection models that are compared, in their order; ``auto``: the default one."""
         names = self.model if isinstance(self.model, tuple) else (self.model,)
-        found = (find_default_model() if name == "auto" else name for name in names)
+        found = (find_default_model() if name == AUTO else name for name in names)
         return tuple(MODELS[name] for name in dict.fromkeys(found))
 
     @property
@@ -101,7 +104,7 @@ class UtilitySettings:
 class TrainingJob:
     """One model: an arm at one budget, with one seed; one of several that differ by luck alone."""
 
-    inspector: ModelName
+    inspector: str
     arm: str
     budget: int | None  # None = all
     seed: int
