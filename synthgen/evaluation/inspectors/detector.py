@@ -94,7 +94,7 @@ def train_detector(
     anchors: Any = import_module("torchvision.models.detection.anchor_utils")
     with seeded_weights(examples.seed):
         body = _Body(place.is_bf16)
-        model: nn.Module = detection.FCOS(
+        model: Any = detection.FCOS(
             body,
             num_classes=2,
             anchor_generator=anchors.AnchorGenerator(((8,), (16,), (32,)), ((1.0,),) * 3),
@@ -104,7 +104,7 @@ def train_detector(
             _skip_resize=True,
         )
         # boxes start at one stride to each side, as with the paper's exponential; not at nothing
-        nn.init.ones_(model.head.regression_head.bbox_reg.bias)  # type: ignore[union-attr,arg-type]
+        nn.init.ones_(model.head.regression_head.bbox_reg.bias)
     model = model.to(place.device)
     known, rate = {id(one) for one in body.features.parameters()}, examples.training.learning_rate
     groups = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -144,7 +144,7 @@ def _finish(
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Keep anomalib's warnings and its own progress bar off the terminal."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,

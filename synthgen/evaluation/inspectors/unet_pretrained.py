@@ -65,7 +65,7 @@ def train_unet_pretrained(
     """Return the trained model; grey images are seen as three equal channels."""
     with seeded_weights(examples.seed):
         model = PretrainedUnet()
-    model = model.to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(place.device).to(memory_format=torch.channels_last)
     rate, body = examples.training.learning_rate, model.net.encoder
     known = {id(one) for one in body.parameters()}
     groups = [

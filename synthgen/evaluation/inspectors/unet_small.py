@@ -76,7 +76,7 @@ def train_unet_small(
     training = examples.training
     with seeded_weights(examples.seed):
         model = SmallUnet(channels, training.settings.widths)
-    model = model.to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(place.device).to(memory_format=torch.channels_last)
     lose = SegmentationLoss(model, place.precision)
     groups = [{"params": list(model.parameters()), "lr": training.learning_rate}]
     learned = fit(model, lose, groups, examples, report, is_recorded=True)

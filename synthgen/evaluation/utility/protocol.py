@@ -98,7 +98,7 @@ def _runs_of(settings: UtilitySettings, job: TrainingJob) -> tuple[str, ...]:
 def describe_machine(settings: UtilitySettings) -> dict[str, Any]:
     """Return what the scores depend on, for the report: images, training, machine, in words."""
     training, chosen = settings.training, read_steps(Path(settings.folder))
-    facts = {
+    facts: dict[str, Any] = {
         "real images": f"{settings.real.format}, learned from {settings.learn_split!r}, scored on "
         f"{settings.score_split!r}",
         "scored on": ", ".join(map(_describe, _read_scored(Path(settings.folder))))
