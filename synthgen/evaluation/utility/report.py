@@ -308,7 +308,8 @@ defect's; those of models that mark pixels are drawn around what the threshold m
 <p>Mean paired difference in pixel AP (points), 90 % interval by Student's t over n seeds. With few
 seeds it is wide; it says nothing about other data.
 {% if warning %}<b>Mind:</b> {{ warning }}.{% endif %}</p>
-<div class="scroll"><table><tr><th>inspection model</th><th>real a class</th><th>arm</th><th>less</th>
+<div class="scroll"><table>
+<tr><th>inspection model</th><th>real a class</th><th>arm</th><th>less</th>
 <th>n</th><th>difference</th><th></th></tr>
 {% for p in pairs %}<tr><td>{{ p.one.inspector }}</td><td>{{ p.one.budget }}</td>
 <td>{{ p.one.arm }}</td><td>{{ p.one.against }}
