@@ -20,7 +20,7 @@ def main(config: DictConfig) -> None:
 
     from synthgen.commands.adapt import run_adapt
 
-    done = run_adapt(config, show)
+    done = run_adapt(config)
     show(
         f"the adapter is in {done.folder} (step {done.step}, loss on held-back defects "
         f"{done.loss:.4f}, before {done.loss_before:.4f}); look at {done.sheet}, then generate "

@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     from synthgen.commands.bank import run_bank
     from synthgen.report.bank import tabulate_classes
 
-    bank = run_bank(config, show)
+    bank = run_bank(config)
     show(tabulate_classes(bank.table))
     show(f"{len(bank.items)} defects of {bank.table['image_id'].nunique()} images: {bank.page}")
 

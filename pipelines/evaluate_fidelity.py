@@ -27,7 +27,6 @@ def main(config: DictConfig) -> None:
     from synthgen.evaluation.fidelity.measure import measure_fidelity
     from synthgen.evaluation.fidelity.settings import FidelitySettings, Subject
     from synthgen.evaluation.score import summarise_scores
-    from synthgen.runs.progress import TaskProgress
 
     plain = to_plain(config)
     settings = check_value(FidelitySettings, plain["evaluate"], "evaluate")
@@ -43,8 +42,7 @@ def main(config: DictConfig) -> None:
         ),
     )
     subject = Subject(backend, classes, sources, controls, mask.margin_px)
-    with TaskProgress() as progress:
-        fidelity = measure_fidelity(settings, subject, progress.report)
+    fidelity = measure_fidelity(settings, subject)
     folder = Path(settings.folder)
     report.write_rows(folder, fidelity)
     scores = report.score_fidelity(fidelity, settings)

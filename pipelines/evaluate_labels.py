@@ -23,14 +23,12 @@ def main(config: DictConfig) -> None:
     from synthgen.evaluation import labels
     from synthgen.evaluation.score import summarise_scores
     from synthgen.quality.limits import read_limits
-    from synthgen.runs.progress import TaskProgress
 
     plain = to_plain(config)
     settings = check_value(labels.LabelTestSettings, plain["evaluate"], "evaluate")
     classes = build_classes(plain["defect"])
     limits = read_limits(plain["quality"], classes)
-    with TaskProgress() as progress:
-        rows = labels.measure_labels(settings, classes, limits, progress.report)
+    rows = labels.measure_labels(settings, classes, limits)
     scores = labels.score_labels(rows)
     page = labels.write_labels(Path(settings.folder), rows, scores, settings, classes)
     show(summarise_scores("Labels", scores))

@@ -21,21 +21,14 @@ def main(config: DictConfig) -> None:
     from rich import print as show
 
     from synthgen.config.objects import check_value, read_text, to_plain
-    from synthgen.training.pretrain import PretrainProgress, PretrainSettings, pretrain
+    from synthgen.training.pretrain import PretrainSettings, pretrain
 
     options = dict(to_plain(config)["pretrain"])
     folder = Path(read_text(config, "pretrain.folder"))
     del options["folder"]
     settings = check_value(PretrainSettings, options, "pretrain")
 
-    def report(progress: PretrainProgress) -> None:
-        left_h = (settings.steps - progress.step) * progress.seconds_per_step / 3600
-        show(
-            f"step {progress.step}/{settings.steps}  loss {progress.loss:.4f}  "
-            f"{progress.crops_per_s:.0f} crops/s  {left_h:.1f} h left"
-        )
-
-    show(f"the model is in {pretrain(settings, folder, report)}; pictures in {folder / 'samples'}")
+    show(f"the model is in {pretrain(settings, folder)}; pictures in {folder / 'samples'}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import synthgen
 
 ROOT = Path(synthgen.__file__).parent
 ORDER = (  # of the rooms: each imports from those before it alone
-    *("errors", "samples", "storage", "imaging", "realdata", "sources", "defects", "references"),
+    *("errors", "progress", "samples", "storage", "imaging", "realdata", "sources"),
+    *("defects", "references"),
     *(
         "planning",
         "conditioning",
@@ -31,7 +32,7 @@ ORDER = (  # of the rooms: each imports from those before it alone
 )
 LEVEL = {name: number for number, name in enumerate(ORDER)}
 COMMANDS = {"generate", "export", "adapt", "open_run", "main"}
-MAX_ENTRIES, MAX_MODULES, MAX_LINES = 24, 14, 400
+MAX_ENTRIES, MAX_MODULES, MAX_LINES = 25, 14, 400
 ROOMS = {
     "torch": {"conditioning", "backends", "generation", "samples", "training", "evaluation"},
     "diffusers": {"backends", "training"},

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from synthgen.commands.call import Setting, compose_call, make_teller, translate_errors
+from synthgen.commands.call import Setting, compose_call, translate_errors
 from synthgen.config.objects import build, check_value, read_text, to_plain
+from synthgen.progress import show_progress, tell
 from synthgen.realdata.read import load_real
-
-if TYPE_CHECKING:  # loads torch
-    from synthgen.training.adaptation.adapt import AdaptProgress
 
 __all__ = ["AdaptResult", "adapt", "run_adapt"]
 
@@ -48,12 +45,12 @@ def adapt(
     ``settings``, ``quiet`` and ``config_dir`` as of ``synthgen.generate``. The same call again
     continues one that was stopped. Raises SynthgenError.
     """
-    with translate_errors():
-        return run_adapt(compose_call("adapt", settings, config_dir), make_teller(quiet))
+    with translate_errors(), show_progress(quiet):
+        return run_adapt(compose_call("adapt", settings, config_dir))
 
 
-def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> AdaptResult:
-    """Make the adapter that a whole config describes; ``tell`` gets notes and the progress."""
+def run_adapt(config: DictConfig) -> AdaptResult:
+    """Make the adapter that a whole config describes."""
     from synthgen.backends.diffusion.backend import need_diffusion
     from synthgen.training.adaptation.adapt import AdaptSettings, adapt_backend
 
@@ -65,15 +62,8 @@ def run_adapt(config: DictConfig, tell: Callable[[str], None]) -> AdaptResult:
         need_diffusion(build(config.backend, "backend", ("paint", "describe")), "adapt"),
     )
     for note in real.notes:
-        tell(f"note: {note}")
-
-    def report(at: AdaptProgress) -> None:
-        tell(
-            f"step {at.step}/{settings.steps}  loss {at.loss:.4f}  held back {at.held_back:.4f}, "
-            f"best {at.best:.4f}  {at.seconds_left / 60:.1f} min left at most"
-        )
-
-    done = adapt_backend(real.images, backend, settings, folder, report)
+        tell(note, "note")
+    done = adapt_backend(real.images, backend, settings, folder)
     step, _, loss = done.best
     return AdaptResult(
         folder=folder,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from synthgen.commands.call import Setting, compose_call, make_teller, translate_errors
+from synthgen.commands.call import Setting, compose_call, translate_errors
 from synthgen.config.objects import check_value, read_text, to_plain
+from synthgen.progress import show_progress, tell, track
 from synthgen.quality.bank import measure_visible
 from synthgen.realdata.read import load_real
 from synthgen.references.items import BankItem, BuildSettings, build_bank, write_bank
@@ -43,19 +44,20 @@ def bank(*settings: Setting, quiet: bool = False, config_dir: Path | str | None 
     ``settings``, ``quiet`` and ``config_dir`` as of ``synthgen.generate``. Raises SynthgenError
     where the real images cannot be read, or hold no defect.
     """
-    with translate_errors():
-        return run_bank(compose_call("bank", settings, config_dir), make_teller(quiet))
+    with translate_errors(), show_progress(quiet):
+        return run_bank(compose_call("bank", settings, config_dir))
 
 
-def run_bank(config: DictConfig, tell: Callable[[str], None]) -> Bank:
-    """Write the bank that a whole config describes; ``tell`` gets notes before the work."""
+def run_bank(config: DictConfig) -> Bank:
+    """Write the bank that a whole config describes."""
     plain = to_plain(config)
     folder = Path(read_text(config, "out"))
     settings = check_value(BuildSettings, plain["bank"], "bank")
     real = load_real(plain["real"])
     for note in real.notes:
-        tell(f"note: {note}")
-    items = [measure_visible(item) for item in build_bank(real.images, settings)]
+        tell(note, "note")
+    cut = build_bank(real.images, settings)
+    items = [measure_visible(item) for item in track(cut, "measuring the defects", unit="defects")]
     table = write_bank(folder, items)
     page = write_bank_page(folder, items, real.notes)
     return Bank(folder=folder, items=items, table=table, page=page, notes=real.notes)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from synthgen.config.compose import compose, find_own_folders
 from synthgen.config.overrides import to_override
 from synthgen.errors import ConfigError, SynthgenError
 from synthgen.storage.places import hide_passwords
 
-__all__ = ["Setting", "compose_call", "list_overrides", "make_teller", "translate_errors"]
+__all__ = ["Setting", "compose_call", "list_overrides", "translate_errors"]
 
 Setting: TypeAlias = str | Mapping[str, object]
 
@@ -51,16 +50,6 @@ def list_overrides(settings: Sequence[Setting]) -> list[str]:
         else:
             overrides.append(given)
     return overrides
-
-
-def make_teller(is_quiet: bool) -> Callable[[str], None]:
-    """Return what prints a sentence on stderr, or nothing where ``is_quiet``."""
-    console = Console(stderr=True, quiet=is_quiet)
-
-    def tell(sentence: str) -> None:
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-    return tell
 
 
 @contextmanager

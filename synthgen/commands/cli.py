@@ -59,9 +59,11 @@ def _follow(name: str, run: Callable[[DictConfig], None], arguments: Sequence[st
     from synthgen.commands.call import translate_errors
     from synthgen.config.compose import compose, find_own_folders
     from synthgen.errors import SynthgenError
+    from synthgen.progress import show_progress
 
     try:
-        with translate_errors():
+        is_copy = os.environ.get("RANK", "0") != "0"  # torchrun: the first process speaks for all
+        with translate_errors(), show_progress(is_copy):
             overrides, given = take_config_dir(arguments)
             own = find_own_folders(given)
             if any(argument.startswith(HYDRA_FLAGS) for argument in overrides):

@@ -11,7 +11,7 @@ from synthgen.config.objects import build, check_value, read_text, to_plain
 from synthgen.exporting import write
 from synthgen.exporting.gather import ExportSettings, gather, make_media
 from synthgen.exporting.write import ExportResult
-from synthgen.runs.progress import TaskProgress
+from synthgen.progress import show_progress
 
 __all__ = ["export", "run_export"]
 
@@ -24,19 +24,16 @@ def export(
     ``settings``, ``quiet`` and ``config_dir`` as of ``synthgen.generate``. Raises SynthgenError
     where a setting is impossible, ``out`` exists, or the run is damaged.
     """
-    with translate_errors():
-        return run_export(compose_call("export", settings, config_dir), is_quiet=quiet)
+    with translate_errors(), show_progress(quiet):
+        return run_export(compose_call("export", settings, config_dir))
 
 
-def run_export(config: DictConfig, *, is_quiet: bool = False) -> ExportResult:
-    """Write the datasets that a whole config describes; ``is_quiet`` shows no progress."""
+def run_export(config: DictConfig) -> ExportResult:
+    """Write the datasets that a whole config describes."""
     plain = dict(to_plain(config))
     nodes, run = plain.pop("format"), read_text(config, "run.folder")
     del plain["run"]
     settings = check_value(ExportSettings, plain, "")
     formats = {name: build(node, f"format.{name}", ("write",)) for name, node in nodes.items()}
     media, gathered = make_media(settings), gather(run, settings)
-    with TaskProgress(is_quiet) as progress:
-        return write.export(
-            gathered.labels, formats, Path(settings.out), media, progress.report, gathered.notes
-        )
+    return write.export(gathered.labels, formats, Path(settings.out), media, gathered.notes)

@@ -15,6 +15,7 @@ from synthgen.config.foreign import check_buildable
 from synthgen.errors import ConfigError, RunError
 from synthgen.generation.generate import generate
 from synthgen.imaging.images import IGNORED, read_image, to_rgb8
+from synthgen.progress import stage
 from synthgen.runs.manifest import file_stem
 from synthgen.runs.planned import read_spec
 from synthgen.runs.reader import read_run
@@ -74,7 +75,8 @@ def reproduce(run_folder: str, sample_id: str, allow: Collection[str] = ()) -> R
             f"{sample_id} was painted by {row['checkpoint']}, here is {parts.info.checkpoint}"
         )
     spec = revise(read_spec(run.storage, sample_id), int(row["revision"]))
-    outcome = next(generate([spec], parts.stages))
+    with stage(f"painting {sample_id} again"):
+        outcome = next(generate([spec], parts.stages))
     if not isinstance(outcome, Sample):
         raise RunError(f"{sample_id} comes to no image now: {outcome.reason}")
     before, now = read_image(run.stored(row["image"])), outcome.candidate.pixels

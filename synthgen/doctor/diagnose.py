@@ -14,6 +14,7 @@ from synthgen.doctor.features import Feature, find_features
 from synthgen.doctor.machine import Facts, find_machine
 from synthgen.doctor.models import FoundModel, find_models
 from synthgen.doctor.packages import Caution, Package, find_packages, find_warnings
+from synthgen.progress import stage
 
 __all__ = ["Diagnosis", "diagnose", "without_names"]
 
@@ -60,9 +61,12 @@ def diagnose(models: str | None = None) -> Diagnosis:
     ``models`` is a folder with checkpoints, looked at beside the embedded model and the hub's
     cache. Raises ModelError where it is not a folder.
     """
-    packages, warnings = find_packages(), find_warnings()
-    found = find_models(models)
-    features = find_features(packages, found, warnings)
+    with stage("looking at the packages"):
+        packages, warnings = find_packages(), find_warnings()
+    with stage("looking at the models"):
+        found = find_models(models)
+    with stage("looking at what runs"):
+        features = find_features(packages, found, warnings)
     return Diagnosis(find_machine(Path.cwd()), packages, found, warnings, features)
 
 

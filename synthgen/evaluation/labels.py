@@ -17,6 +17,7 @@ from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.imaging.geometry import overlap
 from synthgen.imaging.images import tile, write_png
 from synthgen.planning.plan import DefectClass
+from synthgen.progress import track
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.samples.arrays import Mask
@@ -68,16 +69,15 @@ def measure_labels(
     settings: LabelTestSettings,
     classes: Mapping[str, DefectClass],
     limits: Limits,
-    report: Callable[[str, int, int], None],
 ) -> pd.DataFrame:
     """Return a row per case: what it is, each rule's IoU, and whether ``limits`` reject it.
 
     Columns: ``kind``, ``defect_class``, ``contrast`` (Delta E), ``grain`` (grey levels),
     ``jpeg_quality`` (100 = none), ``is_obeyed``, ``is_rejected``, one for each of ``RULES`` (IoU,
-    0..1), and every measure as ``measured_<name>``. ``report`` gets what, done, of how many.
+    0..1), and every measure as ``measured_<name>``.
     """
     rows: list[dict[str, object]] = []
-    for number in range(settings.count):
+    for number in track(range(settings.count), "measuring the labels", unit="cases"):
         case = draw_case(settings.seed, number, classes)
         candidate, spec = case.candidate, case.candidate.condition.spec
         measured = measure(candidate, view_change(candidate))
@@ -94,8 +94,6 @@ def measure_labels(
                 **{f"measured_{m.name}": m.value for m in measured},
             }
         )
-        if len(rows) % 20 == 0 or len(rows) == settings.count:
-            report("labels against the truth", len(rows), settings.count)
     return pd.DataFrame(rows)
 
 

@@ -21,6 +21,7 @@ from synthgen.exporting.intact import check_label_map, check_stored_image, check
 from synthgen.imaging.geometry import mask_to_box, mask_to_rle, rle_to_mask
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import IGNORED, decode_image
+from synthgen.progress import stage
 from synthgen.realdata.records import GOOD, DatasetIndex
 from synthgen.runs.manifest import is_augmented, photo_of
 from synthgen.runs.reader import RunTables, read_present, read_run
@@ -242,6 +243,7 @@ def label_images(scanned: DatasetIndex) -> LabelledSet:
     return LabelledSet(scanned.classes, images)
 
 
+@stage("reading and checking the run")
 def read_labels(run_folder: Path | str, include: Include = "accepted") -> LabelledSet:
     """Return the labelled images of a finished run, good ones among them.
 

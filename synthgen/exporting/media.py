@@ -82,11 +82,12 @@ class Media:
     ``copy`` writes files of their own; ``link`` makes hard links where the disk can (no space, at
     once; never edit one in place) and copies what lies elsewhere or in a tar; ``refer`` leaves
     images where they are and gives relative paths, in formats that can. ``sign`` gets the bytes of
-    a PNG and returns them signed.
+    a PNG and returns them signed. ``placed`` is called for each image that is done.
     """
 
     mode: MediaMode = "copy"
     sign: Sign | None = None
+    placed: Callable[[], None] = lambda: None
     _checks: _Checks = field(default_factory=_Checks, compare=False, repr=False)
 
     @contextmanager
@@ -110,10 +111,11 @@ class Media:
             try:
                 os.link(path, target)
                 self._checks.check(image)
+                self.placed()
                 return
             except OSError:  # another disk, or one without links
                 pass
-        target.write_bytes(self._finish(image, read_file(image)))
+        target.write_bytes(self.read(image))
 
     def refer(self, image: LabelledImage, folder: Path) -> str:
         """Return the image's path as seen from a folder, with / between its parts.
@@ -128,6 +130,7 @@ class Media:
                 "elsewhere or inside a tar; give media=copy"
             )
         self._checks.check(image)
+        self.placed()
         return Path(os.path.relpath(path, folder)).as_posix()
 
     def read(self, image: LabelledImage) -> bytes:
@@ -136,7 +139,9 @@ class Media:
         One that EXIF turns is a PNG, upright: readers that ignore EXIF would see it turned against
         its labels.
         """
-        return self._finish(image, read_file(image))
+        data = self._finish(image, read_file(image))
+        self.placed()
+        return data
 
     def _finish(self, image: LabelledImage, file: bytes) -> bytes:
         """Return a file as it goes into a dataset: upright, marked, signed if asked."""

@@ -11,6 +11,7 @@ from synthgen.errors import SourceError
 from synthgen.exporting.labels import DefectLabel, LabelledImage, LabelledSet, label_defect
 from synthgen.imaging.headers import read_orientation
 from synthgen.imaging.images import read_image
+from synthgen.progress import track
 from synthgen.realdata.names import class_key
 from synthgen.realdata.read import load_entries
 from synthgen.realdata.settings import RealSettings
@@ -94,10 +95,14 @@ def mix(synthetic: LabelledSet, real: LabelledSet, per_real: float | None, seed:
         replace(image, sample_id=PREFIX + image.sample_id, group=PREFIX + image.group)
         for image in joined
     ]
-    held_out = {_digest(image.path, image.sample_id) for image in own if image.split != TRAIN}
+    unseen = [image for image in own if image.split != TRAIN]
+    held_out = {
+        _digest(image.path, image.sample_id)
+        for image in track(unseen, "reading the images that are held out", unit="images")
+    }
     known: dict[str, str] = {}
     free = []
-    for image in synthetic:
+    for image in track(synthetic, "looking for their photos among the sources", unit="images"):
         photo = photo_of(image.facts)
         if photo and photo not in known:  # many images have one source
             known[photo] = _digest(StoredFile.at(Path(photo)), image.sample_id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from synthgen.exporting.labels import LabelledSet
 from synthgen.exporting.losses import LabelLoss
 from synthgen.exporting.media import Media
 from synthgen.exporting.numbering import write_class_ids
+from synthgen.progress import stage
 from synthgen.storage.files import is_left, name_beside
 
 __all__ = ["ExportResult", "Format", "export"]
@@ -55,13 +56,12 @@ def export(
     formats: Mapping[str, Format],
     out: Path,
     media: Media,
-    report: Callable[[str, int, int], None] = lambda what, done, total: None,
     notes: Sequence[str] = (),
 ) -> ExportResult:
     """Write ``out/<format>/`` for each format and the sidecars beside them.
 
-    Everything is written beside ``out`` and moved there at the end. ``report`` is told what is
-    written, how many of it are done, and of how many. ``notes`` on the data go into the datasheet.
+    Everything is written beside ``out`` and moved there at the end. ``notes`` on the data
+    go into the datasheet.
     Raises ConfigError where there is no format; RunError where ``out`` exists (it is never
     touched), where an image is gone or the disk refuses.
     """
@@ -75,14 +75,15 @@ def export(
     try:
         beside.mkdir(parents=True)
         with media.checking():
-            for number, (name, layout) in enumerate(sorted(formats.items())):
-                report("formats", number, len(formats))
+            for name, layout in sorted(formats.items()):
                 (beside / name).mkdir()
-                layout.write(labels, beside / name, media, losses[name])
-        report("formats", len(formats), len(formats))
+                with stage(f"writing {name}", len(labels), unit="images") as at:
+                    counting = replace(media, placed=at.add)
+                    layout.write(labels, beside / name, counting, losses[name])
         write_class_ids(labels, beside)
-        write_datasheet(labels, beside, sorted(formats), losses, notes)
-        told = [] if write_croissant(labels, beside) else [NO_CROISSANT]
+        with stage("writing the datasheet"):
+            write_datasheet(labels, beside, sorted(formats), losses, notes)
+            told = [] if write_croissant(labels, beside) else [NO_CROISSANT]
         os.replace(beside, out)
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ from synthgen.defects.drawing.lines import Line
 from synthgen.errors import ConfigError
 from synthgen.planning.missed import MissedDefect, severity_for
 from synthgen.planning.prompts import PromptSettings, PromptWriter, SeverityWords, Template, Wording
+from synthgen.progress import stage
 from synthgen.references.lending import References
 from synthgen.samples.sample import SampleSpec
 from synthgen.samples.seeds import stream
@@ -61,6 +62,7 @@ class DefectClass:
         return Wording(self.noun, self.synonyms, self.template, self.severity_words, self.negative)
 
 
+@stage("planning")
 def draw_plan(
     sources: Sources,
     classes: Mapping[str, DefectClass],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from synthgen.errors import ConfigError, SourceError, SynthgenError
+from synthgen.progress import track
 from synthgen.realdata.coco import find_annotations, scan_coco_folder
 from synthgen.realdata.folder import scan_folder
 from synthgen.realdata.mvtec import list_splits, scan_mvtec
@@ -111,7 +112,7 @@ def load_entries(
     known: set[str] = set()
     places: dict[str, ImageRecord] = {}
     faulty: set[Path] = set()
-    for one in scanned.images:
+    for one in track(scanned.images, "reading the real images", unit="images"):
         plain = replace(one, defects=())  # masks are large
         other = places.setdefault(os.path.realpath(one.path), plain)
         if other is not plain:

@@ -21,6 +21,7 @@ from synthgen.errors import ShapeError, SourceError
 from synthgen.imaging.colour import ring_contrast, to_lab
 from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.images import CROP_PX, read_image, write_png
+from synthgen.progress import track
 from synthgen.realdata.records import RealImage
 from synthgen.references.removal import GOOD_PHOTOS, near_weights, remove_defects
 from synthgen.references.skeleton import axis_deg, line_length, thin
@@ -140,7 +141,7 @@ def build_bank(
     check_reference_splits(images, asked.splits)
     good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
     items: list[BankItem] = []
-    for image in images:
+    for image in track(images, "cutting out the defects", unit="images"):
         if not image.defects:
             continue
         pixels = image.read_rgb()
@@ -256,7 +257,7 @@ def write_bank(folder: Path, items: Sequence[BankItem]) -> pd.DataFrame:
             "or a class"
         )
     old = _find_old(folder, table)
-    for item in items:
+    for item in track(items, "writing the bank", unit="defects"):
         levels = item.mask.astype(np.uint8) * OWN
         if item.others is not None:
             levels[item.others] = OTHER
@@ -297,7 +298,10 @@ def read_bank(folder: Path | str) -> list[BankItem]:
         )
     try:
         rows = pd.read_parquet(root / TABLE).to_dict("records")
-        return [_read_item(root, {str(key): value for key, value in row.items()}) for row in rows]
+        return [
+            _read_item(root, {str(key): value for key, value in row.items()})
+            for row in track(rows, "reading the bank", unit="defects")
+        ]
     except UNREADABLE as error:
         raise SourceError(f"{root / TABLE} cannot be read as a bank: {error!r}") from error
 

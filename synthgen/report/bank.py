@@ -11,6 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from synthgen.imaging.images import tile, write_png
+from synthgen.progress import stage
 from synthgen.references.items import BankItem
 from synthgen.report.charts import Series, draw_distribution
 from synthgen.report.facts import name_run
@@ -51,6 +52,7 @@ def tabulate_classes(table: pd.DataFrame) -> Table:
     return shown
 
 
+@stage("writing bank.html")
 def write_bank_page(folder: Path, items: Sequence[BankItem], notes: Sequence[str] = ()) -> Path:
     """Write ``bank.html`` and ``bank.png`` into a bank's folder; return the page.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from synthgen.errors import ConfigError
+from synthgen.progress import stage
 from synthgen.report.charts import draw_spark
 from synthgen.report.facts import (
     ACCEPTED,
@@ -91,6 +92,7 @@ class ClassSamples:
     tiles: dict[str, list[Tile]]
 
 
+@stage("comparing the runs")
 def write_comparison(run_folders: Sequence[Path | str], path: Path) -> Path:
     """Write a page that compares finished runs; return its path.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synthgen.errors import RunError
+from synthgen.progress import stage
 from synthgen.report.charts import draw_spark
 from synthgen.report.facts import (
     ACCEPTED,
@@ -59,6 +60,7 @@ class ClassTiles:
     real: RealClass | None = None
 
 
+@stage("writing report.html")
 def write_report(run_folder: Path | str) -> StoredFile:
     """Write ``report.html`` into a finished run, wherever it lies; return it.
 

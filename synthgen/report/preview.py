@@ -15,6 +15,7 @@ from rich.table import Table
 
 from synthgen.errors import PlacementError, RunError, SourceError
 from synthgen.imaging.geometry import mask_window
+from synthgen.progress import track
 from synthgen.quality.belonging import range_fraction
 from synthgen.report.facts import name_run
 from synthgen.report.page import render
@@ -136,7 +137,7 @@ def draw_preview(
     numbers: list[DrawnDefect] = []
     without_room: list[SampleSpec] = []
     unreadable: list[str] = []
-    for spec in chosen:
+    for spec in track(chosen, "drawing the defects", unit="photos"):
         try:
             drawn = condition(spec)
         except PlacementError:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import IGNORED, encode_png
+from synthgen.progress import stage
 from synthgen.quality.limits import Limits, read_limits
 from synthgen.quality.realised import soft_border
 from synthgen.runs.manifest import (
@@ -182,6 +183,7 @@ class RunFolder:
         if (folder := self.storage.local("")) is not None:
             remove_leftovers(folder)
 
+    @stage("writing the tables")
     def merge(self, limits: Limits | None = None) -> pd.DataFrame:
         """Write the tables from the shards and the labels that people edited; return the manifest.
 
@@ -203,7 +205,8 @@ class RunFolder:
         manifest = overlay.lay_on_manifest(shards.table("manifest"))
         limits = limits or self.limits()
         if limits is not None:
-            manifest = decide(manifest, limits)
+            with stage("deciding by the limits", len(manifest), unit="samples"):
+                manifest = decide(manifest, limits)
         write_table(self.storage, "manifest", manifest)
         return to_pandas(manifest)
 

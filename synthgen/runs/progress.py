@@ -1,127 +1,47 @@
-"""What a person sees while a run goes on, and at its end."""
+"""What a person sees of a run at its end, and of work that reports by itself."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from synthgen.backends.checkpoints.licences import describe_licence
+from synthgen.progress import Stage
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.record import read_record
 from synthgen.runs.reviews.decide import explain_shortfall
-from synthgen.samples.sample import Status
 from synthgen.sources.catalogue import SourceEntry
 from synthgen.sources.findings import Finding, name_photos, tell_findings
 from synthgen.storage.places import StoredFile, open_storage
 
-__all__ = ["RunProgress", "TaskProgress", "describe_found_parts", "summarise"]
+__all__ = ["TaskProgress", "describe_found_parts", "summarise"]
 
 
 class TaskProgress:
-    """One progress bar per named part of a long work; ``is_quiet`` shows nothing."""
+    """Shows as stages what work reports that is given ``report``: a stage for each name."""
 
-    def __init__(self, is_quiet: bool = False) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True, quiet=is_quiet),
-        )
-        self._tasks: dict[str, TaskID] = {}
+    def __init__(self) -> None:
+        self._stages: dict[str, Stage] = {}
 
     def __enter__(self) -> TaskProgress:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        for name in list(self._stages):
+            self._stages.pop(name).__exit__()
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done; a new name starts a new bar."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
-
-
-class RunProgress:
-    """A progress bar with images a second, time left, accepted and rejected.
-
-    ``total``: samples of the plan. ``done``: those that are there already. ``skipped``: a sentence
-    per source file that is left out, of which five are shown. ``notes``: sentences on the plan.
-    ``is_quiet`` shows nothing of it.
-    """
-
-    def __init__(
-        self,
-        total: int,
-        done: int,
-        skipped: Sequence[str],
-        notes: Sequence[str] = (),
-        is_quiet: bool = False,
-    ) -> None:
-        self._console = Console(stderr=True, quiet=is_quiet)
-        self._counts = dict.fromkeys(Status, 0)
-        self._begun = time.monotonic()
-        self._total, self._done = total, done
-        for sentence in skipped[:5]:
-            self._console.print(f"[yellow]skipped[/yellow] {sentence}", highlight=False)
-        if len(skipped) > 5:
-            self._console.print(f"[yellow]skipped[/yellow] {len(skipped) - 5} more files")
-        for sentence in notes:
-            self._console.print(f"[yellow]note[/yellow] {escape(sentence)}", highlight=False)
-        if done:
-            self._console.print(f"{done} of {total} samples are there already; going on")
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[counts]}"),
-            console=self._console,
-        )
-        self._task = self._bar.add_task("painting", total=total, completed=done, rate="", counts="")
-
-    def __enter__(self) -> RunProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since this run, or its continuation, began."""
-        return time.monotonic() - self._begun
-
-    def add(self, statuses: Sequence[Status]) -> None:
-        """Count some finished samples, and show the new counts."""
-        for status in statuses:
-            self._counts[status] += 1
-        made = sum(self._counts.values())
-        self._bar.update(
-            self._task,
-            completed=self._done + made,
-            rate=f"{made / max(self.seconds, 1e-9):.2f} images/s",
-            counts=f"accepted {self._counts[Status.ACCEPTED]}  "
-            f"rejected {self._counts[Status.REJECTED]}  good {self._counts[Status.GOOD]}",
-        )
+        """Show that ``done`` of ``total`` are done; what was done before the first report stays."""
+        if what not in self._stages:
+            self._stages[what] = Stage(what, total, done=done - 1).__enter__()
+        at = self._stages[what]
+        at.add(done - at.at)
+        if done >= total:
+            self._stages.pop(what).__exit__()
 
 
 def summarise(

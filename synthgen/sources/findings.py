@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from synthgen.errors import SourceError
+from synthgen.progress import track
 from synthgen.sources.catalogue import SourceEntry, Sources
 
 __all__ = [
@@ -49,7 +50,7 @@ def describe_parts(sources: Sources, most: int = 40) -> list[str]:
     places = np.linspace(0, len(photos) - 1, min(most, len(photos))).round().astype(int)
     names = name_photos(photos)
     findings, ruled_out = [], 0
-    for place in places:
+    for place in track(places, "finding the parts", unit="photos"):
         try:
             part = sources.part(sources.read(photos[place].source_id))
         except SourceError:

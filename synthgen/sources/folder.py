@@ -17,6 +17,7 @@ from synthgen.errors import ConfigError, ShapeError, SourceError
 from synthgen.imaging.decoding import read_opaque
 from synthgen.imaging.headers import check_image
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
+from synthgen.progress import track
 from synthgen.realdata.masks import read_mask
 from synthgen.samples.sample import Part, SourceImage
 from synthgen.sources.catalogue import SourceEntry
@@ -71,7 +72,8 @@ class FolderSources:
             if folder is not None
         ]
         listing = _list_photos(self.root, [folder.root for folder in self._masks])
-        reasons = {file: _why_unusable(file) for file in listing.files}
+        files = track(listing.files, "looking through the photos", unit="photos")
+        reasons = {file: _why_unusable(file) for file in files}
         broken = [*listing.faults, *(reason for reason in reasons.values() if reason)]
         if broken and on_broken == "fail":
             raise SourceError(f"{broken[0]}; source.on_broken=skip leaves such files out")

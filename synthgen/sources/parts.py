@@ -11,6 +11,7 @@ import numpy as np
 from synthgen.errors import ShapeError, SynthgenError
 from synthgen.imaging.geometry import grow_mask, mask_window, overlap
 from synthgen.imaging.outline import depth_inside
+from synthgen.progress import track
 from synthgen.samples.arrays import Image, Map, Mask
 from synthgen.samples.sample import Part
 from synthgen.sources.background import (
@@ -56,7 +57,7 @@ def _learn(photos: Sequence[Callable[[], Image]]) -> _Folder:
         np.linspace(0, len(photos) - 1, min(len(photos), SAMPLE)).round().astype(int)
     )
     images = []
-    for index in chosen:
+    for index in track(chosen, "learning what the photos show", unit="photos"):
         try:
             images.append(shrink(photos[index]()))
         except SynthgenError:  # a photo that cannot be read is told when it is painted on

@@ -12,6 +12,7 @@ from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from synthgen.backends.diffusion.loading import silence_loading
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ModelError
 
@@ -115,6 +116,7 @@ def start_from(
     A word that it does not know starts as the mean of the pieces that it is read as there. Raises
     ModelError.
     """
+    silence_loading()
     try:
         other = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:

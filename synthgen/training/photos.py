@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from synthgen.imaging.images import LUMA, compress_jpeg, holds_grey, to_levels, to_rgb8
 from synthgen.imaging.optics import Optics, draw_grain, estimate_optics
+from synthgen.progress import track
 from synthgen.samples.arrays import Image
 from synthgen.sources import FolderSources
 
@@ -62,7 +63,7 @@ class Photos:
         for name, folder in sorted(folders.items()):
             sources = FolderSources(folder.path, folder.surface, foreground="all")
             images: list[Image] = []
-            for entry in sources.entries:
+            for entry in track(sources.entries, f"reading the photos of {name}", unit="photos"):
                 source = sources.read(entry.source_id)
                 rgb = to_rgb8(source.pixels, source.window)
                 images.append(np.ascontiguousarray(rgb[..., 0]) if holds_grey(rgb) else rgb)

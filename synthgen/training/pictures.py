@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from synthgen.exporting.labels import LabelledImage
 from synthgen.imaging.images import grey_window, holds_grey, read_image, to_rgb8
+from synthgen.progress import track
 from synthgen.realdata.records import RealImage
 from synthgen.samples.arrays import Image, Mask
 
@@ -66,7 +67,8 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
 
     Raises SourceError for one that cannot be read.
     """
-    pixels = [image.read_rgb() for image in images]
+    read = track(images, "reading the pixels", unit="images")
+    pixels = [image.read_rgb() for image in read]
     is_grey = all(holds_grey(one) for one in pixels)
     return [
         Picture(

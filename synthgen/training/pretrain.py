@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from synthgen.backends.diffusion.loading import best_precision
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import RunError
 from synthgen.planning.prompts import vocabulary
+from synthgen.progress import stage
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import SURFACES
 from synthgen.training.card import write_model_card
@@ -51,21 +51,7 @@ from synthgen.training.photos import Photos
 from synthgen.training.pretrain_settings import PretrainSettings, is_stored
 from synthgen.training.real_examples import RealExamples
 
-__all__ = ["PretrainProgress", "PretrainSettings", "paint_crops", "pretrain"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainProgress:
-    """Where a training stands; ``loss`` is the mean since the last report.
-
-    ``crops`` and the two rates count from there, too; crops over all processes.
-    """
-
-    step: int
-    loss: float
-    crops: int
-    crops_per_s: float
-    seconds_per_step: float
+__all__ = ["PretrainSettings", "paint_crops", "pretrain"]
 
 
 class _Batches(Dataset[dict[str, Any]]):
@@ -113,13 +99,11 @@ class _Batches(Dataset[dict[str, Any]]):
         }
 
 
-def pretrain(
-    settings: PretrainSettings, folder: Path, report: Callable[[PretrainProgress], None]
-) -> Path:
+def pretrain(settings: PretrainSettings, folder: Path) -> Path:
     """Train, or go on training, in ``folder``; return the folder of the finished model.
 
     Writes ``state.pt`` (to go on from), ``log.csv``, ``samples/*.png`` and ``model/`` (a diffusers
-    folder, fp16). ``report`` is called every 50 steps and at the last one. A training that was
+    folder, fp16). The log has a row for every 50 steps, and one for the last. A training that was
     stopped and goes on ends like an unbroken one. Raises RunError where ``folder`` holds a run of
     other settings, SourceError for photos or real defects that cannot be read, and ModelError for a
     model to start from that does not fit.
@@ -130,7 +114,8 @@ def pretrain(
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     photos, real = Photos(settings.photos), RealExamples(settings.real)
     features = FeatureLoss() if settings.feature_weight > 0 else None
-    words, pipeline = _begin(settings)
+    with stage("making the model ready"):
+        words, pipeline = _begin(settings)
     learner = Learner(pipeline, settings.parts)
     optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, foreach=True)
     ema = make_average(learner.trained(), settings.ema_decay)
@@ -146,41 +131,33 @@ def pretrain(
     last_save = last_sheet = last_log = time.monotonic()
     losses: list[float] = []
     crops = 0
-    for step, batch in enumerate(batches, start=first):
-        _set_rate(optimizer, settings, step)
-        loss = _loss(wrapped, pipeline, batch, settings, step, accelerator, features)
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(learner.trained(), 1.0)
-        optimizer.step()
-        ema.step(learner.trained())
-        losses.append(loss.item())
-        crops += len(batch["prompts"]) * accelerator.num_processes
-        if not accelerator.is_main_process:
-            continue
-        now = time.monotonic()
-        if len(losses) == 50 or step + 1 == settings.steps:
-            took = max(now - last_log, 1e-9)
-            progress = PretrainProgress(
-                step=step + 1,
-                loss=float(np.mean(losses)),
-                crops=crops,
-                crops_per_s=crops / took,
-                seconds_per_step=took / len(losses),
-            )
-            _log(folder / "log.csv", progress)
-            report(progress)
-            losses, crops, last_log = [], 0, now
-        if now - last_save > settings.save_every_s:
-            _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
-            last_save = time.monotonic()
-        if now - last_sheet > settings.sheet_every_s:
-            with_average(
-                learner,
-                ema,
-                partial(_look, pipeline, folder, step + 1, photos, settings.sheet_crops),
-            )
-            last_sheet = time.monotonic()
+    with stage("learning", settings.steps, done=first, unit="steps") as at:
+        for step, batch in enumerate(batches, start=first):
+            _set_rate(optimizer, settings, step)
+            loss = _loss(wrapped, pipeline, batch, settings, step, accelerator, features)
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(learner.trained(), 1.0)
+            optimizer.step()
+            ema.step(learner.trained())
+            losses.append(loss.item())
+            crops += len(batch["prompts"]) * accelerator.num_processes
+            at.add()
+            if not accelerator.is_main_process:
+                continue
+            now = time.monotonic()
+            if len(losses) == 50 or step + 1 == settings.steps:
+                mean, crops_per_s = float(np.mean(losses)), crops / max(now - last_log, 1e-9)
+                at.note = f"loss {mean:.4f}, {crops_per_s:.0f} crops/s"
+                _log(folder / "log.csv", step + 1, mean, crops, crops_per_s)
+                losses, crops, last_log = [], 0, now
+            if now - last_save > settings.save_every_s:
+                _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
+                last_save = time.monotonic()
+            if now - last_sheet > settings.sheet_every_s:
+                look = partial(_look, pipeline, folder, step + 1, photos, settings.sheet_crops)
+                with_average(learner, ema, look)
+                last_sheet = time.monotonic()
     if accelerator.is_main_process:
         _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
         with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos, real))
@@ -304,14 +281,14 @@ def _restore(
     return int(state["step"])
 
 
-def _log(path: Path, progress: PretrainProgress) -> None:
+def _log(path: Path, step: int, loss: float, crops: int, crops_per_s: float) -> None:
+    """Add a row: the mean loss and the crops since the last one, over all processes."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if is_new:
             writer.writerow(["step", "loss", "crops", "crops_per_s"])
-        row = (progress.step, f"{progress.loss:.5f}", progress.crops, f"{progress.crops_per_s:.1f}")
-        writer.writerow(row)
+        writer.writerow((step, f"{loss:.5f}", crops, f"{crops_per_s:.1f}"))
 
 
 def _finish(
@@ -336,6 +313,7 @@ def _finish(
         part.load_state_dict(state)
 
 
+@stage("painting samples to look at")
 def _look(
     pipeline: PatchControlNetInpaintPipeline, folder: Path, step: int, photos: Photos, count: int
 ) -> None:

@@ -225,7 +225,7 @@ def test_nothing_is_printed(folder, capfd) -> None:
     synthgen.bank(real)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "7 of 7 samples are there already; going on" in err
+    assert "painting: 7 images, 7 are there already\n" in err
     assert "note: every image counts as a part of its own" in err
 
 

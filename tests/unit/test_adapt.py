@@ -245,9 +245,9 @@ def test_what_is_scored_on_is_not_learned(family, real, base, tmp_path) -> None:
     backend, folder = make_diffusion(str(model), device="cpu"), tmp_path / "a"
     scored = [replace(image, split="test" if image.group == "g0" else "train") for image in real]
     with pytest.raises(SourceError, match=r"split test.*adapt\.splits=\[train,test\]"):
-        adapt_backend(scored, backend, AdaptSettings(**SMALL), folder, lambda _: None)
+        adapt_backend(scored, backend, AdaptSettings(**SMALL), folder)
     wider = AdaptSettings(splits=("train", "test"), **SMALL)
-    adapt_backend(scored, backend, wider, folder, lambda _: None)
+    adapt_backend(scored, backend, wider, folder)
 
 
 def test_groups_are_held_back_whole_and_of_every_class(real) -> None:
@@ -329,7 +329,7 @@ def test_too_few_groups_to_hold_back_are_told(
 ) -> None:
     settings = AdaptSettings(**SMALL | {"steps": 1})
     images = [real[number] for number in photos]
-    done = adapt(images, find_checkpoint(str(base)), settings, tmp_path / "a", lambda _: None)
+    done = adapt(images, find_checkpoint(str(base)), settings, tmp_path / "a")
     told = [one for one in done.warnings if "held back" in one]
     assert [one[: len(warning)] for one in told] == ([warning] if warning else [])
     card = (tmp_path / "a" / "README.md").read_text()
@@ -384,7 +384,7 @@ def test_an_adapter_is_made_and_applied(method, real, ignorant, tmp_path) -> Non
     base = ignorant
     checkpoint = find_checkpoint(str(base))
     settings = AdaptSettings(method=method, learning_rate=1e-2, **SMALL)
-    outcome = adapt(real, checkpoint, settings, tmp_path / "a", lambda _: None)
+    outcome = adapt(real, checkpoint, settings, tmp_path / "a")
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
         RECORD,
         WEIGHTS,
@@ -408,14 +408,14 @@ def test_an_adapter_is_made_and_applied(method, real, ignorant, tmp_path) -> Non
     assert not np.array_equal(plain.paint([condition])[0], mine.paint([condition])[0])
     assert mine.load().pipeline.tokenizer.tokenize("a hole")[-1] == "hole"
     with pytest.raises(RunError, match="finished"):
-        adapt(real, checkpoint, settings, tmp_path / "a", lambda _: None)
+        adapt(real, checkpoint, settings, tmp_path / "a")
 
 
 def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
     real, ignorant, tmp_path, monkeypatch
 ) -> None:
     checkpoint, settings = find_checkpoint(str(ignorant)), AdaptSettings(save_every_s=0, **SMALL)
-    adapt(real, checkpoint, settings, tmp_path / "whole", lambda _: None)
+    adapt(real, checkpoint, settings, tmp_path / "whole")
     advance = Trainer._advance
 
     def die_at_three(trainer: Trainer) -> None:
@@ -425,15 +425,15 @@ def test_an_adaptation_that_is_stopped_ends_like_an_unbroken_one(
 
     monkeypatch.setattr(Trainer, "_advance", die_at_three)
     with pytest.raises(KeyboardInterrupt):
-        adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
+        adapt(real, checkpoint, settings, tmp_path / "cut")
     assert not (tmp_path / "cut" / RECORD).exists()
     monkeypatch.setattr(Trainer, "_advance", advance)
     with pytest.raises(RunError, match="other settings"):
-        adapt(real, checkpoint, AdaptSettings(seed=1, **SMALL), tmp_path / "cut", lambda _: None)
+        adapt(real, checkpoint, AdaptSettings(seed=1, **SMALL), tmp_path / "cut")
     renamed = [alter(real[0], "class"), *real[1:]]
     with pytest.raises(RunError, match="other images, masks or classes"):
-        adapt(renamed, checkpoint, settings, tmp_path / "cut", lambda _: None)
-    adapt(real, checkpoint, settings, tmp_path / "cut", lambda _: None)
+        adapt(renamed, checkpoint, settings, tmp_path / "cut")
+    adapt(real, checkpoint, settings, tmp_path / "cut")
     for name in (WEIGHTS, "loss.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -444,7 +444,7 @@ def test_what_a_killed_adaptation_left_half_written_is_removed(real, ignorant, t
     own = name_beside(tmp_path / WEIGHTS).name
     left = tmp_path / own.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
     left.touch()
-    adapt(real, find_checkpoint(str(ignorant)), AdaptSettings(**SMALL), tmp_path, lambda _: None)
+    adapt(real, find_checkpoint(str(ignorant)), AdaptSettings(**SMALL), tmp_path)
     assert (tmp_path / WEIGHTS).is_file()
     assert not left.exists()
 
@@ -483,7 +483,7 @@ def test_a_damaged_state_is_told(left, table, base, tmp_path, capsys) -> None:
 def test_an_adapter_of_another_checkpoint_or_a_damaged_one_is_refused(real, base, tmp_path) -> None:
     folder = tmp_path / "a"
     settings = AdaptSettings(**SMALL | {"steps": 1})
-    adapt(real, find_checkpoint(str(base)), settings, folder, lambda _: None)
+    adapt(real, find_checkpoint(str(base)), settings, folder)
     with pytest.raises(ModelError, match="was made for the checkpoint"):
         find_adapter(str(folder), find_checkpoint("embedded"))
     with pytest.raises(ModelError, match="holds no adapter"):
@@ -501,7 +501,7 @@ def test_low_ranks_of_a_unet_learn_and_load(family, real, tmp_path) -> None:
     settings = AdaptSettings(
         learning_rate=5e-3, **SMALL | {"steps": 30, "check_every": 15, "crop_sizes_px": (64,)}
     )
-    outcome = adapt_backend(real, backend, settings, tmp_path / "a", lambda _: None)
+    outcome = adapt_backend(real, backend, settings, tmp_path / "a")
     assert outcome.best[2] < outcome.curve[0][2]
     [condition] = draw_conditions("pit", count=1)
 

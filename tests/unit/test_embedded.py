@@ -131,7 +131,7 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
     monkeypatch.setattr(
         module, "draw_crops", lambda *a: draw_crops(*a[:2], min(a[2], 2), min(a[3], 48))
     )
-    whole = pretrain(PretrainSettings(steps=4, **SMALL), tmp_path / "whole", lambda _: None)
+    whole = pretrain(PretrainSettings(steps=4, **SMALL), tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -144,18 +144,16 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
 
     monkeypatch.setattr(module, "_save_state", die_after_save)
     with pytest.raises(Killed):
-        pretrain(
-            PretrainSettings(steps=4, save_every_s=0, **SMALL), tmp_path / "cut", lambda _: None
-        )
+        pretrain(PretrainSettings(steps=4, save_every_s=0, **SMALL), tmp_path / "cut")
     monkeypatch.setattr(module, "_save_state", saved)
     again = PretrainSettings(steps=4, **SMALL | {"mixed_precision": "auto"})
     AcceleratorState._reset_state()  # as in a process of its own
     monkeypatch.setattr(module, "best_precision", lambda _: "bf16")
     with pytest.raises(RunError, match=r"pretrain\.mixed_precision=no, not bf16"):
-        pretrain(again, tmp_path / "cut", lambda _: None)
+        pretrain(again, tmp_path / "cut")
     AcceleratorState._reset_state()
     monkeypatch.setattr(module, "best_precision", lambda _: "fp32")
-    cut = pretrain(again, tmp_path / "cut", lambda _: None)
+    cut = pretrain(again, tmp_path / "cut")
     for part in ("unet", "controlnet", "text_encoder"):
         one, other = (
             next((folder / part).glob("*.safetensors")).read_bytes() for folder in (whole, cut)
@@ -167,7 +165,7 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
         assert next(csv.DictReader(file))["loss"]
     assert list((tmp_path / "cut" / "samples").glob("*.png"))
     with pytest.raises(RunError, match=r"pretrain\.seed"):
-        pretrain(PretrainSettings(steps=4, seed=1, **SMALL), tmp_path / "cut", lambda _: None)
+        pretrain(PretrainSettings(steps=4, seed=1, **SMALL), tmp_path / "cut")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +194,7 @@ def test_a_training_starts_from_another_model_and_leaves_frozen_parts_alone(
         start_parts=("unet", "text_encoder"),
         **SMALL,
     )
-    folder = pretrain(settings, tmp_path / "run", lambda _: None)
+    folder = pretrain(settings, tmp_path / "run")
     after = PatchControlNetInpaintPipeline.from_pretrained(folder, local_files_only=True)
     for name in ("unet", "controlnet"):
         pairs = zip(
@@ -214,7 +212,7 @@ def test_a_training_starts_from_another_model_and_leaves_frozen_parts_alone(
     assert torch.equal(*rows)  # a word keeps its meaning, wherever it stands in the vocabulary
     assert words[0] != words[1]
     with pytest.raises(ModelError, match="model_index"):
-        pretrain(PretrainSettings(start=str(tmp_path), **SMALL), tmp_path / "new", lambda _: None)
+        pretrain(PretrainSettings(start=str(tmp_path), **SMALL), tmp_path / "new")
 
 
 def test_photos_are_surfaces_to_learn_from(tmp_path) -> None:

@@ -61,7 +61,6 @@ def test_labels_meet_the_truth_and_the_invisible_is_rejected() -> None:
         LabelTestSettings(folder="unused", count=120),
         draw_classes(),
         read_limits(DEFAULT),
-        lambda *_: None,
     )
     scores = {score.name: score for score in score_labels(rows)}
     for name in ("label IoU, median", "label IoU of blends, 5th percentile"):

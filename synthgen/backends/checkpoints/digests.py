@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from synthgen.errors import ModelError, RunError
+from synthgen.progress import stage
 from synthgen.storage.files import write_text
 
 __all__ = ["LARGE_BYTES", "cache_file", "file_digest", "is_quick"]
@@ -30,7 +32,8 @@ def file_digest(path: Path) -> str:
     key, seal = str(real), _seal(state)
     if (known := _known(key, seal)) is not None:
         return known
-    digest = _check_name(path, real, _hash(real))
+    with stage(f"reading {path.name} once, to know it again", state.st_size >> 20, unit="MB") as at:
+        digest = _check_name(path, real, _hash(real, at.add))
     # Files that are gone are dropped. Of two processes that write at the same moment one may win:
     # the other's file is read again.
     known_files = {file: entry for file, entry in _read_cache().items() if Path(file).exists()}
@@ -62,11 +65,12 @@ def _known(key: str, seal: list[int | str]) -> str | None:
     return str(known[-1]) if isinstance(known, list) and known[:-1] == seal else None
 
 
-def _hash(path: Path) -> str:
+def _hash(path: Path, read_block: Callable[[], None] = lambda: None) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
+            read_block()
     return digest.hexdigest()
 
 

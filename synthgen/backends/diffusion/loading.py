@@ -15,6 +15,7 @@ from synthgen.backends.checkpoints.families import Call
 from synthgen.backends.checkpoints.selection import Model
 from synthgen.backends.settings import Hardware
 from synthgen.errors import ConfigError, ModelError
+from synthgen.progress import stage
 
 __all__ = [
     "best_precision",
@@ -23,6 +24,7 @@ __all__ = [
     "pick_device",
     "pick_dtype",
     "set_scheduler",
+    "silence_loading",
     "switch_pipeline",
 ]
 
@@ -35,14 +37,25 @@ def load_pipeline(model: Model, call: Call, hardware: Hardware) -> Any:
     Raises ModelError where the checkpoint does not load, and ConfigError for what this machine or
     this model cannot do.
     """
+    with stage(f"loading the model {model.base.name}"):
+        return _load(model, call, hardware)
+
+
+def silence_loading() -> None:
+    """Switch off the bars that the libraries draw while they load weights."""
     import diffusers
-    import torch
     import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _load(model: Model, call: Call, hardware: Hardware) -> Any:
+    import torch
 
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    silence_loading()
     device = pick_device(hardware.device)
     dtype = getattr(torch, pick_dtype(hardware.dtype or model.family.dtype, device))
     folder = model.base.folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from synthgen.progress import track
 from synthgen.samples.arrays import Image
 
 __all__ = ["Classifier", "train_classifier"]
@@ -77,9 +78,8 @@ def train_classifier(
     labels: Sequence[str],
     seed: int,
     epochs: int = 9,
-    report: Callable[[float], None] = lambda done: None,
 ) -> Classifier:
-    """Train on crops of sketches, turned and mirrored at random; ``report`` gets 0..1.
+    """Train on crops of sketches, turned and mirrored at random.
 
     ``crops`` and ``sources`` are (S, S, 3) uint8, all of one size, ``labels`` their classes. Fewer
     crops than a batch of 64 train nothing. One seed gives one classifier; torch's global generator
@@ -95,7 +95,7 @@ def train_classifier(
         optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=max(steps, 2))
         network.train()
-        for step in range(steps):
+        for _ in track(range(steps), "learning to tell sketches apart", unit="steps"):
             chosen = rng.integers(len(crops), size=BATCH)
             pixels = _stack([crops[n] for n in chosen], [sources[n] for n in chosen])
             pixels = torch.rot90(pixels, int(rng.integers(4)), (2, 3))
@@ -107,5 +107,4 @@ def train_classifier(
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-            report((step + 1) / steps)
     return Classifier(names, network)

@@ -22,9 +22,10 @@ from synthgen.errors import ConfigError, SourceError
 from synthgen.evaluation.fidelity.classifier import Classifier, train_classifier
 from synthgen.evaluation.fidelity.distance import check_extractor
 from synthgen.evaluation.fidelity.probes import ProbePainter, paint_candidates, with_own_prompt
-from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings, Report, Subject
+from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings, Subject
 from synthgen.generation.generate import batched
 from synthgen.imaging.images import crop_around
+from synthgen.progress import stage, track
 from synthgen.quality.realised import delta_e
 from synthgen.realdata.read import read_real
 from synthgen.samples.arrays import Image
@@ -46,8 +47,8 @@ class _Scene:
     spec: SampleSpec
 
 
-def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Report) -> Fidelity:
-    """Paint the whole set and score it; ``report`` gets what, done, of how many.
+def measure_fidelity(settings: FidelitySettings, subject: Subject) -> Fidelity:
+    """Paint the whole set and score it.
 
     Every scene is painted as configured, ``settings.probes`` of them in all other ways too. Raises
     ConfigError where something is missing that is needed later, SourceError for photos that cannot
@@ -59,25 +60,24 @@ def measure_fidelity(settings: FidelitySettings, subject: Subject, report: Repor
     for steps in settings.steps:
         subject.backend.vary(init="noise", steps=steps)
     scenes = _plan_scenes(settings, subject)
-    classifier, on_sketches = _learn_sketches(settings, subject, report)
+    classifier, on_sketches = _learn_sketches(settings, subject)
     painter = ProbePainter(settings, subject, classifier)
     probed = _pick_probes(scenes, settings)
-    done = 0
-    for batch in batched(enumerate(scenes), settings.batch_size):
-        conditions = [
-            (number, scene.name, scene.conditioner(scene.spec)) for number, scene in batch
-        ]
-        painter.paint([c for _, _, c in conditions], [name for _, name, _ in conditions])
-        probes = [(n, c) for n, _, c in conditions if n in probed]
-        if probes:
-            painter.probe([n for n, _ in probes], [c for _, c in probes])
-        done += len(batch)
-        report("painting", done, len(scenes))
+    with stage("painting", len(scenes), unit="images", waiting="first batch under way") as at:
+        for batch in batched(enumerate(scenes), settings.batch_size):
+            conditions = [
+                (number, scene.name, scene.conditioner(scene.spec)) for number, scene in batch
+            ]
+            painter.paint([c for _, _, c in conditions], [name for _, name, _ in conditions])
+            probes = [(n, c) for n, _, c in conditions if n in probed]
+            if probes:
+                painter.probe([n for n, _ in probes], [c for _, c in probes])
+            at.add(len(batch))
     for kind, crops in _references(settings, subject):
         painter.crops.setdefault(kind, {})["reference"] = crops
     timed = [scene.conditioner(scene.spec) for scene in scenes[: settings.timed]]
-    speeds = _time(subject.backend, timed, settings, report)
-    swept = _sweep_severity(scenes, subject, settings, report)
+    speeds = _time(subject.backend, timed, settings)
+    swept = _sweep_severity(scenes, subject, settings)
     return Fidelity(
         rows=pd.DataFrame(painter.rows),
         severities=swept,
@@ -129,29 +129,21 @@ def _pick_probes(scenes: Sequence[_Scene], settings: FidelitySettings) -> set[in
     return {number for _, _, number in ranked[: round(fraction * len(scenes))]}
 
 
-def _learn_sketches(
-    settings: FidelitySettings, subject: Subject, report: Report
-) -> tuple[Classifier, float]:
+def _learn_sketches(settings: FidelitySettings, subject: Subject) -> tuple[Classifier, float]:
     """Return a classifier of sketches and its accuracy on sketches that it has not seen."""
     held_out = max(64, settings.examples // 10)
     count = settings.examples + held_out
     drawn = ProceduralSources(count, subject.sources.size_hw, seed=settings.seed + 1)
     conditioner = Conditioner(drawn, subject.classes, subject.controls, margin_px=0)
     crops, befores, labels = [], [], []
-    for spec in subject.plan(drawn, count, settings.seed + 1):
+    plan = subject.plan(drawn, count, settings.seed + 1)
+    for spec in track(plan, "drawing sketches to learn from", unit="sketches"):
         condition = conditioner(spec)
         crops.append(crop_around(condition.sketch, condition.defect_mask))
         befores.append(crop_around(condition.image, condition.defect_mask))
         labels.append(str(spec.defect_class))
-        report("sketches to learn from", len(crops), count)
     last = settings.examples
-    classifier = train_classifier(
-        crops[:last],
-        befores[:last],
-        labels[:last],
-        settings.seed,
-        report=lambda fraction: report("learning the sketches", round(fraction * 100), 100),
-    )
+    classifier = train_classifier(crops[:last], befores[:last], labels[:last], settings.seed)
     found = classifier.classify(crops[last:], befores[last:])
     right = [one == other for one, other in zip(found, labels[last:], strict=True)]
     return classifier, float(np.mean(right))
@@ -163,7 +155,8 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
     drawn = ProceduralSources(settings.count, subject.sources.size_hw, seed=seed)
     conditioner = Conditioner(drawn, subject.classes, subject.controls, detail=True)
     crops = []
-    for spec in subject.plan(drawn, settings.count, seed):
+    plan = subject.plan(drawn, settings.count, seed)
+    for spec in track(plan, "drawing what to compare with", unit="images"):
         condition = conditioner(spec)
         crops.append(crop_around(condition.sketch, condition.defect_mask))
     yield DRAWN, crops
@@ -182,14 +175,15 @@ def _references(settings: FidelitySettings, subject: Subject) -> Iterator[tuple[
 
 
 def _sweep_severity(
-    scenes: Sequence[_Scene], subject: Subject, settings: FidelitySettings, report: Report
+    scenes: Sequence[_Scene], subject: Subject, settings: FidelitySettings
 ) -> pd.DataFrame:
     """Paint some scenes of each class at rising severity, all else alike."""
     chosen: list[_Scene] = []
     for name in sorted(subject.classes):
         chosen += [s for s in scenes if s.spec.defect_class == name][: settings.sweeps]
     rows: list[dict[str, Any]] = []
-    for number, scene in enumerate(chosen, start=1):
+    swept = track(chosen, "painting at rising severity", unit="scenes")
+    for number, scene in enumerate(swept, start=1):
         specs = [replace(scene.spec, severity=severity) for severity in SEVERITIES]
         conditions = [with_own_prompt(scene.conditioner(s), subject.classes) for s in specs]
         for candidate in paint_candidates(subject.backend, conditions):
@@ -203,7 +197,6 @@ def _sweep_severity(
                     "change_delta_e": float(change.mean()),
                 }
             )
-        report("severity", number, len(chosen))
     return pd.DataFrame(rows)
 
 
@@ -211,14 +204,13 @@ def _time(
     backend: DiffusionBackend,
     conditions: Sequence[Condition],
     settings: FidelitySettings,
-    report: Report,
 ) -> dict[str, float]:
     """Return images a second, the median of three rounds, in batches, after one to warm up."""
     variants = {f"{backend.painting.init} {backend.painting.steps}": backend} | {
         f"noise {steps}": backend.vary(init="noise", steps=steps) for steps in settings.steps
     }
     speeds = {}
-    for number, (name, variant) in enumerate(variants.items(), start=1):
+    for name, variant in track(variants.items(), "timing", unit="settings"):
         variant.paint(conditions[:1])
         rounds = []
         for _ in range(3):
@@ -227,5 +219,4 @@ def _time(
                 variant.paint(batch)
             rounds.append(len(conditions) / (time.perf_counter() - begun))
         speeds[name] = statistics.median(rounds)
-        report("timing", number, len(variants))
     return speeds

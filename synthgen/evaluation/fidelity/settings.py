@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -18,9 +18,8 @@ from synthgen.samples.arrays import Image
 from synthgen.samples.sample import SampleSpec
 from synthgen.sources import ProceduralSources, Sources
 
-__all__ = ["DRAWN", "Fidelity", "FidelitySettings", "PhotoSet", "Report", "Subject"]
+__all__ = ["DRAWN", "Fidelity", "FidelitySettings", "PhotoSet", "Subject"]
 
-Report = Callable[[str, int, int], None]  # what, done, of how many
 STRICT = ConfigDict(extra="forbid")
 DRAWN = "drawn"  # the set of the drawn sources, beside the names of the photographed ones
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synthgen.progress import stage
 from synthgen.runs.folder import RunFolder
 from synthgen.runs.reviews.verdicts import REJECT, judge, read_verdicts
 from synthgen.samples.sample import SampleSpec
@@ -21,6 +22,7 @@ class Work:
     notes: Sequence[str]
 
 
+@stage("looking what is there already")
 def find_work(run: RunFolder, specs: Sequence[SampleSpec], is_varied: bool) -> Work:
     """Return what is left to make of a plan.
 

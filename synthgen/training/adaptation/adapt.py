@@ -11,7 +11,7 @@ Noise on the prompts follows MAGIC (Kim et al. 2025, https://arxiv.org/abs/2507.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from synthgen.backends.checkpoints.adapters import add_words
 from synthgen.backends.checkpoints.find import Checkpoint
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.backends.diffusion.loading import best_precision, pick_device
+from synthgen.backends.diffusion.loading import best_precision, pick_device, silence_loading
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ConfigError
 from synthgen.planning.prompts import SYNONYMS
+from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
 from synthgen.references.items import check_reference_splits
 from synthgen.samples.seeds import stream
@@ -47,7 +48,7 @@ from synthgen.training.adaptation.folder import (
     find_changes,
     write_folder,
 )
-from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Trainer, identify
+from synthgen.training.adaptation.loop import AdaptSettings, Trainer, identify
 from synthgen.training.crops import draw_crops
 from synthgen.training.learner import (
     PARTS,
@@ -58,7 +59,7 @@ from synthgen.training.learner import (
 )
 from synthgen.training.pretrain import paint_crops
 
-__all__ = ["AdaptProgress", "AdaptSettings", "adapt", "adapt_backend"]
+__all__ = ["AdaptSettings", "adapt", "adapt_backend"]
 
 FLOOR = 1.0  # more than in pretraining: how these defects look must be known from noise alone
 LORA_LAYERS = r".*(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2|conv1|conv2)"
@@ -69,7 +70,6 @@ def adapt_backend(
     backend: DiffusionBackend,
     settings: AdaptSettings,
     folder: Path,
-    report: Callable[[AdaptProgress], None],
 ) -> Outcome:
     """Adapt what a backend paints with: all of the embedded model, or low ranks of a UNet.
 
@@ -77,7 +77,7 @@ def adapt_backend(
     """
     family, base = backend.family, backend.model.base
     if family.adapts == "all":
-        return adapt(images, base, settings, folder, report)
+        return adapt(images, base, settings, folder)
     if not family.adapts:
         raise ConfigError(
             f"adapt cannot teach {family.title}; use backend=embedded, or a Stable Diffusion 1.5 "
@@ -85,7 +85,7 @@ def adapt_backend(
         )
     from synthgen.training.adaptation.lora import adapt_unet
 
-    return adapt_unet(images, backend, settings, folder, report)
+    return adapt_unet(images, backend, settings, folder)
 
 
 def adapt(
@@ -93,7 +93,6 @@ def adapt(
     base: Checkpoint,
     settings: AdaptSettings,
     folder: Path,
-    report: Callable[[AdaptProgress], None],
 ) -> Outcome:
     """Adapt a patch model to the defects of ``images``; write the adapter into ``folder``.
 
@@ -108,16 +107,18 @@ def adapt(
     nouns = name_classes(images, settings.words)
     examples, good = make_examples(images, nouns, settings.surface)
     taught, held = hold_back(examples, settings.hold_back, settings.seed)
-    pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))
+    with stage(f"loading the model {base.name}"):
+        pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))
     plain = {n: p.detach().clone() for n, p in _parameters(pipeline).items()}
-    words = new_words(pipeline, examples, settings)
+    with stage("looking for words that the model knows"):
+        words = new_words(pipeline, examples, settings)
     add_words(pipeline, words)
     plain |= {n: p.detach().clone() for n, p in _parameters(pipeline).items() if "token_" in n}
     learner = prepare(pipeline, settings)
     own = PatchExamples(pipeline, learner, settings, taught, held, good)
     trainer = Trainer(learner, settings, own.lose, own.validate)
     started = time.monotonic()
-    curve = trainer.run(folder, identify(images, base, settings), report)
+    curve = trainer.run(folder, identify(images, base, settings))
     seconds = time.monotonic() - started
     outcome = Outcome(
         base=base,
@@ -129,13 +130,15 @@ def adapt(
         curve=curve,
         seconds=seconds,
     )
-    sheet = draw_crop_sheet(held, lambda crops: paint_crops(pipeline, list(crops), 1.0, 12, 1.0))
+    with stage("painting what is held back"):
+        sheet = draw_crop_sheet(held, lambda c: paint_crops(pipeline, list(c), 1.0, 12, 1.0))
     write_folder(folder, outcome, find_changes(pipeline, plain), sheet)
     return outcome
 
 
 def load_base(base: Checkpoint) -> PatchControlNetInpaintPipeline:
     """Load a patch model in float32 for training, without a progress bar of its own."""
+    silence_loading()
     pipeline: PatchControlNetInpaintPipeline = PatchControlNetInpaintPipeline.from_pretrained(
         base.folder, local_files_only=True, dtype=torch.float32
     )

@@ -19,6 +19,7 @@ from synthgen.errors import SourceError
 from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.images import to_levels
 from synthgen.planning.prompts import describe
+from synthgen.progress import track
 from synthgen.realdata.records import RealImage
 from synthgen.references.removal import (
     GOOD_PHOTOS,
@@ -96,7 +97,7 @@ def make_examples(
     """
     good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
     examples = []
-    for image in images:
+    for image in track(images, "taking the defects out of their photos", unit="images"):
         if not image.defects:
             continue
         photo = image.read_rgb()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +18,12 @@ from torch import nn
 from synthgen.backends.checkpoints.digests import file_digest
 from synthgen.backends.checkpoints.find import Checkpoint
 from synthgen.errors import RunError
+from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
 from synthgen.references.items import ReferenceSplits
 from synthgen.training.learner import STATE, load_state, make_average, save_state
 
-__all__ = ["STATE", "AdaptProgress", "AdaptSettings", "Trainer", "identify"]
+__all__ = ["STATE", "AdaptSettings", "Trainer", "identify"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
@@ -82,20 +83,6 @@ class AdaptSettings:
             raise ValueError("parts must name some of unet, controlnet, text_encoder")
 
 
-@dataclass(frozen=True, slots=True)
-class AdaptProgress:
-    """Where an adaptation stands. Losses: mean of the last steps, and on what is held back.
-
-    ``best`` is the least loss on what is held back so far.
-    """
-
-    step: int
-    loss: float
-    held_back: float
-    best: float
-    seconds_left: float
-
-
 def identify(
     images: Sequence[RealImage], base: Checkpoint, settings: AdaptSettings
 ) -> dict[str, Any]:
@@ -142,9 +129,7 @@ class Trainer:
         self.losses: list[float] = []
         self.best: list[torch.Tensor] = []
 
-    def run(
-        self, folder: Path, identity: dict[str, Any], report: Callable[[AdaptProgress], None]
-    ) -> list[tuple[int, float, float]]:
+    def run(self, folder: Path, identity: dict[str, Any]) -> list[tuple[int, float, float]]:
         """Train to the end; leave the best averaged weights in the learner, return the curve.
 
         A row of the curve has the step, the mean loss since the last check, and the loss on what is
@@ -154,32 +139,40 @@ class Trainer:
         s = self.settings
         self._restore(folder, identity)
         if not self.curve:
-            self._check()
-        first, begun = self.step, time.monotonic()
-        last_save, patience = begun, s.patience * s.check_every
-        while self.step < s.steps and self.step - self.best_step < patience:
-            self._advance()
-            if self.step % s.check_every == 0 or self.step == s.steps:
+            with stage("trying the base model on what is held back"):
                 self._check()
-                pace = (time.monotonic() - begun) / (self.step - first)
-                best, left = min(row[2] for row in self.curve), (s.steps - self.step) * pace
-                report(AdaptProgress(*self.curve[-1], best, left))
-            if time.monotonic() - last_save >= s.save_every_s:
-                state = {
-                    "identity": identity,
-                    "step": self.step,
-                    "best_step": self.best_step,
-                    "curve": self.curve,
-                    "losses": self.losses,
-                    "best": self.best,
-                    "trained": [parameter.detach() for parameter in self.trained],
-                    "optimizer": self.optimizer.state_dict(),
-                    "ema": self.ema.state_dict(),
-                }
-                save_state(folder, state)
-                last_save = time.monotonic()
+        last_save, patience = time.monotonic(), s.patience * s.check_every
+        with stage("learning, at most", s.steps, done=self.step, unit="steps") as at:
+            while self.step < s.steps and self.step - self.best_step < patience:
+                self._advance()
+                if self.step % s.check_every == 0 or self.step == s.steps:
+                    self._check()
+                at.note = self._describe()
+                at.add()
+                if time.monotonic() - last_save >= s.save_every_s:
+                    self._save(folder, identity)
+                    last_save = time.monotonic()
         _fill(self.trained, self.best)
         return self.curve
+
+    def _describe(self) -> str:
+        """Return how good it is: the loss on what is held back now, and the least so far."""
+        least = min(row[2] for row in self.curve)
+        return f"loss on what is held back {self.curve[-1][2]:.4f}, least {least:.4f}"
+
+    def _save(self, folder: Path, identity: dict[str, Any]) -> None:
+        state = {
+            "identity": identity,
+            "step": self.step,
+            "best_step": self.best_step,
+            "curve": self.curve,
+            "losses": self.losses,
+            "best": self.best,
+            "trained": [parameter.detach() for parameter in self.trained],
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+        save_state(folder, state)
 
     def _advance(self) -> None:
         """Take one step; the learning rate rises at first, stays level, falls in the last half."""

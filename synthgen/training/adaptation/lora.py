@@ -8,7 +8,7 @@ counts most; and the attention of the class's words, which is to lie on the mask
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.hooks import RemovableHandle
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
+from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
 from synthgen.references.items import check_reference_splits
 from synthgen.samples.sample import Condition, SampleSpec, SourceImage
@@ -33,7 +34,7 @@ from synthgen.training.adaptation.crops import (
     name_classes,
 )
 from synthgen.training.adaptation.folder import Outcome, check_folder, draw_crop_sheet, write_folder
-from synthgen.training.adaptation.loop import AdaptProgress, AdaptSettings, Trainer, identify
+from synthgen.training.adaptation.loop import AdaptSettings, Trainer, identify
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.learner import stack_crops
 
@@ -50,7 +51,6 @@ def adapt_unet(
     backend: DiffusionBackend,
     settings: AdaptSettings,
     folder: Path,
-    report: Callable[[AdaptProgress], None],
 ) -> Outcome:
     """Teach a backend's UNet the defects of ``images``; write the adapter into ``folder``.
 
@@ -75,7 +75,7 @@ def adapt_unet(
     started = time.monotonic()
     with own.attention:
         curve = Trainer(unet, settings, own.lose, own.validate).run(
-            folder, identify(images, base, settings), report
+            folder, identify(images, base, settings)
         )
     seconds = time.monotonic() - started
     outcome = Outcome(
@@ -93,7 +93,9 @@ def adapt_unet(
     def paint(crops: Sequence[Crop]) -> list[NDArray[np.uint8]]:
         return backend.paint([_condition(crop, n, backend) for n, crop in enumerate(crops)])
 
-    write_folder(folder, outcome, ranks, draw_crop_sheet(held, paint))
+    with stage("painting what is held back"):
+        sheet = draw_crop_sheet(held, paint)
+    write_folder(folder, outcome, ranks, sheet)
     return outcome
 
 
