@@ -70,10 +70,10 @@ class Pace:
         self._count, self._apart_s = 0, 0.0
         self._bursts: deque[tuple[float, int]] = deque(maxlen=self.KEPT)  # begun, items at its end
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the beginning."""
-        return self._clock() - self._begun
+    def restart(self) -> None:
+        """Begin now, where nothing is finished yet: what went before was preparation."""
+        if not self._bursts:
+            self._begun = self._clock()
 
     def add(self, count: int = 1) -> None:
         """Count items that were finished just now."""
@@ -134,27 +134,31 @@ class Stage:
         self.name, self.total, self.unit, self.waiting = name, total, unit, waiting
         self.at, self.note = done, ""
         self.ended_s: float | None = None  # how long it took
+        self._clock, self._begun, self._pace = clock, clock(), Pace(clock)
         self._done, self._drawn = done, float("-inf")
-        self._clock, self._pace = clock, Pace(clock)
-        self._display = None if _display is None else _display.of_here()
+        self._shown = None if _shown is None or not _shown.is_here else _shown
 
     def __enter__(self) -> Stage:
-        if self._display is not None:
-            self._display.begin(self)
+        if self._shown is not None:
+            self._shown.open.append(self)
+            self._shown.display.begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ended_s = self._pace.seconds
-        if self._display is not None:
-            self._display.end(self)
+        self.ended_s = self._clock() - self._begun
+        if self._shown is not None:
+            self._shown.open.remove(self)
+            for around in self._shown.open:  # that may have waited for this one
+                around._pace.restart()
+            self._shown.display.end(self)
 
     def add(self, count: int = 1) -> None:
         """Count items that were finished just now."""
         self.at += count
         self._pace.add(count)
-        if self._display is not None and self._clock() - self._drawn >= DRAW_EVERY_S:
+        if self._shown is not None and self._clock() - self._drawn >= DRAW_EVERY_S:
             self._drawn = self._clock()
-            self._display.change(self)
+            self._shown.display.change(self)
 
     def announce(self) -> str:
         """Return the sentence that it begins with."""
@@ -174,7 +178,7 @@ class Stage:
         elif self.at == self.total or (rate := self._pace.rate()) is None:
             is_first = self.at == self._done and self.at != self.total
             words += [self.waiting] if is_first and self.waiting else []
-            words.append(f"{_tell_duration(self._pace.seconds)} so far")
+            words.append(f"{_tell_duration(self._clock() - self._begun)} so far")
         else:
             words.append(_tell_rate(rate, self.unit))
             if self.total is not None:
@@ -352,16 +356,18 @@ class NotebookDisplay:
 
 
 class _Shown:
-    """What is shown now, and in which process: one that was forked from it shows nothing."""
+    """Where stages are shown now, and which of them go on."""
 
     def __init__(self, display: Display) -> None:
-        self._display, self._process = display, os.getpid()
+        self.display, self.open, self._process = display, list[Stage](), os.getpid()
 
-    def of_here(self) -> Display | None:
-        return self._display if os.getpid() == self._process else None
+    @property
+    def is_here(self) -> bool:
+        """Whether it is of this process: one that was forked from it shows nothing."""
+        return os.getpid() == self._process
 
 
-_display: _Shown | None = None
+_shown: _Shown | None = None
 
 
 @contextmanager
@@ -370,8 +376,8 @@ def show_progress(is_quiet: bool = False) -> Iterator[None]:
 
     Within another such block it changes nothing.
     """
-    global _display
-    if is_quiet or _display is not None:
+    global _shown
+    if is_quiet or _shown is not None:
         yield
         return
     display, over = _choose_display(), threading.Event()
@@ -381,12 +387,12 @@ def show_progress(is_quiet: bool = False) -> Iterator[None]:
             display.beat()
 
     beats = threading.Thread(target=keep_beating, name="progress", daemon=True)
-    _display = _Shown(display)
+    _shown = _Shown(display)
     beats.start()
     try:
         yield
     finally:
-        _display = None
+        _shown = None
         over.set()
         beats.join()
 
@@ -419,9 +425,8 @@ def track(
 
 def tell(sentence: str, label: str = "") -> None:
     """Show a sentence beside the stages; ``label``, as "note", stands before it."""
-    display = None if _display is None else _display.of_here()
-    if display is not None:
-        display.say(sentence, label)
+    if _shown is not None and _shown.is_here:
+        _shown.display.say(sentence, label)
 
 
 def _choose_display() -> Display:

@@ -17,7 +17,7 @@ from synthgen.evaluation.score import Score, tabulate_scores, write_scores
 from synthgen.imaging.geometry import overlap
 from synthgen.imaging.images import tile, write_png
 from synthgen.planning.plan import DefectClass
-from synthgen.progress import track
+from synthgen.progress import stage, track
 from synthgen.quality.limits import Limits, reasons_to_reject
 from synthgen.quality.measures import measure, view_change
 from synthgen.samples.arrays import Mask
@@ -97,6 +97,7 @@ def measure_labels(
     return pd.DataFrame(rows)
 
 
+@stage("writing labels.md")
 def write_labels(
     folder: Path,
     rows: pd.DataFrame,

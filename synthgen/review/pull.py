@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from synthgen.errors import RunError
 from synthgen.imaging.images import read_image
+from synthgen.progress import stage
 from synthgen.review.dataset import find_dataset
 from synthgen.review.documents import digest_labels, has_edits, labels_of
 from synthgen.review.fields import DEFECTS, IMAGE, REAL, SLICE_FIELD
@@ -61,6 +62,7 @@ class PullResult:
         return [f"{key}: {one.reason}" for key, one in found if one.verdict == CONFLICT]
 
 
+@stage("taking home what people decided")
 def pull(root: Path | str, settings: ReviewSettings) -> PullResult:
     """Merge what was decided in FiftyOne into a run; a second time changes nothing.
 

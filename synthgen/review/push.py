@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synthgen.generation.generate import batched
+from synthgen.progress import stage, track
 from synthgen.references.items import read_bank
 from synthgen.review.dataset import find_dataset, open_dataset
 from synthgen.review.documents import Document, document_real, document_rows, has_edits
@@ -64,7 +65,8 @@ def push(root: Path | str, settings: ReviewSettings) -> PushResult:
         if not left:
             break
     if _push_bank(dataset, run, files) or new:
-        arrange(fiftyone, dataset, run)
+        with stage("arranging views and what is similar"):
+            arrange(fiftyone, dataset, run)
     real = dataset.match_tags(REAL).count()
     return PushResult(dataset.name, new, real, dataset.count() - real)
 
@@ -76,7 +78,8 @@ def _push_samples(dataset: Any, run: RunTables, files: ShownFiles) -> tuple[int,
     home = {(one.sample_id, one.reviewer, one.time) for one in said}
     rows = document_rows(run, judge(said, run.revisions), files, _known(dataset))
     written = left = 0
-    for batch in batched(rows, BATCH):
+    shown = track(rows, "showing samples that are new or changed", unit="samples")
+    for batch in batched(shown, BATCH):
         done = _write(dataset, batch, home)
         written, left = written + done, left + len(batch) - done
     return written, left
@@ -95,7 +98,8 @@ def _push_bank(dataset: Any, run: RunTables, files: ShownFiles) -> int:
     if not folder:
         return 0
     known = _known(dataset)
-    documents = [document_real(item, str(folder), files) for item in read_bank(folder)]
+    items = track(read_bank(folder), "showing real defects", unit="defects")
+    documents = [document_real(item, str(folder), files) for item in items]
     new = [one for one in documents if one[IMAGE]["synthgen_id"] not in known]
     for batch in batched(new, BATCH):
         _write(dataset, batch)

@@ -205,8 +205,9 @@ class RunFolder:
         manifest = overlay.lay_on_manifest(shards.table("manifest"))
         limits = limits or self.limits()
         if limits is not None:
-            with stage("deciding by the limits", len(manifest), unit="samples"):
+            with stage("deciding by the limits", len(manifest), unit="samples") as at:
                 manifest = decide(manifest, limits)
+                at.add(len(manifest))
         write_table(self.storage, "manifest", manifest)
         return to_pandas(manifest)
 

@@ -94,6 +94,22 @@ def test_there_is_no_time_left_before_the_second_batch() -> None:
     assert at.describe() == "16 of 200 images, 0.20 images/s, 15 min left"
 
 
+def test_loading_before_the_first_batch_is_no_measure_of_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    display = LineDisplay(lambda line: None, clock)
+    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
+    with Stage("painting", 200, unit="images", clock=clock) as at:
+        with Stage("loading the model", clock=clock):
+            clock.now = 50
+        for clock.now in (54.0, 58.0):
+            at.add(2)
+        clock.now = 61
+        assert at.describe() == "4 of 200 images, 0.50 images/s, 6 min 30 s left"
+    assert at.ended_s == 61
+
+
 def test_what_was_there_before_is_no_speed() -> None:
     clock = Clock()
     at = Stage("painting", 1000, done=900, unit="images", clock=clock)
@@ -132,7 +148,7 @@ def test_lines_come_at_the_start_of_a_stage_and_once_a_minute(
 ) -> None:
     clock, lines = Clock(), list[str]()
     display = LineDisplay(lines.append, clock)
-    monkeypatch.setattr(progress, "_display", progress._Shown(display))
+    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
     with Stage("painting", 80, unit="images", clock=clock) as at:
         for number in range(1, 11):  # eight images every 30 s, 0.01 s apart
             for part in range(8):
@@ -164,7 +180,7 @@ def test_a_terminal_gets_a_bar_per_stage_and_stdout_stays_free(
 ) -> None:
     screen, before = io.StringIO(), sys.stdout
     display = BarDisplay(Console(file=screen, force_terminal=True, width=100))
-    monkeypatch.setattr(progress, "_display", progress._Shown(display))
+    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
     with stage("painting", 2, unit="images") as at:
         assert sys.stdout is before
         with stage("loading [the] model"):
@@ -194,7 +210,7 @@ def test_a_real_terminal_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_notebook_gets_one_text_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list[str]()
-    monkeypatch.setattr(progress, "_display", progress._Shown(NotebookDisplay(texts.append)))
+    monkeypatch.setattr(progress, "_shown", progress._Shown(NotebookDisplay(texts.append)))
     tell("nothing was guessed", "note")
     with stage("painting", 4, unit="images") as at:
         at.add(2)

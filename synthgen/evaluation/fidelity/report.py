@@ -17,6 +17,7 @@ from synthgen.evaluation.fidelity.distance import EXTRACTOR, MIN_CROPS, RealCrop
 from synthgen.evaluation.fidelity.settings import DRAWN, Fidelity, FidelitySettings
 from synthgen.evaluation.score import Score, put_card_part, tabulate_scores, write_scores
 from synthgen.imaging.images import encode_jpeg, tile
+from synthgen.progress import stage
 from synthgen.storage.files import write_bytes, write_text, write_whole
 from synthgen.training.card import processor_name
 
@@ -38,6 +39,7 @@ GROUPS = {
 EDGES = ("box", "box_free", "noise", "free", "painted", "sketch")
 
 
+@stage("scoring")
 def score_fidelity(fidelity: Fidelity, settings: FidelitySettings) -> list[Score]:
     """Return every score, in the order of the table.
 
@@ -245,6 +247,7 @@ def write_rows(folder: Path, fidelity: Fidelity) -> None:
         write_whole(folder / f"{name}.parquet", table.to_parquet)
 
 
+@stage("writing fidelity.md")
 def write_fidelity(
     folder: Path, fidelity: Fidelity, scores: Sequence[Score], facts: Mapping[str, Any]
 ) -> Path:
