@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from synthgen.backends.checkpoints.licences import describe_licence
-from synthgen.progress import Stage
+from synthgen.progress import stage
+from synthgen.progress.stages import Stage
 from synthgen.runs.outlines import read_outline
 from synthgen.runs.record import read_record
 from synthgen.runs.reviews.decide import explain_shortfall
@@ -25,23 +27,28 @@ class TaskProgress:
     """Shows as stages what work reports that is given ``report``: a stage for each name."""
 
     def __init__(self) -> None:
-        self._stages: dict[str, Stage] = {}
+        self._open: dict[str, tuple[Stage, ExitStack]] = {}
 
     def __enter__(self) -> TaskProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in list(self._stages):
-            self._stages.pop(name).__exit__()
+        for name in list(self._open):
+            self._end(name)
 
     def report(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done; what was done before the first report stays."""
-        if what not in self._stages:
-            self._stages[what] = Stage(what, total, done=done - 1).__enter__()
-        at = self._stages[what]
+        if what not in self._open:
+            whole = ExitStack()
+            self._open[what] = whole.enter_context(stage(what, total, done=done - 1)), whole
+        at, _ = self._open[what]
         at.add(done - at.at)
         if done >= total:
-            self._stages.pop(what).__exit__()
+            self._end(what)
+
+    def _end(self, name: str) -> None:
+        _, whole = self._open.pop(name)
+        whole.close()
 
 
 def summarise(

@@ -100,7 +100,7 @@ def show(folder: Path, *arguments: str) -> CompletedProcess[str]:
                 "loading the model model",
                 "looking for words that the model knows",
                 "trying the base model on what is held back",
-                "learning, at most: 2 steps",
+                "learning: 2 steps",
                 "painting what is held back",
             ],
             "adapter/held_back.png",

@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from synthgen import progress
-from synthgen.progress import (
-    BarDisplay,
-    LineDisplay,
-    NotebookDisplay,
-    Pace,
-    Stage,
-    show_progress,
-    stage,
-    tell,
-    track,
-)
+from synthgen.progress import show, show_progress, stage, tell, track
+from synthgen.progress.displays import BarDisplay, LineDisplay, NotebookDisplay
+from synthgen.progress.pace import Pace
+from synthgen.progress.stages import Stage
 from synthgen.runs.progress import TaskProgress
 
 
@@ -99,9 +91,9 @@ def test_loading_before_the_first_batch_is_no_measure_of_batches(
 ) -> None:
     clock = Clock()
     display = LineDisplay(lambda line: None, clock)
-    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
-    with Stage("painting", 200, unit="images", clock=clock) as at:
-        with Stage("loading the model", clock=clock):
+    monkeypatch.setattr(show, "_shown", show._Shown(display))
+    with stage("painting", 200, unit="images", clock=clock) as at:
+        with stage("loading the model", clock=clock):
             clock.now = 50
         for clock.now in (54.0, 58.0):
             at.add(2)
@@ -148,14 +140,14 @@ def test_lines_come_at_the_start_of_a_stage_and_once_a_minute(
 ) -> None:
     clock, lines = Clock(), list[str]()
     display = LineDisplay(lines.append, clock)
-    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
-    with Stage("painting", 80, unit="images", clock=clock) as at:
+    monkeypatch.setattr(show, "_shown", show._Shown(display))
+    with stage("painting", 80, unit="images", clock=clock) as at:
         for number in range(1, 11):  # eight images every 30 s, 0.01 s apart
             for part in range(8):
                 clock.now = 30 * number + part / 100
                 at.add()
             display.beat()
-        with Stage("loading the model embedded", clock=clock):
+        with stage("loading the model embedded", clock=clock):
             display.say("a sentence", "note")
             for _ in range(121):
                 display.beat()
@@ -180,7 +172,7 @@ def test_a_terminal_gets_a_bar_per_stage_and_stdout_stays_free(
 ) -> None:
     screen, before = io.StringIO(), sys.stdout
     display = BarDisplay(Console(file=screen, force_terminal=True, width=100))
-    monkeypatch.setattr(progress, "_shown", progress._Shown(display))
+    monkeypatch.setattr(show, "_shown", show._Shown(display))
     with stage("painting", 2, unit="images") as at:
         assert sys.stdout is before
         with stage("loading [the] model"):
@@ -208,9 +200,23 @@ def test_a_real_terminal_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3 of 3 letters, took under 1 s" in shown
 
 
+def test_an_error_gives_the_terminal_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with pytest.raises(ValueError, match="c") as caught, show_progress():
+            [int(letter) for letter in track("12c", "looking")]  # the error keeps the loop alive
+        assert sys.stderr is terminal
+        shown = os.read(master, 10_000).decode()
+    os.close(master)
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is there again
+    assert caught.value.__traceback__ is not None
+
+
 def test_a_notebook_gets_one_text_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list[str]()
-    monkeypatch.setattr(progress, "_shown", progress._Shown(NotebookDisplay(texts.append)))
+    monkeypatch.setattr(show, "_shown", show._Shown(NotebookDisplay(texts.append)))
     tell("nothing was guessed", "note")
     with stage("painting", 4, unit="images") as at:
         at.add(2)

@@ -142,7 +142,7 @@ class Trainer:
             with stage("trying the base model on what is held back"):
                 self._check()
         last_save, patience = time.monotonic(), s.patience * s.check_every
-        with stage("learning, at most", s.steps, done=self.step, unit="steps") as at:
+        with stage("learning", s.steps, done=self.step, unit="steps") as at:
             while self.step < s.steps and self.step - self.best_step < patience:
                 self._advance()
                 if self.step % s.check_every == 0 or self.step == s.steps:
@@ -158,7 +158,8 @@ class Trainer:
     def _describe(self) -> str:
         """Return how good it is: the loss on what is held back now, and the least so far."""
         least = min(row[2] for row in self.curve)
-        return f"loss on what is held back {self.curve[-1][2]:.4f}, least {least:.4f}"
+        held = self.curve[-1][2]
+        return f"loss on what is held back {held:.4f}, least {least:.4f}, may stop earlier"
 
     def _save(self, folder: Path, identity: dict[str, Any]) -> None:
         state = {
