@@ -16,6 +16,7 @@ __all__ = ["main", "run_pipeline"]
 
 HYDRA_FLAGS = ("--multirun", "-m", "--cfg", "-c", "--info", "-i", "--package", "--hydra-help")
 CONFIG_DIR = ("--config-dir", "-cd")
+COMPLETION = ("-sc", "--shell-completion")
 
 
 def main() -> None:
@@ -30,6 +31,9 @@ def main() -> None:
         print(_help())
         return
     scripts = _pipelines()
+    if any(argument in COMPLETION for argument in arguments):
+        _complete(arguments, scripts)
+        return
     for words in (2, 1):  # "evaluate fidelity" is evaluate_fidelity.py
         name = "_".join(arguments[:words])
         if name in scripts:
@@ -38,6 +42,16 @@ def main() -> None:
             return
     known = ", ".join(_shown(name) for name in scripts)
     sys.exit(_sentence(f"there is no pipeline {arguments[0]!r}; choose from {known}"))
+
+
+def _complete(arguments: Sequence[str], scripts: dict[str, Path]) -> None:
+    from synthgen.commands.completion import answer_shell
+    from synthgen.errors import SynthgenError
+
+    try:
+        answer_shell(arguments, scripts)
+    except SynthgenError as error:
+        sys.exit(_sentence(str(error)))
 
 
 def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:
@@ -166,6 +180,7 @@ def _help() -> str:
         "synthgen <pipeline> --help   what it does, with examples",
         "synthgen <pipeline> --cfg job   every key and its value",
         "synthgen <pipeline> --config-dir DIR   with choices of your own, as from ./conf",
+        "synthgen -sc install=bash   completion of pipelines, keys and choices (or zsh, fish)",
         "synthgen --version",
     ]
     return "\n".join(lines)
