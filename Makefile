@@ -6,17 +6,26 @@ BIN := .venv/bin
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# pip takes a CPU build of torch, a fifth of the size, where it is told of an index that has one.
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 install: .venv/installed ## Install everything into .venv
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/core: pyproject.toml constraints.txt
+	@echo "Installing what synthgen needs into .venv: about DEMO_GB, most of it torch."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,dev]'
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+.venv/installed: .venv/core
+	@echo "Installing all extras and tools into .venv: about ALL_GB with what is there."
+	$(PIP_INSTALL) -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,dev]'
 	@touch $@
 
 .venv-datumaro: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ datumaro==1.13.12 imagesize==2.0.1 json-stream==2.5.1 json-stream-rs-tokenizer==0.5.4 orjson==3.13.0 shapely==2.2.0 # CVAT's own library, whose pins do not fit beside
 
-demo: install ## Write a labelled defect dataset, painted by the embedded model, to runs/demo
+demo: .venv/core ## Write a labelled defect dataset, painted by the embedded model, to runs/demo
 	$(BIN)/synthgen generate run.folder=runs/demo
 
 # Each part imports torch and diffusers once, so few are best; the longest first, so that both
@@ -29,7 +38,7 @@ endef
 export PARTS
 unexport PYTHONDONTWRITEBYTECODE # where it is set, each of the tests' commands would compile torch anew
 
-test: install .venv-datumaro ## Run the tests, two parts beside each other
+test: said install .venv-datumaro ## Run the tests, two parts beside each other
 	@echo "$$PARTS" | xargs -L 1 -P 2 $(BIN)/pytest
 
 lint: install ## Check style and types

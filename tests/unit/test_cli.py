@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli import run_here, run_well
 
@@ -18,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_version_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert run_well("--version").strip() == project["version"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == project["version"]
+    assert cited["license"] == project["license"]
 
 
 @pytest.mark.parametrize(
