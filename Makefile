@@ -6,19 +6,20 @@ BIN := .venv/bin
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# pip takes a CPU build of torch, a fifth of the size, where it is told of an index that has one.
+# PyPI's torch for Linux is the one for NVIDIA GPUs, 5 of the 6 GB. Where pip knows an index with
+# CPU builds (PIP_EXTRA_INDEX_URL), it takes those: 2.15.0+cpu is what constraints.txt asks for, too.
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 install: .venv/installed ## Install everything into .venv
 
 .venv/core: pyproject.toml constraints.txt
-	@echo "Installing what synthgen needs into .venv: about DEMO_GB, most of it torch."
+	@echo "Installing what synthgen needs into .venv: 6 GB, 5 of them torch for NVIDIA GPUs; a few minutes."
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) -e .
 	@touch $@
 
 .venv/installed: .venv/core
-	@echo "Installing all extras and tools into .venv: about ALL_GB with what is there."
+	@echo "Installing all extras and tools into .venv: 8 GB with what is there; a few minutes."
 	$(PIP_INSTALL) -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,dev]'
 	@touch $@
 
@@ -38,7 +39,11 @@ endef
 export PARTS
 unexport PYTHONDONTWRITEBYTECODE # where it is set, each of the tests' commands would compile torch anew
 
-test: said install .venv-datumaro ## Run the tests, two parts beside each other
+.PHONY: costs
+costs:
+	@echo "make test: 8 GB in .venv once, then about 15 minutes on 2 cores."
+
+test: costs install .venv-datumaro ## Run the tests, two parts beside each other
 	@echo "$$PARTS" | xargs -L 1 -P 2 $(BIN)/pytest
 
 lint: install ## Check style and types

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from synthgen.training.embedded import build_pipeline, build_tokenizer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def save_tiny_stable_diffusion(folder: Path) -> Path:
@@ -91,3 +96,21 @@ def _wake(controlnet: ControlNetModel) -> ControlNetModel:
         if not parameter.any():
             parameter.normal_(0, 0.2, generator=torch.Generator().manual_seed(number))
     return controlnet
+
+
+def put_into_hub(folder: Path, cache: Path, name: str, commit: str = COMMIT) -> Path:
+    """Lay a folder into a hub cache as a download does: large files as links to their SHA-256."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
+    blobs.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        is_large = path.suffix == ".safetensors"
+        blob = blobs / (digest if is_large else digest[:40])
+        shutil.copyfile(path, blob)
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return snapshot

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.checkpoints import put_into_hub
 from tests.cli import run_here
+from tests.families_unet import save_sdxl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 def commands(page: Path) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.startswith("synthgen ")]
 
 
@@ -40,26 +42,37 @@ def test_commands_run_as_written(page: Path, tmp_path: Path) -> None:
         for folder, pixels in (("bad", np.where(mask > 0, 40, image)), ("bad-masks", mask)):
             (tmp_path / folder).mkdir(exist_ok=True)
             cv2.imwrite(str(tmp_path / folder / f"{number}.png"), pixels.astype(np.uint8))
+    if any("backend=sdxl" in command for command in commands(page)):
+        tiny = save_sdxl(tmp_path / "tiny")
+        put_into_hub(tiny.base, tmp_path / "hub", "stabilityai/stable-diffusion-xl-base-1.0")
+        put_into_hub(
+            tiny.controlnets["canny"], tmp_path / "hub", "diffusers/controlnet-canny-sdxl-1.0"
+        )
     for command in commands(page):
-        small = command
         if command.startswith("synthgen evaluate fidelity"):
             continue  # takes its time; test_fidelity runs it as it is written
-        if command.startswith("synthgen generate"):  # as written, but few and fast
-            small += " run.count=4"
-            small += " backend.painting.steps=2" if "backend." in command else " backend=sketch"
-        if command.startswith("synthgen pretrain"):
-            small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.sheet_crops=2"
-        if command.startswith("synthgen evaluate labels"):
-            small += " evaluate.count=60"
-        if command.startswith(
-            "synthgen review run."
-        ):  # tests/browser opens the App and looks at it
-            small = small.replace("review run.", "review push run.")
+        small = make_small(command)
         if page.name == "README.md" or command.startswith("synthgen review"):
             done = run_in_shell(small, tmp_path)
         else:
             done = run_here(*shlex.split(small)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+def make_small(command: str) -> str:
+    """Return a command as it is written, but for few and fast samples."""
+    small = command.replace("workers=8", "workers=2").replace(" backend.model.offline=false", "")
+    if command.startswith("synthgen generate"):
+        small += " run.count=4"
+        small += " backend.painting.steps=2" if "backend." in command else " backend=sketch"
+    if command.startswith("synthgen adapt"):
+        small += " adapt.steps=1 adapt.batch_size=2 adapt.crop_sizes_px=[64] adapt.threads=1"
+    if command.startswith("synthgen pretrain"):
+        small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.sheet_crops=2"
+    if command.startswith("synthgen evaluate labels"):
+        small += " evaluate.count=60"
+    # tests/browser opens the App and looks at it
+    return re.sub("^synthgen review run", "synthgen review push run", small)
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -71,6 +84,7 @@ def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]
     environment = os.environ | {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "FIFTYONE_DATABASE_DIR": str(folder / "database"),
+        "HF_HUB_CACHE": str(folder / "hub"),
     }
     return subprocess.run(
         command, shell=True, cwd=folder, env=environment, capture_output=True, text=True

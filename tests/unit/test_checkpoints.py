@@ -29,9 +29,8 @@ from synthgen.backends.checkpoints.find import (
 from synthgen.backends.checkpoints.hub import wanted_files
 from synthgen.backends.checkpoints.licences import describe_licence, read_licence
 from synthgen.errors import ModelError
-from tests.checkpoints import save_tiny_stable_diffusion
+from tests.checkpoints import COMMIT, put_into_hub, save_tiny_stable_diffusion
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -43,24 +42,6 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture
 def copy(tiny, tmp_path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "copy"))
-
-
-def put_into_hub(folder: Path, cache: Path, name: str, commit: str = COMMIT) -> Path:
-    """Lay a folder into a hub cache as a download does: large files as links to their SHA-256."""
-    repository = cache / f"models--{name.replace('/', '--')}"
-    snapshot, blobs = repository / "snapshots" / commit, repository / "blobs"
-    blobs.mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
-    for path in [p for p in folder.rglob("*") if p.is_file()]:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        is_large = path.suffix == ".safetensors"
-        blob = blobs / (digest if is_large else digest[:40])
-        shutil.copyfile(path, blob)
-        link = snapshot / path.relative_to(folder)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(blob, link.parent))
-    return snapshot
 
 
 def test_the_embedded_model_keeps_its_digest_and_states_its_licence() -> None:
