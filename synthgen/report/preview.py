@@ -15,6 +15,7 @@ from rich.table import Table
 
 from synthgen.errors import PlacementError, RunError, SourceError
 from synthgen.imaging.geometry import mask_window
+from synthgen.imaging.images import composite
 from synthgen.progress import track
 from synthgen.quality.belonging import range_fraction
 from synthgen.report.facts import name_run
@@ -265,7 +266,10 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
     """Return the photo, small and whole, with the outlines of the part and of the defects, and
     close up with and without them."""
     spec, source = condition.spec, condition.source
-    whole = fit_view(condition.sketch, VIEW_PX)
+    drawn = composite(  # as the photo's camera would see it: grey on a grey photo
+        condition.image, (0.0, 255.0), condition.image, condition.sketch, condition.repaint_mask
+    )
+    whole = fit_view(drawn, VIEW_PX)
     mark_whole(whole, condition.allowed, condition.defect_mask)
     window = square_window(condition.defect_mask)
     largest = max(numbers, key=lambda one: one.length_px)
@@ -280,7 +284,7 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
             f"contrast {format_number(largest.change_levels, 2)} grey levels"
         ),
         whole=to_data_url(whole, MAX_BYTES),
-        drawn=to_data_url(fit_view(condition.sketch[window], VIEW_PX), MAX_BYTES),
+        drawn=to_data_url(fit_view(drawn[window], VIEW_PX), MAX_BYTES),
         source=to_data_url(fit_view(condition.image[window], VIEW_PX), MAX_BYTES),
     )
 

@@ -250,3 +250,14 @@ def test_a_page_is_not_written_among_other_files(tmp_path) -> None:
         "No defect could be drawn."
         in Page(write_preview(tmp_path / "new", shown).read_bytes().decode()).text
     )
+
+
+def test_defects_on_grey_photos_are_drawn_grey(surfaces) -> None:
+    keys = ["source=folder", f"source.path={surfaces}", "defect=[burn,corrosion]", "run.count=8"]
+    job = set_up(compose("preview", [*keys, "run.folder=unused"]))
+    tiles = draw_preview(job.specs, job.parts.stages.condition, 4).tiles
+    for tile in tiles:
+        for link in (tile.drawn, tile.source):
+            pixels = decode_image(base64.b64decode(link.partition(",")[2]), tile.sample_id)
+            spread = np.ptp(pixels.astype(int), axis=2) if pixels.ndim == 3 else np.zeros(1)
+            assert spread.max() <= 3  # of JPEG
