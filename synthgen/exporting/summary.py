@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from synthgen.exporting.write import ExportResult
@@ -31,7 +32,7 @@ def summarise_export(exported: ExportResult) -> None:
         console.print(lost)
     sentences = [*exported.notes, *(n for loss in exported.losses.values() for n in loss.notes)]
     for sentence in sentences:
-        console.print(f"[yellow]note[/yellow] {sentence}", highlight=False)
+        console.print(f"[yellow]note[/yellow] {escape(sentence)}", highlight=False)
     defects = sum(len(image.defects) for image in exported.labels)
     made = ", ".join(sorted(exported.losses))
     console.print(f"{len(exported.labels)} images, {defects} labelled defects as {made}")
