@@ -19,6 +19,7 @@ from synthgen.exporting.formats.mvtec import Mvtec
 from synthgen.exporting.formats.semantic import Semantic
 from synthgen.exporting.labels import LabelledSet, read_labels
 from synthgen.exporting.media import Media, MediaMode
+from synthgen.exporting.summary import summarise_export
 from synthgen.exporting.write import export
 from tests.hard_set import make_hard_run
 
@@ -197,10 +198,16 @@ def test_the_table_names_the_image_never_its_mask(
 
 
 def test_without_the_package_the_table_is_there(
-    hard: LabelledSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hard: LabelledSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlcroissant", None)
-    out = _export(hard, tmp_path / "out", coco=Coco())
+    exported = export(hard, {"coco": Coco()}, tmp_path / "out", Media("copy"))
+    summarise_export(exported)
+    assert "synthgen-inspection[formats]" in " ".join(capsys.readouterr().out.split())
+    out = exported.path
     assert write_croissant(hard, out) is None
     assert (out / "labels.csv").is_file()
     assert not (out / "croissant.json").exists()
