@@ -15,7 +15,7 @@ from synthgen.references.items import read_bank
 from synthgen.report.sheet import draw_views, fit_view, square_window
 from synthgen.runs.reader import read_run
 
-COLUMNS, EACH, SIZE_PX = 4, 8, 152
+COLUMNS, EACH, SIZE_PX = 2, 6, 152
 
 
 def main(bank: str, folder: str) -> None:
@@ -34,7 +34,7 @@ def main(bank: str, folder: str) -> None:
             [views.label for views in painted],
         )
     )
-    gap = np.full((2 * (SIZE_PX + 4), 10, 3), 255, np.uint8)
+    gap = np.full((EACH // COLUMNS * (SIZE_PX + 4), 10, 3), 255, np.uint8)
     first, *others = sheets
     page = np.hstack([first, *(part for sheet in others for part in (gap, sheet))])
     write_png(Path(__file__).parent / "images" / "beside.png", page)
