@@ -29,7 +29,7 @@ def test_version_is_that_of_the_project() -> None:
     [
         ("synthgen ge", ["generate"]),
         ("synthgen review pu", ["pull", "push"]),
-        ("synthgen evaluate ", ["fidelity", "labels", "utility"]),
+        ("synthgen evaluate ", ["fidelity", "labels", "realism", "utility"]),
         ("synthgen nonsense ", []),
         ("synthgen generate qual", ["quality.", "quality="]),
         ("synthgen generate backend=sk", ["backend=sketch"]),
