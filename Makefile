@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test lint check wheel clean
+.PHONY: help install demo costs test lint check wheel clean
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,7 +39,6 @@ endef
 export PARTS
 unexport PYTHONDONTWRITEBYTECODE # where it is set, each of the tests' commands would compile torch anew
 
-.PHONY: costs
 costs:
 	@echo "make test: 8 GB in .venv once, then about 15 minutes on 2 cores."
 
