@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo costs test lint check wheel clean
+.PHONY: help install demo costs test lint check docs wheel clean
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -20,7 +20,7 @@ install: .venv/installed ## Install everything into .venv
 
 .venv/installed: .venv/core
 	@echo "Installing all extras and tools into .venv: 8 GB with what is there; a few minutes."
-	$(PIP_INSTALL) -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,dev]'
+	$(PIP_INSTALL) -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,docs,dev]'
 	@touch $@
 
 .venv-datumaro: .venv/installed
@@ -49,6 +49,9 @@ lint: install ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy synthgen
 
 check: lint test ## Run the whole gate: style, types, tests
+
+docs: install ## Build the pages of docs/ into build/site: open build/site/index.html
+	$(BIN)/mkdocs build --quiet
 
 wheel: install ## Build dist/*.whl
 	$(BIN)/python -m build --wheel
