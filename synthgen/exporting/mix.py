@@ -26,7 +26,7 @@ PREFIX = "real-"
 
 
 def read_real_images(asked: Path | RealSettings, notes: list[str] | None = None) -> LabelledSet:
-    """Read real images in any format of docs/how-to/bank.md; ids of classes are by name.
+    """Read real images in any format of docs/reference/real-images.md; ids of classes are by name.
 
     ``notes`` gets sentences on what was guessed or left out. Of each image its run lengths are
     kept, not its masks. Raises SourceError, ShapeError or ConfigError where there are none, or

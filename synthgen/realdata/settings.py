@@ -28,7 +28,7 @@ ClassName = Annotated[str, Field(min_length=1), BeforeValidator(_as_text)]
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RealSettings:
-    """Where real images and their masks lie; docs/how-to/bank.md describes each format.
+    """Where real images and their masks lie; docs/reference/real-images.md describes each format.
 
     ``format="auto"`` tells the format from the files. ``classes`` names the values or colours of
     masks (folder, table). ``only`` lists the classes that are wanted: images with other ones are

@@ -46,7 +46,7 @@ MAX_FACTOR = 4.0  # of a sketch's strength, to meet the real one's
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RealFolder:
-    """Real images with masks (docs/how-to/bank.md), and what the model card says of them."""
+    """Real images with masks (docs/reference/real-images.md), and what the card says of them."""
 
     real: RealSettings
     surface: Text  # its word in prompts

@@ -33,7 +33,7 @@ class PhotoSet:
 
     path: Annotated[str, Field(min_length=1)]
     surface: Annotated[str, Field(min_length=1)]
-    defects: RealSettings | None = None  # docs/how-to/bank.md
+    defects: RealSettings | None = None  # docs/reference/real-images.md
 
 
 @checked(frozen=True, config=STRICT, kw_only=True)
