@@ -4,9 +4,10 @@ python benchmarks/embedded_models.py embedded runs/mine runs/other/model
 
 Each argument is a model's folder, or that of a training under way, whose averaged weights are
 taken. ``--real <table.csv>`` adds real defects (columns as in docs/reference/real-images.md;
-``--classes`` name=value,... of their masks; ``--split`` of them). For each way of painting: the mean difference
-to the finished defect in grey levels, its fine structure over that of the finished one (1 = as
-crisp), and the distance of the features of a network that knows photographs (0 = alike).
+``--classes`` name=value,... of their masks; ``--split`` of them). For each way of painting: the
+mean difference to the finished defect in grey levels, its fine structure over that of the
+finished one (1 = as crisp), and the distance of the features of a network that knows photographs
+(0 = alike).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the tables and picture of measured/utility.md and utility_tried.md from utility.csv.
+"""Write the tables and picture of the pages measured/utility*.md from utility.csv.
 
 python docs/tabulate_utility.py
 
@@ -25,7 +25,13 @@ from synthgen.evaluation.utility.compare import pair_scores
 
 HERE = Path(__file__).parent
 MEASURED = HERE / "measured"
-PAGES = ("utility.md", "utility_tried.md")
+PAGES = (
+    "utility.md",
+    "utility-tables.md",
+    "utility_tried.md",
+    "utility_1400.md",
+    "utility_faults.md",
+)
 TABLE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = ("classical", "paste", "perlin", "nsa")
 MAIN = {"pixel_ap": "pixel AP", "class_ap": "AP, mean of classes"}
@@ -158,5 +164,5 @@ if __name__ == "__main__":
     rows = pd.read_csv(MEASURED / "utility.csv", dtype={"budget": str})
     for page in (MEASURED / name for name in PAGES):
         page.write_text(write_tables(page.read_text(encoding="utf-8"), rows), encoding="utf-8")
-    first = (MEASURED / PAGES[0]).read_text(encoding="utf-8")
-    draw_tables(first, rows).savefig(HERE / "images" / "utility.png", dpi=110)
+    shown = "".join((MEASURED / name).read_text(encoding="utf-8") for name in PAGES[:2])
+    draw_tables(shown, rows).savefig(HERE / "images" / "utility.png", dpi=110)
