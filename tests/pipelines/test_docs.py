@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -96,6 +97,20 @@ def test_links_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not link.startswith("http"):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_no_page_is_long() -> None:
+    long = {page.name: len(page.read_text(encoding="utf-8").splitlines()) for page in PAGES}
+    assert not {name: lines for name, lines in long.items() if lines > 250}
+
+
+def test_the_picture_of_the_flow_is_that_of_its_script() -> None:
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_flow.py"))
+    path = ROOT / "docs" / "images" / "flow.svg"
+    assert drawn["draw_flow"]() == path.read_text(encoding="utf-8")
+    named = [one[-1] for one in (*drawn["STEPS"], *drawn["OUTPUTS"])]
+    rooms = [*named, *(room for _, room, _ in drawn["INPUTS"]), "runs"]
+    assert all((ROOT / "synthgen" / room).is_dir() for room in rooms)
 
 
 def test_the_docs_name_every_class_and_measurement() -> None:
