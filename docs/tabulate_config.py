@@ -136,7 +136,7 @@ PAGES = {
     ),
     "learn": ("bank, adapt and pretrain", ["bank.yaml", "adapt.yaml", "pretrain.yaml"]),
     "evaluate": ("evaluate", ["evaluate_*.yaml"]),
-    "doctor": ("doctor", ["doctor.yaml"]),
+    "doctor": ("the machine and its models", ["doctor.yaml", "*.yaml"]),  # the last: what is left
 }
 
 
