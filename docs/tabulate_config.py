@@ -57,6 +57,7 @@ def read_file(path: Path) -> File:
     keys = list(_walk(root, prefix, lines))
     top = yaml.safe_load(text)
     defaults = [_say_default(one) for one in top.get("defaults", []) if one != "_self_"]
+    defaults = [one for one in defaults if "@" not in one]  # a recipe's changes of a source
     target = next((k.default for k in keys if k.name.endswith("_target_")), "")
     shown = [key for key in keys if not key.name.endswith("_target_")]
     return File(name, about, target, defaults, shown)
@@ -232,7 +233,7 @@ def write_pages() -> dict[str, str]:
             body = _write_classes(files)
         else:
             body = [line for one in files for line in _write_file(one)]
-        head = ["<!-- written by docs/tabulate_config.py from conf/ -->", "", f"# {title}", ""]
+        head = [f"# {title}", "", "<!-- written by docs/tabulate_config.py from conf/ -->", ""]
         pages[f"{page}.md"] = "\n".join([*head, *body]).rstrip() + "\n"
     return pages
 
