@@ -89,8 +89,18 @@ def cases(c: Condition) -> dict[str, tuple[Candidate, Candidate]]:
         "seam_delta_e": (finish(c, lifted), good),
         "grain_ratio": (finish(c, rough), good),
         "range_fraction": (finish(c, white), good),
+        "edge_width_ratio": cases_of_edges(c),
         "sharpness_ratio": (finish(c, np.where(c.defect_mask[..., None], c.sketch, blurred)), good),
     }
+
+
+def cases_of_edges(c: Condition) -> tuple[Candidate, Candidate]:
+    """Return a hard and a fitting edge on a photo that is soft."""
+    photo = cv2.GaussianBlur(c.image, (0, 0), 2).astype(np.float32)
+    tone = -40.0 * c.defect_mask[..., None]
+    soft = replace(c, image=photo.astype(np.uint8))
+    fitting = cv2.GaussianBlur(tone, (0, 0), 1)[..., None]
+    return finish(soft, photo + tone), finish(soft, photo + fitting)
 
 
 def number(name: str) -> Callable[[Candidate], float]:
@@ -100,8 +110,8 @@ def number(name: str) -> Callable[[Candidate], float]:
 def main() -> None:
     condition = draw_condition()
     rows = cases(condition)
-    figure = Figure(figsize=(9.5, 8.2), layout="constrained")
-    grid = figure.subplots(5, 6)
+    figure = Figure(figsize=(9.5, 9.6), layout="constrained")
+    grid = figure.subplots(6, 6)
     for axes in grid.flat:
         axes.axis("off")
     for place, (name, pair) in enumerate(rows.items()):
