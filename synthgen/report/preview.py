@@ -46,6 +46,7 @@ Window = tuple[slice, slice]  # rows, columns
 
 VIEW_PX = 280
 MAX_BYTES = 16_000  # of one picture
+MANY = 100  # photos on a page from which on their pictures are half as large
 MAX_WEIGHED = 200  # specs of a class that the shown ones are chosen from
 AROUND_PX = 4
 NUMBERS = {  # by the field of a Drawn: the head of its column
@@ -138,6 +139,7 @@ def draw_preview(
     numbers: list[DrawnDefect] = []
     without_room: list[SampleSpec] = []
     unreadable: list[str] = []
+    size_px = VIEW_PX if len(chosen) <= MANY else VIEW_PX // 2
     for spec in track(chosen, "drawing the defects", unit="photos"):
         try:
             drawn = condition(spec)
@@ -149,7 +151,7 @@ def draw_preview(
             continue
         own = list(_measure(drawn))
         numbers += own
-        tiles.append(_show(drawn, own))
+        tiles.append(_show(drawn, own, size_px))
     sentences = []
     if without_room:
         who = list_names([f"{spec.sample_id} on {spec.source_id}" for spec in without_room])
@@ -262,14 +264,14 @@ def _find_instances(condition: Condition) -> Iterator[tuple[int, Window]]:
             yield instance_id, mask_window(mask, AROUND_PX)
 
 
-def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
+def _show(condition: Condition, numbers: Sequence[DrawnDefect], size_px: int) -> PreviewTile:
     """Return the photo, small and whole, with the outlines of the part and of the defects, and
     close up with and without them."""
     spec, source = condition.spec, condition.source
     drawn = composite(  # as the photo's camera would see it: grey on a grey photo
         condition.image, (0.0, 255.0), condition.image, condition.sketch, condition.repaint_mask
     )
-    whole = fit_view(drawn, VIEW_PX)
+    whole = fit_view(drawn, size_px)
     mark_whole(whole, condition.allowed, condition.defect_mask)
     window = square_window(condition.defect_mask)
     largest = max(numbers, key=lambda one: one.length_px)
@@ -284,8 +286,8 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect]) -> PreviewTile:
             f"contrast {format_number(largest.change_levels, 2)} grey levels"
         ),
         whole=to_data_url(whole, MAX_BYTES),
-        drawn=to_data_url(fit_view(drawn[window], VIEW_PX), MAX_BYTES),
-        source=to_data_url(fit_view(condition.image[window], VIEW_PX), MAX_BYTES),
+        drawn=to_data_url(fit_view(drawn[window], size_px), MAX_BYTES),
+        source=to_data_url(fit_view(condition.image[window], size_px), MAX_BYTES),
     )
 
 

@@ -261,3 +261,17 @@ def test_defects_on_grey_photos_are_drawn_grey(surfaces) -> None:
             pixels = decode_image(base64.b64decode(link.partition(",")[2]), tile.sample_id)
             spread = np.ptp(pixels.astype(int), axis=2) if pixels.ndim == 3 else np.zeros(1)
             assert spread.max() <= 3  # of JPEG
+
+
+def test_a_page_of_many_photos_is_bounded(tmp_path, surfaces) -> None:
+    photos = ["source=folder", f"source.path={surfaces}", "run.count=900"]
+    job = set_up(compose("preview", [*photos, "run.folder=out"]))
+    drawn = job.parts.stages.condition(job.specs[0])
+    few, many = (draw_preview(job.specs, lambda spec: drawn, count) for count in (4, 500))
+    assert len(many.tiles) == 500
+    widths = [
+        decode_image(base64.b64decode(page.tiles[0].drawn.split(",")[1]), "page").shape[1]
+        for page in (few, many)
+    ]
+    assert widths == [280, 140]
+    assert len(write_preview(tmp_path / "out", many).read_bytes()) < 16e6
