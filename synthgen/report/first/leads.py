@@ -181,7 +181,7 @@ def _tell_copies(manifest: pd.DataFrame, accepted: pd.DataFrame) -> Iterator[Lea
         )
     bits = _numbers(accepted, "real_bits")
     if len(bits):
-        nearest = accepted.loc[bits.idxmin(), "sample_id"]
+        nearest = accepted["sample_id"].loc[bits.index[int(bits.argmin())]]
         yield Lead(
             sentence="The accepted defect that is most like a real one differs from it in "
             f"{format_number(float(bits.min()))} of 64 bits ({nearest}); see Nearest real.",
