@@ -1,8 +1,8 @@
 """Synthetic training data for vision inspection: good photos in, labelled defect images out.
 
-``generate``, ``export``, ``inspect``, ``bank`` and ``adapt`` do what the commands of these names
-do, ``open_run`` reads a finished run; docs/how-to/python.md shows each. Names are loaded when they
-are first used, so that importing the package is quick.
+``preview``, ``generate``, ``export``, ``inspect``, ``bank`` and ``adapt`` do what the commands of
+these names do, ``open_run`` reads a finished run; docs/how-to/python.md shows each. Names are
+loaded when they are first used, so that importing the package is quick.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same names are in H
     from synthgen.commands.export import export
     from synthgen.commands.generate import generate
     from synthgen.commands.inspect import inspect
+    from synthgen.commands.preview import PreviewResult, preview
     from synthgen.commands.run import Run, StoredSample, open_run
     from synthgen.errors import SynthgenError
     from synthgen.exporting.write import ExportResult
@@ -28,6 +29,7 @@ else:
     HOMES = {
         **dict.fromkeys(("AdaptResult", "adapt"), "commands.adapt"),
         **dict.fromkeys(("Bank", "bank"), "commands.bank"),
+        **dict.fromkeys(("PreviewResult", "preview"), "commands.preview"),
         **dict.fromkeys(("Run", "StoredSample", "open_run"), "commands.run"),
         **{name: f"commands.{name}" for name in ("export", "generate", "inspect")},
         "SynthgenError": "errors",
@@ -58,6 +60,7 @@ __all__ = [
     "Condition",
     "ExportResult",
     "Measurement",
+    "PreviewResult",
     "Run",
     "Sample",
     "SampleSpec",
@@ -69,4 +72,5 @@ __all__ = [
     "generate",
     "inspect",
     "open_run",
+    "preview",
 ]

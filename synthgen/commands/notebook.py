@@ -1,4 +1,4 @@
-"""How a run and a sample show themselves in a notebook: HTML that stands alone, texts escaped."""
+"""How a preview, a run and a sample show themselves in a notebook: HTML that stands alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from synthgen.report.facts import ACCEPTED, collect_run_facts
 from synthgen.report.first.leads import list_leads
 from synthgen.report.page import render
 from synthgen.report.pictures import Tile, how_many, show_samples, spread
+from synthgen.report.preview import Preview
 from synthgen.report.svg import format_number
 from synthgen.runs.reader import RunTables
 from synthgen.storage.places import hide_passwords
 
-__all__ = ["show_run", "show_sample"]
+__all__ = ["show_preview", "show_run", "show_sample"]
 
 MOST_SHOWN = 12
+
+
+def show_preview(preview: Preview) -> str:
+    """Return HTML with what must be known, sizes by class, and up to 12 of the photos."""
+    places = np.linspace(0, len(preview.tiles) - 1, min(MOST_SHOWN, len(preview.tiles)))
+    tiles = [preview.tiles[int(place)] for place in places.round()]
+    return render("notebook_preview.html.j2", preview=preview, tiles=tiles)
 
 
 def show_run(run: RunTables) -> str:

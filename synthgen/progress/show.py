@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -142,6 +143,8 @@ def _find_notebook() -> Callable[[str], None] | None:
     shell = None if ipython is None else ipython.get_ipython()
     if not hasattr(shell, "kernel"):
         return None
+    # Libraries load tqdm's bars for notebooks, which miss ipywidgets; none of them is shown
+    warnings.filterwarnings("ignore", message="IProgress not found")
     display: Any = importlib.import_module("IPython.display").display
     handle: Any = None
 

@@ -88,6 +88,21 @@ def test_it_paints_what_the_command_paints(run, tmp_path) -> None:
         assert np.array_equal(one.label, two.label)
 
 
+def test_it_previews_what_the_command_previews(folder) -> None:
+    asked = {"source": "folder", "source.path": folder / "photos", "defect": ["pit", "scratch"]}
+    found = synthgen.preview(asked, "preview.count=4", {"run.folder": folder / "one"}, quiet=True)
+    command = [f"source.path={folder}/photos", "source=folder", "defect=[pit,scratch]"]
+    run_well("preview", *command, "preview.count=4", f"run.folder={folder}/two")
+    pages = [(folder / name / "preview.html").read_text() for name in ("one", "two")]
+    assert pages[0].replace(">one<", ">two<").replace(": one<", ": two<") == pages[1]
+    assert any("No background seen" in sentence for sentence in found.sentences)
+    assert str(found) == f"<Preview {folder}/one/preview.html: 4 of 72 defects>"
+    shown = found._repr_html_()
+    assert shown.count("<img") == 2 * 4
+    assert shown.count("data:image/jpeg") == 2 * 4
+    assert "scratch" in shown
+
+
 def test_it_exports_what_the_command_exports(run, tmp_path) -> None:
     asked = {"run.folder": run.root, "format": ["coco", "semantic"]}
     written = synthgen.export(asked, {"out": tmp_path / "one"}, quiet=True)
