@@ -123,7 +123,7 @@ class Preview:
 
 def draw_preview(
     specs: Sequence[SampleSpec],
-    condition: Callable[[SampleSpec], Condition],
+    condition: Callable[..., Condition],
     count: int,
     notes: Sequence[str] = (),
     skipped: Sequence[str] = (),
@@ -268,9 +268,10 @@ def _show(condition: Condition, numbers: Sequence[DrawnDefect], size_px: int) ->
     """Return the photo, small and whole, with the outlines of the part and of the defects, and
     close up with and without them."""
     spec, source = condition.spec, condition.source
-    drawn = composite(  # as the photo's camera would see it: grey on a grey photo
+    seen = composite(  # as the photo's camera would see it: grey on a grey photo
         condition.image, (0.0, 255.0), condition.image, condition.sketch, condition.repaint_mask
     )
+    drawn = np.asarray(seen, np.uint8)
     whole = fit_view(drawn, size_px)
     mark_whole(whole, condition.allowed, condition.defect_mask)
     window = square_window(condition.defect_mask)

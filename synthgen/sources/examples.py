@@ -98,7 +98,7 @@ def _draw_cover(pose: NDArray[np.float64]) -> Map:
     for hole in _place(np.array([[-0.78, 0.0], [0.78, 0.0]]) * half, pose):
         cv2.circle(fine, (int(hole[0]), int(hole[1])), HOLE_PX * FINE, 0, -1)
     small = cv2.resize(fine, SIZE_HW[::-1], interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32) / 255
+    return np.asarray(small, np.float32) / np.float32(255)
 
 
 def _draw_bevel(cover: Map) -> Map:
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) == 1:
         write_good_photos(arguments[0])
     elif len(arguments) == 2:
-        write_defect_photos(*arguments)
+        write_defect_photos(arguments[0], arguments[1])
     else:
         sys.exit("synthgen: give a folder for photos, or a folder for photos and one for masks")
 

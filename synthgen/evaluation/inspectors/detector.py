@@ -35,8 +35,9 @@ class _Body(nn.Module):
     def __init__(self, is_bf16: bool) -> None:
         super().__init__()
         ops: Any = import_module("torchvision.ops")
-        self.features: Any = load_features(STAGES).requires_grad_(True)
-        self.pyramid = ops.FeaturePyramidNetwork(self.features.feature_info.channels(), WIDTH)
+        features: Any = load_features(STAGES).requires_grad_(True)
+        self.features = features
+        self.pyramid = ops.FeaturePyramidNetwork(features.feature_info.channels(), WIDTH)
         self.out_channels, self.is_bf16 = WIDTH, is_bf16
 
     def forward(self, pixels: torch.Tensor) -> OrderedDict[str, torch.Tensor]:

@@ -69,7 +69,8 @@ class SegmentationLoss(nn.Module):
         fractions = logits.sigmoid()
         shared = 2 * (fractions * truth).sum() + 1
         dice = 1 - shared / (fractions.sum() + truth.sum() + 1)
-        return F.binary_cross_entropy_with_logits(logits, truth) + dice
+        loss: torch.Tensor = F.binary_cross_entropy_with_logits(logits, truth) + dice
+        return loss
 
 
 def fit(

@@ -209,7 +209,7 @@ def _score_halves(
     for number in range(HALVINGS):
         order = stream(seed, "halves", number).permutation(names)
         first = np.isin(groups, order[: len(order) // 2])
-        place = {}
+        place: dict[str, int] = {}
         for half in (order[: len(order) // 2], order[len(order) // 2 :]):
             place |= deal_folds(set(map(str, half)), folds, seed + number)
         fold = np.array([place[str(group)] for group in groups], np.int64)

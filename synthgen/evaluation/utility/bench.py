@@ -165,7 +165,7 @@ class Bench:
             total = first.logits.copy()
             for own in axes[1:]:
                 total += np.flip(look(np.ascontiguousarray(np.flip(pixels, own))).logits, own)
-            maps.append(scores.to_score_levels(total / len(axes)))
+            maps.append(scores.to_score_levels(total / np.float32(len(axes))))
             boxes.append(first.boxes)
         return maps, boxes
 

@@ -178,7 +178,7 @@ def box_regions(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     areas = stats[1:]  # the first is what is left
     large = areas[areas[:, cv2.CC_STAT_AREA] >= MIN_PX]
-    kept = (large if len(large) else areas)[:, :4].astype(np.float32)
+    kept = np.asarray((large if len(large) else areas)[:, :4], np.float32).copy()
     kept[:, 2:] += kept[:, :2]
     return kept
 
@@ -195,7 +195,7 @@ def boxes_above(levels: Levels, threshold: int) -> Boxes:
     chosen = 1 + np.argsort(-tops[1:], kind="stable")[:100]
     found = stats[chosen, :4].astype(np.float32)
     found[:, 2:] += found[:, :2]
-    return Boxes(found, tops[chosen] / STEPS)
+    return Boxes(found, tops[chosen] / np.float32(STEPS))
 
 
 def score_boxes(found: Sequence[Boxes], masks: Sequence[NDArray[np.bool_]]) -> float:
