@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from scipy.spatial import cKDTree
 
 from synthgen.samples.arrays import Mask
 from synthgen.samples.sample import BoxXYWH
@@ -224,6 +223,10 @@ def _join_rings(rings: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
 
     Cuts are those of Prim's minimum spanning tree over the rings.
     """
+    if len(rings) == 1:
+        return rings[0]
+    from scipy.spatial import cKDTree  # half a second: loaded where it is used
+
     points = np.concatenate(rings)
     owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
     first = np.concatenate([[0], np.cumsum([len(ring) for ring in rings])[:-1]])

@@ -9,7 +9,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from synthgen.samples.arrays import Map, Mask
 
@@ -164,6 +163,8 @@ def _split(energies: Floats, kernel_px: float) -> tuple[float, float]:
     """
     if energies[1] < WHITE * MIN_SD**2:
         return 0.0, 0.0
+    from scipy.optimize import nnls  # half a second: loaded where it is used
+
     # How the three masks answer a surface (power f^-1.5) that the kernel blurred.
     fy, fx = np.fft.fftfreq(64)[:, None], np.fft.rfftfreq(64)[None]
     squared = fy**2 + fx**2

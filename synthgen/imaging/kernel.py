@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from synthgen.imaging.edges import find_edges, grain_floor, measure_widths
@@ -115,6 +114,8 @@ def guess_by_spectrum(regions: Sequence[tuple[Map, Mask]]) -> KernelEstimate | N
 
 def measure_spectrum(regions: Sequence[tuple[Map, Mask]]) -> tuple[Floats, Floats]:
     """Return frequencies (cycles per pixel, 0.03 .. 0.5) and the mean power there (Welch)."""
+    from scipy.fft import rfft2  # a fifth of a second: loaded where it is used
+
     side = min(TILE, *(min(grey.shape) for grey, _ in regions))
     side -= side % 2
     tiles, inside = [], []
@@ -135,7 +136,7 @@ def measure_spectrum(regions: Sequence[tuple[Map, Mask]]) -> tuple[Floats, Float
     taper = np.outer(hann, hann)
     taper = (taper / np.sqrt((taper * taper).mean())).astype(np.float32)
     stack = (stack - stack.mean(axis=(1, 2), keepdims=True)) * taper
-    power = (np.abs(scipy.fft.rfft2(stack)) ** 2).mean(axis=0) / side**2
+    power = (np.abs(rfft2(stack)) ** 2).mean(axis=0) / side**2
     radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
     edges = np.geomspace(3.5 / side, 0.5, 21)
     place = np.digitize(radius.ravel(), edges) - 1

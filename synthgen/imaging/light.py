@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from synthgen.samples.arrays import Map, Mask
@@ -59,6 +58,8 @@ def guess_light(regions: Sequence[tuple[Map, Mask]], grain_sd: float) -> Light:
 
 def _harmonics(grey: Map, where: Mask, grain_sd: float) -> tuple[float, complex, complex, float]:
     """Return weight, second and fourth harmonic of power by angle, and how well bands agree."""
+    from scipy.fft import rfft2  # a fifth of a second: loaded where it is used
+
     side = min(SIDE, *grey.shape)
     rows = range(0, grey.shape[0] - side + 1, max(1, side // 2))
     columns = range(0, grey.shape[1] - side + 1, max(1, side // 2))
@@ -77,7 +78,7 @@ def _harmonics(grey: Map, where: Mask, grain_sd: float) -> tuple[float, complex,
     stack = np.stack(tiles[::step])
     stack = (stack - stack.mean(axis=(1, 2), keepdims=True)) * taper
     # Spectra of tiles, the middle of them: one edge in one tile says nothing of the light.
-    power = np.abs(scipy.fft.rfft2(stack)) ** 2 / side**2
+    power = np.abs(rfft2(stack)) ** 2 / side**2
     level = power.mean(axis=(1, 2), keepdims=True)
     power = (power / (level + np.median(level) + 1e-6)).mean(axis=0) * float(np.median(level) * 2)
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]

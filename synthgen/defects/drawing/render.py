@@ -10,7 +10,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from synthgen.defects.drawing.drawing import SCALE, Drawing, soften
 from synthgen.imaging.images import LUMA
@@ -107,6 +106,8 @@ def _paint(
     """Return a surface (h, w, 3) of 0..255 levels with the part ``own`` of a drawing on it."""
     ground = base
     if within is not None and within.any() and not within.all():
+        from scipy.ndimage import distance_transform_edt  # loaded where it is used
+
         # The part goes on where it ends: each pixel off it has the colour of the nearest one on it.
         nearest = distance_transform_edt(~within, return_distances=False, return_indices=True)
         ground = np.asarray(base[nearest[0], nearest[1]], np.float32)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.evaluation.fidelity.distance import EXTRACTOR, MIN_CROPS, RealCropSet
@@ -190,6 +189,8 @@ def _class_control(fidelity: Fidelity, probes: pd.DataFrame) -> list[Score]:
 
 def _severity(swept: pd.DataFrame) -> Score:
     """Score how monotonously the painted change follows the asked severity, class by class."""
+    from scipy.stats import spearmanr  # half a second: loaded where it is used
+
     curves = swept.groupby(["defect_class", "severity"])["change_delta_e"].mean().reset_index()
     found = {}
     for name, part in curves.groupby("defect_class"):

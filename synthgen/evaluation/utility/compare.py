@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 __all__ = ["Difference", "average_models", "compare_arms", "pair_scores", "summarise_arms"]
 
@@ -49,6 +48,8 @@ def pair_scores(
     >>> [round(value, 3) for value in pair_scores([3, 4, 8], [1, 3, 5])]
     [2.0, 0.314, 3.686]
     """
+    from scipy.stats import t as student  # half a second: loaded where it is used
+
     gaps = np.asarray(one, float) - np.asarray(other, float)
     mean = float(gaps.mean())
     if len(gaps) < 2:
