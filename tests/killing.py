@@ -20,7 +20,6 @@ from pathlib import Path
 import cv2
 import pandas  # noqa: F401
 import pyarrow.parquet  # noqa: F401
-import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,7 +44,6 @@ def start(arguments: list[str]) -> int:
 
 def main() -> None:
     kills, draw, arguments = int(sys.argv[1]), random.Random(int(sys.argv[2])), sys.argv[3:]
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     hits, slice_s = 0, 0.5
     while True:

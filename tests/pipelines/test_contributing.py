@@ -7,8 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests import starter
 from tests.families import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,10 +55,7 @@ def run_commands(section: str, project: Path, folder: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(project)}
     (commands,) = re.findall(r"```bash\n(.*?)```", SECTIONS[section], re.DOTALL)
     for command in commands.splitlines():
-        arguments = [sys.executable, "-m", *shlex.split(command)]
-        done = subprocess.run(
-            arguments, cwd=folder, env=environment, capture_output=True, text=True
-        )
+        done = starter.run("-m", *shlex.split(command), kind="all", cwd=folder, env=environment)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
@@ -84,9 +80,9 @@ def test_a_quality_measure(project, tmp_path) -> None:
         assert len(values)
         assert values.between(0, 1).all()
     assert "where the label&#39;s middle lies" in (root / "report.html").read_text("utf-8")
-    tabulate = [sys.executable, "docs/tabulate_columns.py"]
     environment = os.environ | {"PYTHONPATH": str(project)}
-    subprocess.run(tabulate, cwd=project, env=environment, check=True)
+    done = starter.run("docs/tabulate_columns.py", cwd=project, env=environment)
+    assert done.returncode == 0, done.stderr
     for page in ("quality.md", "run-folder.md"):
         text = (project / "docs" / "reference" / page).read_text("utf-8")
         assert "| `centre_x_fraction` |" in text

@@ -19,6 +19,7 @@ import pytest
 from tests.checkpoints import put_into_hub
 from tests.cli import run_here
 from tests.families_unet import save_sdxl
+from tests.starter import address_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,9 +79,10 @@ def make_small(command: str) -> str:
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command as a person does, each program in a process of its own."""
+    start = f"{sys.executable} -S -E {ROOT / 'tests' / 'starter.py'} {address_of('all')}"
     program = folder / "bin" / "synthgen"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m synthgen "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {start} -m synthgen "$@"\n')
     program.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{program.parent}:{os.environ['PATH']}",

@@ -20,6 +20,7 @@ from synthgen.imaging.geometry import grow_mask
 from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.imaging.optics import estimate_optics
 from synthgen.quality.realised import realise_mask
+from tests import starter
 from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +28,8 @@ SMALL = ("debug=smoke", "backend.hardware.threads=1")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, which starts slowly."""
-    command = [sys.executable, "-m", "synthgen", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run a command in a process of its own."""
+    return starter.run("-m", "synthgen", *arguments, kind="all")
 
 
 def bad(*arguments: str) -> str:
@@ -158,14 +158,9 @@ def test_export_and_multirun_and_the_script(tmp_path) -> None:
     run_well(*command, *sweep, cwd=tmp_path)
     assert (tmp_path / "seed-1" / "report.html").is_file()
     assert (tmp_path / "seed-2" / "manifest.parquet").is_file()
-    script = [sys.executable, str(ROOT / "pipelines" / "export.py")]
     out = tmp_path / "coco"
-    done = subprocess.run(
-        [*script, f"run.folder={tmp_path / 'seed-1'}", f"out={out}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = str(ROOT / "pipelines" / "export.py")
+    done = starter.run(script, f"run.folder={tmp_path / 'seed-1'}", f"out={out}")
     assert done.returncode == 0, done.stderr
     assert list((out / "coco" / "annotations").glob("*.json"))
 

@@ -17,13 +17,15 @@ import pytest
 import synthgen
 from synthgen.commands.call import translate_errors
 from synthgen.errors import ConfigError, RunError
+from tests.checkpoints import save_tiny_patch_model
 from tests.cli import run_here, run_script, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {  # what the pages ask for, and what the tests paint
     '"run.count": 200': '"run.count": 4, "backend": "sketch"',
     '"run.count": 20}': '"run.count": 4, "backend": "sketch"}',
-    '"adapt.steps": 250': '"adapt.steps": 1, "adapt.batch_size": 2, "adapt.crop_sizes_px": [32]',
+    '"adapt.steps": 250': '"adapt.steps": 1, "adapt.batch_size": 2, "adapt.crop_sizes_px": [32], '
+    '"backend.model.checkpoint": "tiny"',
     '"backend.model.adapter": adapter.folder, ': "",  # which the sketch does not read
 }
 TINY = ("debug=smoke", "backend=sketch", "defect=[pit,scratch]")
@@ -61,6 +63,8 @@ def test_code_of_the_pages_runs_as_written(folder: Path, page: str) -> None:
     for written, small in SMALL.items():
         code = code.replace(written, small)
     assert '": 200' not in code
+    if '"tiny"' in code:
+        save_tiny_patch_model(folder / "tiny")
     (folder / "page.py").write_text(code, encoding="utf-8")
     printed = run_script("page.py", cwd=folder)
     assert "dataset ['coco', 'yolo']" in printed

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from synthgen.runs.lock import hold_run
 from synthgen.runs.manifest import read_table
 from synthgen.runs.reader import read_run
 from synthgen.storage.places import open_storage
+from tests import starter
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +37,8 @@ RUN = [
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "synthgen", *arguments]
+def start(*arguments: str) -> starter.Started:
+    return starter.start("-m", "synthgen", *arguments, env=ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +76,8 @@ def assert_same_tables(root: Path | str, unbroken: Path) -> None:
 
 def kill_again_and_again(kills: int, *arguments: str) -> None:
     """Run a command to its end, after so many kills at random moments."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "killing.py"), str(kills), "1", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | ENVIRONMENT,
-        check=False,
-    )
+    killing = [str(ROOT / "tests" / "killing.py"), str(kills), "1", *arguments]
+    done = starter.run(*killing, env=os.environ | ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{kills} kills" in done.stdout
 
@@ -125,7 +119,7 @@ def shards(folder: Path) -> int:
     return len(list((folder / "shards").glob("*.json")))
 
 
-def wait_for(begun: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+def wait_for(begun: starter.Started, folder: Path, count: int) -> None:
     """Wait for so many shards of a run, as long as it works."""
     progress = StartupProgress(psutil.Process(begun.pid))
     while shards(folder) < count:
@@ -139,12 +133,7 @@ def test_workers_make_the_same_dataset_though_one_dies(tmp_path, unbroken, execu
     if executor == "ray":
         pytest.importorskip("ray")
     folder = tmp_path / "run"
-    with subprocess.Popen(
-        command(*RUN, f"run.folder={folder}", f"executor={executor}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    ) as begun:
+    with start(*RUN, f"run.folder={folder}", f"executor={executor}") as begun:
         wait_for(begun, folder, 2)
         name = {"processes": "spawn_main", "ray": "_Actor"}[executor]
         workers = [
@@ -156,24 +145,17 @@ def test_workers_make_the_same_dataset_though_one_dies(tmp_path, unbroken, execu
         workers[0].kill()
         leftover = folder / "shards" / f".shard-00000000.{workers[0].pid}-1.tmp.json"
         leftover.write_text("{")  # what it leaves when it dies while it writes
-        errors = begun.stderr.read().decode() if begun.stderr else ""
+        errors = begun.said()
         assert begun.wait() == 0, errors
     assert_same_dataset(folder, unbroken)
 
 
 def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
     folder = tmp_path / "run"
-    with subprocess.Popen(
-        command(*RUN, f"run.folder={folder}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells in the
-        # background hand on an ignored SIGINT
-    ) as begun:
+    with start(*RUN, f"run.folder={folder}") as begun:
         wait_for(begun, folder, 3)
         begun.send_signal(signal.SIGINT)
-        errors = begun.stderr.read().decode() if begun.stderr else ""
+        errors = begun.said()
         assert begun.wait() == 130
     assert "Finishing the batch in hand" in errors
     assert "The same command goes on from here" in errors
@@ -196,20 +178,15 @@ def test_ctrl_c_finishes_the_batch_and_goes_on(tmp_path, unbroken) -> None:
 def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(tmp_path, executor) -> None:
     folder, told = tmp_path / "run", tmp_path / "told"
     slow = ["backend._target_=tests.slow_backend.SlowBackend", f"+backend.told={told}"]
-    with subprocess.Popen(
-        command(*RUN, *slow, f"run.folder={folder}", f"executor={executor}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    ) as begun:
+    with start(*RUN, *slow, f"run.folder={folder}", f"executor={executor}") as begun:
         wait_until(begun, told.exists)
         workers = psutil.Process(begun.pid).children(recursive=True)
         begun.send_signal(signal.SIGINT)
         assert begun.stderr is not None
-        while b"once more stops at once" not in begun.stderr.readline():
+        while "once more stops at once" not in begun.stderr.readline():
             assert begun.poll() is None, "it ended too early"
         begun.send_signal(signal.SIGINT)
-        assert b"The same command goes on from here" in begun.stderr.read()
+        assert "The same command goes on from here" in begun.said()
         assert begun.wait() == 130
     psutil.wait_procs(workers)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "told"]  # no lock is left
@@ -234,21 +211,16 @@ def test_a_mask_of_the_wrong_size_ends_a_run_of_processes(tmp_path) -> None:
     arguments = ["generate", "backend=sketch", "source=folder", f"source.path={photos}"]
     arguments += [f"source.illegal={masks}", "run.count=24", "run.batch_size=2"]
     arguments += [f"run.folder={tmp_path / 'run'}", "executor=processes"]
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    ) as begun:
+    with start(*arguments) as begun:
         wait_until(begun, (tmp_path / "run" / "run.yaml").exists)
         whole.write_bytes(spoilt)
-        errors = begun.stderr.read().decode() if begun.stderr else ""
+        errors = begun.said()
         assert begun.wait() == 2, errors
     assert "part-07.png is 60 x 96 px (height, width) but its image is 96 x 96" in errors
     assert "Traceback" not in errors
 
 
-def wait_until(begun: subprocess.Popen[bytes], is_so: Callable[[], bool]) -> None:
+def wait_until(begun: starter.Started, is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert begun.poll() is None, "it ended too early"
         time.sleep(0.01)
@@ -256,12 +228,7 @@ def wait_until(begun: subprocess.Popen[bytes], is_so: Callable[[], bool]) -> Non
 
 def test_the_second_run_on_a_folder_says_who_holds_it(tmp_path) -> None:
     folder = tmp_path / "run"
-    with subprocess.Popen(
-        command(*RUN, "run.count=2000", f"run.folder={folder}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    ) as first:
+    with start(*RUN, "run.count=2000", f"run.folder={folder}") as first:
         wait_for(first, folder, 1)
         second = run_here(*RUN, "run.count=2000", f"run.folder={folder}")
         assert second.returncode == 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from synthgen.runs.folder import RunFolder
 from synthgen.runs.reader import read_run
 from synthgen.runs.reviews.edits import Edit, EditedInstance, add_edits
 from synthgen.runs.reviews.verdicts import Verdict, add_verdicts
+from tests import starter
 from tests.cli import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,9 +140,8 @@ def test_kills_while_samples_are_made_anew(tmp_path) -> None:
     add_verdicts(one, say("reject", *made[::2]))
     shutil.copytree(one, other)
     run(*command, f"run.folder={one}")
-    killing = [sys.executable, str(ROOT / "tests" / "killing.py"), "6", "1"]
-    killed = [*killing, *command, f"run.folder={other}"]
-    done = subprocess.run(killed, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    killed = [str(ROOT / "tests" / "killing.py"), "6", "1", *command, f"run.folder={other}"]
+    done = starter.run(*killed, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert "6 kills" in done.stdout
     pd.testing.assert_frame_equal(rows_of(other), rows_of(one))
