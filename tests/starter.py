@@ -144,20 +144,14 @@ def run(
 @cache
 def address_of(kind: str) -> str:
     """Return the address of the process that is forked, started where none was."""
-    folder = tempfile.TemporaryDirectory(prefix="start-")
-    address = f"{folder.name}/socket"
+    address = f"{tempfile.mkdtemp(prefix='start-')}/socket"
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, __file__, "--serve", address, *KINDS[kind]]
     forked = subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE)
     assert forked.stdin is not None
     assert forked.stdout is not None
     assert forked.stdout.readline() == b"up\n"
-
-    def end() -> None:
-        forked.communicate()
-        folder.cleanup()
-
-    atexit.register(end)
+    atexit.register(forked.communicate)
     return address
 
 
@@ -212,6 +206,8 @@ def serve(address: str, packages: list[str]) -> None:
             if what == "end":
                 for one in links:
                     os.kill(one, signal.SIGKILL)
+                os.unlink(address)
+                os.rmdir(os.path.dirname(address))
                 return
             if what == "ask":
                 link, _ = listener.accept()
