@@ -16,6 +16,12 @@ import torch
 from tests.object_storage import serve_bucket
 
 cv2.setNumThreads(1)
+LONGEST = ("pipelines", "browser", "fuzz", "contracts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders of the longest files first, so that processes side by side end together."""
+    items.sort(key=lambda item: not any(folder in item.path.parts for folder in LONGEST))
 
 
 @pytest.fixture(autouse=True)
