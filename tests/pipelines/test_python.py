@@ -25,7 +25,7 @@ SMALL = {  # what the pages ask for, and what the tests paint
     '"run.count": 200': '"run.count": 4, "backend": "sketch"',
     '"run.count": 20}': '"run.count": 4, "backend": "sketch"}',
     '"adapt.steps": 250': '"adapt.steps": 1, "adapt.batch_size": 2, "adapt.crop_sizes_px": [32], '
-    '"backend.model.checkpoint": "tiny"',
+    '"backend.model.checkpoint": "tiny", "adapt.threads": 1',
     '"backend.model.adapter": adapter.folder, ': "",  # which the sketch does not read
 }
 TINY = ("debug=smoke", "backend=sketch", "defect=[pit,scratch]")
