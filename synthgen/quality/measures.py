@@ -47,7 +47,7 @@ GIVE_PARTS = "look at the parts with synthgen preview; give masks with source.le
 KEEP_OPTICS = (
     "keep backend.painting.match_optics=true, or give the class a limit of its own: quality.classes"
 )
-PAINT_ANEW = "let a model paint them anew: backend=embedded, or a higher backend.painting.strength"
+PAINT_AGAIN = "let a model paint them: backend=embedded, or a higher backend.painting.strength"
 WEAKER = "lower the contrast of the class (defect.<class>.shape.contrast)"
 
 
@@ -314,7 +314,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="bits of 64",
         scope="bank",
         meaning="from its look to the nearest real defect of the bank: a copy has few",
-        remedy=PAINT_ANEW,
+        remedy=PAINT_AGAIN,
     ),
     Measure(
         name="reference_delta_e",
@@ -322,7 +322,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="CIELAB",
         scope="bank",
         meaning="mean difference from the real defect it follows, in the same place: 0 = pasted",
-        remedy=PAINT_ANEW,
+        remedy=PAINT_AGAIN,
     ),
     Measure(
         name="own_px",
