@@ -18,10 +18,11 @@ install: .venv/installed ## Install everything into .venv
 	$(PIP_INSTALL) -e .
 	@touch $@
 
-.venv/installed: .venv/core
-	@echo "Installing all extras and tools into .venv: 8 GB with what is there; a few minutes."
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing all extras and tools into .venv: 8 GB; a few minutes."
+	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) -e '.[augment,edges,evaluate,features,formats,prompts,ray,review,sign,training,docs,dev]'
-	@touch $@
+	@touch .venv/core $@
 
 .venv-datumaro: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ datumaro==1.13.12 imagesize==2.0.1 json-stream==2.5.1 json-stream-rs-tokenizer==0.5.4 orjson==3.13.0 shapely==2.2.0 # CVAT's own library, whose pins do not fit beside
