@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synthgen.errors import ConfigError
-from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.models import MODELS, InspectionModel, find_default_model
 from synthgen.evaluation.inspectors.prediction import Boxes
 from synthgen.evaluation.utility.arms import Arm, Draw
@@ -49,7 +49,7 @@ def test_a_model_finds_a_dark_spot(name) -> None:
     bad = [picture(n, (10 * n, 70 - 10 * n)) for n in range(1, 6)]
     draw = Draw(bad, [picture(20 + n) for n in range(6)], [])
     examples = Examples(row.training(SETTINGS, STEPS[name]), Arm(), draw, None, 0)
-    look = row.train(examples, 1, Place(), lambda *_: None)
+    look = row.train(examples, 1, ComputePlace(), lambda *_: None)
     unseen = picture(77, (40, 24))
     found = look(standardise_crop(unseen))
     assert found.logits.shape == (96, 96)

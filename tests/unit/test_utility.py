@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, SourceError
-from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
@@ -336,7 +336,7 @@ def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
     state = torch.get_rng_state()
     examples = Examples(FEW, Arm(), draw, None, 0)
     train = MODELS["unet_small"].train
-    look, again = (train(examples, 1, Place(), lambda *_: None) for _ in range(2))
+    look, again = (train(examples, 1, ComputePlace(), lambda *_: None) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     unseen = picture(77, "new", pit=rectangle(11, 18, 40, 49))
     logits = look(standardise_crop(unseen)).logits

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from synthgen.evaluation.inspectors.fitting import Place, fit, seeded_weights, to_batch
+from synthgen.evaluation.inspectors.fitting import ComputePlace, fit, seeded_weights, to_batch
 from synthgen.evaluation.inspectors.prediction import Boxes, Prediction
 from synthgen.evaluation.inspectors.unet_pretrained import BODY_RATE, to_feature_input
 from synthgen.evaluation.utility.learning import Examples
@@ -67,7 +67,7 @@ class _BoxLoss:
 class _BoxPredictor:
     """Looks with the detector; a pixel's logit is that of the best box that holds it."""
 
-    def __init__(self, model: Any, place: Place) -> None:
+    def __init__(self, model: Any, place: ComputePlace) -> None:
         self._model, self._place = model, place
 
     @torch.no_grad()
@@ -88,7 +88,7 @@ class _BoxPredictor:
 
 
 def train_detector(
-    examples: Examples, channels: int, place: Place, report: Callable[[int, int], None]
+    examples: Examples, channels: int, place: ComputePlace, report: Callable[[int, int], None]
 ) -> _BoxPredictor:
     """Return the trained detector; its one class is "defect"."""
     detection: Any = import_module("torchvision.models.detection")

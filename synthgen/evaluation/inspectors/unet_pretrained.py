@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from synthgen.evaluation.inspectors.fitting import (
-    Place,
+    ComputePlace,
     SegmentationLoss,
     SegmentationPredictor,
     fit,
@@ -60,7 +60,7 @@ class PretrainedUnet(nn.Module):
 
 
 def train_unet_pretrained(
-    examples: Examples, channels: int, place: Place, report: Callable[[int, int], None]
+    examples: Examples, channels: int, place: ComputePlace, report: Callable[[int, int], None]
 ) -> SegmentationPredictor:
     """Return the trained model; grey images are seen as three equal channels."""
     with seeded_weights(examples.seed):

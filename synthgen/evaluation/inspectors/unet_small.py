@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from synthgen.evaluation.inspectors.fitting import (
-    Place,
+    ComputePlace,
     SegmentationLoss,
     SegmentationPredictor,
     fit,
@@ -70,7 +70,7 @@ def _block(width_in: int, width: int) -> nn.Sequential:
 
 
 def train_unet_small(
-    examples: Examples, channels: int, place: Place, report: Callable[[int, int], None]
+    examples: Examples, channels: int, place: ComputePlace, report: Callable[[int, int], None]
 ) -> SegmentationPredictor:
     """Return the trained model, which sees ``channels`` (1 or 3)."""
     training = examples.training

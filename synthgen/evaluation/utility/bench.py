@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from synthgen.errors import ConfigError
-from synthgen.evaluation.inspectors.fitting import Place
+from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.inspectors.prediction import Boxes, Predictor
 from synthgen.evaluation.utility import scores
@@ -149,7 +149,7 @@ class Bench:
         return row.train(
             Examples(training, arm, draw, synthesis, job.luck),
             draw.good[0].pixels.shape[2],
-            Place(settings.place, settings.precision),
+            ComputePlace(settings.place, settings.precision),
             lambda done, total: report(job.name, done, total),
         )
 
