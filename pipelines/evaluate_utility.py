@@ -30,6 +30,7 @@ def main(config: DictConfig) -> None:
         warn_of_few_parts,
     )
     from synthgen.evaluation.utility.settings import UtilitySettings
+    from synthgen.progress import tell
     from synthgen.runs.progress import TaskProgress
 
     settings = check_value(UtilitySettings, to_plain(config)["evaluate"], "evaluate")
@@ -38,7 +39,7 @@ def main(config: DictConfig) -> None:
             show(str(path))
         return
     with TaskProgress() as progress:
-        rows = measure_utility(settings, progress.report, show)
+        rows = measure_utility(settings, progress.report, tell)
     folder, facts = Path(settings.folder), describe_machine(settings)
     warning = warn_of_few_parts(folder)
     page = report.write_utility(folder, rows, facts, settings.baseline, warning)

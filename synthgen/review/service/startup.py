@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import psutil
-from rich.console import Console
 
 from synthgen.errors import RunError
+from synthgen.progress import stage, tell
 
 __all__ = [
     "ServiceError",
@@ -27,8 +27,6 @@ __all__ = [
 
 T = TypeVar("T")
 TRIES = 3  # starts of a service
-FIRST_SHOWN_S = 2.0  # what starts sooner is not spoken of
-FIRST_LINE_S, LINE_EVERY_S = 10.0, 60.0  # in a log
 ANSWER_S = 5.0  # for one answer
 END_S = 10.0  # for a service to end by itself
 
@@ -96,36 +94,6 @@ class ServiceError(RunError):
     """A service of FiftyOne's that did not start; another try may."""
 
 
-class WaitingLine:
-    """Says how long something is waited for: one line that changes, or one a minute in a log."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._begun = what, time.monotonic()
-        self._console = Console(stderr=True)
-        self._status = self._console.status("") if self._console.is_terminal else None
-        self._next_s = FIRST_LINE_S
-
-    def __enter__(self) -> WaitingLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def update(self) -> None:
-        """Show the line, unless it is too early, or too soon after the last one."""
-        waited_s = time.monotonic() - self._begun
-        if waited_s < (FIRST_SHOWN_S if self._status else self._next_s):
-            return
-        text = f"waiting for {self._what}, which still starts, {waited_s:.0f} s"
-        if self._status is not None:
-            self._status.start()
-            self._status.update(text)
-        else:
-            self._console.print(text, highlight=False, soft_wrap=True)
-            self._next_s = waited_s + LINE_EVERY_S
-
-
 def wait_for_port(service: Any, port: int | None = None) -> int:
     """Return the TCP port at which a process that FiftyOne's ``service`` started listens.
 
@@ -169,7 +137,7 @@ def wait_for(service: Any, look: Callable[[], T | None], does_not: str) -> T:
     """
     name = f"FiftyOne's {'database' if service.service_name == 'db' else 'App'}"
     progress = StartupProgress(service.child)
-    with WaitingLine(name) as line:
+    with stage(f"waiting for {name}"):
         while True:
             if (found := look()) is not None:
                 return found
@@ -179,7 +147,6 @@ def wait_for(service: Any, look: Callable[[], T | None], does_not: str) -> T:
                 raise ServiceError(
                     f"{name} {did} and {does_not}; free memory or disk space may be short"
                 )
-            line.update()
             time.sleep(POLL_S)
 
 
@@ -196,8 +163,7 @@ def start_patiently(start: Callable[[], T], where_to_look: str = "") -> T:
             if number == TRIES:
                 tried = f"{error}; tried {TRIES} times"
                 raise ServiceError("; ".join(filter(None, (tried, where_to_look)))) from error
-            told = f"{error}; starting it again ({number + 1} of {TRIES})"
-            Console(stderr=True).print(told, highlight=False, soft_wrap=True, markup=False)
+            tell(f"{error}; starting it again ({number + 1} of {TRIES})")
     raise AssertionError  # TRIES is 1 or more
 
 
