@@ -49,7 +49,7 @@ def mend_links(markdown: str, page: str) -> str:
             return link[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(stands_at), path))
         inside = OUTSIDE.get(target) or (target[5:] if target.startswith("docs/") else None)
-        if inside is None:
+        if inside is None or inside == "images/README.md":  # of who draws pictures, not of the site
             return text if text == f"`{target}`" else f"{text} (`{target}`)"
         return f"[{text}]({posixpath.relpath(inside, posixpath.dirname(page) or '.')}{anchor})"
 
