@@ -56,7 +56,7 @@ def run_generate(config: DictConfig) -> Run:
     folder = read_text(config, "run.folder")
     with hold_run(folder) as lease, Stop() as stop:
         known = partial(find_default, plain)
-        run = open_run(folder, to_stored(config), job.specs, collect_facts(job), known)
+        run = open_run(folder, to_stored(config), job.specs, collect_facts(job), known, plain)
         work, total = find_work(run, job.specs, job.is_varied), len(job.specs)
         batches = stop.until(batched(work.specs, job.batch_size))
         notes, done = [*job.notes, *work.notes], total - len(work.specs)

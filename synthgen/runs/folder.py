@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 import yaml
-from omegaconf import OmegaConf
 
 from synthgen.errors import ConfigError, RunError
 from synthgen.imaging.images import IGNORED, encode_png
@@ -244,21 +243,25 @@ def open_run(
     specs: Sequence[SampleSpec],
     facts: Mapping[str, Any],
     default_of: DefaultOf = no_default,
+    resolved: Mapping[str, Any] | None = None,
 ) -> RunFolder:
     """Begin a run in a new or empty folder, or continue one of the same config and plan.
 
     ``root``: a folder, or an address such as ``s3://bucket/prefix``. ``config`` is stored without
     the passwords of addresses. ``facts`` (versions, checkpoint) are recorded. ``default_of``: the
     value that a key of the config has where it is not given, for keys that came after the run was
-    begun. Raises RunError where it holds something else, or a run of another config, of other
-    weights or of another plan, with the key, the file or the sample that changed.
+    begun. ``resolved``: the config with what its references to the environment stand for, which
+    earlier versions stored. Raises RunError where it holds something else, or a run of another
+    config, of other weights or of another plan, with the key, the file or the sample that changed.
     """
     config, digest = _without_passwords(dict(config)), plan_digest(specs)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
     if run.storage.exists(RECORD):
         before = read_record(run.storage)
-        _check_config(root, before["config"], config, default_of)
+        _check_config(
+            root, before["config"], config, default_of, _without_passwords(resolved or config)
+        )
         _check_weights(root, before.get("models") or {}, facts.get("models") or {})
         if before["digest"] != digest:  # that of an older version is another one of the same plan
             _check_plan(run, specs)
@@ -276,18 +279,22 @@ def open_run(
 
 
 def _check_config(
-    root: Path | str, before: Mapping[str, Any], config: Mapping[str, Any], default_of: DefaultOf
+    root: Path | str,
+    before: Mapping[str, Any],
+    config: Mapping[str, Any],
+    default_of: DefaultOf,
+    resolved: Mapping[str, Any],
 ) -> None:
     """Raise RunError with the first key, in alphabetical order, whose value is another one.
 
     A key that the run's version did not know yet is the same where it has its default, and a
     reference to the environment where the run's version stored what it stood for.
     """
-    old, new = _flatten(before), _flatten(config)
+    old, new, used = _flatten(before), _flatten(config), _flatten(resolved)
     for key in sorted(old.keys() | new.keys()):
         if key.startswith(FREE_TO_CHANGE) or old.get(key) == new.get(key):
             continue
-        if key in old and old[key] == _look_up(new.get(key)):
+        if key in old and key in used and old[key] == used[key]:
             continue
         if key not in old and default_of(key) == new[key]:
             continue
@@ -337,14 +344,6 @@ def _without_passwords(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [_without_passwords(value) for value in tree]
     return hide_passwords(tree) if isinstance(tree, str) else tree
-
-
-def _look_up(value: Any) -> Any:
-    """Return what a reference to the environment stands for; any other value as it is."""
-    if not isinstance(value, str) or "${oc." not in value:
-        return value
-    found = OmegaConf.create({"value": value}).value
-    return hide_passwords(found) if isinstance(found, str) else found
 
 
 def _show(value: Any) -> str:
