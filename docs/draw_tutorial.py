@@ -24,7 +24,7 @@ from pycocotools.coco import COCO
 import synthgen
 from synthgen.config.build import build_parts, set_up
 from synthgen.config.compose import compose
-from synthgen.evaluation.inspectors.fitting import Place, SegmentationPredictor
+from synthgen.evaluation.inspectors.fitting import ComputePlace, SegmentationPredictor
 from synthgen.evaluation.inspectors.unet_small import SmallUnet
 from synthgen.generation.generate import generate
 from synthgen.imaging.images import encode_jpeg, read_image, write_png
@@ -219,7 +219,7 @@ def draw_model(weights: Path, photos: Path, masks: Path) -> Image:
     """Return photos with a defect, their masks, and what a trained model marks on them."""
     model = SmallUnet(3, (16, 32, 64))
     model.load_state_dict(torch.load(weights, weights_only=True))
-    look = SegmentationPredictor(model.eval(), model.cell_px, Place())
+    look = SegmentationPredictor(model.eval(), model.cell_px, ComputePlace())
     rows = []
     for number, path in enumerate(sorted(photos.iterdir())[:3]):
         pixels, mask = np.asarray(read_image(path), np.uint8), read_image(masks / path.name) > 0
