@@ -20,7 +20,7 @@ from tests.browser.review_page import (
     Review,
     advertisements,
     close_sample,
-    fill_of_pictures,
+    fractions_shown,
     open_app,
     pictures,
     press,
@@ -30,6 +30,7 @@ from tests.cli import run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "docs" / "images" / "review.jpg"
+CLOSE_UP = ROOT / "synthgen" / "review" / "app" / "close_up.js"
 SHOTS = os.environ.get("SYNTHGEN_SCREENSHOTS")  # =1 writes that of docs/
 COUNT = 60 if SHOTS else 24
 BAD = (1, 4, 6, 9, 12, 15, 20) if SHOTS else (1, 4, 6)
@@ -66,7 +67,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
         assert_own_address_only(review.address)
         assert advertisements(page) == []
         assert page.locator("[data-cy=entry-counts]").inner_text() == f"{COUNT} samples"
-        assert np.median(fill_of_pictures(page, 8)) > 0.4  # cropped to the labels
+        assert 0 < np.median(fractions_shown(page)) < 0.6  # close to the defects
         tick(page, *BAD)
         press(page, "Reject", f"reject: {len(BAD)} samples (label is wrong)")
         page.get_by_text(f"{len(BAD)} of {COUNT} reviewed").wait_for()
@@ -120,3 +121,23 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     assert sum(len(one["images"]) for one in written) == COUNT
     manifest = read_run(folder).manifest
     assert set(manifest.loc[manifest["revision"] == 1, "sample_id"]) == rejected
+
+
+@pytest.mark.parametrize(
+    ("boxes", "size", "shown"),
+    [
+        ([], [400, 300], [[0, 0], [1, 1]]),  # good
+        ([[0.45, 0.45, 0.1, 0.1]], [1000, 1000], [[0.375, 0.375], [0.625, 0.625]]),  # 2.5 sides
+        ([[0.5, 0.5, 0.001, 0.001]], [960, 960], [[0.4755, 0.4755], [0.5255, 0.5255]]),  # 48 px
+        ([[0, 0.9, 0.1, 0.1]], [1000, 1000], [[0, 0.75], [0.25, 1]]),  # at the border
+        ([[0.1, 0.1, 0.8, 0.02]], [1000, 500], [[0, 0], [1, 1]]),  # long
+        ([[0.4, 0.5, 0, 0], [0.6, 0.5, 0, 0]], [1000, 1000], [[0.25, 0.25], [0.75, 0.75]]),
+    ],
+)
+def test_a_close_up_holds_the_labels_and_what_is_around_them(chromium, boxes, size, shown) -> None:
+    page = chromium.new_page()
+    page.add_script_tag(path=CLOSE_UP)
+    overlays = [{"label": {"bounding_box": box}} for box in boxes] + [{"label": {"mask": 1}}, {}]
+    asked = f"window.synthgenCloseUp({json.dumps(overlays)}, {{dimensions: {size}}})"
+    assert np.allclose(page.evaluate(asked), shown)
+    page.close()

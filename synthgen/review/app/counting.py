@@ -12,15 +12,19 @@ def count_samples_not_slices() -> None:
 
     It counts the documents of its collection: three a sample, one for each slice.
     """
-    from fiftyone.server import query
+    from fiftyone.server.query import Dataset
 
-    count = query._assign_estimated_counts
+    definition = Dataset.__strawberry_definition__
+    (field,) = (one for one in definition.fields if one.python_name == "estimated_sample_count")
+    resolver = field.base_resolver
+    count = resolver.wrapped_func
 
-    def count_groups(shown: Any, dataset: Any) -> None:
-        """Note in ``shown``, what the App gets, how many samples a ``dataset`` has."""
-        count(shown, dataset)
-        if dataset.group_field:
-            one_each = {f"{dataset.group_field}.name": dataset.default_group_slice}
-            shown.estimated_sample_count = dataset._sample_collection.count_documents(one_each)
+    async def estimated_sample_count(self: Any, info: Any = None) -> int:
+        """Return how many groups a grouped dataset has, or how many samples another one."""
+        if not self.group_field:
+            return int(await count(self, info))
+        one_each = {f"{self.group_field}.name": self.default_group_slice}
+        samples = info.context.db[self.sample_collection_name]
+        return int(await samples.count_documents(one_each))
 
-    query._assign_estimated_counts = count_groups
+    resolver.wrapped_func = estimated_sample_count

@@ -1,9 +1,10 @@
 """The page of FiftyOne's App as a review shows it: without advertisement, close to the defects.
 
-The server of ``synthgen.review.app.guard`` sends FiftyOne's files. Two of them are changed on the
-way: the page, which is told what is dismissed already, and the script that draws pictures, which
-crops to the labels in every view and not in views of patches alone. Where a later FiftyOne has
-another script, pictures are shown whole, as it shows them itself.
+The server of ``synthgen.review.app.guard`` sends FiftyOne's files, two of them changed: the page,
+which is told what is dismissed already, and the script that draws pictures. That script crops to
+labels in views of patches alone, and asks where; here the grid crops in every view, to what
+``close_up.js`` says. Where a later FiftyOne has another script, pictures are shown whole, as it
+shows them itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ STYLE = (
     "{ display: none !important }"
 )
 FONTS = re.compile(r'\s*<link rel="preload" href="https://fonts[^>]*>')  # of another site
-CROPS = re.compile(r"\bzoom:(\w+)\(\w+\)&&(\1\(\w+\(\w+\)\)),showPatchLabels:")
+# zoom:isPatches()&&cropToContent(isModal),showPatchLabels: ... of the options of a picture
+CROPS = re.compile(r"\bzoom:((\w+)\(\w+\))&&(\2\(\w+\((\w+)\)\)),showPatchLabels:")
+CROPS_HERE = r"zoom:(\1||!\4)&&\3,showPatchLabels:"
+# (state,overlays)=>{let points=overlays.map(one=>one.getPoints(state)).flat(), ... what is shown
+SHOWN = re.compile(r"\((\w+),(\w+)\)=>\{let (\w+)=\2\.map\((\w+)=>\4\.getPoints\(\1\)\)\.flat\(\),")
+SHOWN_HERE = r"(\1,\2)=>{let \3=window.synthgenCloseUp(\2,\1),"
 # a page that may ask nobody but its own server sends nothing to others, whatever runs in it
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -51,16 +57,18 @@ class ChangedFiles:
 def change_files(static: Path) -> ChangedFiles:
     """Return the changed files of the App, whose own lie in ``static``."""
     stored = json.dumps(DISMISSED)
+    close_up = Path(__file__).with_name("close_up.js").read_text(encoding="utf-8")
     told = (
         f"<script>for (const [key, value] of Object.entries({stored})) "
-        f"localStorage.setItem(key, value)</script><style>{STYLE}</style></head>"
+        f"localStorage.setItem(key, value);\n{close_up}</script><style>{STYLE}</style></head>"
     )
     page = FONTS.sub("", (static / "index.html").read_text(encoding="utf-8"))
     scripts = {}
     for path in sorted((static / "assets").glob("*.js")):
         text = path.read_text(encoding="utf-8")
-        changed = CROPS.sub(r"zoom:\2,showPatchLabels:", text)
-        if changed != text:
+        changed, crops = CROPS.subn(CROPS_HERE, text)
+        changed, shows = SHOWN.subn(SHOWN_HERE, changed)
+        if crops == shows == 1:
             scripts[path.name] = changed.encode()
     return ChangedFiles(page.replace("</head>", told, 1).encode(), scripts)
 
