@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from synthgen.errors import ConfigError, RunError
 from synthgen.exporting.labels import read_labels
 from synthgen.exporting.media import Media
 from synthgen.exporting.write import Format, export
+from tests import starter
 from tests.cli import run_well
 from tests.hard_set import CASES, make_hard_run
 
@@ -81,17 +79,12 @@ def test_an_existing_folder_is_never_touched(run, tmp_path) -> None:
 def test_a_killed_export_leaves_nothing_that_passes_for_a_dataset(run, tmp_path) -> None:
     out = tmp_path / "out"
     command = ["export", f"run.folder={run}", f"out={out}", "format=[coco,semantic,mvtec]"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "synthgen", *command],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    ) as killed:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with starter.start("-m", "synthgen", *command, cwd=tmp_path, env=environment) as killed:
         while not list(tmp_path.glob(".out.*.tmp")):
             time.sleep(0.002)
             assert killed.poll() is None, "it ended before it could be killed"
-        killed.send_signal(signal.SIGKILL)
+        killed.kill()
     assert not out.exists()
     run_well(*command, cwd=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

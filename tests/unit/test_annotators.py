@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from synthgen.conditioning.control.dense import DenseControl
 from synthgen.config.compose import compose
 from synthgen.config.objects import build
 from synthgen.errors import ConfigError, ModelError
+from tests import starter
 
 pytest.importorskip("timm")
 
@@ -96,12 +95,7 @@ print(json.dumps(found))
 
 def run_apart(code: str, *arguments: str) -> str:
     """Run in a process of its own: importing controlnet-aux warns, and changes timm's registry."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = starter.run("-c", code, *arguments, kind="all")
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

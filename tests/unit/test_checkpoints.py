@@ -29,6 +29,7 @@ from synthgen.backends.checkpoints.find import (
 from synthgen.backends.checkpoints.hub import wanted_files
 from synthgen.backends.checkpoints.licences import describe_licence, read_licence
 from synthgen.errors import ModelError
+from tests import starter
 from tests.checkpoints import COMMIT, put_into_hub, save_tiny_stable_diffusion
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -355,7 +356,8 @@ def test_several_processes_keep_digests_at_once(large, tmp_path) -> None:
         "for path in sys.argv[1:]: file_digest(Path(path))"
     )
     copies = [Path(shutil.copy(large, tmp_path / f"{n}.safetensors")) for n in range(3)]
-    runs = [subprocess.Popen([sys.executable, "-c", code, *map(str, copies)]) for _ in range(3)]
+    command = ("-c", code, *map(str, copies))
+    runs = [starter.start(*command, stderr=starter.DEVNULL) for _ in range(3)]
     assert [run.wait() for run in runs] == [0, 0, 0]
     entries = json.loads(cache_file().read_text())
     assert {entry[-1] for entry in entries.values()} == {file_digest(large)}

@@ -6,8 +6,6 @@ import importlib.util
 import json
 import os
 import pickle
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from synthgen.exporting.formats.fiftyone_dataset import FiftyOne
 from synthgen.exporting.labels import LabelledSet
 from synthgen.exporting.media import Media
 from synthgen.review.service.startup import StartupProgress
+from tests import starter
 from tests.loader_set import MEASURES, PHOTO, make_loader_set, write_twice
 
 needs_fiftyone = pytest.mark.skipif(
@@ -88,9 +87,8 @@ def found(root, folders) -> dict[str, Any]:
         "FIFTYONE_DO_NOT_TRACK": "true",
         "FIFTYONE_DATABASE_VALIDATION": "false",
     }
-    command = [sys.executable, "-c", READER, *map(str, folders), str(out)]
-    environment = os.environ | settings
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = ("-c", READER, *map(str, folders), str(out))
+    done = starter.run(*command, kind="all", env=os.environ | settings)
     assert done.returncode == 0, done.stderr
     assert_database_ends(database)
     return pickle.loads(out.read_bytes())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import hydra
@@ -18,6 +16,7 @@ from synthgen.config.foreign import list_shipped
 from synthgen.config.objects import to_plain
 from synthgen.errors import ConfigError
 from synthgen.runs.renamed import RENAMED, find_moved, former_names, rename_config
+from tests import starter
 from tests.cli import run_here, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,8 +99,7 @@ def test_config_dir_works_in_a_real_run_and_a_sweep(own) -> None:
     sweep = ("hydra.sweep.dir=sweep", "seed=1", "run.folder=swept")
     arguments = ("generate", *flag, "-m", "backend=mine", "debug=smoke", *sweep)
     # In a process of its own: Hydra's sweeps set up logging for all of a process.
-    command = [sys.executable, "-m", "synthgen", *arguments]
-    done = subprocess.run(command, cwd=own, capture_output=True, text=True)
+    done = starter.run("-m", "synthgen", *arguments, cwd=own)
     assert done.returncode == 0, done.stderr
     assert (own / "swept" / "manifest.parquet").is_file()
 

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from synthgen.review.service.server import find_port, warn_of_address
 from synthgen.review.similar import features_of, project
 from synthgen.runs.reader import read_run
 from synthgen.runs.reviews.verdicts import read_verdicts
+from tests import starter
 from tests.factories import CASES, make_run
 
 OLDER = Path(__file__).resolve().parents[1] / "data" / "run-0.1.0"
@@ -58,13 +57,10 @@ def found(root) -> dict[str, Any]:
     shutil.copytree(OLDER, root / "older")
     names = ("one/run", "two/run", "bank-run", "older", "found.json")
     folders = [str(root / name) for name in names]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.review_session", *folders],
-        env=os.environ | {"FIFTYONE_DATABASE_DIR": str(root / "database")},
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-    )
+    environment = os.environ | {"FIFTYONE_DATABASE_DIR": str(root / "database")}
+    place = Path(__file__).resolve().parents[2]
+    session = ("-m", "tests.review_session", *folders)
+    done = starter.run(*session, kind="all", cwd=place, env=environment)
     assert done.returncode == 0, done.stderr
     return dict(json.loads((root / "found.json").read_text()))
 
@@ -255,14 +251,17 @@ def test_a_database_that_is_missing_is_told_with_its_cure(monkeypatch) -> None:
 @needs_fiftyone
 def test_another_database_that_runs_is_not_joined(tmp_path) -> None:
     load = "from synthgen.review.service.database import load_fiftyone; fo = load_fiftyone();"
-    fill = f"{load} fo.Dataset('strange', persistent=True); print('up', flush=True); input()"
-    one, other = (os.environ | {"FIFTYONE_DATABASE_DIR": str(tmp_path / n)} for n in ("1", "2"))
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    look = [sys.executable, "-c", f"{load} print(fo.list_datasets())"]
-    with subprocess.Popen([sys.executable, "-c", fill], env=one, **pipes) as running:
+    fill = f"{load} fo.Dataset('strange', persistent=True); print('up', flush=True)\n"
+    fill += "import os, time\nwhile not os.path.exists(os.environ['OVER']): time.sleep(0.05)"
+    one, other = (
+        os.environ | {"FIFTYONE_DATABASE_DIR": str(tmp_path / n), "OVER": str(tmp_path / "over")}
+        for n in ("1", "2")
+    )
+    look = f"{load} print(fo.list_datasets())"
+    with starter.start("-c", fill, kind="all", env=one, stdout=starter.PIPE) as running:
         assert running.stdout.readline() == "up\n"
-        done = subprocess.run(look, env=other, capture_output=True, text=True)
-        running.communicate("\n")
+        done = starter.run("-c", look, kind="all", env=other)
+        (tmp_path / "over").touch()
     assert done.stdout == "[]\n", done.stderr
 
 
@@ -270,8 +269,8 @@ def test_another_database_that_runs_is_not_joined(tmp_path) -> None:
 def test_a_database_that_does_not_answer_is_told(tmp_path) -> None:
     make_run(tmp_path / "run")
     environment = os.environ | {"FIFTYONE_DATABASE_URI": f"mongodb://me:secret@127.0.0.1:1/?{SOON}"}
-    command = [sys.executable, "-m", "synthgen", "review", "push", f"run.folder={tmp_path}/run"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = ("-m", "synthgen", "review", "push", f"run.folder={tmp_path}/run")
+    done = starter.run(*command, kind="all", env=environment)
     assert done.returncode == 2
     assert "does not answer" in done.stderr
     assert "secret" not in done.stderr
