@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.diffusion.crops import cut_jobs, paste_crop
 from synthgen.errors import ConfigError
 from synthgen.training.embedded import build_pipeline
+from tests import starter
 from tests.backends import make_diffusion
 from tests.checkpoints import save_tiny_patch_model, save_tiny_stable_diffusion
 from tests.samples import draw_conditions
@@ -280,8 +279,7 @@ def test_where_memory_runs_out_half_the_crops_go_through_and_paint_the_same(
     folders, tmp_path
 ) -> None:
     # two processes, forked before any painting: oneDNN remembers having had too little
-    command = [sys.executable, "-c", MEMORY, folders["patch"], str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = starter.run("-c", MEMORY, folders["patch"], str(tmp_path), kind="all", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     [sentence] = [line for line in done.stdout.splitlines() if "one crop of" in line]
     rows = dict(re.findall(r"^(free|little) (\d+)$", done.stdout, re.MULTILINE))
