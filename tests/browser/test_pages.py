@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ PAGES = {  # by the template or module that writes it: the pages that are opened
     "preview.html.j2": ["preview"],
     "bank.html.j2": ["bank"],
     "notebook.html.j2": ["notebook-run", "notebook-sample"],
+    "notebook_preview.html.j2": ["notebook-preview"],
     "evaluation/utility/report.py": ["utility"],
 }
 NAMES = [name for names in PAGES.values() for name in names]
@@ -76,7 +78,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     )
     make = ["source=folder", "source.path=good", "bank.path=bank", "defect=[pit]", "run.count=8"]
     make += ["splits={train: 1}", "run.folder=run"]
-    run_well("preview", *make, "preview.count=4", cwd=folder)
+    with chdir(folder):
+        shown = synthgen.preview(*make, "preview.count=4", quiet=True)
     preview = shutil.copy(folder / "run" / "preview.html", folder / "preview.html")
     run_well("generate", *make, "backend=sketch", "quality=off", cwd=folder)
     strict = ["run.folder=other", "seed=1", "quality=strict"]
@@ -91,6 +94,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "preview": Path(preview),
         "bank": folder / "bank" / "bank.html",
         "notebook-run": write_fragment(folder / "run.html", run._repr_html_()),
+        "notebook-preview": write_fragment(folder / "drawn.html", shown._repr_html_()),
         "notebook-sample": write_fragment(folder / "sample.html", sample._repr_html_()),
         "utility": write_scores(folder / "utility"),
     }

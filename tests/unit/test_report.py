@@ -337,9 +337,8 @@ def test_each_lead_says_what_to_do_once(run, tmp_path) -> None:
         *("Few", "4", "1", "Some"),
     ]
     remedies = [one.remedy for one in leads if one.remedy]
-    assert remedies == [
-        "let a model paint them anew: backend=embedded, or a higher backend.painting.strength"
-    ]
+    [paint_anew] = remedies
+    assert "backend=embedded" in paint_anew
 
 
 def test_sizes_and_contrasts_are_told_against_the_real_ones(run, tmp_path) -> None:
