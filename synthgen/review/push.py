@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from synthgen.errors import SynthgenError
 from synthgen.generation.generate import batched
 from synthgen.progress import stage, track
 from synthgen.references.items import read_bank
@@ -26,6 +28,7 @@ from synthgen.runs.reviews.verdicts import judge, read_verdicts
 
 __all__ = ["PushResult", "push"]
 
+log = logging.getLogger(__name__)
 BATCH = 500  # samples written at once
 ROUNDS = 5  # of pulling and pushing, while people go on to decide
 Said = tuple[str, str, str]  # sample, reviewer, time
@@ -93,12 +96,17 @@ def _known(dataset: Any) -> dict[str, str]:
 
 
 def _push_bank(dataset: Any, run: RunTables, files: ShownFiles) -> int:
-    """Add the real defects of the bank that lent to the run, once."""
+    """Add the real defects of the bank that lent to the run, once; a bank that is gone is told."""
     folder = (run.record["config"].get("bank") or {}).get("path")
     if not folder:
         return 0
+    try:
+        bank = read_bank(folder)
+    except SynthgenError as error:
+        log.warning("synthgen: the bank's real defects are not shown: %s", error)
+        return 0
     known = _known(dataset)
-    items = track(read_bank(folder), "showing real defects", unit="defects")
+    items = track(bank, "showing real defects", unit="defects")
     documents = [document_real(item, str(folder), files) for item in items]
     new = [one for one in documents if one[IMAGE]["synthgen_id"] not in known]
     for batch in batched(new, BATCH):

@@ -47,9 +47,10 @@ def found(root) -> dict[str, Any]:
     make_run(root / "one" / "run")
     make_run(root / "two" / "run", "tar")
     make_run(root / "bank-run")
-    record = yaml.safe_load((root / "bank-run" / "run.yaml").read_text())
-    record["config"]["bank"] = {"path": str(root / "bank")}
-    (root / "bank-run" / "run.yaml").write_text(yaml.safe_dump(record))
+    for name, bank in (("bank-run", str(root / "bank")), ("two/run", "bank-of-another-folder")):
+        record = yaml.safe_load((root / name / "run.yaml").read_text())
+        record["config"]["bank"] = {"path": bank}
+        (root / name / "run.yaml").write_text(yaml.safe_dump(record))
     crop, mask = np.full((40, 40, 3), 90, np.uint8), np.zeros((40, 40), bool)
     mask[10:20, 12:30] = True
     item = BankItem("pit", "p", "g", crop, crop, mask, 180, 12.0, 0.0, (0.5, 0.5), item_id="p-1")
@@ -62,7 +63,7 @@ def found(root) -> dict[str, Any]:
     session = ("-m", "tests.review_session", *folders)
     done = starter.run(*session, kind="all", cwd=place, env=environment)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads((root / "found.json").read_text()))
+    return json.loads((root / "found.json").read_text()) | {"told": done.stderr}
 
 
 @needs_fiftyone
@@ -156,6 +157,7 @@ def test_runs_in_tars_and_real_defects_are_shown(found) -> None:
     assert (new, set(slices.values())) == (len(CASES), {True})
     assert found["bank"] == [1, 1, 0]
     assert found["real"] == 0  # nobody judges a photo
+    assert "the bank's real defects are not shown: bank-of-another-folder" in found["told"]
 
 
 def test_a_growing_run_is_read_from_its_shards(tmp_path) -> None:
