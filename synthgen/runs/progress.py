@@ -81,11 +81,14 @@ def summarise(
         console.print(f"{revised} were made again after a review, {edited} labels drawn by people")
     for name, sentence in explain_shortfall(manifest).items():
         console.print(f"[yellow]{name}[/yellow]: {sentence}", highlight=False)
-    for what, model in (read_record(open_storage(root)).get("models") or {}).items():
+    record = read_record(open_storage(root))
+    for what, model in (record.get("models") or {}).items():
         owner = "model" if what == "checkpoint" else what
         sentence = f"the {owner}'s licence: {describe_licence(model.get('licence'))}"
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    lines = {"images": "images", "labels": "masks", "table": "manifest.parquet"}
+    in_tars = (record["config"].get("run") or {}).get("storage") == "tar"
+    media = {"tars": "tars"} if in_tars else {"images": "images", "labels": "masks"}
+    lines = media | {"table": "manifest.parquet"}
     for what, name in lines.items():
         console.print(f"{what:<8}{root}/{name}", highlight=False, soft_wrap=True)
     console.print(f"{'open':<8}{report}", highlight=False, soft_wrap=True)

@@ -196,6 +196,16 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, text)
     assert not out.exists()
 
 
+def test_what_a_run_names_at_its_end_is_there(tmp_path) -> None:
+    for storage in ("files", "tar"):
+        out = tmp_path / storage
+        keys = ("debug=smoke", "backend=sketch", "run.count=1", f"run.storage={storage}")
+        told = run_well("generate", *keys, f"run.folder={out}").splitlines()
+        named = [Path(line.split()[-1]) for line in told if str(out) in line]
+        assert len(named) >= 3
+        assert all(path.exists() for path in named)
+
+
 def test_a_run_of_another_config_names_the_key(tmp_path) -> None:
     out = tmp_path / "run"
     run_well("generate", "debug=smoke", "backend=sketch", f"run.folder={out}")
