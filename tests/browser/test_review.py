@@ -99,7 +99,7 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     assert after.keys() - before.keys() == {f"{name}~1.png" for name in rejected}
 
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
-        assert f"{len(BAD) + 1} new" in review.said.splitlines()[0]  # the repainted, the verdict
+        assert f"{len(BAD) + 1} new" in review.said  # the repainted, the verdict
         page.get_by_text(f"1 of {COUNT} reviewed").wait_for()
         pictures(page).nth(2).click()
         name = page.locator('[data-cy="sidebar-entry-synthgen_id"]')

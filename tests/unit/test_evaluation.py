@@ -8,7 +8,7 @@ import pytest
 from synthgen.errors import ConfigError, ModelError
 from synthgen.evaluation.fidelity.classifier import train_classifier
 from synthgen.evaluation.fidelity.distance import RealCropSet
-from synthgen.evaluation.fidelity.report import BEGIN, draw_scene_sheet, write_card_part
+from synthgen.evaluation.fidelity.report import draw_scene_sheet, write_card_part
 from synthgen.evaluation.fidelity.scores import (
     border_ratio,
     in_mask_difference,
@@ -178,7 +178,7 @@ def test_the_card_holds_one_table(tmp_path) -> None:
     write_card_part(tmp_path, [Score("visible", 0.95, minimum=0.9)], {"seed": 0})
     text = card.read_text()
     assert text.startswith("# A model\n\ntext\n")
-    assert text.count(BEGIN) == 1
+    assert text.count("<!-- fidelity: begin -->") == 1
     assert "| visible | 0.95 | >= 0.9 | met |" in text
     assert "0.5 |" not in text
 
