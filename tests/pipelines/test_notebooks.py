@@ -60,7 +60,7 @@ def test_pictures_came(executed) -> None:
     figures, tiles = SHOWN[executed.metadata["name"]]
     assert len(list_data(executed, "image/png")) >= figures
     shown = "".join(html for _, html in list_data(executed, "text/html"))
-    assert len(re.findall(r'<img src="data:image/jpeg;base64,\w', shown)) >= tiles
+    assert len(re.findall('<img src="data:image/jpeg;base64,/9j/', shown)) >= tiles
 
 
 def test_progress_was_shown(executed) -> None:
