@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 
+import absl.logging
 import cv2
 import pytest
 import torch
@@ -16,6 +18,8 @@ import torch
 from tests.object_storage import serve_bucket
 
 cv2.setNumThreads(1)
+# where logging is set up again, absl closes the stream that it was given: here one of pytest
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 LONGEST = ("pipelines", "browser", "fuzz", "contracts")
 
 

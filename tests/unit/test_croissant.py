@@ -113,7 +113,7 @@ def test_synthetic_origin_and_limits_are_in_the_words_of_rai(folder: Path) -> No
 
 def test_every_file_is_described_once_and_only_small_ones_are_hashed(folder: Path) -> None:
     metadata = _open(folder).metadata
-    assert [f.id for f in metadata.file_objects] == ["datasheet.md", "labels.csv"]
+    assert [f.id for f in metadata.file_objects] == ["class_ids.json", "datasheet.md", "labels.csv"]
     assert all(len(f.sha256) == 64 for f in metadata.file_objects)
     sets = {f.id: f.includes for f in metadata.file_sets}
     for path in sorted(folder.rglob("*")):
