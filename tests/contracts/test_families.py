@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,12 @@ def first_net(model: TinyModel, name: str) -> dict[str, Any]:
 
 
 def inputs(backend: DiffusionBackend, count: int = 2) -> list[Condition]:
-    return draw_conditions("scratch", "stain", count=count, cell_px=backend.describe().cell_px)
+    return list(draw_inputs(count, backend.describe().cell_px))
+
+
+@cache
+def draw_inputs(count: int, cell_px: int) -> tuple[Condition, ...]:
+    return tuple(draw_conditions("scratch", "stain", count=count, cell_px=cell_px))
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> int:
