@@ -225,7 +225,9 @@ def test_what_is_compiled_paints_the_same(tmp_path) -> None:
     conditions = draw_conditions("pit", count=2)  # one step of the UNet alone: compiling is slow
     plain = make_diffusion(str(tmp_path), **options).paint(conditions)
     backend = make_diffusion(str(tmp_path), compile=True, **options)
-    assert differ(plain, backend.paint(conditions)) <= 1
+    # g++ reads less where no vectors are asked for, and no other process has to import torch
+    with torch._inductor.config.patch({"cpp.simdlen": 1, "compile_threads": 1}):
+        assert differ(plain, backend.paint(conditions)) <= 1
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
