@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from synthgen.commands.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline, show
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
 
     from synthgen.commands.bank import run_bank
     from synthgen.report.bank import tabulate_classes

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from synthgen.commands.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline, show
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
 
     from synthgen.conditioning.control.hed_weights import convert_hed_file, find_hed_file
     from synthgen.config.objects import find_text

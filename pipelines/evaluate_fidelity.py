@@ -13,11 +13,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from synthgen.commands.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline, show
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
 
     from synthgen.backends.diffusion.backend import need_diffusion
     from synthgen.config.build import build_classes, build_controls

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from synthgen.commands.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline, show
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
 
     from synthgen.config.objects import check_value, to_plain
     from synthgen.evaluation.realism.crops import collect_crops

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from synthgen.commands.cli import run_pipeline
+from synthgen.commands.cli import run_pipeline, show
 
 
 def main(config: DictConfig) -> None:
-    from rich import print as show
 
     from synthgen.config.objects import check_value, find_text, read_text, to_plain
     from synthgen.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["main", "run_pipeline"]
+__all__ = ["main", "run_pipeline", "show"]
 
 HYDRA_FLAGS = ("--multirun", "-m", "--cfg", "-c", "--info", "-i", "--package", "--hydra-help")
 CONFIG_DIR = ("--config-dir", "-cd")
@@ -52,6 +52,21 @@ def _complete(arguments: Sequence[str], scripts: dict[str, Path]) -> None:
         answer_shell(arguments, scripts)
     except SynthgenError as error:
         sys.exit(_sentence(str(error)))
+
+
+def show(*lines: Any) -> None:
+    """Print texts as they are, on one line each, and tables of rich as tables.
+
+    A path stays whole, whatever is in it and however narrow the terminal: it is there to be copied.
+    """
+    from rich.console import Console
+
+    console = Console()
+    for line in lines:
+        if isinstance(line, str):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        else:
+            console.print(line)
 
 
 def run_pipeline(name: str, run: Callable[[DictConfig], None]) -> None:

@@ -57,6 +57,11 @@ def call(pipeline, size=64, **changes):
     return pipeline(**(values | changes)).images[0], np.asarray(image), mask > 0
 
 
+@pytest.fixture(autouse=True)
+def _own_accelerator() -> None:
+    AcceleratorState._reset_state()  # as in a process of its own
+
+
 def test_patches_lose_nothing() -> None:
     image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latents = encode_patches(image)
@@ -147,12 +152,12 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
         pretrain(PretrainSettings(steps=4, save_every_s=0, **SMALL), tmp_path / "cut")
     monkeypatch.setattr(module, "_save_state", saved)
     again = PretrainSettings(steps=4, **SMALL | {"mixed_precision": "auto"})
-    AcceleratorState._reset_state()  # as in a process of its own
     monkeypatch.setattr(module, "best_precision", lambda _: "bf16")
+    AcceleratorState._reset_state()
     with pytest.raises(RunError, match=r"pretrain\.mixed_precision=no, not bf16"):
         pretrain(again, tmp_path / "cut")
-    AcceleratorState._reset_state()
     monkeypatch.setattr(module, "best_precision", lambda _: "fp32")
+    AcceleratorState._reset_state()
     cut = pretrain(again, tmp_path / "cut")
     for part in ("unet", "controlnet", "text_encoder"):
         one, other = (

@@ -107,7 +107,7 @@ def _cut(picture: Picture, kind: str, side: int, place: Mapping[str, int]) -> li
 
 def _take(crops: Sequence[DefectCrop], settings: RealismSettings) -> list[DefectCrop]:
     """Return ``settings.count`` of the crops at most, drawn by the seed."""
-    order = stream(settings.seed, "crops", crops[0].kind).permutation(len(crops))
+    order = stream(settings.seed, "realism", crops[0].kind).permutation(len(crops))
     return [crops[at] for at in sorted(order[: settings.count])]
 
 

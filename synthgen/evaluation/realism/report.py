@@ -85,7 +85,7 @@ def draw_mixed_sheet(
     As many of each as there are, up to half of ``count``. The key has ``number``, ``set``,
     ``defect_class`` and ``name``.
     """
-    rng = stream(seed, "sheet")
+    rng = stream(seed, "mixed sheet")
     chosen: list[DefectCrop] = []
     half = min(count // 2, *(sum(c.kind == kind for c in crops) for kind in (REAL, PAINTED)))
     for kind in (REAL, PAINTED):
