@@ -94,10 +94,14 @@ def stage(
     shown = None if _shown is None or not _shown.is_here else _shown
     if shown is not None:
         shown.begin(one)
+    is_whole = True
     try:
         yield one
+    except (Exception, KeyboardInterrupt):
+        is_whole = False
+        raise
     finally:
-        one.end()
+        one.end(is_whole=is_whole)
         if shown is not None:
             shown.end(one)
 

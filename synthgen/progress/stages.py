@@ -31,6 +31,7 @@ class Stage:
         self.name, self.total, self.unit, self.waiting = name, total, unit, waiting
         self.at, self.note = done, ""
         self.ended_s: float | None = None  # how long it took
+        self.is_whole = True  # False where an error or Ctrl-C ended it
         self._clock, self._begun, self._pace = clock, clock(), Pace(clock)
         self._done = done
 
@@ -43,9 +44,9 @@ class Stage:
         """Let its pace begin now, where nothing is finished yet."""
         self._pace.restart()
 
-    def end(self) -> None:
-        """Keep how long it took."""
-        self.ended_s = self._clock() - self._begun
+    def end(self, *, is_whole: bool = True) -> None:
+        """Keep how long it took; ``is_whole`` False where an error or Ctrl-C ended it."""
+        self.ended_s, self.is_whole = self._clock() - self._begun, is_whole
 
     def announce(self) -> str:
         """Return the sentence that it begins with."""
@@ -61,7 +62,8 @@ class Stage:
         many = self.at if self.total is None else f"{self.at} of {self.total}"
         words = [f"{many} {self.unit}".rstrip()] if self.at or self.total is not None else []
         if self.ended_s is not None:
-            words.append(f"took {_tell_duration(self.ended_s)}")
+            ended = "took" if self.is_whole else "stopped after"
+            words.append(f"{ended} {_tell_duration(self.ended_s)}")
         elif self.at == self.total or (rate := self._pace.rate()) is None:
             is_first = self.at == self._done and self.at != self.total
             words += [self.waiting] if is_first and self.waiting else []

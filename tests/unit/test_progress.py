@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from synthgen.errors import RunError
 from synthgen.progress import show, show_progress, stage, tell, track
 from synthgen.progress.displays import BarDisplay, LineDisplay, NotebookDisplay
 from synthgen.progress.pace import Pace
@@ -100,6 +101,21 @@ def test_loading_before_the_first_batch_is_no_measure_of_batches(
         clock.now = 61
         assert at.describe() == "4 of 200 images, 0.50 images/s, 6 min 30 s left"
     assert at.ended_s == 61
+
+
+def test_what_an_error_ended_does_not_read_like_success() -> None:
+    clock = Clock()
+    stages: list[Stage] = []
+
+    def fail() -> None:
+        with stage("painting", 9, unit="images", clock=clock) as at:
+            stages.append(at)
+            clock.now = 2
+            raise RunError("the disk is full")
+
+    with pytest.raises(RunError, match="full"):
+        fail()
+    assert stages[0].describe() == "0 of 9 images, stopped after 2 s"
 
 
 def test_what_was_there_before_is_no_speed() -> None:
