@@ -38,11 +38,7 @@ def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
     ConfigError for a node that names nothing, for arguments of other types and where a method is
     missing; an error of the project's own that a constructor raises stays as it is.
     """
-    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        named = node.get("_target_") if isinstance(node, Mapping) else node
-        raise ConfigError(
-            f"{key}._target_={str(named)[:100]} is not possible: it must be the name of a class"
-        )
+    _check_named(node, key)
     try:
         target = hydra.utils.get_object(node["_target_"])
     except Exception as error:  # whatever importing it raises
@@ -60,6 +56,15 @@ def build(node: Any, key: str, needs: Sequence[str] = (), **extra: Any) -> Any:
                 f"{key}._target_={node['_target_']} is of another kind: {key} needs {name}()"
             )
     return made
+
+
+def _check_named(node: Any, key: str) -> None:
+    """Raise ConfigError for a node whose ``_target_`` is not a name."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+        named = node.get("_target_") if isinstance(node, Mapping) else node
+        raise ConfigError(
+            f"{key}._target_={str(named)[:100]} is not possible: it must be the name of a class"
+        )
 
 
 def _explain_cause(error: InstantiationException, node: Any, key: str) -> SynthgenError:
@@ -122,6 +127,7 @@ def check_keys(node: Any, key: str) -> None:
     Values of another type are refused too. Nothing is made, so no model is loaded. A node whose
     ``_target_`` cannot be imported is not checked.
     """
+    _check_named(node, key)
     target = _target(node)
     if target is not None:
         _check_arguments(target, node, key, is_deep=True)
