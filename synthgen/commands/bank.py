@@ -14,10 +14,11 @@ from synthgen.config.objects import check_value, read_text, to_plain
 from synthgen.progress import show_progress, tell, track
 from synthgen.quality.bank import measure_visible
 from synthgen.realdata.read import load_real
+from synthgen.realdata.records import RealSet
 from synthgen.references.items import BankItem, BuildSettings, build_bank, write_bank
 from synthgen.report.bank import write_bank_page
 
-__all__ = ["Bank", "bank", "run_bank"]
+__all__ = ["Bank", "bank", "cut_bank", "put_bank", "run_bank"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
@@ -56,8 +57,17 @@ def run_bank(config: DictConfig) -> Bank:
     real = load_real(plain["real"])
     for note in real.notes:
         tell(note, "note")
+    return put_bank(folder, cut_bank(real, settings), real.notes)
+
+
+def cut_bank(real: RealSet, settings: BuildSettings) -> list[BankItem]:
+    """Return the defects of real images, measured; raises SourceError where they cannot be cut."""
     cut = build_bank(real.images, settings)
-    items = [measure_visible(item) for item in track(cut, "measuring the defects", unit="defects")]
+    return [measure_visible(item) for item in track(cut, "measuring the defects", unit="defects")]
+
+
+def put_bank(folder: Path, items: Sequence[BankItem], notes: Sequence[str]) -> Bank:
+    """Write a bank with its page; raises SourceError for no items."""
     table = write_bank(folder, items)
-    page = write_bank_page(folder, items, real.notes)
-    return Bank(folder=folder, items=items, table=table, page=page, notes=real.notes)
+    page = write_bank_page(folder, items, notes)
+    return Bank(folder=folder, items=items, table=table, page=page, notes=notes)

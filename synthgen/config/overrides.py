@@ -12,8 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from synthgen.errors import ConfigError
+from synthgen.storage.files import find_shipped
 
-__all__ = ["OPEN", "open_keys", "search_in", "to_override"]
+__all__ = ["OPEN", "open_keys", "search_in", "take_recipe", "to_override"]
 
 OPEN = (  # may get keys of any name
     "adapt.words",
@@ -24,6 +25,35 @@ OPEN = (  # may get keys of any name
 )
 KEY = re.compile(r"[+~]{0,2}[^\s=+~-][^\s=]*")  # of a setting from Python
 ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
+
+
+def take_recipe(overrides: Sequence[str], own: Sequence[Path]) -> tuple[list[str], list[Path]]:
+    """Return overrides and folders of one's own in which experiment=<folder> is a choice.
+
+    The folder is one that holds experiment/recipe.yaml, as those of synthgen adapt. A name that an
+    experiment in conf/ or in ``own`` has is that experiment. Raises ConfigError where a path has no
+    recipe.
+    """
+    found, folders = list(overrides), list(own)
+    for place, text in enumerate(overrides):
+        key, _, value = text.partition("=")
+        value = value.strip("\"'")
+        if key.lstrip("+") != "experiment" or not value or value in _list_experiments(own):
+            continue
+        folder = Path(value).expanduser().absolute()
+        if (folder / "experiment" / "recipe.yaml").is_file():
+            found[place], folders = f"{key}=recipe", [folder, *folders]
+        elif "/" in value or os.sep in value:
+            raise ConfigError(
+                f"experiment={value} has no experiment/recipe.yaml; give a folder that synthgen "
+                f"adapt wrote, or one of {', '.join(_list_experiments(own))}"
+            )
+    return found, folders
+
+
+def _list_experiments(own: Sequence[Path]) -> list[str]:
+    folders = [find_shipped("conf"), *own]
+    return sorted({path.stem for one in folders for path in (one / "experiment").glob("*.yaml")})
 
 
 def search_in(folders: Sequence[Path]) -> list[str]:

@@ -391,8 +391,9 @@ def test_an_adapter_is_made_and_applied(method, real, ignorant, tmp_path) -> Non
         "README.md",
         "held_back.png",
         "loss.csv",
+        "experiment",
     }
-    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir()}) == 1
+    assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir() if path.is_file()}) == 1
     assert set(outcome.words) == {"blow", "hole", "crack"}
     record = yaml.safe_load((tmp_path / "a" / RECORD).read_text())
     assert record["base"]["digest"] == checkpoint.digest

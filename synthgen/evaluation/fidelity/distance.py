@@ -14,7 +14,14 @@ from torch import nn
 from synthgen.errors import ConfigError
 from synthgen.samples.arrays import Image
 
-__all__ = ["EXTRACTOR", "MIN_CROPS", "RealCropSet", "check_extractor", "measure_kid"]
+__all__ = [
+    "EXTRACTOR",
+    "MIN_CROPS",
+    "RealCropSet",
+    "check_extractor",
+    "measure_kid",
+    "measure_kid_of_subsets",
+]
 
 MIN_CROPS = 20  # of a set; below it there is no distance
 EXTRACTOR = "VGG16 with random weights (seed 0), mean over each channel of its last convolution"
@@ -74,7 +81,8 @@ class RealCropSet:
         """
         _check_count(other)
         pair = (self._features, _features(other))
-        return _average_kid([(side - self._middle) / self._spread for side in pair], subsets)
+        scores = _divide([(side - self._middle) / self._spread for side in pair], subsets)
+        return float(scores.mean()), float(scores.std())
 
 
 def measure_kid(
@@ -88,14 +96,30 @@ def measure_kid(
 
     Features are scaled to unit deviation over the rows of ``reference``.
     """
+    scores = measure_kid_of_subsets(one, other, reference=reference, subsets=subsets)
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def measure_kid_of_subsets(
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    *,
+    reference: NDArray[np.float64],
+    subsets: int = 50,
+) -> NDArray[np.float64]:
+    """Return KID (subsets,) of subsets of two sets, each half of the smaller side.
+
+    Sets of the same sizes are divided alike, so that their differences are paired. Else as
+    ``measure_kid``.
+    """
     spread = reference.std(axis=0)
     scale = np.maximum(spread, 0.1 * float(np.median(spread)))  # one that sleeps must not shout
     middle = reference.mean(axis=0)
-    return _average_kid([torch.from_numpy((s - middle) / scale) for s in (one, other)], subsets)
+    return _divide([torch.from_numpy((s - middle) / scale) for s in (one, other)], subsets)
 
 
-def _average_kid(sides: Sequence[torch.Tensor], subsets: int) -> tuple[float, float]:
-    """Return mean and deviation over subsets, each half of the smaller side; the same ones ever."""
+def _divide(sides: Sequence[torch.Tensor], subsets: int) -> NDArray[np.float64]:
+    """Return KID (subsets,) of subsets, each half of the smaller side; the same ones ever."""
     from torchmetrics.image.kid import poly_mmd
 
     size = min(len(side) for side in sides) // 2
@@ -104,7 +128,7 @@ def _average_kid(sides: Sequence[torch.Tensor], subsets: int) -> tuple[float, fl
     for _ in range(subsets):
         picked = [side[rng.permutation(len(side))[:size]] for side in sides]
         scores.append(float(poly_mmd(*picked)))
-    return float(np.mean(scores)), float(np.std(scores))
+    return np.array(scores)
 
 
 def _check_count(crops: Sequence[Image]) -> None:

@@ -11,7 +11,7 @@ Noise on the prompts follows MAGIC (Kim et al. 2025, https://arxiv.org/abs/2507.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -49,7 +49,8 @@ from synthgen.training.adaptation.folder import (
     write_folder,
 )
 from synthgen.training.adaptation.loop import AdaptSettings, Trainer, identify
-from synthgen.training.crops import draw_crops
+from synthgen.training.adaptation.recipe import Choose, Paint, plan_recipe
+from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.learner import (
     PARTS,
     Learner,
@@ -61,6 +62,7 @@ from synthgen.training.pretrain import paint_crops
 
 __all__ = ["AdaptSettings", "adapt", "adapt_backend"]
 
+STEPS = 4  # as the embedded backend paints
 FLOOR = 1.0  # more than in pretraining: how these defects look must be known from noise alone
 LORA_LAYERS = r".*(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2|conv1|conv2)"
 
@@ -70,14 +72,17 @@ def adapt_backend(
     backend: DiffusionBackend,
     settings: AdaptSettings,
     folder: Path,
+    choose: Choose | None = None,
 ) -> Outcome:
     """Adapt what a backend paints with: all of the embedded model, or low ranks of a UNet.
+
+    ``choose`` is asked, at the end, how to paint with it best.
 
     Raises ConfigError for families that cannot be adapted here, and what ``adapt`` does.
     """
     family, base = backend.family, backend.model.base
     if family.adapts == "all":
-        return adapt(images, base, settings, folder)
+        return adapt(images, base, settings, folder, choose)
     if not family.adapts:
         raise ConfigError(
             f"adapt cannot teach {family.title}; use backend=embedded, or a Stable Diffusion 1.5 "
@@ -85,7 +90,7 @@ def adapt_backend(
         )
     from synthgen.training.adaptation.lora import adapt_unet
 
-    return adapt_unet(images, backend, settings, folder)
+    return adapt_unet(images, backend, settings, folder, choose)
 
 
 def adapt(
@@ -93,6 +98,7 @@ def adapt(
     base: Checkpoint,
     settings: AdaptSettings,
     folder: Path,
+    choose: Choose | None = None,
 ) -> Outcome:
     """Adapt a patch model to the defects of ``images``; write the adapter into ``folder``.
 
@@ -120,6 +126,9 @@ def adapt(
     started = time.monotonic()
     curve = trainer.run(folder, identify(images, base, settings))
     seconds = time.monotonic() - started
+    recipe = plan_recipe(examples, "the defaults, as nothing was tried")
+    if choose is not None:
+        recipe = choose(taught, held, _painters(pipeline, plain), settings.seed)
     outcome = Outcome(
         base=base,
         settings=settings,
@@ -129,11 +138,41 @@ def adapt(
         held=held,
         curve=curve,
         seconds=seconds,
+        recipe=recipe,
     )
     with stage("painting what is held back"):
         sheet = draw_crop_sheet(held, lambda c: paint_crops(pipeline, list(c), 1.0, 12, 1.0))
     write_folder(folder, outcome, find_changes(pipeline, plain), sheet)
     return outcome
+
+
+def _painters(
+    pipeline: PatchControlNetInpaintPipeline, plain: Mapping[str, torch.Tensor]
+) -> dict[bool, Paint]:
+    """Return how the model paints with what it has learned (True), and as it was (False)."""
+
+    def paint(crops: Sequence[Crop], strength: float) -> list[NDArray[np.uint8]]:
+        return paint_crops(pipeline, list(crops), strength, STEPS, 1.0, guidance=1.0)
+
+    def paint_plain(crops: Sequence[Crop], strength: float) -> list[NDArray[np.uint8]]:
+        learned = {n: p.detach().clone() for n, p in _parameters(pipeline).items()}
+        _set_parameters(pipeline, plain)
+        try:
+            return paint(crops, strength)
+        finally:
+            _set_parameters(pipeline, learned)
+
+    return {True: paint, False: paint_plain}
+
+
+@torch.no_grad()
+def _set_parameters(
+    pipeline: PatchControlNetInpaintPipeline, values: Mapping[str, torch.Tensor]
+) -> None:
+    """Set all weights; low ranks that ``values`` lack are set to nothing."""
+    for name, parameter in _parameters(pipeline).items():
+        value = values.get(name, values.get(name.replace(".base_layer", "")))
+        parameter.copy_(torch.zeros_like(parameter) if value is None else value)
 
 
 def load_base(base: Checkpoint) -> PatchControlNetInpaintPipeline:

@@ -25,6 +25,7 @@ from synthgen.samples.seeds import stream
 from synthgen.storage.files import remove_leftovers, write_bytes, write_text
 from synthgen.training.adaptation.crops import Augmentation, RealExample, draw_real_crop
 from synthgen.training.adaptation.loop import STATE, AdaptSettings
+from synthgen.training.adaptation.recipe import Recipe, write_recipe
 from synthgen.training.crops import Crop
 from synthgen.training.learner import PARTS
 
@@ -57,6 +58,7 @@ class Outcome:
     held: Sequence[RealExample]
     curve: Sequence[tuple[int, float, float]]
     seconds: float
+    recipe: Recipe
 
     @property
     def best(self) -> tuple[int, float, float]:
@@ -113,9 +115,18 @@ def write_folder(
     small = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
+    write_recipe(folder, outcome.recipe, _known_nouns(outcome))
     write_record(folder, outcome)
     remove_leftovers(folder)  # of one that was killed right here
     (folder / STATE).unlink(missing_ok=True)
+
+
+def _known_nouns(outcome: Outcome) -> dict[str, str]:
+    """Return for each class a noun that the base knows: that which a new word started from."""
+    return {
+        name: next((outcome.words[w] for w in noun.split() if w in outcome.words), noun)
+        for name, noun in outcome.nouns.items()
+    }
 
 
 def find_changes(

@@ -28,7 +28,7 @@ __all__ = ["STATE", "AdaptSettings", "Trainer", "identify"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Part = Literal["unet", "controlnet", "text_encoder"]
 WARM_UP = 30  # steps in which the learning rate rises
-MAY_CHANGE = {"splits", "threads", "device", "save_every_s"}
+MAY_CHANGE = {"choose", "splits", "threads", "device", "save_every_s"}
 
 
 def _check_sizes(sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class AdaptSettings:
 
     ``full`` trains ``parts`` of the embedded model; ``lora`` adds low ranks to a UNet. It ends at
     ``steps``, or after ``patience`` checks without a better one; the best average is kept.
-    ``splits``, ``threads``, ``device`` and ``save_every_s`` may change when it goes on.
+    ``choose``, ``splits``, ``threads``, ``device`` and ``save_every_s`` may change when it goes on.
     """
 
     seed: int = 0
@@ -71,6 +71,7 @@ class AdaptSettings:
     hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class: validates
     check_every: Annotated[int, Field(ge=1)] = 50  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
+    choose: Literal["realism", "defaults"] = "realism"  # how the recipe's settings are found
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
     words: Mapping[str, str] = field(default_factory=dict)
     threads: Annotated[int, Field(ge=1)] = 2

@@ -35,6 +35,7 @@ from synthgen.training.adaptation.crops import (
 )
 from synthgen.training.adaptation.folder import Outcome, check_folder, draw_crop_sheet, write_folder
 from synthgen.training.adaptation.loop import AdaptSettings, Trainer, identify
+from synthgen.training.adaptation.recipe import Choose, plan_recipe
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.learner import stack_crops
 
@@ -51,6 +52,7 @@ def adapt_unet(
     backend: DiffusionBackend,
     settings: AdaptSettings,
     folder: Path,
+    choose: Choose | None = None,
 ) -> Outcome:
     """Teach a backend's UNet the defects of ``images``; write the adapter into ``folder``.
 
@@ -87,6 +89,9 @@ def adapt_unet(
         held=held,
         curve=curve,
         seconds=seconds,
+        recipe=choose(taught, held, {}, settings.seed)
+        if choose
+        else plan_recipe(examples, "the defaults, as nothing was tried"),
     )
     ranks = {f"unet.{name}": value for name, value in get_peft_model_state_dict(unet).items()}
 
