@@ -137,12 +137,12 @@ def _run_hydra(
     from hydra.core.hydra_config import HydraConfig
 
     from synthgen.config.compose import check_choices, finish
-    from synthgen.config.overrides import open_keys, search_in, take_recipe
+    from synthgen.config.overrides import open_keys, prepare_overrides, search_in
     from synthgen.errors import SynthgenError
     from synthgen.runs.renamed import rename_overrides
     from synthgen.storage.files import find_shipped
 
-    overrides, own = take_recipe(overrides, own)
+    overrides, own = prepare_overrides(name, overrides, own)
     given = list(open_keys(rename_overrides(overrides)[0]))
     overriding = (n for n, text in enumerate(given) if "=" in text and not text.startswith("-"))
     at = next(overriding, len(given))  # Hydra takes overrides in one row, wherever flags stand

@@ -13,7 +13,13 @@ from synthgen.config.build import read_mode, set_up
 from synthgen.config.objects import check_keys, check_value, read_text, to_plain
 from synthgen.errors import ConfigError
 from synthgen.progress import show_progress
-from synthgen.report.preview import Preview, PreviewSettings, draw_preview, write_preview
+from synthgen.report.preview import (
+    Preview,
+    PreviewSettings,
+    draw_preview,
+    open_preview_folder,
+    write_preview,
+)
 from synthgen.storage.places import StoredFile
 
 __all__ = ["PreviewResult", "preview", "run_preview"]
@@ -68,8 +74,10 @@ def run_preview(config: DictConfig) -> PreviewResult:
         check_keys(plain[name], name)
     for name, node in (plain["control"] or {}).items():
         check_keys(node, f"control.{name}")
+    folder = read_text(config, "run.folder")
+    open_preview_folder(folder)  # before anything is drawn
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
     drawn = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped
     )
-    return PreviewResult(page=write_preview(read_text(config, "run.folder"), drawn), drawn=drawn)
+    return PreviewResult(page=write_preview(folder, drawn), drawn=drawn)

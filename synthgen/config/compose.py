@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from synthgen.config.environment import resolve
 from synthgen.config.objects import to_plain
-from synthgen.config.overrides import OPEN, open_keys, search_in, take_recipe
+from synthgen.config.overrides import OPEN, open_keys, prepare_overrides, search_in
 from synthgen.config.sections import check_sections, check_values
 from synthgen.config.suggest import did_you_mean, find_near_key
 from synthgen.errors import ConfigError
@@ -57,7 +57,7 @@ def compose(
     default), whose files are choices beside those that ship. Former keys are read, with a warning.
     """
     own = find_own_folders() if folders is None else list(folders)
-    overrides, own = take_recipe(overrides, own)
+    overrides, own = prepare_overrides(pipeline, overrides, own)
     renamed, former = rename_overrides(overrides)
     with hydra.initialize_config_dir(str(find_shipped("conf")), version_base="1.3"):
         try:

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from synthgen.errors import ConfigError
 from synthgen.storage.files import find_shipped
 
-__all__ = ["OPEN", "open_keys", "search_in", "take_recipe", "to_override"]
+__all__ = ["OPEN", "open_keys", "prepare_overrides", "search_in", "to_override"]
 
 OPEN = (  # may get keys of any name
     "adapt.words",
@@ -27,15 +27,20 @@ KEY = re.compile(r"[+~]{0,2}[^\s=+~-][^\s=]*")  # of a setting from Python
 ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s\[\]{},:"'][^\[\]{},:"']*""")  # quoted, or a bare text
 
 
-def take_recipe(overrides: Sequence[str], own: Sequence[Path]) -> tuple[list[str], list[Path]]:
-    """Return overrides and folders of one's own in which experiment=<folder> is a choice.
+def prepare_overrides(
+    pipeline: str, overrides: Sequence[str], own: Sequence[Path]
+) -> tuple[list[str], list[Path]]:
+    """Return overrides and folders of one's own as the pipeline takes them.
 
-    The folder is one that holds experiment/recipe.yaml, as those of synthgen adapt. A name that an
-    experiment in conf/ or in ``own`` has is that experiment. Raises ConfigError where a path has no
-    recipe.
+    Keys of ``preview`` are left out of ``generate``, so that both words take one command line. The
+    folder of experiment=<folder> becomes one of one's own: it holds experiment/recipe.yaml, as
+    those of synthgen adapt. A name that an experiment in conf/ or in ``own`` has is that
+    experiment. Raises ConfigError where a path has no recipe.
     """
-    found, folders = list(overrides), list(own)
-    for place, text in enumerate(overrides):
+    foreign = "preview." if pipeline == "generate" else "\0"
+    found = [text for text in overrides if not text.lstrip("+").startswith(foreign)]
+    folders = list(own)
+    for place, text in enumerate(found):
         key, _, value = text.partition("=")
         value = value.strip("\"'")
         if key.lstrip("+") != "experiment" or not value or value in _list_experiments(own):

@@ -28,7 +28,7 @@ from synthgen.runs.record import RECORD
 from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.sources.findings import list_names
 from synthgen.sources.parts import short_side_px
-from synthgen.storage.places import StoredFile, open_storage
+from synthgen.storage.places import Storage, StoredFile, open_storage
 
 __all__ = [
     "NUMBERS",
@@ -38,6 +38,7 @@ __all__ = [
     "PreviewTile",
     "choose_specs",
     "draw_preview",
+    "open_preview_folder",
     "tabulate_sizes",
     "write_preview",
 ]
@@ -169,11 +170,8 @@ def draw_preview(
     return Preview(planned=len(planned), sentences=sentences, rows=rows, tiles=tiles)
 
 
-def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
-    """Write ``preview.html`` into a run's folder, new or begun; return it.
-
-    A run's own files stay as they are. Raises RunError where the folder holds something else.
-    """
+def open_preview_folder(folder: Path | str) -> Storage:
+    """Return the storage of a run's folder, new or begun; raises RunError for anything else."""
     storage = open_storage(folder)
     is_run = storage.exists(RECORD)
     if not is_run and not all(BEGUN.fullmatch(name) for name in storage.names()):
@@ -181,6 +179,15 @@ def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
             f"run.folder={str(folder)!r} exists and is not a run of synthgen (it has no run.yaml); "
             "give a new or an empty folder"
         )
+    return storage
+
+
+def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
+    """Write ``preview.html`` into a run's folder, new or begun; return it.
+
+    A run's own files stay as they are. Raises RunError where the folder holds something else.
+    """
+    storage = open_preview_folder(folder)
     page = render(
         "preview.html.j2",
         name=name_run(storage.local("") or storage.location),

@@ -163,7 +163,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("backend", "str", MANIFEST, "what painted it; '' = nothing was painted", MADE),
     Column("checkpoint", "str", MANIFEST, "the weights, with revision or digest", MADE),
     Column("prompt", "str", MANIFEST, "what the model was told", MADE),
-    Column("severity", "float64", LABELS, "0 = hardly visible .. 1 = strong", MADE),
+    Column("severity", "float64", LABELS, "from 0, hardly visible, to 1, strong", MADE),
     Column("image", "str", MANIFEST, "the finished image; '' = it came to none", is_path=True),
     Column("mask", "str", MANIFEST, "class id of each pixel", is_path=True, from_label=True),
     Column(

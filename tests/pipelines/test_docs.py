@@ -69,6 +69,7 @@ def make_small(command: str) -> str:
         small += " backend.painting.steps=2" if "backend." in command else " backend=sketch"
     if command.startswith("synthgen adapt"):
         small += " adapt.steps=1 adapt.batch_size=2 adapt.crop_sizes_px=[64] adapt.threads=1"
+        small += " adapt.choose=defaults"  # tests/unit/test_recipe_of_adapter.py tries ways
     if command.startswith("synthgen pretrain"):
         small += " pretrain.steps=1 pretrain.batch_size=2 pretrain.sheet_crops=2"
     if command.startswith("synthgen evaluate labels"):
@@ -136,3 +137,17 @@ def test_the_tables_on_utility_hold_the_scores_of_its_csv() -> None:
         page = (ROOT / "docs" / "measured" / name).read_text(encoding="utf-8")
         assert len(module.TABLE.findall(page)) >= 3
         assert module.write_tables(page, rows) == page
+
+
+def test_no_cell_of_a_table_holds_more_than_one_sentence() -> None:
+    ends = re.compile(r"[.?!][\"')]?\s+(?=[\w(\"'])")
+    long = []
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+            for cell in re.split(r"(?<!\\)\|", row):
+                bare = re.sub(r"`[^`]*`|\]\([^)]*\)", "x", cell.strip())
+                bare = re.sub(r"\b(e\.g|i\.e|vs|etc|al)\.", r"\1", bare)
+                if ends.search(bare):
+                    long.append(f"{page.name}: {cell.strip()[:80]}")
+    assert long == []

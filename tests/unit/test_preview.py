@@ -148,7 +148,7 @@ def test_the_repaint_grid_of_a_backend_does_not_move_a_defect(tmp_path, surfaces
 def test_no_checkpoint_is_needed_and_the_run_follows_in_the_same_folder(tmp_path) -> None:
     source = ("source.size_hw=[96,96]", "seed=3")
     preview(tmp_path, *source, "backend=diffusion", "backend.model.checkpoint=/nowhere")
-    run_well("generate", *FEW[1:], *source, "backend=sketch", "run.folder=out", cwd=tmp_path)
+    run_well("generate", *FEW, *source, "backend=sketch", "run.folder=out", cwd=tmp_path)
     assert {"preview.html", "report.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
     preview(tmp_path, *source)  # and beside a finished run
 
@@ -174,6 +174,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path, arguments, sentenc
     assert sentence in done.stderr
     assert done.stderr.count("synthgen: ") == 1
     assert "Traceback" not in done.stderr
+    assert "drawing" not in done.stderr  # nothing is drawn before it is refused
 
 
 def test_a_defect_without_room_is_told(tmp_path, surfaces) -> None:

@@ -41,7 +41,7 @@ def folders(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(folders):
-    settings = {f"adapt.{key}": value for key, value in SMALL.items()}
+    settings = {f"adapt.{key}": value for key, value in SMALL.items()} | {"adapt.choose": "realism"}
     return adapt(
         {
             "out": folders / "adapter",
@@ -84,7 +84,7 @@ def test_generate_and_preview_take_the_folder_of_an_adapter(adapter, folders) ->
     drawn = preview(own, {"run.folder": folders / "look"}, quiet=True)
     assert {tile.defect_class for tile in drawn.drawn.tiles} == {"spot"}
     done = generate(own, {"run.folder": folders / "run"}, quiet=True)
-    manifest = read_run(done.folder).manifest
+    manifest = read_run(done.root).manifest
     assert set(manifest["defect_class"]) == {"spot"}
     assert set(manifest["split"]) == {"train"}
 

@@ -23,6 +23,7 @@ __all__ = [
     "load_pipeline",
     "pick_device",
     "pick_dtype",
+    "pick_threads",
     "set_scheduler",
     "silence_loading",
     "switch_pipeline",
@@ -211,6 +212,20 @@ def pick_dtype(dtype: str, device: str) -> str:
     if not device.startswith("cuda"):
         return "float32"
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def pick_threads(given: int | None) -> int:
+    """Return how many CPU threads to compute with: ``given``, or as many as cores are idle now.
+
+    Threads that share a core with other work wait for each other: two of them on a busy machine
+    with two cores took ten times as long as one.
+    """
+    if given is not None:
+        return given
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
+    return int(min(cores, max(1, round(cores - busy))))
 
 
 def best_precision(device: str = "cpu") -> str:

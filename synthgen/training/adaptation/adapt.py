@@ -23,7 +23,12 @@ from numpy.typing import NDArray
 from synthgen.backends.checkpoints.adapters import add_words
 from synthgen.backends.checkpoints.find import Checkpoint
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.backends.diffusion.loading import best_precision, pick_device, silence_loading
+from synthgen.backends.diffusion.loading import (
+    best_precision,
+    pick_device,
+    pick_threads,
+    silence_loading,
+)
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
 from synthgen.errors import ConfigError
 from synthgen.planning.prompts import SYNONYMS
@@ -108,7 +113,7 @@ def adapt(
     """
     check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(pick_threads(settings.threads))
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)
     examples, good = make_examples(images, nouns, settings.surface)

@@ -74,7 +74,7 @@ class AdaptSettings:
     choose: Literal["realism", "defaults"] = "realism"  # how the recipe's settings are found
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
     words: Mapping[str, str] = field(default_factory=dict)
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1)] | None = None  # of the CPU; None = as cores are idle
     device: str = "auto"  # of the embedded model; others train where their backend is
     save_every_s: Annotated[float, Field(ge=0)] = 60
     mixed_precision: Literal["auto", "no", "bf16"] = "auto"
