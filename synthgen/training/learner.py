@@ -24,6 +24,7 @@ from synthgen.backends.diffusion.patch_inpaint import (
 )
 from synthgen.errors import RunError
 from synthgen.storage.files import remove_leftovers, write_bytes
+from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
 from synthgen.training.features import FeatureLoss
@@ -55,6 +56,8 @@ class LossSettings:
     ``sketch``: share of crops whose noise lies on the sketch, more or less, in place of the
     finished picture: they learn to turn one into the other. ``gradient`` and ``feature``: weights
     of two more terms, the difference of neighbouring pixels and that of ``features``.
+    ``noise_levels``: timesteps that 3 of 4 crops are set to, those that few steps of painting meet;
+    empty = any.
     """
 
     drop_prompt: float = 0.0
@@ -64,6 +67,7 @@ class LossSettings:
     sketch: float = 0.0
     gradient: float = 0.0
     feature: float = 0.0
+    noise_levels: tuple[int, ...] = ()
 
 
 class Learner(nn.Module):
@@ -147,7 +151,7 @@ def change_loss(
     draw: torch.Generator,
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    features: FeatureLoss | None = None,
+    features: FeatureLoss | CriticLoss | None = None,
 ) -> torch.Tensor:
     """Return the loss of a batch: squared error of the change, over the repaint mask.
 
@@ -165,7 +169,7 @@ def change_loss(
     known = encode_patches(source)
     clean = (encode_patches(defective) - known) * latent_mask
     noise = torch.randn(clean.shape, generator=draw).to(device)
-    timesteps = torch.randint(0, 1000, (count,), generator=draw).to(device)
+    timesteps = _draw_timesteps(count, settings.noise_levels, draw).to(device)
     schedule = pipeline.scheduler
     start = clean
     if settings.sketch > 0:
@@ -206,6 +210,16 @@ def change_loss(
         seen = features((source + change)[:half].clamp(-1.2, 1.2), defective[:half], mask[:half])
         loss = loss + settings.feature * (even[:half] * seen).mean()
     return loss
+
+
+def _draw_timesteps(count: int, levels: Sequence[int], draw: torch.Generator) -> torch.Tensor:
+    """Return (B,) timesteps; with ``levels`` 3 of 4 are the next of these above them."""
+    timesteps = torch.randint(0, 1000, (count,), generator=draw)
+    if not levels:
+        return timesteps
+    ordered = torch.tensor(sorted(levels))
+    above = ordered[torch.searchsorted(ordered, timesteps).clamp(max=len(ordered) - 1)]
+    return torch.where(torch.rand(count, generator=draw) < 0.75, above, timesteps)
 
 
 def _sketch_weights(

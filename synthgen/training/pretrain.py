@@ -6,6 +6,7 @@ mask and by min-SNR-5 (Hang et al. 2023, https://arxiv.org/abs/2303.09556, eq. 4
 
 from __future__ import annotations
 
+import copy
 import csv
 import time
 from dataclasses import asdict, replace
@@ -33,6 +34,7 @@ from synthgen.progress import stage
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import SURFACES
 from synthgen.training.card import write_model_card
+from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline, start_from
 from synthgen.training.features import FeatureLoss
@@ -113,14 +115,14 @@ def pretrain(settings: PretrainSettings, folder: Path) -> Path:
     settings = _settle_precision(settings)
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     photos, real = Photos(settings.photos), RealExamples(settings.real)
-    features = FeatureLoss() if settings.feature_weight > 0 else None
+    features = _make_features(settings, accelerator)
     with stage("making the model ready"):
         words, pipeline = _begin(settings)
     learner = Learner(pipeline, settings.parts)
-    optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, foreach=True)
+    optimizer = torch.optim.AdamW(learner.trained(), settings.learning_rate, fused=True)
     ema = make_average(learner.trained(), settings.ema_decay)
     folder.mkdir(parents=True, exist_ok=True)
-    first = _restore(folder, settings, words, learner, optimizer, ema)
+    first = _restore(folder, settings, words, learner, optimizer, ema, features)
     wrapped, optimizer = accelerator.prepare(learner, optimizer)
     ema.to(accelerator.device)
     batches = DataLoader(
@@ -152,14 +154,14 @@ def pretrain(settings: PretrainSettings, folder: Path) -> Path:
                 _log(folder / "log.csv", step + 1, mean, crops, crops_per_s)
                 losses, crops, last_log = [], 0, now
             if now - last_save > settings.save_every_s:
-                _save_state(folder, settings, words, step + 1, learner, optimizer, ema)
+                _save_state(folder, settings, words, step + 1, learner, optimizer, ema, features)
                 last_save = time.monotonic()
             if now - last_sheet > settings.sheet_every_s:
                 look = partial(_look, pipeline, folder, step + 1, photos, settings.sheet_crops)
                 with_average(learner, ema, look)
                 last_sheet = time.monotonic()
     if accelerator.is_main_process:
-        _save_state(folder, settings, words, settings.steps, learner, optimizer, ema)
+        _save_state(folder, settings, words, settings.steps, learner, optimizer, ema, features)
         with_average(learner, ema, partial(_finish, pipeline, folder, settings, photos, real))
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -188,7 +190,7 @@ def _loss(
     settings: PretrainSettings,
     step: int,
     accelerator: Accelerator,
-    features: FeatureLoss | None,
+    features: FeatureLoss | CriticLoss | None,
 ) -> torch.Tensor:
     seed = settings.seed + 7919 * step + accelerator.process_index * 104729
     return change_loss(
@@ -201,12 +203,32 @@ def _loss(
             sketch=settings.sketch_fraction,
             gradient=settings.gradient_weight,
             feature=settings.feature_weight,
+            noise_levels=_noise_levels(pipeline, settings.painting_steps),
         ),
         torch.Generator().manual_seed(seed),
         accelerator.device,
         accelerator.autocast,
         features,
     )
+
+
+def _make_features(
+    settings: PretrainSettings, accelerator: Accelerator
+) -> FeatureLoss | CriticLoss | None:
+    if settings.feature_weight <= 0:
+        return None
+    if settings.critic_weight <= 0:
+        return FeatureLoss()
+    return CriticLoss(FeatureLoss(), settings.critic_weight, accelerator.prepare)
+
+
+def _noise_levels(pipeline: PatchControlNetInpaintPipeline, steps: int | None) -> tuple[int, ...]:
+    """Return the timesteps that ``steps`` steps of painting run through; none for any."""
+    if steps is None:
+        return ()
+    schedule = copy.copy(pipeline.scheduler)
+    schedule.set_timesteps(steps)
+    return tuple(schedule.timesteps.tolist())
 
 
 def _settle_precision(settings: PretrainSettings) -> PretrainSettings:
@@ -233,6 +255,7 @@ def _save_state(
     learner: nn.Module,
     optimizer: Any,
     ema: EMAModel,
+    features: FeatureLoss | CriticLoss | None,
 ) -> None:
     state = {
         "settings": asdict(settings),
@@ -241,6 +264,7 @@ def _save_state(
         "learner": learner.state_dict(),
         "optimizer": optimizer.state_dict(),
         "ema": ema.state_dict(),
+        "critic": features.state_dict() if isinstance(features, CriticLoss) else None,
     }
     save_state(folder, state)
 
@@ -252,6 +276,7 @@ def _restore(
     learner: nn.Module,
     optimizer: Any,
     ema: EMAModel,
+    features: FeatureLoss | CriticLoss | None,
 ) -> int:
     if not (folder / "state.pt").exists():
         return 0
@@ -278,6 +303,8 @@ def _restore(
     learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     ema.load_state_dict(state["ema"])
+    if isinstance(features, CriticLoss):
+        features.load_state_dict(state["critic"])
     return int(state["step"])
 
 

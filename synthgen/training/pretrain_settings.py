@@ -62,12 +62,23 @@ class PretrainSettings:
     sketch_fraction: Fraction = 0.4  # of crops that start from the sketch, more or less
     gradient_weight: Weight = 0.0  # of the difference of neighbouring pixels in the loss
     feature_weight: Weight = 0.0  # of the features of a pretrained network in the loss
+    critic_weight: Weight = 0.0  # of a critic that learns beside it, over that of the features
+    painting_steps: Annotated[int, Field(ge=0, le=1000)] | None = (
+        None  # 3 of 4 crops have the noise that this many steps of painting meet; None = any
+    )
 
     def __post_init__(self) -> None:
         if self.sheet_crops < 2:
             raise ConfigError("pretrain.sheet_crops must be at least 2")
         if any(size % 16 or size < 32 for size in self.crop_sizes_px):
             raise ConfigError("pretrain.crop_sizes_px must be multiples of 16, 32 or more")
+        if self.critic_weight > 0 and self.feature_weight <= 0:
+            raise ConfigError(
+                "pretrain.critic_weight needs pretrain.feature_weight above 0: the critic judges "
+                "those features"
+            )
+        if self.painting_steps == 0:
+            raise ConfigError("pretrain.painting_steps must be at least 1, or null for any noise")
         if self.repeats < 1:
             raise ConfigError("pretrain.repeats must be at least 1")
         for key in ("parts", "start_parts"):

@@ -22,12 +22,21 @@ from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.imaging.optics import Optics, estimate_optics
 from synthgen.planning.prompts import vocabulary
 from synthgen.sources.surfaces import draw_surface
+from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
 from synthgen.training.features import FeatureLoss, load_features
-from synthgen.training.learner import PARTS, Learner, LossSettings, change_loss, stack_crops
+from synthgen.training.learner import (
+    PARTS,
+    Learner,
+    LossSettings,
+    _draw_timesteps,
+    change_loss,
+    load_state,
+    stack_crops,
+)
 from synthgen.training.photos import PhotoFolder, Photos, SurfaceView, draw_camera
-from synthgen.training.pretrain import PretrainSettings, _Batches, pretrain
+from synthgen.training.pretrain import PretrainSettings, _Batches, _noise_levels, pretrain
 from synthgen.training.pretrain_settings import is_stored
 from synthgen.training.real_examples import RealExamples, RealFolder
 from tests.checkpoints import save_tiny_patch_model
@@ -306,6 +315,71 @@ def test_features_know_photographs_and_see_blur() -> None:
     mask = torch.ones(1, 1, 64, 64)
     assert loss(picture, picture, mask) == 0
     assert loss(blurred, picture, mask) > 0.1
+
+
+def test_a_critic_learns_to_tell_soft_crops_and_asks_for_crisp_ones() -> None:
+    """After some steps its loss is lower for crisp crops, by more than the features say."""
+    rng = np.random.default_rng(0)
+    images = np.stack([draw_surface(rng, (64, 64)).image for _ in range(8)])
+    crisp = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    soft = torch.nn.functional.avg_pool2d(crisp, 3, 1, 1)
+    mask = torch.zeros(8, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    features = FeatureLoss()
+    loss = CriticLoss(features, 1.0)
+    untaught = CriticLoss(features, 1.0)
+    for _ in range(25):
+        loss(soft, crisp, mask)
+    with torch.no_grad():
+        gain = (loss(soft, crisp, mask) - loss(crisp, crisp, mask)).mean()
+        plain = features(soft, crisp, mask).mean()
+        untaught_gain = (untaught(soft, crisp, mask) - untaught(crisp, crisp, mask)).mean()
+    assert gain > plain + 0.5
+    assert abs(untaught_gain - plain) < 0.2
+    untaught.load_state_dict(loss.state_dict())
+    with torch.no_grad():
+        assert torch.allclose(untaught(soft, crisp, mask), loss(soft, crisp, mask), atol=1e-3)
+
+
+def test_few_steps_learn_from_the_noise_that_they_meet(pipeline) -> None:
+    levels = _noise_levels(pipeline, 4)
+    assert levels == (999, 749, 499, 249)
+    assert _noise_levels(pipeline, None) == ()
+    drawn = _draw_timesteps(4000, levels, torch.Generator().manual_seed(0))
+    shares = [(drawn == level).float().mean().item() for level in levels]
+    assert shares == pytest.approx([0.1875] * 4, abs=0.03)
+    anything = _draw_timesteps(4000, (), torch.Generator().manual_seed(0))
+    assert len(anything.unique()) > 900
+
+
+def test_a_training_with_a_critic_goes_on_with_it(tmp_path) -> None:
+    """Stopped after two steps and continued, it ends with the weights of an unbroken one."""
+    settings = PretrainSettings(
+        steps=4,
+        batch_size=2,
+        crop_sizes_px=(32,),
+        sheet_crops=2,
+        feature_weight=0.2,
+        critic_weight=0.3,
+        painting_steps=4,
+        mixed_precision="no",
+        decay_fraction=1e-9,
+    )
+    pretrain(settings, tmp_path / "whole")
+    pretrain(replace(settings, steps=2), tmp_path / "parted")
+    pretrain(settings, tmp_path / "parted")
+    whole, parted = (load_state(tmp_path / name) for name in ("whole", "parted"))
+    for key, value in whole["critic"]["critic"].items():
+        assert torch.allclose(value, parted["critic"]["critic"][key], atol=1e-5), key
+    for key, value in whole["learner"].items():
+        assert torch.allclose(value, parted["learner"][key], atol=1e-5), key
+
+
+def test_a_critic_needs_features() -> None:
+    with pytest.raises(ConfigError, match=r"critic_weight needs pretrain\.feature_weight"):
+        PretrainSettings(critic_weight=0.3)
+    with pytest.raises(ConfigError, match="painting_steps must be at least 1"):
+        PretrainSettings(painting_steps=0)
 
 
 def test_a_loss_of_its_parts(pipeline) -> None:
