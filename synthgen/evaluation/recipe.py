@@ -50,8 +50,9 @@ def choose_recipe(
 
     ``painters``: with (True) and without (False) the adapter; each paints crops (64, 64) from
     their sketches at a strength. Something else than the defaults is taken only where it is nearer
-    by more than two deviations. An adapter whose defects are never as strong as real ones is left
-    out. Nothing is tried without ``painters``, or where ``how`` is defaults.
+    by more than two deviations; another strength only where the default one's defects are not as
+    strong as real ones. An adapter whose defects are never that strong is left out. Nothing is
+    tried without ``painters``, or where ``how`` is defaults.
     """
     examples = list({id(one): one for one in (*taught, *held)}.values())
     if how == "defaults" or not painters:
@@ -73,16 +74,25 @@ def choose_recipe(
 
 
 def _decide(plain: Recipe, trials: Sequence[Trial], floor: float) -> Recipe:
-    """Return the nearest way that paints as strongly as real defects, or else the defaults."""
+    """Return the nearest way that paints as strongly as real defects, or else the defaults.
+
+    Less strength is nearer by its nature, up to crop-paste, and served detectors worse
+    (docs/measured/adaptation.md). So another strength is taken only where no defect of the default
+    one is as strong as real ones.
+    """
     painted = [one for one in trials if one.strength > 0]
     strong = [one for one in painted if one.is_as_strong]
+    strong = [one for one in strong if one.strength == DEFAULT_STRENGTH] or strong
     keeps_adapter = any(one.is_adapted for one in strong)
     usual = _find(painted, is_adapted=keeps_adapter)
     best, reason = usual, "no other way is nearer to the real defects by more than chance"
-    if strong:
-        nearest = min(strong, key=lambda one: one.distance)
-        lead, chance = nearest.lead_over(usual)
-        if not usual.is_as_strong or lead > SURE * chance:
+    for is_adapted in (keeps_adapter, not keeps_adapter):
+        rivals = [one for one in strong if one.is_adapted == is_adapted]
+        if not rivals:
+            continue
+        nearest = min(rivals, key=lambda one: one.distance)
+        lead, chance = nearest.lead_over(best)
+        if not best.is_as_strong or lead > SURE * chance:
             best, reason = nearest, "it is nearest to the real defects that were held back"
     if not keeps_adapter:
         reason += "; the adapter is left out, as its defects were never as strong as the real ones"

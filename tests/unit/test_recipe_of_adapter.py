@@ -134,7 +134,17 @@ USUAL = [trial(1.0), trial(1.2, adapter=False)]
     ("trials", "chosen", "said"),
     [
         (USUAL, (True, 0.5, 0.5), "no other way is nearer"),
-        ([*USUAL, trial(0.5, strength=0.35, texture=0.0)], (True, 0.35, 0.0), "it is nearest"),
+        ([*USUAL, trial(0.5, texture=0.0)], (True, 0.5, 0.0), "it is nearest"),
+        ([*USUAL, trial(0.5, strength=0.35, texture=0.0)], (True, 0.5, 0.5), "no other way"),
+        (
+            [
+                trial(1.0, contrast=0.3),
+                trial(1.2, adapter=False, contrast=3.0),
+                trial(1.1, strength=0.35, texture=1.0),
+            ],
+            (True, 0.35, 1.0),
+            "it is nearest",
+        ),
         ([*USUAL, trial(0.5, strength=0.75, contrast=0.2)], (True, 0.5, 0.5), "no other way"),
         ([*USUAL, trial(0.2, strength=0.0, adapter=False)], (True, 0.5, 0.5), "no other way"),
         (
@@ -143,8 +153,8 @@ USUAL = [trial(1.0), trial(1.2, adapter=False)]
             "the adapter is left out, as its defects were never as strong",
         ),
         (
-            [*USUAL, trial(0.4, adapter=False, strength=0.35)],
-            (False, 0.35, 0.5),
+            [*USUAL, trial(0.4, adapter=False, texture=1.0)],
+            (False, 0.5, 1.0),
             "the adapter is left out, as without it they are nearer",
         ),
         (
@@ -161,9 +171,9 @@ def test_a_way_is_chosen_where_it_is_nearer_beyond_chance(trials, chosen, said) 
 
 
 def test_a_lead_that_is_chance_is_none() -> None:
-    noisy = trial(0.97, strength=0.35)
+    noisy = trial(0.97, texture=0.0)
     noisy.distances[:] += np.random.default_rng(0).normal(0, 0.1, 50)
-    assert _decide(PLAIN, [*USUAL, noisy], 0.3).strength == 0.5
+    assert _decide(PLAIN, [*USUAL, noisy], 0.3).own_texture == 0.5
 
 
 def test_a_recipe_without_the_adapter_calls_classes_by_known_nouns(tmp_path) -> None:
