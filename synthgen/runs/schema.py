@@ -89,7 +89,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("step", "str", ("tries",), "what was changed for it: first, noise, stronger, place"),
     Column("revision", "int64", MANIFEST, "how often people had it made again", SAMPLE),
     Column(
-        "edited_by", "str", MANIFEST, "who drew its label, '' where it was measured", "review", from_label=True
+        "edited_by",
+        "str",
+        MANIFEST,
+        "who drew its label, '' where it was measured",
+        "review",
+        from_label=True,
     ),
     Column("defect_class", "str", LABELS, "its name, '' for a good image", SAMPLE, from_label=True),
     Column(
@@ -102,7 +107,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("source_id", "str", MANIFEST, "the good image that it was made from", MADE),
     Column("source_path", "str", MANIFEST, "the clean image, to the pixel", is_path=True),
-    Column("photo", "str", MANIFEST, "the real photo behind it, '' for a drawn surface", MADE, is_path=True),
+    Column(
+        "photo",
+        "str",
+        MANIFEST,
+        "the real photo behind it, '' for a drawn surface",
+        MADE,
+        is_path=True,
+    ),
     Column(
         "part_finding",
         "str",
@@ -191,8 +203,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("area_px", "int64", ALL, "pixels of the label", SAMPLE, from_label=True),
     Column("box_x", "int64", LABELS, "left edge of the label's box, pixels", from_label=True),
     Column("box_y", "int64", LABELS, "its top edge", from_label=True),
-    Column("box_w", "int64", LABELS, "its width, where the right edge is exclusive", from_label=True),
-    Column("box_h", "int64", LABELS, "its height, where the bottom edge is exclusive", from_label=True),
+    Column(
+        "box_w", "int64", LABELS, "its width, where the right edge is exclusive", from_label=True
+    ),
+    Column(
+        "box_h", "int64", LABELS, "its height, where the bottom edge is exclusive", from_label=True
+    ),
     Column("rle", "str", INSTANCES, "COCO run lengths of the defect's mask, column-major"),
     *(_measure_column(one) for one in MEASURES if one.name != "area_px" and one.scope != "run"),
     Column(
