@@ -213,7 +213,7 @@ def _write_classes(files: list[File]) -> list[str]:
             Key(
                 f"defect.<name>.{name}",
                 tables[0][name].default if name in alike else "",
-                tables[0][name].sentence.split("; null = those")[0],
+                tables[0][name].sentence.split(" (null = those")[0],
             )
             for name in shared
         ]

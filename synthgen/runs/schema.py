@@ -89,20 +89,32 @@ COLUMNS: tuple[Column, ...] = (
     Column("step", "str", ("tries",), "what was changed for it: first, noise, stronger, place"),
     Column("revision", "int64", MANIFEST, "how often people had it made again", SAMPLE),
     Column(
-        "edited_by", "str", MANIFEST, "who drew its label; '' = measured", "review", from_label=True
+        "edited_by",
+        "str",
+        MANIFEST,
+        "who drew its label, '' where it was measured",
+        "review",
+        from_label=True,
     ),
-    Column("defect_class", "str", LABELS, "its name; '' = good", SAMPLE, from_label=True),
+    Column("defect_class", "str", LABELS, "its name, '' for a good image", SAMPLE, from_label=True),
     Column(
         "class_id",
         "int64",
         LABELS,
-        "id of the class in masks, 1..254; 0 = good",
+        "id of the class in masks, 1..254, or 0 for a good image",
         SAMPLE,
         from_label=True,
     ),
     Column("source_id", "str", MANIFEST, "the good image that it was made from", MADE),
     Column("source_path", "str", MANIFEST, "the clean image, to the pixel", is_path=True),
-    Column("photo", "str", MANIFEST, "the real photo behind it; '' = drawn", MADE, is_path=True),
+    Column(
+        "photo",
+        "str",
+        MANIFEST,
+        "the real photo behind it, '' for a drawn surface",
+        MADE,
+        is_path=True,
+    ),
     Column(
         "part_finding",
         "str",
@@ -119,14 +131,14 @@ COLUMNS: tuple[Column, ...] = (
         since="0.2.0",
     ),
     Column(
-        "group", "str", MANIFEST, "the physical part behind the source; never in two splits", MADE
+        "group", "str", MANIFEST, "the physical part behind the source, never in two splits", MADE
     ),
     Column("split", "str", MANIFEST, "train, val, test", SAMPLE),
     Column(
         "reference",
         "str",
         MANIFEST,
-        "the real defect of a bank that lent its look; '' = none",
+        "the real defect of a bank that lent its look, or ''",
         MADE,
     ),
     Column("reference_group", "str", MANIFEST, "the part that it was on", MADE),
@@ -134,7 +146,7 @@ COLUMNS: tuple[Column, ...] = (
         "seed",
         "int64",
         MANIFEST,
-        "of the sample; with placement, attempt and variant it fixes all draws",
+        "of the sample, which with placement, attempt and variant fixes all draws",
         MADE,
     ),
     Column(
@@ -160,11 +172,11 @@ COLUMNS: tuple[Column, ...] = (
         MADE,
         "0.2.0",
     ),
-    Column("backend", "str", MANIFEST, "what painted it; '' = nothing was painted", MADE),
+    Column("backend", "str", MANIFEST, "what painted it, '' where nothing was painted", MADE),
     Column("checkpoint", "str", MANIFEST, "the weights, with revision or digest", MADE),
     Column("prompt", "str", MANIFEST, "what the model was told", MADE),
     Column("severity", "float64", LABELS, "from 0, hardly visible, to 1, strong", MADE),
-    Column("image", "str", MANIFEST, "the finished image; '' = it came to none", is_path=True),
+    Column("image", "str", MANIFEST, "the finished image, '' where there is none", is_path=True),
     Column("mask", "str", MANIFEST, "class id of each pixel", is_path=True, from_label=True),
     Column(
         "image_digest",
@@ -191,8 +203,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("area_px", "int64", ALL, "pixels of the label", SAMPLE, from_label=True),
     Column("box_x", "int64", LABELS, "left edge of the label's box, pixels", from_label=True),
     Column("box_y", "int64", LABELS, "its top edge", from_label=True),
-    Column("box_w", "int64", LABELS, "its width; the right edge is exclusive", from_label=True),
-    Column("box_h", "int64", LABELS, "its height; the bottom edge is exclusive", from_label=True),
+    Column(
+        "box_w", "int64", LABELS, "its width, where the right edge is exclusive", from_label=True
+    ),
+    Column(
+        "box_h", "int64", LABELS, "its height, where the bottom edge is exclusive", from_label=True
+    ),
     Column("rle", "str", INSTANCES, "COCO run lengths of the defect's mask, column-major"),
     *(_measure_column(one) for one in MEASURES if one.name != "area_px" and one.scope != "run"),
     Column(
@@ -209,7 +225,7 @@ COLUMNS: tuple[Column, ...] = (
         "near_duplicate_id",
         "str",
         MANIFEST,
-        "the accepted sample that is most alike; '' = none",
+        "the accepted sample that is most alike, or ''",
         "measures",
     ),
     *(_measure_column(one) for one in MEASURES if one.scope == "run"),
@@ -221,7 +237,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("tar", "str", FILES, "the tar"),
     Column("offset", "int64", FILES, "where its bytes begin"),
     Column("size", "int64", FILES, "how many bytes"),
-    Column("sample_id", "str", FILES, "its sample; '' = a source, which many samples share"),
+    Column("sample_id", "str", FILES, "its sample, '' for a source, which many samples share"),
 )
 
 
