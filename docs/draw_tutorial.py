@@ -17,22 +17,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 import synthgen
 from synthgen.config.build import build_parts, set_up
 from synthgen.config.compose import compose
-from synthgen.evaluation.inspectors.fitting import ComputePlace, SegmentationPredictor
-from synthgen.evaluation.inspectors.unet_small import SmallUnet
 from synthgen.generation.generate import generate
 from synthgen.imaging.images import encode_jpeg, read_image, write_png
 from synthgen.report.sheet import ASKED, LABEL, PART, draw_outline, fit_view, square_window
 from synthgen.samples.sample import Sample
 from synthgen.sources import FolderSources, examples
-from synthgen.training.inspection import standardise_crop
-from synthgen.training.pictures import Picture
 
 Image = NDArray[np.uint8]
 PAGE = Path(__file__).resolve().parent / "start" / "tutorial.md"
@@ -66,9 +61,10 @@ def run_page(small: Sequence[str] = (), steps: int | None = None) -> None:
         else:
             more = small if name == "generate" else ()
             getattr(synthgen, name)(*words[1:], *more)
-    for code in read_page("python"):
-        changed = code if steps is None else re.sub(r"STEPS = \d+", f"STEPS = {steps}", code)
-        exec(compile(changed, str(PAGE), "exec"), {})
+    code = "\n".join(read_page("python"))
+    if steps is not None:
+        code = code.replace('("runs/plates")', f'("runs/plates", steps={steps})')
+    exec(compile(code, str(PAGE), "exec"), {})
 
 
 def draw_row(pictures: Sequence[Image], titles: Sequence[str], width: int = SIDE_PX) -> Image:
@@ -215,21 +211,14 @@ def draw_export(folder: Path) -> Image:
     return draw_row(shown[:4], titles[:4])
 
 
-def draw_model(weights: Path, photos: Path, masks: Path) -> Image:
+def draw_model(photos: Path, masks: Path, found: Path) -> Image:
     """Return photos with a defect, their masks, and what a trained model marks on them."""
-    model = SmallUnet(3, (16, 32, 64))
-    model.load_state_dict(torch.load(weights, weights_only=True))
-    look = SegmentationPredictor(model.eval(), model.cell_px, ComputePlace())
     rows = []
     for number, path in enumerate(sorted(photos.iterdir())[:3]):
-        pixels, mask = np.asarray(read_image(path), np.uint8), read_image(masks / path.name) > 0
-        picture = Picture(name=path.stem, group=path.stem, pixels=pixels, masks={"gouge": mask})
-        logits = look(standardise_crop(picture)).logits
-        found = np.repeat((255 / (1 + np.exp(-logits)))[..., None], 3, axis=2).astype(np.uint8)
-        titles = (
-            ["photo", "where the gouge is", "what the model marks"] if number == 0 else [""] * 3
-        )
-        rows.append(draw_row([pixels, grey(mask), found], titles, 260))
+        shown = [np.asarray(read_image(path), np.uint8), grey(read_image(masks / path.name) > 0)]
+        shown.append(np.repeat(read_image(found / path.name)[..., None], 3, axis=2))
+        titles = ["photo", "where the gouge is", "what the model marks"]
+        rows.append(draw_row(shown, titles if number == 0 else [""] * 3, 260))
     return stack(rows)
 
 
@@ -258,9 +247,7 @@ def draw(folder: Path, images: Path, small: Sequence[str] = ()) -> None:
     pictures |= draw_stages(kinds.get("scratch", passed[0]))
     pictures["rejected.png"] = draw_rejected(paint([*settings, "quality=strict"], 6))
     pictures["export.jpg"] = draw_export(folder / "dataset" / "coco")
-    pictures["model.jpg"] = draw_model(
-        folder / "inspector.pt", folder / "bad", folder / "bad-masks"
-    )
+    pictures["model.jpg"] = draw_model(*(folder / name for name in ("bad", "bad-masks", "found")))
     for name, picture in pictures.items():
         if name.endswith(".jpg"):
             (images / name).write_bytes(encode_jpeg(np.ascontiguousarray(picture), QUALITY))
@@ -272,7 +259,7 @@ def main(work: str) -> None:
     folder = Path(work).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    if not (folder / "inspector.pt").exists():
+    if not (folder / "found").exists():
         run_page()
     draw(folder, IMAGES)
 

@@ -1,8 +1,9 @@
 """Synthetic training data for vision inspection: good photos in, labelled defect images out.
 
 ``preview``, ``generate``, ``export``, ``inspect``, ``bank`` and ``adapt`` do what the commands of
-these names do, ``open_run`` reads a finished run; docs/how-to/python.md shows each. Names are
-loaded when they are first used, so that importing the package is quick.
+these names do, ``open_run`` reads a finished run, and ``train_inspector`` trains on one;
+docs/how-to/python.md shows each. Names are loaded when they are first used, so that importing the
+package is quick.
 """
 
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ if TYPE_CHECKING:  # what editors and type checkers see; the same names are in H
     from synthgen.commands.export import export
     from synthgen.commands.generate import generate
     from synthgen.commands.inspect import inspect
+    from synthgen.commands.inspector import train_inspector
     from synthgen.commands.preview import PreviewResult, preview
     from synthgen.commands.run import Run, StoredSample, open_run
     from synthgen.errors import SynthgenError
+    from synthgen.evaluation.inspectors.inspector import Inspector
     from synthgen.exporting.write import ExportResult
     from synthgen.samples.sample import (
         Annotation,
@@ -32,6 +35,8 @@ else:
         **dict.fromkeys(("PreviewResult", "preview"), "commands.preview"),
         **dict.fromkeys(("Run", "StoredSample", "open_run"), "commands.run"),
         **{name: f"commands.{name}" for name in ("export", "generate", "inspect")},
+        "train_inspector": "commands.inspector",
+        "Inspector": "evaluation.inspectors.inspector",
         "SynthgenError": "errors",
         "ExportResult": "exporting.write",
         **dict.fromkeys(
@@ -59,6 +64,7 @@ __all__ = [
     "Candidate",
     "Condition",
     "ExportResult",
+    "Inspector",
     "Measurement",
     "PreviewResult",
     "Run",
@@ -73,4 +79,5 @@ __all__ = [
     "inspect",
     "open_run",
     "preview",
+    "train_inspector",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synthgen.samples.sample import Condition
 
-__all__ = ["Backend", "BackendInfo", "SketchBackend"]
+__all__ = ["Backend", "BackendInfo", "LoadsAhead", "SketchBackend"]
 
 NO_WHOLE_IMAGES = (
     "it paints no whole images; choose one with a checkpoint and a ControlNet, e.g. backend=sd15"
@@ -58,6 +58,15 @@ class Backend(Protocol):
         What differs from that outside the repaint mask is dropped later. Called from one thread at
         a time.
         """
+        ...
+
+
+@runtime_checkable
+class LoadsAhead(Protocol):
+    """A backend that can load its weights before it is given anything to paint."""
+
+    def load(self) -> object:
+        """Load the weights, once; raises what ``paint`` would."""
         ...
 
 

@@ -21,7 +21,7 @@ from synthgen.generation.generate import batched
 from synthgen.generation.stop import Stop
 from synthgen.progress import show_progress, stage, tell
 from synthgen.report import write_report
-from synthgen.runs.folder import open_run
+from synthgen.runs.folder import check_run_folder, open_run
 from synthgen.runs.lock import hold_run
 from synthgen.runs.reviews.revisions import find_work
 from synthgen.samples.sample import Status
@@ -51,9 +51,10 @@ def generate(*settings: Setting, quiet: bool = False, config_dir: Path | str | N
 def run_generate(config: DictConfig) -> Run:
     """Paint the run that a whole config describes."""
     begun = time.monotonic()
+    folder = read_text(config, "run.folder")
+    check_run_folder(folder)  # before the photos are looked at, which may take minutes
     executor = build(config.executor, "executor", ("run",))
     job, plain = set_up(config), to_plain(config)
-    folder = read_text(config, "run.folder")
     with hold_run(folder) as lease, Stop() as stop:
         known = partial(find_default, plain)
         run = open_run(folder, to_stored(config), job.specs, collect_facts(job), known, plain)

@@ -13,13 +13,8 @@ from synthgen.config.build import read_mode, set_up
 from synthgen.config.objects import check_keys, check_value, read_text, to_plain
 from synthgen.errors import ConfigError
 from synthgen.progress import show_progress
-from synthgen.report.preview import (
-    Preview,
-    PreviewSettings,
-    draw_preview,
-    open_preview_folder,
-    write_preview,
-)
+from synthgen.report.preview import Preview, PreviewSettings, draw_preview, write_preview
+from synthgen.runs.folder import check_run_folder
 from synthgen.storage.places import StoredFile
 
 __all__ = ["PreviewResult", "preview", "run_preview"]
@@ -70,12 +65,12 @@ def run_preview(config: DictConfig) -> PreviewResult:
     settings = check_value(PreviewSettings, plain["preview"], "preview")
     if read_mode(plain) == "vary":
         raise ConfigError("mode=vary draws no defects; preview a run with mode=defects")
+    folder = read_text(config, "run.folder")
+    check_run_folder(folder)  # before the photos are looked at, which may take minutes
     for name in ("backend", "executor"):  # which are not made, as the control images
         check_keys(plain[name], name)
     for name, node in (plain["control"] or {}).items():
         check_keys(node, f"control.{name}")
-    folder = read_text(config, "run.folder")
-    open_preview_folder(folder)  # before anything is drawn
     job = set_up(OmegaConf.create({**plain, **NO_MODEL}))
     drawn = draw_preview(
         job.specs, job.parts.stages.condition, settings.count, job.notes, job.skipped

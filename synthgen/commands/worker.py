@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from synthgen.backends.backend import LoadsAhead
 from synthgen.config.build import Parts, build_parts
 from synthgen.generation.executors.executor import TakingTurns
 from synthgen.generation.generate import generate
@@ -45,6 +46,10 @@ class RunWorker:
 
 
 def make_worker(config: Mapping[str, Any], location: str, index: SourceIndex) -> RunWorker:
-    """Return a worker from a plain config; a process elsewhere can be sent this call."""
+    """Return a worker from a plain config, its model loaded; a process elsewhere can be sent this
+    call."""
     made = OmegaConf.create(dict(config))
-    return RunWorker(made, location, build_parts(made, index.sources))
+    parts = build_parts(made, index.sources)
+    if isinstance(backend := parts.stages.backend, LoadsAhead):
+        backend.load()  # so that a worker that says it is ready is
+    return RunWorker(made, location, parts)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from synthgen.config.environment import resolve
 from synthgen.config.objects import to_plain
+from synthgen.config.others import list_readers, read_shipped
 from synthgen.config.overrides import OPEN, open_keys, prepare_overrides, search_in
 from synthgen.config.sections import check_sections, check_values
 from synthgen.config.suggest import did_you_mean, find_near_key
@@ -55,6 +55,7 @@ def compose(
     ``pipeline``: the name of a file of conf/, as ``generate``. ``overrides``: as on the command
     line, ``run.count=8``. ``folders``: configuration of one's own (see ``find_own_folders``, the
     default), whose files are choices beside those that ship. Former keys are read, with a warning.
+    Keys of a command that builds on this one, as ``preview.count`` for ``generate``, are left out.
     """
     own = find_own_folders() if folders is None else list(folders)
     overrides, own = prepare_overrides(pipeline, overrides, own)
@@ -110,7 +111,7 @@ def check_choices(pipeline: str, choices: Mapping[str, Any], own: Sequence[Path]
     ``choices``: the names that were chosen, by group; those of lists (defect, control, format) are
     not among them, so that any such file of these groups is an error.
     """
-    shipped, (_, groups) = find_shipped("conf"), _read_shipped(pipeline)
+    shipped, (_, groups) = find_shipped("conf"), read_shipped(pipeline)
     for folder in own:
         for path in sorted(folder.glob("*/*.yaml")):
             group, name = path.parent.name, path.stem
@@ -128,7 +129,7 @@ def finish(config: DictConfig, pipeline: str) -> DictConfig:
 
     Raises ConfigError where a key must be given, or one stands at the top that nobody reads.
     """
-    shown, (shipped, groups) = _shown(pipeline), _read_shipped(pipeline)
+    shown, (shipped, groups) = _shown(pipeline), read_shipped(pipeline)
     sections = {name: node for name, node in shipped.items() if name not in groups}
     try:
         config = resolve(config)
@@ -170,21 +171,6 @@ def _check_optional(config: DictConfig, name: str) -> None:
             config[name] = {}
 
 
-def _read_shipped(pipeline: str) -> tuple[dict[str, Any], set[str]]:
-    """Return a pipeline's config as its file has it, and for which keys a file is chosen."""
-    path = find_shipped("conf") / f"{pipeline}.yaml"
-    node = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    groups: set[str] = set()
-    for default in node.pop("defaults", []):
-        if isinstance(default, Mapping):
-            names = (str(key).removeprefix("optional ").partition("@")[0] for key in default)
-            groups |= {name for name in names if "/" not in name}
-        elif default != "_self_":
-            inner, others = _read_shipped(default)
-            node, groups = inner | node, groups | others
-    return node, groups
-
-
 def _shown(pipeline: str) -> str:
     return pipeline.replace("_", " ")
 
@@ -204,6 +190,8 @@ def _explain(message: str, pipeline: str, overrides: Sequence[str], own: Sequenc
         key = unknown[1]
         near = find_near_key(key, _compose_without(key, pipeline, overrides, own))
         hint = f"did you mean {near}? " if near else ""
+        if readers := list_readers(key):
+            hint = f"it is one of {', '.join(readers)}; "
         return (
             f"{key} is not a key of {shown}; {hint}see synthgen {shown} --cfg job for all of them"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from synthgen.config.others import leave_out_others
 from synthgen.errors import ConfigError
 from synthgen.storage.files import find_shipped
 
@@ -32,14 +33,12 @@ def prepare_overrides(
 ) -> tuple[list[str], list[Path]]:
     """Return overrides and folders of one's own as the pipeline takes them.
 
-    Keys of ``preview`` are left out of ``generate``, so that both words take one command line. The
+    Keys of a command that builds on this one are left out, see ``leave_out_others``. The
     folder of experiment=<folder> becomes one of one's own: it holds experiment/recipe.yaml, as
     those of synthgen adapt. A name that an experiment in conf/ or in ``own`` has is that
     experiment. Raises ConfigError where a path has no recipe.
     """
-    foreign = "preview." if pipeline == "generate" else "\0"
-    found = [text for text in overrides if not text.lstrip("+").startswith(foreign)]
-    folders = list(own)
+    found, folders = leave_out_others(pipeline, overrides), list(own)
     for place, text in enumerate(found):
         key, _, value = text.partition("=")
         value = value.strip("\"'")

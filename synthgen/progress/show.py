@@ -37,6 +37,8 @@ class _Shown:
 
     def begin(self, one: Stage) -> None:
         """Show a stage."""
+        for around in self._open:
+            around.inner += 1
         self._open.append(one)
         self.display.begin(one)
 
@@ -44,6 +46,7 @@ class _Shown:
         """Show that a stage is over; others may have waited for it."""
         self._open.remove(one)
         for around in self._open:
+            around.inner = max(0, around.inner - 1)
             around.restart()
         self.display.end(one)
 

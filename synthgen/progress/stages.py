@@ -30,6 +30,7 @@ class Stage:
     ) -> None:
         self.name, self.total, self.unit, self.waiting = name, total, unit, waiting
         self.at, self.note = done, ""
+        self.inner = 0  # stages that began within this one and go on
         self.ended_s: float | None = None  # how long it took
         self.is_whole = True  # False where an error or Ctrl-C ended it
         self._clock, self._begun, self._pace = clock, clock(), Pace(clock)
@@ -66,7 +67,8 @@ class Stage:
             words.append(f"{ended} {_tell_duration(self.ended_s)}")
         elif self.at == self.total or (rate := self._pace.rate()) is None:
             is_first = self.at == self._done and self.at != self.total
-            words += [self.waiting] if is_first and self.waiting else []
+            is_waiting = is_first and not self.inner  # else the inner one says what goes on
+            words += [self.waiting] if is_waiting and self.waiting else []
             words.append(f"{_tell_duration(self._clock() - self._begun)} so far")
         else:
             words.append(_tell_rate(rate, self.unit))

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic import dataclasses as checked
 from rich.table import Table
 
-from synthgen.errors import PlacementError, RunError, SourceError
+from synthgen.errors import PlacementError, SourceError
 from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.images import composite
 from synthgen.progress import track
@@ -23,12 +23,11 @@ from synthgen.report.page import render
 from synthgen.report.pictures import to_data_url
 from synthgen.report.sheet import LABEL, PART, fit_view, mark_whole, square_window
 from synthgen.report.svg import colour_classes, format_number
-from synthgen.runs.folder import BEGUN
-from synthgen.runs.record import RECORD
+from synthgen.runs.folder import check_run_folder
 from synthgen.samples.sample import Condition, SampleSpec
 from synthgen.sources.findings import list_names
 from synthgen.sources.parts import short_side_px
-from synthgen.storage.places import Storage, StoredFile, open_storage
+from synthgen.storage.places import StoredFile, open_storage
 
 __all__ = [
     "NUMBERS",
@@ -38,7 +37,6 @@ __all__ = [
     "PreviewTile",
     "choose_specs",
     "draw_preview",
-    "open_preview_folder",
     "tabulate_sizes",
     "write_preview",
 ]
@@ -170,24 +168,13 @@ def draw_preview(
     return Preview(planned=len(planned), sentences=sentences, rows=rows, tiles=tiles)
 
 
-def open_preview_folder(folder: Path | str) -> Storage:
-    """Return the storage of a run's folder, new or begun; raises RunError for anything else."""
-    storage = open_storage(folder)
-    is_run = storage.exists(RECORD)
-    if not is_run and not all(BEGUN.fullmatch(name) for name in storage.names()):
-        raise RunError(
-            f"run.folder={str(folder)!r} exists and is not a run of synthgen (it has no run.yaml); "
-            "give a new or an empty folder"
-        )
-    return storage
-
-
 def write_preview(folder: Path | str, preview: Preview) -> StoredFile:
     """Write ``preview.html`` into a run's folder, new or begun; return it.
 
     A run's own files stay as they are. Raises RunError where the folder holds something else.
     """
-    storage = open_preview_folder(folder)
+    check_run_folder(folder)
+    storage = open_storage(folder)
     page = render(
         "preview.html.j2",
         name=name_run(storage.local("") or storage.location),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +41,7 @@ from synthgen.storage.files import digest_file, remove_leftovers
 from synthgen.storage.places import hide_passwords, open_storage
 from synthgen.storage.provenance import DRAWN, ENHANCED, digital_source
 
-__all__ = ["Layout", "RunFolder", "inspect_run", "open_run"]
+__all__ = ["Layout", "RunFolder", "check_run_folder", "inspect_run", "open_run"]
 
 Layout = Literal["files", "tar"]
 Row = Mapping[str, Any]
@@ -216,6 +217,29 @@ class RunFolder:
         return None if plain is None else read_limits(plain)
 
 
+def check_run_folder(root: Path | str) -> bool:
+    """Say whether a run lies at ``root``; False where a new one can be begun there.
+
+    Raises RunError where something else lies there, or nothing can be written.
+    """
+    storage = open_storage(root)
+    if storage.exists(RECORD):
+        return True
+    if not all(BEGUN.fullmatch(name) for name in storage.names()):
+        raise RunError(
+            f"run.folder={str(root)!r} exists and is not a run of synthgen (it has no run.yaml); "
+            "give a new or an empty folder"
+        )
+    if (folder := storage.local("")) is not None:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+            raise RunError(
+                f"run.folder={str(root)!r} cannot be written: {there} allows no new files; give "
+                "another folder"
+            )
+    return False
+
+
 def inspect_run(root: Path | str, quality: Mapping[str, Any]) -> pd.DataFrame:
     """Decide a finished run again, by other limits, without painting; return the manifest.
 
@@ -257,7 +281,7 @@ def open_run(
     config, digest = _without_passwords(dict(config)), plan_digest(specs)
     ignores_border = bool(config.get("label", {}).get("ignore_border", False))
     run = RunFolder(root, ignores_border, config.get("run", {}).get("storage", "files"))
-    if run.storage.exists(RECORD):
+    if check_run_folder(root):
         before = read_record(run.storage)
         _check_config(
             root, before["config"], config, default_of, _without_passwords(resolved or config)
@@ -267,11 +291,6 @@ def open_run(
             _check_plan(run, specs)
         run.remove_leftovers()
         return run
-    if not all(BEGUN.fullmatch(name) for name in run.storage.names()):
-        raise RunError(
-            f"run.folder={str(root)!r} exists and is not a run of synthgen (it has no run.yaml); "
-            "give a new or an empty folder"
-        )
     write_table(run.storage, "plan", tabulate_plan(specs))
     record = {"config": config, **facts, "digest": digest}
     run.storage.write(RECORD, yaml.safe_dump(record, sort_keys=True).encode("utf-8"))

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -113,6 +114,7 @@ def pretrain(settings: PretrainSettings, folder: Path) -> Path:
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(1)
     settings = _settle_precision(settings)
+    AcceleratorState._reset_state()  # a training before in this process may have had another one
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     photos, real = Photos(settings.photos), RealExamples(settings.real)
     features = _make_features(settings, accelerator)

@@ -33,6 +33,7 @@ STAGES = {
         "synthgen.bank(": "cutting",
         "synthgen.adapt(": "learning",
         "synthgen.generate(": "painting",
+        "synthgen.train_inspector(": "training",
     },
 }
 

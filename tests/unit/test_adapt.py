@@ -17,7 +17,7 @@ import yaml
 from synthgen.backends.checkpoints.adapters import RECORD, WEIGHTS, find_adapter
 from synthgen.backends.checkpoints.find import find_checkpoint
 from synthgen.backends.checkpoints.licences import read_licence
-from synthgen.backends.diffusion.loading import best_precision, pick_device, pick_threads
+from synthgen.backends.diffusion.loading import best_precision, pick_device
 from synthgen.commands.cli import main
 from synthgen.config.compose import compose
 from synthgen.config.objects import check_value, to_plain
@@ -356,14 +356,6 @@ def test_an_unknown_device_is_told(device, table, base, tmp_path, capsys) -> Non
         ConfigError, match=r"backend\.hardware\.device=.* is unknown; choose auto, cpu"
     ):
         make_diffusion(str(base), device=device).load()
-
-
-def test_threads_are_as_many_as_cores_are_idle(monkeypatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
-    for load, threads in ((0.2, 4), (1.4, 3), (3.9, 1), (9.0, 1)):
-        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
-        assert pick_threads(None) == threads
-        assert pick_threads(2) == 2
 
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch) -> None:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from pydantic import ValidationError
 
@@ -64,11 +63,6 @@ def call(pipeline, size=64, **changes):
         "output_type": "np",
     }
     return pipeline(**(values | changes)).images[0], np.asarray(image), mask > 0
-
-
-@pytest.fixture(autouse=True)
-def _own_accelerator() -> None:
-    AcceleratorState._reset_state()  # as in a process of its own
 
 
 def test_patches_lose_nothing() -> None:
@@ -162,11 +156,9 @@ def test_a_training_that_is_stopped_ends_like_an_unbroken_one(tmp_path, monkeypa
     monkeypatch.setattr(module, "_save_state", saved)
     again = PretrainSettings(steps=4, **SMALL | {"mixed_precision": "auto"})
     monkeypatch.setattr(module, "best_precision", lambda _: "bf16")
-    AcceleratorState._reset_state()
     with pytest.raises(RunError, match=r"pretrain\.mixed_precision=no, not bf16"):
         pretrain(again, tmp_path / "cut")
     monkeypatch.setattr(module, "best_precision", lambda _: "fp32")
-    AcceleratorState._reset_state()
     cut = pretrain(again, tmp_path / "cut")
     for part in ("unet", "controlnet", "text_encoder"):
         one, other = (

@@ -177,6 +177,32 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path, arguments, sentenc
     assert "drawing" not in done.stderr  # nothing is drawn before it is refused
 
 
+@pytest.mark.parametrize("command", ["preview", "generate"])
+def test_a_taken_folder_is_refused_before_the_photos_are_looked_at(tmp_path, command) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter.txt").write_text("dear")
+    where = ("run.folder=taken", "source=folder", "source.path=nowhere")
+    done = run_here(command, *where, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("synthgen: run.folder='taken' exists and is not a run")
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["letter.txt"]
+
+
+def test_generate_takes_the_command_line_of_a_preview(tmp_path) -> None:
+    line = (*FEW[1:], "source.size_hw=[96,96]", "backend=sketch", "preview.count=1")
+    run_well("preview", *line, "run.folder=out", cwd=tmp_path)
+    run_well("generate", *line, "run.folder=out", cwd=tmp_path)
+    assert "preview" not in (tmp_path / "out" / "run.yaml").read_text()
+    shown = run_well("generate", *line, "run.folder=out", "--cfg", "job", cwd=tmp_path)
+    assert "size_hw" in shown
+    assert "preview" not in shown
+    done = run_here("generate", *line, "preview.cuont=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "preview.cuont is not a key of preview; did you mean preview.count?" in done.stderr
+    done = run_here("generate", *line, "adapt.steps=3", cwd=tmp_path)
+    assert "adapt.steps is not a key of generate; it is one of adapt; see" in done.stderr
+
+
 def test_a_defect_without_room_is_told(tmp_path, surfaces) -> None:
     mask = np.zeros(SIZE_HW, np.uint8)
     mask[:3, :3] = 255

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -101,6 +103,18 @@ def test_loading_before_the_first_batch_is_no_measure_of_batches(
         clock.now = 61
         assert at.describe() == "4 of 200 images, 0.50 images/s, 6 min 30 s left"
     assert at.ended_s == 61
+
+
+def test_what_is_waited_for_is_not_under_way_while_something_loads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(show, "_shown", show._Shown(LineDisplay(lambda line: None, clock)))
+    with stage("painting", 8, waiting="first batch under way", clock=clock) as at:
+        with stage("loading the workers", 2, clock=clock):
+            clock.now = 50
+            assert at.describe() == "0 of 8, 50 s so far"
+        assert at.describe() == "0 of 8, first batch under way, 50 s so far"
 
 
 def test_what_an_error_ended_does_not_read_like_success() -> None:
@@ -203,29 +217,52 @@ def test_a_terminal_gets_a_bar_per_stage_and_stdout_stays_free(
     assert capsys.readouterr().out == "the summary\n"
 
 
+class Terminal:
+    """A real terminal in the place of stderr while inside; ``shown``: all that was written to it.
+
+    A read returns what has come through so far, which may be the first of several pieces: so it is
+    read until it is closed.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        self._monkeypatch, self.shown = monkeypatch, ""
+
+    def __enter__(self) -> Terminal:
+        self._master, slave = os.openpty()
+        self.file = os.fdopen(slave, "w")
+        self._monkeypatch.setattr(sys, "stderr", self.file)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+        self._reader.join()
+        os.close(self._master)
+
+    def _read(self) -> None:
+        pieces = []
+        with suppress(OSError):  # it is closed
+            while piece := os.read(self._master, 10_000):
+                pieces.append(piece)
+        self.shown = b"".join(pieces).decode()
+
+
 def test_a_real_terminal_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    master, slave = os.openpty()
-    with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        with show_progress():
-            assert list(track("abc", "looking", unit="letters")) == ["a", "b", "c"]
-        shown = os.read(master, 10_000).decode()
-    os.close(master)
+    with Terminal(monkeypatch) as terminal, show_progress():
+        assert list(track("abc", "looking", unit="letters")) == ["a", "b", "c"]
+    shown = terminal.shown
     assert "looking" in shown
     assert "3 of 3 letters, took under 1 s" in shown
 
 
 def test_an_error_gives_the_terminal_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    master, slave = os.openpty()
-    with os.fdopen(slave, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    with Terminal(monkeypatch) as terminal:
         with pytest.raises(ValueError, match="c") as caught, show_progress():
             [int(letter) for letter in track("12c", "looking")]  # the error keeps the loop alive
-        assert sys.stderr is terminal
-        shown = os.read(master, 10_000).decode()
-    os.close(master)
+        assert sys.stderr is terminal.file
+    shown = terminal.shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is there again
     assert caught.value.__traceback__ is not None
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from synthgen.backends.checkpoints.find import describe_models, find_checkpoint
 from synthgen.errors import RunError
 from synthgen.imaging.images import read_image
-from synthgen.runs.folder import FREE_TO_CHANGE, open_run
+from synthgen.runs.folder import FREE_TO_CHANGE, check_run_folder, open_run
 from synthgen.runs.reader import read_run
 from tests.factories import CASES, CONFIG, make_masks, make_run
 from tests.families import TINY
@@ -99,6 +101,23 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
     with pytest.raises(RunError, match="is not a run of synthgen"):
         open_run(tmp_path, CONFIG, [make_spec()], FACTS)
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path) -> None:
+    assert not check_run_folder(tmp_path / "new" / "run")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="Not a directory"):
+        check_run_folder(tmp_path / "file" / "run")
+    user = os.geteuid()
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        os.seteuid(65534 if user == 0 else user)  # root may write everywhere
+        try:
+            with pytest.raises(RunError, match=rf"/run' cannot be written: {name} allows no new"):
+                check_run_folder(Path(name, "run"))
+        finally:
+            os.seteuid(user)
+            Path(name).chmod(0o755)
 
 
 def test_finished_samples_are_known(tmp_path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -10,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from synthgen.backends.diffusion.threads import count_idle_cores, pick_threads, tell_busy_cores
 from synthgen.conditioning.augment import TorchvisionAugment
 from synthgen.imaging.silence import silent_opencv, silent_warnings
+from synthgen.progress import show_progress
 from synthgen.samples.seeds import seeded_torch
 
 
@@ -100,3 +106,42 @@ def test_noise_that_is_drawn_on_a_gpu_is_the_samples_own() -> None:
             drawn.append(torch.randn(4, device=device))
     assert not torch.equal(drawn[0], drawn[1])
     assert torch.equal(drawn[0], drawn[2])
+
+
+def test_idle_cores_are_those_of_this_process_that_others_leave() -> None:
+    cores, idle = count_idle_cores()
+    assert cores == len(os.sched_getaffinity(0))
+    assert 0 <= idle <= cores
+
+
+def test_a_core_that_another_process_burns_is_not_idle() -> None:
+    core = min(before := os.sched_getaffinity(0))
+    burn = f"import os; os.sched_setaffinity(0, {{{core}}})\nprint(1, flush=True)\nwhile True: pass"
+    os.sched_setaffinity(0, {core})  # this thread alone
+    other = subprocess.Popen([sys.executable, "-c", burn], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.read(1)
+        assert count_idle_cores()[1] < 0.5
+    finally:
+        other.kill()
+        other.communicate()
+        os.sched_setaffinity(0, before)
+
+
+def test_threads_are_as_asked_or_as_many_as_there_are_idle_cores(capsys) -> None:
+    with show_progress():
+        assert pick_threads(7, "adapt.threads") == 7
+        assert capsys.readouterr().err == ""
+        assert pick_threads(None, "adapt.threads") == 1  # conftest gives torch one
+        tell_busy_cores(1, "backend.hardware.threads")
+        told = capsys.readouterr().err
+        assert re.fullmatch(
+            r"[\d.]+ of \d+ cores are idle: 1 CPU thread; adapt.threads gives another number\n",
+            told,
+        )
+        tell_busy_cores(10_000, "backend.hardware.threads")
+    assert re.search(
+        r"note: .* and 10000 threads wait for each other; backend.hardware.threads=\d+ is likely",
+        capsys.readouterr().err,
+    )

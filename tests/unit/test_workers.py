@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from synthgen.commands.worker import make_worker
+from synthgen.config.build import build_parts
+from synthgen.config.compose import compose
+from synthgen.config.objects import to_plain
 from synthgen.errors import ConfigError, ModelError, RunError
 from synthgen.generation.executors.executor import Executor, LocalExecutor, Worker
 from synthgen.generation.executors.processes import GPU_DEVICES, ProcessExecutor
 from synthgen.generation.executors.ray_cluster import RayExecutor
 from synthgen.generation.executors.supply import Supply
+from synthgen.progress import show, show_progress
 from synthgen.samples.sample import Status
+from synthgen.sources import SourceIndex
+from tests.checkpoints import save_tiny_patch_model
 from tests.plain_workers import (
     PlainWorker,
     TorchWorker,
@@ -95,6 +102,34 @@ def test_a_worker_has_its_threads_though_it_imports_torch_late(tmp_path, monkeyp
     run(executor, tmp_path, partial(TorchWorker, tmp_path), count=1)
     has_gpu = any(path.exists() for path in GPU_DEVICES)
     assert noted(tmp_path / "begun.txt") == [f"imported={has_gpu}", "threads=1"]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_loading_is_a_stage_until_every_worker_is_ready(tmp_path, name, capsys) -> None:
+    lines: list[str] = []
+    with show_progress():
+        executor = make_executor(name, workers=2)
+        make = make_plain(tmp_path, duration_s=0.3)
+        with closing(executor.run(make_batches(24, 2), PlainWorker(tmp_path), make)) as made:
+            for _ in made:
+                shown = show._shown
+                assert shown is not None
+                lines.append("; ".join(one.describe() for one in shown._open))
+    assert capsys.readouterr().err.splitlines() == ["loading the workers: 2 workers"]
+    assert lines[-1] == ""  # it is over, and says no more
+    for line in lines:
+        assert not line.startswith(("0 of 2", "2 of 2"))  # one of them must be ready before
+
+
+def test_a_backend_that_can_load_ahead_does_so_before_its_worker_is_ready(tmp_path) -> None:
+    save_tiny_patch_model(tmp_path / "model")
+    config = compose(
+        "generate",
+        ["debug=smoke", f"backend.model.checkpoint={tmp_path / 'model'}", "run.folder=out"],
+    )
+    sources = SourceIndex(build_parts(config).sources)
+    worker = make_worker(to_plain(config), str(tmp_path / "out"), sources)
+    assert worker.stages.backend._painters  # its weights are there
 
 
 def test_workers_are_not_hired_where_nothing_is_left_to_do(tmp_path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from synthgen.backends.checkpoints.adapters import apply_adapter
 from synthgen.backends.checkpoints.families import Call
 from synthgen.backends.checkpoints.selection import Model
+from synthgen.backends.diffusion.threads import tell_busy_cores
 from synthgen.backends.settings import Hardware
 from synthgen.errors import ConfigError, ModelError
 from synthgen.progress import stage
@@ -23,7 +24,6 @@ __all__ = [
     "load_pipeline",
     "pick_device",
     "pick_dtype",
-    "pick_threads",
     "set_scheduler",
     "silence_loading",
     "switch_pipeline",
@@ -54,10 +54,12 @@ def silence_loading() -> None:
 def _load(model: Model, call: Call, hardware: Hardware) -> Any:
     import torch
 
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
     silence_loading()
     device = pick_device(hardware.device)
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    elif device == "cpu" and torch.get_num_threads() > 1:  # as many as ever: pixels depend on it
+        tell_busy_cores(torch.get_num_threads(), "backend.hardware.threads")
     dtype = getattr(torch, pick_dtype(hardware.dtype or model.family.dtype, device))
     folder = model.base.folder
     try:
@@ -212,20 +214,6 @@ def pick_dtype(dtype: str, device: str) -> str:
     if not device.startswith("cuda"):
         return "float32"
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-
-
-def pick_threads(given: int | None) -> int:
-    """Return how many CPU threads to compute with: ``given``, or as many as cores are idle now.
-
-    Threads that share a core with other work wait for each other: two of them on a busy machine
-    with two cores took ten times as long as one.
-    """
-    if given is not None:
-        return given
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
-    return int(min(cores, max(1, round(cores - busy))))
 
 
 def best_precision(device: str = "cpu") -> str:

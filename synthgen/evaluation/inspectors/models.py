@@ -44,6 +44,11 @@ class InspectionModel:
         return not self.tried_steps
 
     @property
+    def usual_steps(self) -> int:
+        """What it usually needs: the last but one of those that are tried."""
+        return self.tried_steps[-2:][0] if self.tried_steps else 0
+
+    @property
     def train(self) -> Train:
         """The function that trains it, imported when it is first needed."""
         module, _, name = self.trainer.partition(".")

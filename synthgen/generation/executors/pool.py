@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from synthgen.errors import RunError, SynthgenError
 from synthgen.generation.executors.executor import Batch, Worker
 from synthgen.generation.executors.supply import MAX_DEATHS, Supply, Task
+from synthgen.progress import stage
 from synthgen.samples.sample import Status
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "work",
 ]
 
+LOADING = "loading the workers"
 GIVEN_UP = "the process that made it died twice, out of memory perhaps"
 Member = TypeVar("Member")
 
@@ -122,8 +125,21 @@ class _Pool(Generic[Member]):
 
     def run(self) -> Generator[list[Status]]:
         """Yield statuses until every batch is done or lost; raises the first error of a worker."""
-        for number in range(0 if self.supply.is_empty else self._workers):
-            self.slots.append(_Slot(number, self._place.start(number)))
+        if self.supply.is_empty:
+            return
+        with ExitStack() as loading:
+            at = loading.enter_context(stage(LOADING, self._workers, unit="workers"))
+            for number in range(self._workers):
+                self.slots.append(_Slot(number, self._place.start(number)))
+            for statuses in self._listen():
+                if statuses:
+                    yield statuses
+                at.at = max(at.at, sum(slot.is_ready for slot in self.slots))
+                if at.at == self._workers:
+                    loading.close()  # the pace of batches begins now
+
+    def _listen(self) -> Generator[list[Status]]:
+        """Yield the statuses of each batch that is done, and [] where a worker is ready."""
         while not self.supply.is_empty or any(slot.given for slot in self.slots):
             by_member = {id(slot.member): slot for slot in self.slots}
             for member, message in self._place.listen([slot.member for slot in self.slots]):
@@ -131,6 +147,7 @@ class _Pool(Generic[Member]):
                 match message:
                     case Ready():
                         slot.is_ready = True
+                        yield []
                     case BatchResult(number, statuses):
                         del slot.given[number]
                         yield statuses

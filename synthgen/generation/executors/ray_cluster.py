@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -143,7 +144,12 @@ def _start(address: str | None) -> Any:
         if address is None:  # a Ray of our own needs no token
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
         try:
-            ray.init(address=address or "local", log_to_driver=False, include_dashboard=False)
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"executor.address={address!r} leads to no Ray: {reason}") from error

@@ -26,10 +26,10 @@ from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.diffusion.loading import (
     best_precision,
     pick_device,
-    pick_threads,
     silence_loading,
 )
 from synthgen.backends.diffusion.patch_inpaint import PatchControlNetInpaintPipeline
+from synthgen.backends.diffusion.threads import pick_threads
 from synthgen.errors import ConfigError
 from synthgen.planning.prompts import SYNONYMS
 from synthgen.progress import stage
@@ -113,7 +113,7 @@ def adapt(
     """
     check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
-    torch.set_num_threads(pick_threads(settings.threads))
+    torch.set_num_threads(pick_threads(settings.threads, "adapt.threads"))
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)
     examples, good = make_examples(images, nouns, settings.surface)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.hooks import RemovableHandle
 
 from synthgen.backends.diffusion.backend import DiffusionBackend
-from synthgen.backends.diffusion.loading import pick_threads
+from synthgen.backends.diffusion.threads import pick_threads
 from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
 from synthgen.references.items import check_reference_splits
@@ -63,7 +63,7 @@ def adapt_unet(
 
     check_reference_splits(images, settings.splits, "adapt.splits")
     check_folder(folder)
-    torch.set_num_threads(pick_threads(settings.threads))
+    torch.set_num_threads(pick_threads(settings.threads, "adapt.threads"))
     nouns = name_classes(images, settings.words)
     examples, good = make_examples(images, nouns, settings.surface)
     taught, held = hold_back(examples, settings.hold_back, settings.seed)
