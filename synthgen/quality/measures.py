@@ -45,7 +45,8 @@ STRONGER = (
 )
 GIVE_PARTS = "look at the parts with synthgen preview; give masks with source.legal"
 KEEP_OPTICS = (
-    "keep backend.painting.match_optics=true, or give the class a limit of its own: quality.classes"
+    "look at some; backend.painting.match_optics must be true, as it is by default; a class may "
+    "have a limit of its own (quality.classes)"
 )
 PAINT_AGAIN = "let a model paint them: backend=embedded, or a higher backend.painting.strength"
 WEAKER = "lower the contrast of the class (defect.<class>.shape.contrast)"
@@ -196,6 +197,7 @@ MEASURES: tuple[Measure, ...] = (
         scope="label",
         meaning="area of the label over the asked one",
         function=lambda v: size_ratio(v.realised, v.asked),
+        remedy="as a rule nothing: a label is where the photo visibly changed, its blur included",
     ),
     Measure(
         name="off_object_fraction",

@@ -130,7 +130,9 @@ def test_a_manifest_is_decided_by_the_limits_it_is_given() -> None:
     strict = decide(table, read_limits({"area_px": [6, None]}))
     assert strict["status"].tolist() == ["accepted", "rejected", "good", "rejected"]
     assert strict["reasons"].tolist() == ["", "area_px 4 is below 6", "", lost["reasons"]]
-    assert explain_shortfall(strict) == {"pit": "2 of 3 are missing: area_px 1, no image 1"}
+    assert explain_shortfall(strict) == {
+        "pit": "2 of 3 rejected, by the limits that they break: area_px 1, no image 1"
+    }
     assert explain_shortfall(strict.iloc[:1]) == {}
 
 

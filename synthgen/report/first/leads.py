@@ -34,6 +34,10 @@ COPIES = ("real_bits", "reference_delta_e")  # limits that a copy of a real defe
 MAX_REASONS = 4  # limits told in one sentence
 REMEDIES = {one.name: one.remedy for one in MEASURES}
 TITLES = {one.name: one.title for one in MEASURES}
+SEEN = (
+    "look at some; if you cannot see them either, reject them by synthgen inspect quality=strict, "
+    "or raise defect.<class>.shape.contrast, which classes of a bank do not have"
+)
 OPTICS = (  # column, what is usual, the words below and above it, and how it is told
     (
         "edge_width_ratio",
@@ -195,12 +199,12 @@ def _tell_sizes(accepted: pd.DataFrame, bank: RunBank | None) -> Iterator[Lead]:
         f"{name} {format_number(float(own.median()), 2)}"
         for name, rows in accepted.groupby("defect_class")
         if len(own := _numbers(rows, "contrast_delta_e")) >= FEWEST_MEASURED
-        and own.median() < FAINT
+        and own.median() < min(FAINT, _real_contrast(str(name), bank))
     ]
     if faint:
         yield Lead(
             sentence=f"Hardly to be seen, by their median contrast: {list_names(faint)}.",
-            remedy=REMEDIES["contrast_delta_e"],
+            remedy=SEEN,
         )
     if bank is not None:
         yield from _tell_against_real(accepted, bank)
@@ -213,6 +217,15 @@ def _tell_sizes(accepted: pd.DataFrame, bank: RunBank | None) -> Iterator[Lead]:
                 sentence=sentence.format(words, format_number(middle, 2)),
                 remedy=REMEDIES[column],
             )
+
+
+def _real_contrast(name: str, bank: RunBank | None) -> float:
+    """Return the median contrast of the real defects of a class, or infinity where none is known.
+
+    What is as faint in reality may be so here.
+    """
+    known = [] if bank is None else [item.contrast_delta_e for item in bank.of_class(name)]
+    return float(np.nanmedian(known)) if len(known) >= FEWEST_REAL else float("inf")
 
 
 def _tell_against_real(accepted: pd.DataFrame, bank: RunBank) -> Iterator[Lead]:

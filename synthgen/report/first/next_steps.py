@@ -41,8 +41,8 @@ def list_steps(run: RunTables, facts: RunFacts) -> list[Step]:
         samples = "1 rejected sample breaks" if count == 1 else f"{count} rejected samples break"
         steps.append(
             Step(
-                f"{samples} no limit but {limit}. Do they look right? Then open it; nothing is "
-                "painted again.",
+                f"{samples} no limit but {limit}. Do they look right? Then lift this limit; "
+                "nothing is painted again.",
                 f"synthgen inspect {folder} 'quality.{limit}=[null,null]'",
             )
         )

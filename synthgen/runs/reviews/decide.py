@@ -180,12 +180,14 @@ def explain_shortfall(manifest: pd.DataFrame) -> dict[str, str]:
     >>> table = {"defect_class": ["pit", "pit"], "status": ["accepted", "rejected"],
     ...          "reasons": ["", "area_px 2 is below 6"], "image": ["a.png", "b.png"]}
     >>> explain_shortfall(pd.DataFrame(table))
-    {'pit': '1 of 2 are missing: area_px 1'}
+    {'pit': '1 of 2 rejected, by the limits that they break: area_px 1'}
     """
     sentences = {}
     for name, rows in manifest[manifest["defect_class"] != ""].groupby("defect_class"):
         missing = int((rows["status"] == Status.REJECTED.value).sum())
         if missing:
             causes = ", ".join(f"{cause} {count}" for cause, count in count_reasons(rows).items())
-            sentences[str(name)] = f"{missing} of {len(rows)} are missing: {causes}"
+            sentences[str(name)] = (
+                f"{missing} of {len(rows)} rejected, by the limits that they break: {causes}"
+            )
     return sentences

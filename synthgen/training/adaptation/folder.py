@@ -222,8 +222,8 @@ listed in `{RECORD}` |
 
 {LICENCE_NOTE}
 {warnings}
-`held_back.png`: held-back defects, in fours from the top: real, removed, repainted by the base's
-words with this adapter from noise. `loss.csv`: the curve.
+`held_back.png`: defects that were held back, each in three pictures: real, removed,
+and painted from noise with this adapter. A defect may come more than once. `loss.csv`: the curve.
 """
 
 
