@@ -134,6 +134,19 @@ def fractions_shown(page: Any) -> list[float]:
     return [float(one) for one in page.evaluate("window.shown")]
 
 
+def watch_open_sample(page: Any) -> None:
+    """Let ``window.opened`` be set once an open sample asks where its labels are."""
+    page.evaluate(
+        """() => {
+            const closeUp = window.synthgenCloseUp;
+            window.synthgenCloseUp = (overlays, state) => {
+                window.opened ||= !state.config.thumbnail;
+                return closeUp(overlays, state);
+            };
+        }"""
+    )
+
+
 def tick(page: Any, *numbers: int) -> None:
     """Tick pictures of the grid; again where the App was still drawing them."""
     for done, number in enumerate(numbers, start=1):

@@ -25,6 +25,7 @@ from tests.browser.review_page import (
     pictures,
     press,
     tick,
+    watch_open_sample,
 )
 from tests.cli import run_well
 
@@ -101,7 +102,9 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
     with Review(folder, database) as review, open_app(chromium, review.address) as page:
         assert f"{len(BAD) + 1} new" in review.said  # the repainted, the verdict
         page.get_by_text(f"1 of {COUNT} reviewed").wait_for()
+        watch_open_sample(page)
         pictures(page).nth(2).click()
+        page.wait_for_function("window.opened")  # it is cropped to its labels, as the grid is
         name = page.locator('[data-cy="sidebar-entry-synthgen_id"]')
         opened = name.inner_text()
         page.keyboard.press("Alt+A")
@@ -110,6 +113,9 @@ def test_generate_review_repaint_review_export(tmp_path, chromium) -> None:
         close_sample(page)
         press(page, "Accept all unreviewed in view", f"accept: {COUNT - 2} samples")
         page.get_by_text(f"{COUNT} of {COUNT} reviewed").wait_for()
+        page.goto(f"{review.address.partition('?')[0]}?view=accepted-by-people")
+        counts = page.locator("[data-cy=entry-counts]")
+        counts.get_by_text(f"{COUNT} samples", exact=True).wait_for()  # not groups with a slice
         assert f"{COUNT} accepted, 0 rejected, 0 in conflict" in review.end()
 
     run_well(

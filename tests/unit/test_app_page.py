@@ -80,10 +80,15 @@ def test_the_installed_app_has_what_is_changed() -> None:
     page = files.page.decode()
     assert page.index("localStorage.setItem") < page.index("<body>")
     assert not re.search(r"(src|href)=.?https?:", page)
-    (name,) = files.scripts
-    changed = files.scripts[name].decode()
-    assert len(re.findall(r"zoom:\(\w+\(\w+\)\|\|!\w+\)&&\w+\(\w+\(\w+\)\),", changed)) == 1
-    assert changed.count("synthgenCloseUp") == 1
+    drawing, counting = (
+        [text for one in files.scripts.values() if told in (text := one.decode())]
+        for told in ("synthgenCloseUp", '"data-cy":`entry-counts`')
+    )
+    assert len(drawing) == len(counting) == 1
+    assert len(files.scripts) == 2
+    assert len(re.findall(r"zoom:\w+\(\w+\(\w+\)\),showPatchLabels:", drawing[0])) == 1
+    assert drawing[0].count("synthgenCloseUp") == 1
+    assert len(re.findall(r"\(\w+=\{plural:`samples`,singular:`sample`\}\)", counting[0])) == 1
     assert page.count("window.synthgenCloseUp = ") == 1
     scripts = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.js"))
     for told in ("fiftyone-enterprise-tooltip-seen", "fiftyone-do-not-track", "upsell-dismissed"):

@@ -1,10 +1,11 @@
 """The page of FiftyOne's App as a review shows it: without advertisement, close to the defects.
 
-The server of ``synthgen.review.app.guard`` sends FiftyOne's files, two of them changed: the page,
-which is told what is dismissed already, and the script that draws pictures. That script crops to
-labels in views of patches alone, and asks where; here the grid crops in every view, to what
-``close_up.js`` says. Where a later FiftyOne has another script, pictures are shown whole, as it
-shows them itself.
+The server of ``synthgen.review.app.guard`` sends FiftyOne's files, three of them changed: the
+page, which is told what is dismissed already, the script that draws pictures, and the one that
+counts. The first script crops to labels in views of patches alone, and asks where; here it crops in
+every view and in an open sample, to what ``close_up.js`` says. The second one speaks of groups with
+a slice where a view is chosen; here of samples. Where a later FiftyOne has another script, it shows
+what it shows itself.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ STYLE = (
 FONTS = re.compile(r'\s*<link rel="preload" href="https://fonts[^>]*>')  # of another site
 # zoom:isPatches()&&cropToContent(isModal),showPatchLabels: ... of the options of a picture
 CROPS = re.compile(r"\bzoom:((\w+)\(\w+\))&&(\2\(\w+\((\w+)\)\)),showPatchLabels:")
-CROPS_HERE = r"zoom:(\1||!\4)&&\3,showPatchLabels:"
+CROPS_HERE = r"zoom:\3,showPatchLabels:"
 # (state,overlays)=>{let points=overlays.map(one=>one.getPoints(state)).flat(), ... what is shown
 SHOWN = re.compile(r"\((\w+),(\w+)\)=>\{let (\w+)=\2\.map\((\w+)=>\4\.getPoints\(\1\)\)\.flat\(\),")
 SHOWN_HERE = r"(\1,\2)=>{let \3=window.synthgenCloseUp(\2,\1),"
+# (name={plural:`groups`,singular:`group`}) ... ,!isWhole&&hasSlices&&` with slice`
+COUNTS = re.compile(
+    r"\((\w+)=\{plural:`groups`,singular:`group`\}\)([^;]{0,500}?)!\w+&&\w+&&` with slice`"
+)
+COUNTS_HERE = r"(\1={plural:`samples`,singular:`sample`})\2!1"
 # a page that may ask nobody but its own server sends nothing to others, whatever runs in it
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -68,7 +74,10 @@ def change_files(static: Path) -> ChangedFiles:
         text = path.read_text(encoding="utf-8")
         changed, crops = CROPS.subn(CROPS_HERE, text)
         changed, shows = SHOWN.subn(SHOWN_HERE, changed)
-        if crops == shows == 1:
+        if crops != 1 or shows != 1:
+            changed = text
+        changed, counts = COUNTS.subn(COUNTS_HERE, changed)
+        if crops == shows == 1 or counts == 1:
             scripts[path.name] = changed.encode()
     return ChangedFiles(page.replace("</head>", told, 1).encode(), scripts)
 
