@@ -177,7 +177,11 @@ class Bench:
         held, _ = self._look(look, draw.validation)
         validation = scores.pool(held, [p.mask for p in draw.validation])
         threshold = validation.best_threshold()
-        tops = [scores.top_mean(levels, self._settings.top_fraction) for levels in maps]
+        tops, held_tops = (
+            [scores.top_mean(levels, self._settings.top_fraction) for levels in own]
+            for own in (maps, held)
+        )
+        precision, recall = scores.precision_recall_at(pooled, threshold)
         found = [
             scores.boxes_above(levels, threshold) if own is None else own
             for levels, own in zip(maps, boxes, strict=True)
@@ -186,9 +190,17 @@ class Bench:
             "pixel_ap": pooled.average_precision(),
             "best_f1": float(pooled.f1().max()),
             "f1": scores.f1_at(pooled, threshold),
+            "threshold": scores.to_probability(threshold),
+            "precision": precision,
+            "recall": recall,
+            "best_threshold": scores.to_probability(pooled.best_threshold()),
             "pro": scores.pro(maps, masks, pooled),
             "box_ap": scores.score_boxes(found, masks),
             **scores.score_images(tops, [bool(p.masks) for p in self._score]),
+            **scores.score_image_threshold(
+                (held_tops, [bool(p.masks) for p in draw.validation]),
+                (tops, [bool(p.masks) for p in self._score]),
+            ),
             **scores.score_classes(self._score, maps),
             "validation_ap": validation.average_precision(),
             "curve": pooled,
@@ -211,8 +223,9 @@ class Bench:
         clean = [p for p in draw.validation if not p.masks][:SYNTHETIC_LOOKS]
         maps, _ = self._look(look, [*made, *clean])
         pooled = scores.pool(maps, [p.mask for p in [*made, *clean]])
-        f1 = scores.f1_at(row["curve"], pooled.best_threshold())
-        found = {"f1_synthetic_threshold": f1}
+        threshold = pooled.best_threshold()
+        found = {"f1_synthetic_threshold": scores.f1_at(row["curve"], threshold)}
+        found["synthetic_threshold"] = scores.to_probability(threshold)
         hashes = [  # of the real defects, mirrored and turned, too
             _hash(picture, turn, mirrored)
             for picture in draw.defects
