@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, SourceError
-from synthgen.evaluation.inspectors.fitting import ComputePlace
+from synthgen.evaluation.inspectors.fitting import ComputePlace, SegmentationLoss
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
@@ -340,6 +340,54 @@ def test_arms_of_one_seed_see_the_same_real_crops() -> None:
     assert not np.array_equal(plain[4][0], mixed[4][0])
 
 
+def test_an_arm_mixes_in_its_own_way() -> None:
+    draw = draw_of(parts())
+    plain = Examples(FEW, Arm(), draw, None, 4)
+
+    def mixed(**mixing: object) -> Examples:
+        arm = check_value(Arm, {"synthetic": "perlin", "mixing": mixing}, "arms.a")
+        return Examples(FEW, arm, draw, make_synthesis(arm, draw, (), FEW.crop_px), 4)
+
+    first = mixed(order="synthetic_first")  # of 60 steps 30
+    for own, other in zip(plain.crops(30), first.crops(30), strict=True):
+        np.testing.assert_array_equal(own[0], other[0])
+    assert not any(
+        np.array_equal(own[0], other[0])
+        for own, other in zip(plain.crops(29)[:8], first.crops(29)[:8], strict=True)
+    )
+    quarter = mixed(synthetic_fraction=0.25).crops(3)
+    for number, (own, other) in enumerate(zip(plain.crops(3)[:8], quarter[:8], strict=True)):
+        assert np.array_equal(own[0], other[0]) == (number < 6)
+    ignored, hard = mixed(border="ignored").crops(3), mixed().crops(3)
+    assert all(truth.min() == 0 for _, truth in ignored[:4])  # real labels are people's
+    assert any((truth == -1).any() for _, truth in ignored[4:8])
+    for own, other in zip(ignored, hard, strict=True):
+        np.testing.assert_array_equal(own[0], other[0])
+    with pytest.raises(ConfigError, match="mixing needs synthetic or run"):
+        check_value(Arm, {"mixing": {}}, "arms.a")
+    with pytest.raises(ConfigError, match=r"drop_least_real needs run"):
+        check_value(Arm, {"synthetic": "perlin", "mixing": {"drop_least_real": 0.5}}, "arms.a")
+    sifted = check_value(Arm, {"run": "r", "mixing": {"drop_least_real": 0.5}}, "arms.a")
+    assert not sifted.can_learn(0)  # there is nothing real to compare with
+    assert sifted.can_learn(5)
+
+
+def test_an_ignored_pixel_teaches_nothing() -> None:
+    lose = SegmentationLoss(torch.nn.Identity(), "fp32")
+    logits = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    truth = (torch.arange(8) < 3).float().expand(2, 1, 8, 8).clone()
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    shared, sums = (logits.sigmoid() * truth).sum(), logits.sigmoid().sum() + truth.sum()
+    assert torch.equal(lose(logits, truth), plain + (1 - (2 * shared + 1) / (sums + 1)))
+    truth[..., 2:4] = -1
+    known = torch.cat([logits[..., :2], logits[..., 4:]], dim=-1)
+    kept = torch.cat([truth[..., :2], truth[..., 4:]], dim=-1)
+    torch.testing.assert_close(lose(logits, truth), lose(known, kept))
+    loud = logits.clone()
+    loud[..., 2:4] = 9
+    assert torch.equal(lose(loud, truth), lose(logits, truth))
+
+
 def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
     draw = draw_of(parts())
     state = torch.get_rng_state()
@@ -622,13 +670,21 @@ def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
     arms += [f"evaluate.arms.adapted=[{tmp_path / 'run'},{tmp_path / 'run'}]"]
     arms += [f"evaluate.arms.synthetic_only={{run: {tmp_path / 'run'}, real: false}}"]
     arms += [f"evaluate.arms.both={{run: {tmp_path / 'run'}, synthetic: perlin}}"]
+    first = "mixing: {order: synthetic_first, border: soft}"
+    arms += [f"evaluate.arms.first={{run: {tmp_path / 'run'}, {first}}}"]
     done = run(real, tmp_path / "out", *arms)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "utility.csv")
-    twice = [name for name in ("adapted", "both", "synthetic_only", "unadapted") for _ in range(2)]
+    twice = [
+        name
+        for name in ("adapted", "both", "first", "synthetic_only", "unadapted")
+        for _ in range(2)
+    ]
     assert sorted(rows["arm"]) == sorted(["classical", *twice])
     at_none = rows[rows["budget"] == 0].set_index("arm")["pixel_ap"]
     assert at_none["unadapted"] == at_none["synthetic_only"]  # there is nothing real to add
+    at_two = rows[rows["budget"] == 2].set_index("arm")["pixel_ap"]
+    assert at_two["first"] != at_two["unadapted"]
 
     both = Arm(run=str(tmp_path / "run"), synthetic="perlin")
     synthesis = make_synthesis(both, draw_of(parts()), (str(tmp_path / "run"),), 32)

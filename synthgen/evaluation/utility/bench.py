@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from synthgen.errors import ConfigError
 from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.inspectors.prediction import Boxes, Predictor
+from synthgen.evaluation.realism.filtering import find_most_real
 from synthgen.evaluation.utility import scores
 from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis, make_synthesis
 from synthgen.evaluation.utility.learning import Examples
@@ -109,7 +111,9 @@ class Bench:
         if arm is not None and arm.is_synthetic:
             runs = arm.runs_at(job.shown_budget, job.seed)
             side = MODELS[job.inspector].training(self._settings.training, steps).crop_px
-            synthesis = make_synthesis(arm, draw, runs, side)
+            drop = arm.mixes.drop_least_real
+            keep = partial(find_most_real, real=draw.defects, drop=drop, seed=job.seed)
+            synthesis = make_synthesis(arm, draw, runs, side, keep if drop else None)
         look = self._train(job, arm or Arm(), draw, synthesis, steps, report)
         trained = time.perf_counter()
         row: dict[str, Any] = {"inspector": job.inspector, "arm": job.arm}
