@@ -41,8 +41,12 @@ def main(config: DictConfig) -> None:
         rows = measure_utility(settings, progress.report, tell)
     folder, facts = Path(settings.folder), describe_machine(settings)
     warning = warn_of_few_parts(folder)
-    page = report.write_utility(folder, rows, facts, settings.baseline, warning)
+    page = report.write_utility(
+        folder, rows, facts, settings.baseline, warning, settings.simple_arms
+    )
     show(report.tabulate_utility(rows, settings.baseline))
+    for sentence in report.tell_worth(rows, settings.baseline):
+        show(sentence)
     if warning:
         show(warning)
     show(f"every score, plots and all pairs: {page}")

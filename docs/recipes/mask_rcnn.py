@@ -22,6 +22,7 @@ parser.add_argument("--run", type=Path, required=True, help="a finished run fold
 parser.add_argument("--out", type=Path, required=True, help="where model.pt, metrics.json go")
 parser.add_argument("--real", type=Path, help="real images in COCO or MVTec AD layout")
 parser.add_argument("--synthetic-per-real", type=float, help="in train; default: each image once")
+parser.add_argument("--real-last", type=float, default=0, help="of the epochs: real images alone")
 parser.add_argument("--weights", type=Path, help="a state dict to start from")
 parser.add_argument("--epochs", type=int, default=20)
 parser.add_argument("--size", type=int, default=512, help="short side that the network sees, px")
@@ -41,6 +42,8 @@ data = DefectDataModule(
     batch_size=args.batch,
     transforms=v2.Compose([*flips, BoxesFromMasks(), v2.ToDtype(torch.float32, scale=True)]),
     synthetic_per_real=args.synthetic_per_real,
+    real_last=args.real_last,
+    epochs=args.epochs,
     workers=args.workers,
 )
 size = {"min_size": args.size, "max_size": 2 * args.size}

@@ -24,6 +24,7 @@ parser.add_argument("--run", type=Path, required=True, help="a finished run fold
 parser.add_argument("--out", type=Path, required=True, help="where model.pt, metrics.json go")
 parser.add_argument("--real", type=Path, help="real images in COCO or MVTec AD layout")
 parser.add_argument("--synthetic-per-real", type=float, help="in train; default: each image once")
+parser.add_argument("--real-last", type=float, default=0, help="of the epochs: real images alone")
 parser.add_argument("--epochs", type=int, default=30)
 parser.add_argument("--crop", type=int, default=256, help="side of the training crops, x 32 px")
 parser.add_argument("--batch", type=int, default=8)
@@ -72,7 +73,8 @@ if args.real:  # the val and test images are real ones then; synthetic ones are 
 crop = v2.RandomCrop(args.crop, pad_if_needed=True, fill={Image: 0, Mask: 255})  # 255: ignored
 flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
 train = v2.Compose([crop, *flips, v2.ToDtype(torch.float32, scale=True)])
-how = {"synthetic_per_real": args.synthetic_per_real, "workers": args.workers}
+how = {"synthetic_per_real": args.synthetic_per_real, "real_last": args.real_last}
+how["workers"] = args.workers
 data = DefectDataModule(labels, args.batch, 1, target="semantic", transforms=train, **how)
 model = Segmenter(data.num_classes)
 before, _ = measure(model, data.test_dataloader())

@@ -39,7 +39,9 @@ class DefectDataModule(LightningDataModule):
     ``"semantic"`` two stacked tensors (B, 3, H, W) and (B, H, W). ``transforms`` are for train,
     ``eval_transforms`` and ``eval_batch_size`` (None = ``batch_size``) for the rest; without
     transforms pixels become float32, 0..1. ``synthetic_per_real`` is for train alone, as in
-    ``MixingSampler``; None = every image once. Loaders raise ConfigError for an empty split.
+    ``MixingSampler``; None = every image once. ``real_last``: the fraction of the epochs, the last
+    ones, that show real images alone; their number is the Trainer's ``max_epochs``, or ``epochs``
+    without one. Loaders raise ConfigError for an empty split.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class DefectDataModule(LightningDataModule):
         synthetic_per_real: float | None = None,
         workers: int = 0,
         seed: int = 0,
+        real_last: float = 0.0,
+        epochs: int | None = None,
     ) -> None:
         super().__init__()
         self.labels = data if isinstance(data, LabelledSet) else read_labels(data)
@@ -65,6 +69,8 @@ class DefectDataModule(LightningDataModule):
         self.synthetic_per_real = synthetic_per_real
         self.workers = workers
         self.seed = seed
+        self.real_last = real_last
+        self.epochs = epochs
         self.num_classes = max(self.labels.names, default=0) + 1
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -74,6 +80,10 @@ class DefectDataModule(LightningDataModule):
         """
         dataset = self._dataset("train", self.transforms)
         if self.synthetic_per_real is None:
+            if self.real_last:
+                raise ConfigError(
+                    "real_last needs synthetic_per_real, which says how many come before"
+                )
             return self._load(dataset, self.batch_size, shuffle=True)
         trainer: Any = self.trainer
         rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
@@ -83,6 +93,8 @@ class DefectDataModule(LightningDataModule):
             self.seed,
             rank=rank,
             world_size=world_size,
+            real_last=self.real_last,
+            epochs=self.epochs if trainer is None else trainer.max_epochs,
         )
         return self._load(dataset, self.batch_size, sampler=sampler)
 

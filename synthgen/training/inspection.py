@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from synthgen.errors import ConfigError
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.samples.seeds import stream
+from synthgen.training.mixing import IGNORED, Mixing, mark_border
 from synthgen.training.pictures import Picture, read_picture
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
 Rng = np.random.Generator
 Crop = tuple[NDArray[np.float32], NDArray[np.float32]]  # pixels (S, S, C), truth (S, S) of 0 and 1
 MIN_SEEN = 0.25  # of the crop's side: how far off its middle a defect may lie
+IGNORED_ID = 255  # in what DefectCrops gives, as in every semantic mask
 KEPT = 256  # images of a set that stay in memory, in each worker
 GRID = 6  # points a side of the elastic field
 
@@ -64,8 +66,11 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     among them or not. ``split``: None = all. ``count``: items of an epoch. ``side_px``: S.
     ``defect_fraction`` of the items lie around a defect: every class, image and connected defect is
     as likely as any other. ``synthetic_fraction`` of those are synthetic where the set has real
-    ones, too. ``variation``: classical augmentation, None = none. An item is a function of
-    ``seed``, the epoch (see ``set_epoch``) and its number. The images read last are kept in memory.
+    ones, too. ``mixing`` says more of them: their order over ``epochs`` (by the items' numbers, so
+    leave them in order) and the border of their labels: where it is ignored the truth is 255, and
+    where it is soft all truth is float32. ``variation``: classical augmentation, None = none. An
+    item is a function of ``seed``, the epoch (see ``set_epoch``) and its number. The images read
+    last are kept in memory.
 
     Raises ConfigError where the split has no defects, or none of its images is good.
     """
@@ -81,7 +86,14 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         synthetic_fraction: float = 0.5,
         variation: Variation | None = VARIATION,
         seed: int = 0,
+        mixing: Mixing | None = None,
+        epochs: int = 1,
     ) -> None:
+        if mixing is not None and mixing.drop_least_real:
+            raise ConfigError(
+                "drop_least_real needs features; drop them first with "
+                "synthgen.evaluation.realism.filtering.drop_least_real"
+            )
         labels = labels if isinstance(labels, LabelledSet) else read_labels(labels)
         images = [image for image in labels if split in (None, image.split)]
         self._good = [image for image in images if not image.defects]
@@ -101,6 +113,7 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._count, self._side_px, self._seed, self._epoch = count, side_px, seed, 0
         self._defect_fraction, self._synthetic_fraction = defect_fraction, synthetic_fraction
         self._variation = variation
+        self._mixing, self._epochs = mixing or Mixing(), epochs
 
     def set_epoch(self, epoch: int) -> None:
         """Give other crops from now on: those of ``epoch``, a whole number of 0 or more."""
@@ -114,17 +127,24 @@ class DefectCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             raise IndexError(index)
         rng = stream(self._seed, "crops", self._epoch, index)
         if rng.random() < self._defect_fraction:
-            is_made = rng.random() < self._synthetic_fraction
+            progress = (self._epoch + index / self._count) / self._epochs
+            fraction = self._mixing.fraction_at(progress, self._synthetic_fraction)
+            is_made = rng.random() < fraction
             lot = self._lots[is_made and len(self._lots) > 1]
             chosen = int(rng.choice(list(lot)))
             own = lot[chosen]
-            groups = {self._names[chosen]: [self._read(own[int(rng.integers(len(own)))])]}
-            crop = crop_defect(rng, groups, self._side_px, self._variation)
+            image = own[int(rng.integers(len(own)))]
+            groups = {self._names[chosen]: [self._read(image)]}
+            pixels, truth = crop_defect(rng, groups, self._side_px, self._variation)
+            if image.is_synthetic:
+                truth = mark_border(truth, self._mixing)
         else:
             good = self._good[int(rng.integers(len(self._good)))]
-            crop = crop_good(rng, [self._read(good)], self._side_px, self._variation)
-        pixels, truth = crop
-        return torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(truth).long()
+            pixels, truth = crop_good(rng, [self._read(good)], self._side_px, self._variation)
+        shown = torch.from_numpy(pixels).permute(2, 0, 1)
+        if self._mixing.border == "soft":
+            return shown, torch.from_numpy(truth)
+        return shown, torch.from_numpy(np.where(truth == IGNORED, IGNORED_ID, truth)).long()
 
     def _read(self, image: LabelledImage) -> Picture:
         if image.sample_id not in self._pictures:

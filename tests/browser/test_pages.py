@@ -26,7 +26,7 @@ PAGES = {  # by the template or module that writes it: the pages that are opened
     "bank.html.j2": ["bank"],
     "notebook.html.j2": ["notebook-run", "notebook-sample"],
     "notebook_preview.html.j2": ["notebook-preview"],
-    "evaluation/utility/report.py": ["utility"],
+    "evaluation/utility/pages/page.py": ["utility"],
 }
 NAMES = [name for names in PAGES.values() for name in names]
 FRAGMENTS = {"parts.html.j2"}  # included by others
@@ -49,9 +49,11 @@ def write_scores(folder: Path) -> Path:
     """Write utility.html of arms and classes with hostile names."""
     rng = np.random.default_rng(0)
     scores = ("pixel_ap", "best_f1", "f1", "pro", "image_auroc", "image_ap", f"ap_{CLASS}")
+    scores = (*scores, "threshold", "precision", "recall", "best_threshold")
     rows = [
         {"inspector": "unet_small", "arm": arm, "budget": budget, "seed": seed, "model": 0}
         | {"train_s": 60.0, "score_s": 9.0, "cpu_s": 70.0}
+        | {"real_defect_images": {"5": 10, "all": 31}[budget]}
         | {name: float(rng.uniform(0.2, 0.9)) for name in scores}
         for arm in ("real", f"{HOSTILE} $x$ $", "_synthetic")
         for budget in ("5", "all")

@@ -64,7 +64,7 @@ def test_the_page_names_every_recipe() -> None:
     recipes = {path.name for path in (ROOT / "docs" / "recipes").glob("*.py")}
     assert recipes == {Path(command.split()[0]).name for command in COMMANDS} == set(SMALL)
     for path in (ROOT / "docs" / "recipes").glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) < 90
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 95
 
 
 def scores_of(command: str, small: str, cwd: Path) -> dict[str, float]:

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthgen.errors import RunError
+from synthgen.errors import ConfigError, RunError
 from synthgen.evaluation.fidelity.distance import measure_kid
 from synthgen.evaluation.realism.crops import PAINTED, REAL, DefectCrop, deal_folds
+from synthgen.evaluation.realism.filtering import find_most_real, rate_realism
 from synthgen.evaluation.realism.measure import measure_realism, probe_auc, read_features
 from synthgen.evaluation.realism.report import draw_mixed_sheet
 from synthgen.training.features import has_features
+from synthgen.training.pictures import Picture
 from tests.cli import run_here
 
 pytest.importorskip("sklearn")
@@ -124,6 +126,29 @@ def test_the_sheet_has_as_many_of_both_and_its_key() -> None:
     assert key["set"].tolist() != sorted(key["set"])  # mixed
     first = next(one for one in crops if one.name == key["name"][0])
     np.testing.assert_array_equal(sheet[16:80, 1:65], first.pixels)
+
+
+def picture(number: int, kind: str, blur: float = 0.0) -> Picture:
+    one = crop(number, kind, blur)
+    mask = cv2.GaussianBlur(one.pixels[..., 0], (5, 5), 0) < 85
+    name = ("pit", "dent")[number % 2]
+    return Picture(name=one.name, group=one.group, pixels=one.pixels, masks={name: mask})
+
+
+def test_the_filter_drops_what_is_told_from_real_of_each_class_alike() -> None:
+    real = [picture(n, REAL) for n in range(16)]
+    painted = [picture(100 + n, PAINTED, blur=1.5 * (n % 4 > 1)) for n in range(40)]
+    chances = rate_realism(painted, real)
+    assert chances.shape == (40,)
+    assert ((chances >= 0) & (chances <= 1)).all()
+    kept = find_most_real(painted, real, 0.5)
+    assert len(kept) == 20
+    assert sum(number % 4 > 1 for number in kept) <= 2  # the blurred ones are gone
+    assert sum(number % 2 for number in kept) == 10  # of each class half
+    assert kept == find_most_real(painted, real, 0.5)
+    assert len(find_most_real(painted, real, 0.99)) == 2
+    with pytest.raises(ConfigError, match="real defects of 1 parts"):
+        rate_realism(painted, [picture(0, REAL), picture(1, REAL)])
 
 
 @pytest.fixture

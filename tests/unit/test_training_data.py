@@ -21,7 +21,7 @@ from synthgen.imaging.images import grey_window, read_image, to_rgb8
 from synthgen.storage.places import StoredFile
 from synthgen.training.dataset import BoxesFromMasks, DefectDataset
 from synthgen.training.inspection import DefectCrops
-from synthgen.training.mixing import MixingSampler
+from synthgen.training.mixing import IGNORED, Mixing, MixingSampler, mark_border
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
 
 with warnings.catch_warnings():
@@ -329,6 +329,55 @@ def test_any_ratio_holds_at_any_length(ratio) -> None:
     assert sorted(real) == list(range(1, 60, 2))
 
 
+def test_the_last_epochs_show_real_images_alone() -> None:
+    flags = [False] * 4 + [True] * 20
+    plain = MixingSampler(flags, 2, seed=1)
+    sampler = MixingSampler(flags, 2, seed=1, real_last=0.4, epochs=5)
+    for epoch in range(5):
+        plain.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+        drawn = list(sampler)
+        assert len(drawn) == len(sampler) == 12
+        if epoch < 3:
+            assert drawn == list(plain)
+        else:
+            assert Counter(drawn) == dict.fromkeys(range(4), 3)
+    shares = [MixingSampler(flags, 2, 1, None, rank, 2, 0.4, 5) for rank in range(2)]
+    for share in shares:
+        share.set_epoch(4)
+    assert Counter(index for share in shares for index in share) == dict.fromkeys(range(4), 3)
+    with pytest.raises(ConfigError, match="needs epochs"):
+        MixingSampler(flags, 2, real_last=0.4)
+    with pytest.raises(ConfigError, match=r"real_last=1\.4 must be"):
+        MixingSampler(flags, 2, real_last=1.4, epochs=5)
+
+
+def test_the_order_of_a_mixing_keeps_its_fraction() -> None:
+    quarter = {"synthetic_fraction": 0.25}
+    steps = [number / 100 for number in range(100)]
+    for order in ("mixed", "synthetic_first"):
+        mixing = Mixing(order=order, **quarter)
+        assert np.mean([mixing.fraction_at(at) for at in steps]) == pytest.approx(0.25)
+    first = Mixing(order="synthetic_first")
+    assert [first.fraction_at(at, usual=0.5) for at in (0, 0.49, 0.5, 1)] == [1, 1, 0, 0]
+
+
+def test_the_border_of_a_synthetic_label_is_soft_or_ignored() -> None:
+    truth = np.zeros((20, 20), np.float32)
+    truth[5:15, 6:16] = 1
+    assert mark_border(truth, Mixing()) is truth
+    ignored = mark_border(truth, Mixing(border="ignored", border_px=2))
+    inside = np.zeros((20, 20), bool)
+    inside[7:13, 8:14] = True
+    around = np.zeros((20, 20), bool)
+    around[3:17, 4:18] = True
+    np.testing.assert_array_equal(ignored, np.where(inside, 1, np.where(around, IGNORED, 0)))
+    soft = mark_border(truth, Mixing(border="soft", border_px=2))
+    assert (soft[inside] == 1).all()
+    assert (soft[~around] == 0).all()
+    np.testing.assert_allclose(soft[10, 3:9], [0, 0.2, 0.4, 0.6, 0.8, 1], atol=1e-5)
+
+
 def test_fractions_of_processes_are_disjoint_and_mixed_alike() -> None:
     flags = [False] * 30 + [True] * 90
     fractions = []
@@ -382,7 +431,13 @@ def test_lightning_mixes_anew_each_epoch(small, tmp_path) -> None:
         replace(i, split="train", digital_source="" if i.sample_id in real else i.digital_source)
         for i in small
     ]
-    data = DefectDataModule(replace(small, images=mixed), batch_size=2, synthetic_per_real=1)
+    both = replace(small, images=mixed)
+    data = DefectDataModule(both, batch_size=2, synthetic_per_real=1)
+    with pytest.raises(ConfigError, match="needs synthetic_per_real"):
+        DefectDataModule(both, real_last=0.5).train_dataloader()
+    last = DefectDataModule(both, synthetic_per_real=1, real_last=1, epochs=3)
+    shown = list(last.train_dataloader().sampler)
+    assert {last.labels.of_split("train")[index].sample_id for index in shown} == set(real)
     watcher = _Watcher()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its advice on workers and logging
@@ -444,6 +499,39 @@ def test_crops_mix_real_and_synthetic_defects(run_folder) -> None:
         read = set(crops._pictures)
         assert (read <= real) == (fraction == 0)
         assert (not read & real) == (fraction == 1)
+
+
+def test_crops_come_in_the_order_and_with_the_borders_of_a_mixing(run_folder) -> None:
+    labels = read_labels(run_folder)
+    bad = [image for image in labels if image.defects]
+    real = {image.sample_id for image in bad[::2]}
+    mixed = [
+        replace(image, digital_source="") if image.sample_id in real else image for image in labels
+    ]
+    first = Mixing(order="synthetic_first", border="ignored", border_px=1)
+    both = replace(labels, images=mixed)
+    crops = DefectCrops(both, None, count=40, side_px=32, defect_fraction=1, mixing=first, epochs=2)
+    seen = {int(value) for number in range(40) for value in crops[number][1].unique()}
+    assert not set(crops._pictures) & real  # half of two epochs: the first one
+    assert seen == {0, 1, 255}
+    crops.set_epoch(1)
+    crops._pictures.clear()
+    assert {int(value) for number in range(40) for value in crops[number][1].unique()} == {0, 1}
+    assert set(crops._pictures) <= real
+    soft = DefectCrops(
+        both,
+        None,
+        count=9,
+        side_px=32,
+        defect_fraction=1,
+        synthetic_fraction=1,
+        mixing=Mixing(border="soft"),
+    )
+    values = torch.cat([soft[number][1].flatten() for number in range(9)])
+    assert values.dtype == torch.float32
+    assert ((values > 0.1) & (values < 0.9)).any()
+    with pytest.raises(ConfigError, match="drop_least_real needs features"):
+        DefectCrops(both, None, mixing=Mixing(drop_least_real=0.5))
 
 
 def test_crops_need_defects_and_good_surface(run_folder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from torchmetrics.functional.classification import binary_average_precision
 
 from synthgen.config.objects import check_value
 from synthgen.errors import ConfigError, SourceError
-from synthgen.evaluation.inspectors.fitting import ComputePlace
+from synthgen.evaluation.inspectors.fitting import ComputePlace, SegmentationLoss
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.utility import pastes
 from synthgen.evaluation.utility.arms import Arm, Draw, make_synthesis
 from synthgen.evaluation.utility.compare import average_models, compare_arms, pair_scores
 from synthgen.evaluation.utility.learning import Examples, TrainingSettings
+from synthgen.evaluation.utility.pages.words import tell_failures
 from synthgen.evaluation.utility.pictures import (
     carve_validation,
     cut_good_areas,
@@ -31,12 +33,16 @@ from synthgen.evaluation.utility.pictures import (
 from synthgen.evaluation.utility.scores import (
     f1_at,
     pool,
+    precision_recall_at,
     pro,
     score_classes,
+    score_image_threshold,
     score_images,
+    to_probability,
     to_score_levels,
     top_mean,
 )
+from synthgen.evaluation.utility.worth import measure_worth
 from synthgen.realdata.read import read_real
 from synthgen.training.inspection import Variation, crop_defect, crop_good, standardise_crop
 from synthgen.training.pictures import Picture, read_pictures
@@ -87,7 +93,10 @@ def test_pixel_ap_and_f1_of_a_hand_made_map() -> None:
     pooled = pool([to_score_levels(logits)], [mask])
     assert pooled.average_precision() == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert pooled.f1().max() == pytest.approx(2 * 2 / (3 + 2))  # the threshold takes in three
-    assert f1_at(pooled, int(to_score_levels(np.float32(3.5)))) == pytest.approx(2 / 3)
+    level = int(to_score_levels(np.float32(3.5)))
+    assert f1_at(pooled, level) == pytest.approx(2 / 3)
+    assert precision_recall_at(pooled, level) == (1.0, 0.5)
+    assert to_probability(level) == pytest.approx(1 / (1 + math.exp(-3.5)), abs=1e-4)
 
 
 def test_pixel_ap_is_that_of_torchmetrics() -> None:
@@ -331,6 +340,54 @@ def test_arms_of_one_seed_see_the_same_real_crops() -> None:
     assert not np.array_equal(plain[4][0], mixed[4][0])
 
 
+def test_an_arm_mixes_in_its_own_way() -> None:
+    draw = draw_of(parts())
+    plain = Examples(FEW, Arm(), draw, None, 4)
+
+    def mixed(**mixing: object) -> Examples:
+        arm = check_value(Arm, {"synthetic": "perlin", "mixing": mixing}, "arms.a")
+        return Examples(FEW, arm, draw, make_synthesis(arm, draw, (), FEW.crop_px), 4)
+
+    first = mixed(order="synthetic_first")  # of 60 steps 30
+    for own, other in zip(plain.crops(30), first.crops(30), strict=True):
+        np.testing.assert_array_equal(own[0], other[0])
+    assert not any(
+        np.array_equal(own[0], other[0])
+        for own, other in zip(plain.crops(29)[:8], first.crops(29)[:8], strict=True)
+    )
+    quarter = mixed(synthetic_fraction=0.25).crops(3)
+    for number, (own, other) in enumerate(zip(plain.crops(3)[:8], quarter[:8], strict=True)):
+        assert np.array_equal(own[0], other[0]) == (number < 6)
+    ignored, hard = mixed(border="ignored").crops(3), mixed().crops(3)
+    assert all(truth.min() == 0 for _, truth in ignored[:4])  # real labels are people's
+    assert any((truth == -1).any() for _, truth in ignored[4:8])
+    for own, other in zip(ignored, hard, strict=True):
+        np.testing.assert_array_equal(own[0], other[0])
+    with pytest.raises(ConfigError, match="mixing needs synthetic or run"):
+        check_value(Arm, {"mixing": {}}, "arms.a")
+    with pytest.raises(ConfigError, match=r"drop_least_real needs run"):
+        check_value(Arm, {"synthetic": "perlin", "mixing": {"drop_least_real": 0.5}}, "arms.a")
+    sifted = check_value(Arm, {"run": "r", "mixing": {"drop_least_real": 0.5}}, "arms.a")
+    assert not sifted.can_learn(0)  # there is nothing real to compare with
+    assert sifted.can_learn(5)
+
+
+def test_an_ignored_pixel_teaches_nothing() -> None:
+    lose = SegmentationLoss(torch.nn.Identity(), "fp32")
+    logits = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    truth = (torch.arange(8) < 3).float().expand(2, 1, 8, 8).clone()
+    plain = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
+    shared, sums = (logits.sigmoid() * truth).sum(), logits.sigmoid().sum() + truth.sum()
+    assert torch.equal(lose(logits, truth), plain + (1 - (2 * shared + 1) / (sums + 1)))
+    truth[..., 2:4] = -1
+    known = torch.cat([logits[..., :2], logits[..., 4:]], dim=-1)
+    kept = torch.cat([truth[..., :2], truth[..., 4:]], dim=-1)
+    torch.testing.assert_close(lose(logits, truth), lose(known, kept))
+    loud = logits.clone()
+    loud[..., 2:4] = 9
+    assert torch.equal(lose(loud, truth), lose(logits, truth))
+
+
 def test_a_model_learns_to_find_dark_spots_and_is_the_same_again() -> None:
     draw = draw_of(parts())
     state = torch.get_rng_state()
@@ -379,6 +436,97 @@ def test_a_seed_counts_once_however_many_models_it_has() -> None:
     assert (found.seeds, found.mean) == (2, pytest.approx((0.25 + 0.1) / 2))
 
 
+# what it is worth
+
+
+def scores_of(arm: str, budget: str, images: int, values: list[float]) -> list[dict[str, object]]:
+    return [
+        {"inspector": "unet_small", "arm": arm, "budget": budget, "seed": seed}
+        | {"pixel_ap": value, "real_defect_images": images, "f1": 0.5, "best_f1": 0.5}
+        for seed, value in enumerate(values)
+    ]
+
+
+CURVE = [
+    *scores_of("classical", "5", 10, [0.40, 0.42, 0.44]),
+    *scores_of("classical", "10", 20, [0.50, 0.52, 0.54]),
+    *scores_of("classical", "all", 80, [0.60, 0.62, 0.64]),
+]
+
+
+def test_worth_is_read_off_the_curve_with_its_interval() -> None:
+    rows = pd.DataFrame(CURVE + scores_of("adapted", "5", 10, [0.50, 0.52, 0.54]))
+    (one,) = measure_worth(rows, "classical")
+    assert one.worth == pytest.approx(20)
+    assert one.low == pytest.approx(one.high) == pytest.approx(20)  # every seed gains the same
+    assert one.is_rising
+
+    rows = pd.DataFrame(CURVE + scores_of("adapted", "5", 10, [0.54, 0.57, 0.60]))
+    (one,) = measure_worth(rows, "classical")  # half way from 20 to 80, by their logarithm
+    assert one.worth == pytest.approx(40)
+    # the interval holds what the paired difference does not tell from 0: at its ends it touches
+    reach = 2.9199856 * 0.01 / 3**0.5
+    assert one.low == pytest.approx(2 ** (np.log2(20) + 2 * (0.05 - reach) / 0.1))
+    assert one.high == pytest.approx(2 ** (np.log2(20) + 2 * (0.05 + reach) / 0.1))
+    assert "about 40 real images, 4.0 times the 10 that it had" in one.told
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.80, 0.82, 0.85], "more than 80 real images, where the curve ends; so is its whole"),
+        ([0.20, 0.21, 0.22], "fewer than 10 real images, where the curve starts; so is its"),
+        ([0.54, 0.62, 0.70], "about 80 real images, 8.0 times .*interval: .* to more than 80"),
+    ],
+)
+def test_what_lies_beyond_the_curve_is_said(values, said) -> None:
+    rows = pd.DataFrame(CURVE + scores_of("adapted", "5", 10, values))
+    (one,) = measure_worth(rows, "classical")
+    assert re.search(said, one.told), one.told
+    record = json.loads(json.dumps(one.to_record(), allow_nan=False))
+    assert record["told"] == one.told
+    assert (record["worth"] is None) == (not math.isfinite(one.worth))
+
+
+def test_a_curve_that_does_not_rise_says_so_and_one_budget_says_nothing() -> None:
+    flat = [
+        *scores_of("classical", "5", 10, [0.50, 0.40, 0.45]),
+        *scores_of("classical", "all", 80, [0.42, 0.50, 0.46]),
+    ]
+    adapted = scores_of("adapted", "5", 10, [0.46, 0.46, 0.46])
+    (one,) = measure_worth(pd.DataFrame(flat + adapted), "classical")
+    assert "does not clearly rise, so this says little" in one.told
+    assert measure_worth(pd.DataFrame(CURVE[:3] + adapted), "classical") == []
+    (alone,) = measure_worth(pd.DataFrame([CURVE[0], CURVE[3], adapted[0]]), "classical")
+    assert "one draw, so without an interval" in alone.told
+
+
+def test_what_did_not_help_is_said_of_arms_classes_and_thresholds() -> None:
+    rows = pd.DataFrame(
+        scores_of("classical", "5", 10, [0.40, 0.42, 0.44])
+        + scores_of("paste", "5", 10, [0.30, 0.33, 0.34])
+        + scores_of("adapted", "5", 10, [0.31, 0.50, 0.60])
+        + scores_of("good", "5", 10, [0.60, 0.63, 0.64])
+    )
+    rows["ap_pit"] = [0.4, 0.4, 0.4, 0.5, 0.5, 0.6, 0.5, 0.5, 0.6, 0.1, 0.1, 0.2]
+    rows.loc[rows["arm"] == "classical", "best_f1"] = 0.9
+    told = tell_failures(rows, compare_arms(rows), "classical", simple=("paste",))
+    assert told[0].startswith("paste (unet_small, 5 real a class) is worse than real defects alone")
+    assert "adapted (unet_small, 5 real a class) is not told from real defects alone" in told[1]
+    assert any("is not told from paste, a simpler way" in one for one in told)
+    assert not any(one.startswith("good") and "pit" not in one for one in told)  # it helped
+    assert "good (unet_small, 5 real a class) finds pit worse: -26.7 (-36.4 to -16.9)." in told
+    assert "costs unet_small 10.0 points of F1" in told[-1]
+
+
+def test_a_threshold_of_images_is_the_best_of_those_held_back() -> None:
+    held = ([10.0, 20.0, 30.0, 40.0], [False, False, True, True])
+    scored = ([5.0, 35.0, 31.0, 12.0], [False, False, True, True])
+    found = score_image_threshold(held, scored)
+    assert found["image_threshold"] == pytest.approx(to_probability(30.0))
+    assert (found["image_precision"], found["image_recall"]) == (0.5, 0.5)
+
+
 # the whole pipeline
 
 
@@ -425,8 +573,14 @@ def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp
     assert rows["pixel_ap"].between(0, 1).all()
     assert {"f1", "best_f1", "pro", "image_auroc", "image_ap", "ap_pit", "ap_crack"} <= set(rows)
     assert rows["f1_synthetic_threshold"].notna().sum() == 16
+    precision, recall = rows["precision"], rows["recall"]
+    f1 = (2 * precision * recall / (precision + recall)).fillna(0)  # 0 / 0: nothing is right
+    assert list(f1) == pytest.approx(list(rows["f1"]))
+    assert (rows["best_f1"] >= rows["f1"]).all()
+    assert rows["threshold"].between(0, 1).all()
     page = (tmp_path / "utility.html").read_text(encoding="utf-8")
-    assert page.count("data:image/svg+xml") == 3
+    assert page.count("data:image/svg+xml") == 2  # a plot a budget; one budget has no curve
+    assert "evaluate.curve=[10,20,all]" in page
     assert "http" not in page.replace("http-equiv", "")
     record = json.loads((tmp_path / "utility.json").read_text(encoding="utf-8"))
     assert len(record["differences"]) == 21 + 3
@@ -451,6 +605,29 @@ def test_the_pipeline_scores_all_arms_and_goes_on_where_it_was_stopped(real, tmp
     changed = run(real, tmp_path, "evaluate.training.steps=5")
     assert changed.returncode == 2
     assert "scores with another evaluate.training" in changed.stderr
+
+
+def test_the_curve_trains_the_baseline_alone(real, tmp_path) -> None:
+    arms = [f"evaluate.arms.{arm}=null" for arm in ("real", "paste", "poisson", "nsa", "sketch")]
+    few = [*arms, "evaluate.budgets=[1]", "evaluate.curve=[2,all]"]
+    done = run(real, tmp_path, *few)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "utility.csv", dtype={"budget": str})
+    counts = rows.groupby("budget")["arm"].agg(lambda arms: sorted(set(arms))).to_dict()
+    alone = ["classical"]
+    assert counts == {"1": ["classical", "perlin"], "2": alone, "all": alone}
+    record = json.loads((tmp_path / "utility.json").read_text(encoding="utf-8"))
+    assert [one["images"] for one in record["curve"]] == [2, 4, 8]
+    (worth,) = record["worth"]
+    said = f"perlin (unet_small, 1 real a class) is worth {worth['told']}"
+    assert said in " ".join(done.stdout.split())
+    page = (tmp_path / "utility.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml") == 2  # arms of the one budget that has two, the curve
+    assert worth["told"] in page
+
+    refused = run(real, tmp_path / "none", *few, "evaluate.arms.classical=null")
+    assert refused.returncode == 2
+    assert "evaluate.curve is not possible: needs the arm 'classical'" in refused.stderr
 
 
 def test_more_models_of_a_seed_add_to_the_ones_that_are_there(real, tmp_path) -> None:
@@ -493,13 +670,21 @@ def test_a_run_of_synthgen_is_an_arm(real, tmp_path) -> None:
     arms += [f"evaluate.arms.adapted=[{tmp_path / 'run'},{tmp_path / 'run'}]"]
     arms += [f"evaluate.arms.synthetic_only={{run: {tmp_path / 'run'}, real: false}}"]
     arms += [f"evaluate.arms.both={{run: {tmp_path / 'run'}, synthetic: perlin}}"]
+    first = "mixing: {order: synthetic_first, border: soft}"
+    arms += [f"evaluate.arms.first={{run: {tmp_path / 'run'}, {first}}}"]
     done = run(real, tmp_path / "out", *arms)
     assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "utility.csv")
-    twice = [name for name in ("adapted", "both", "synthetic_only", "unadapted") for _ in range(2)]
+    twice = [
+        name
+        for name in ("adapted", "both", "first", "synthetic_only", "unadapted")
+        for _ in range(2)
+    ]
     assert sorted(rows["arm"]) == sorted(["classical", *twice])
     at_none = rows[rows["budget"] == 0].set_index("arm")["pixel_ap"]
     assert at_none["unadapted"] == at_none["synthetic_only"]  # there is nothing real to add
+    at_two = rows[rows["budget"] == 2].set_index("arm")["pixel_ap"]
+    assert at_two["first"] != at_two["unadapted"]
 
     both = Arm(run=str(tmp_path / "run"), synthetic="perlin")
     synthesis = make_synthesis(both, draw_of(parts()), (str(tmp_path / "run"),), 32)

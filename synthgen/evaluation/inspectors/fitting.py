@@ -51,9 +51,9 @@ def seeded_weights(seed: int) -> Iterator[None]:
 
 
 class SegmentationLoss(nn.Module):
-    """Pixels and truth (B, 1, H, W) of 0 and 1 -> cross entropy plus the Dice loss of the batch.
+    """Pixels and truth (B, 1, H, W) of 0..1 -> cross entropy plus the Dice loss of the batch.
 
-    Dice sums over all crops before it divides.
+    Dice sums over all crops before it divides. Pixels whose truth is below 0 are ignored.
     """
 
     def __init__(self, model: nn.Module, precision: str) -> None:
@@ -66,10 +66,12 @@ class SegmentationLoss(nn.Module):
         with torch.autocast(kind, torch.bfloat16, enabled=self.is_bf16, cache_enabled=False):
             logits = self.model(pixels)
         logits = logits.float()
-        fractions = logits.sigmoid()
+        known = (truth >= 0).float()
+        truth, fractions = truth * known, logits.sigmoid() * known
         shared = 2 * (fractions * truth).sum() + 1
         dice = 1 - shared / (fractions.sum() + truth.sum() + 1)
-        loss: torch.Tensor = F.binary_cross_entropy_with_logits(logits, truth) + dice
+        entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=known)
+        loss: torch.Tensor = entropy * (known.numel() / known.sum()) + dice
         return loss
 
 

@@ -18,7 +18,16 @@ from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
 from synthgen.training.pictures import Picture, read_picture, read_pictures
 
-__all__ = ["MIN_DEFECTS", "PAINTED", "PASTED", "REAL", "DefectCrop", "collect_crops", "deal_folds"]
+__all__ = [
+    "MIN_DEFECTS",
+    "PAINTED",
+    "PASTED",
+    "REAL",
+    "DefectCrop",
+    "collect_crops",
+    "cut_crops",
+    "deal_folds",
+]
 
 REAL, PAINTED, PASTED = "real", "painted", "crop-paste"
 MIN_DEFECTS = 10  # of real and of painted ones; below it nothing is told
@@ -74,7 +83,9 @@ def collect_crops(settings: RealismSettings) -> list[DefectCrop]:
     place |= deal_folds({one.group for one in [*painted, *good]} - parts, folds, settings.seed)
     crops = []
     for kind, own in ((REAL, bad), (PAINTED, painted)):
-        cut = [crop for picture in own for crop in _cut(picture, kind, settings.crop_px, place)]
+        cut = [
+            crop for picture in own for crop in cut_crops(picture, kind, settings.crop_px, place)
+        ]
         crops += _take(cut, settings)
     return crops + _paste(bad, good, place, settings, len(crops) // 2)
 
@@ -85,7 +96,11 @@ def deal_folds(groups: set[str], folds: int, seed: int) -> dict[str, int]:
     return {str(group): number % folds for number, group in enumerate(order)}
 
 
-def _cut(picture: Picture, kind: str, side: int, place: Mapping[str, int]) -> list[DefectCrop]:
+def cut_crops(picture: Picture, kind: str, side: int, place: Mapping[str, int]) -> list[DefectCrop]:
+    """Return crops of ``side`` px around the largest defects of each class of a picture.
+
+    ``place``: the fold of each group.
+    """
     shown = _as_rgb(picture.pixels)
     crops = []
     for name, regions in sorted(picture.regions.items()):

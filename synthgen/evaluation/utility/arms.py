@@ -23,6 +23,7 @@ from synthgen.evaluation.utility.pastes import (
     paste_defect,
 )
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
+from synthgen.training.mixing import Mixing
 from synthgen.training.pictures import Picture, read_picture
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 Rng = np.random.Generator
+Sift = Callable[[Sequence[Picture]], Sequence[int]]  # numbers of the pictures that are kept
 RunPath = Annotated[str, Field(min_length=1)]
 Recipe = Literal["paste", "poisson", "perlin", "nsa", "sketch"]
 NEEDS_REAL = ("paste", "poisson")
@@ -53,7 +55,7 @@ class Arm:
     ``real``: the real defects of the budget. ``classical``: all crops are varied. ``synthetic``:
     defects painted on the fly; ``run``: those of a synthgen run, or of several; all of these lend
     equal shares. In a path ``@budget`` and ``@seed`` stand for the draw that the run's model was
-    adapted to.
+    adapted to. ``mixing``: how synthetic defects come beside the real ones; None = the default.
     """
 
     real: bool = True
@@ -61,6 +63,7 @@ class Arm:
     synthetic: Recipe | None = None
     run: RunPath | tuple[RunPath, ...] = ()
     kinds: tuple[str, ...] = ()  # sketch: of synthgen's defect classes; () = all of them
+    mixing: Mixing | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +76,15 @@ class Arm:
             raise ValueError("an arm without real defects needs synthetic or run")
         if unknown := sorted(set(self.kinds) - set(DEFECTS)):
             raise ValueError(f"kinds has {unknown[0]!r}; choose from {', '.join(sorted(DEFECTS))}")
+        if self.mixing is not None and not self.is_synthetic:
+            raise ValueError("an arm with mixing needs synthetic or run")
+        if self.mixes.drop_least_real and not self.run:
+            raise ValueError("mixing.drop_least_real needs run")
+
+    @property
+    def mixes(self) -> Mixing:
+        """How its synthetic defects come beside the real ones."""
+        return self.mixing or Mixing()
 
     @property
     def is_synthetic(self) -> bool:
@@ -82,7 +94,8 @@ class Arm:
     def can_learn(self, budget: int | None) -> bool:
         """Whether there is any defect to learn from at this budget."""
         if budget == 0:
-            return self.is_synthetic and self.synthetic not in NEEDS_REAL
+            needs_real = self.synthetic in NEEDS_REAL or self.mixes.drop_least_real > 0
+            return self.is_synthetic and not needs_real
         return True
 
     def runs_at(self, budget: str, seed: int) -> tuple[str, ...]:
@@ -116,6 +129,11 @@ class RunPictures:
                 self.images.append(image)
         self._kept = [number for number in range(len(self.images)) if number % HELD_OUT]
         self._read: dict[str, Picture] = {}
+
+    def sift(self, keep: Sift) -> None:
+        """Learn from those alone that ``keep`` chooses; it gets all that may be learned from."""
+        chosen = keep([self.picture(number) for number in self._kept])
+        self._kept = [self._kept[at] for at in chosen]
 
     def piece(self, rng: Rng) -> Picture:
         """Return one to learn from; the run's weights say how often each class comes."""
@@ -157,8 +175,12 @@ class Synthesis:
     whole: Callable[[Rng, int], Picture]  # the n-th
 
 
-def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synthesis:
+def make_synthesis(
+    arm: Arm, draw: Draw, runs: Sequence[str], side: int, keep: Sift | None = None
+) -> Synthesis:
     """Return the source of an arm's synthetic defects; ``side`` is the crop's, in pixels.
+
+    ``keep`` chooses which pictures of a run are learned from; None = all.
 
     The recipe and every run take turns at random, each as often as the others. Raises ConfigError
     for a recipe that needs real defects without any, RunError for a run with under 10 defects.
@@ -173,6 +195,8 @@ def make_synthesis(arm: Arm, draw: Draw, runs: Sequence[str], side: int) -> Synt
                 f"{run} holds {len(pictures.images)} accepted defects on photos to learn from; "
                 f"{HELD_OUT} are needed"
             )
+        if keep is not None:
+            pictures.sift(keep)
         each.append(Synthesis(pictures.piece, pictures.whole))
     if arm.synthetic:
         painter = _Painter(arm, draw, side)

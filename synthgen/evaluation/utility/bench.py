@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from synthgen.errors import ConfigError
 from synthgen.evaluation.inspectors.fitting import ComputePlace
 from synthgen.evaluation.inspectors.models import MODELS
 from synthgen.evaluation.inspectors.prediction import Boxes, Predictor
+from synthgen.evaluation.realism.filtering import find_most_real
 from synthgen.evaluation.utility import scores
 from synthgen.evaluation.utility.arms import Arm, Draw, Synthesis, make_synthesis
 from synthgen.evaluation.utility.learning import Examples
@@ -109,7 +111,9 @@ class Bench:
         if arm is not None and arm.is_synthetic:
             runs = arm.runs_at(job.shown_budget, job.seed)
             side = MODELS[job.inspector].training(self._settings.training, steps).crop_px
-            synthesis = make_synthesis(arm, draw, runs, side)
+            drop = arm.mixes.drop_least_real
+            keep = partial(find_most_real, real=draw.defects, drop=drop, seed=job.seed)
+            synthesis = make_synthesis(arm, draw, runs, side, keep if drop else None)
         look = self._train(job, arm or Arm(), draw, synthesis, steps, report)
         trained = time.perf_counter()
         row: dict[str, Any] = {"inspector": job.inspector, "arm": job.arm}
@@ -177,7 +181,11 @@ class Bench:
         held, _ = self._look(look, draw.validation)
         validation = scores.pool(held, [p.mask for p in draw.validation])
         threshold = validation.best_threshold()
-        tops = [scores.top_mean(levels, self._settings.top_fraction) for levels in maps]
+        tops, held_tops = (
+            [scores.top_mean(levels, self._settings.top_fraction) for levels in own]
+            for own in (maps, held)
+        )
+        precision, recall = scores.precision_recall_at(pooled, threshold)
         found = [
             scores.boxes_above(levels, threshold) if own is None else own
             for levels, own in zip(maps, boxes, strict=True)
@@ -186,9 +194,17 @@ class Bench:
             "pixel_ap": pooled.average_precision(),
             "best_f1": float(pooled.f1().max()),
             "f1": scores.f1_at(pooled, threshold),
+            "threshold": scores.to_probability(threshold),
+            "precision": precision,
+            "recall": recall,
+            "best_threshold": scores.to_probability(pooled.best_threshold()),
             "pro": scores.pro(maps, masks, pooled),
             "box_ap": scores.score_boxes(found, masks),
             **scores.score_images(tops, [bool(p.masks) for p in self._score]),
+            **scores.score_image_threshold(
+                (held_tops, [bool(p.masks) for p in draw.validation]),
+                (tops, [bool(p.masks) for p in self._score]),
+            ),
             **scores.score_classes(self._score, maps),
             "validation_ap": validation.average_precision(),
             "curve": pooled,
@@ -211,8 +227,9 @@ class Bench:
         clean = [p for p in draw.validation if not p.masks][:SYNTHETIC_LOOKS]
         maps, _ = self._look(look, [*made, *clean])
         pooled = scores.pool(maps, [p.mask for p in [*made, *clean]])
-        f1 = scores.f1_at(row["curve"], pooled.best_threshold())
-        found = {"f1_synthetic_threshold": f1}
+        threshold = pooled.best_threshold()
+        found = {"f1_synthetic_threshold": scores.f1_at(row["curve"], threshold)}
+        found["synthetic_threshold"] = scores.to_probability(threshold)
         hashes = [  # of the real defects, mirrored and turned, too
             _hash(picture, turn, mirrored)
             for picture in draw.defects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,20 @@ class Difference:
     def is_clear(self) -> bool:
         """Whether the interval lies on one side of 0."""
         return bool(self.low > 0 or self.high < 0)
+
+    @property
+    def turned(self) -> Difference:
+        """The same pair, seen from the other arm."""
+        return replace(
+            self,
+            arm=self.against,
+            against=self.arm,
+            mean=-self.mean,
+            low=-self.high,
+            high=-self.low,
+            inspector=self.against_inspector,
+            against_inspector=self.inspector,
+        )
 
 
 def pair_scores(

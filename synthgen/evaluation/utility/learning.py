@@ -18,6 +18,7 @@ from synthgen.training.inspection import (
     crop_good,
     group_by_class,
 )
+from synthgen.training.mixing import mark_border
 
 __all__ = ["Examples", "Training", "TrainingSettings"]
 
@@ -86,17 +87,19 @@ class Examples:
         """Return one batch: real defects, then synthetic ones, then good surface.
 
         Half of it shows defects, half of those synthetic ones where an arm has both, unless the
-        settings say otherwise. One step and seed give the same batch.
+        settings or the arm's mixing say otherwise. One step and seed give the same batch.
         """
         side = self.training.crop_px
-        settings = self.training.settings
+        settings, mixing = self.training.settings, self.arm.mixes
         bad = max(1, round(self.training.batch_size * settings.defect_fraction))
         varied = settings.variation if self.arm.classical else None
         good = [picture for picture in self.draw.good if not picture.masks]
         has_real = self.arm.real and bool(self.draw.defects)
         made = 0
         if self.synthesis is not None:
-            made = round(bad * settings.synthetic_fraction) if has_real else bad
+            progress = step / self.training.steps
+            fraction = mixing.fraction_at(progress, settings.synthetic_fraction)
+            made = round(bad * fraction) if has_real else bad
         groups = group_by_class(self.draw.defects)
         rng = stream(self.seed, "real", step)
         crops = [crop_defect(rng, groups, side, varied) for _ in range(bad - made)]
@@ -104,7 +107,8 @@ class Examples:
         for _ in range(made):
             assert self.synthesis is not None
             own = group_by_class([self.synthesis.piece(rng)])
-            crops.append(crop_defect(rng, own, side, varied))
+            pixels, truth = crop_defect(rng, own, side, varied)
+            crops.append((pixels, mark_border(truth, mixing)))
         rng = stream(self.seed, "good", step)
         rest = self.training.batch_size - bad
         return crops + [crop_good(rng, good, side, varied) for _ in range(rest)]

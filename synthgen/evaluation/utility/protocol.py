@@ -195,7 +195,10 @@ def _identity(settings: UtilitySettings, job: TrainingJob) -> dict[str, Any]:
     own: dict[str, Any] = {"inspector": job.inspector, "steps": steps.steps if steps else None}
     if job.arm != GOOD_ONLY or not MODELS[job.inspector].is_good_only:
         runs = _runs_of(settings, job)
-        own |= {**asdict(settings.chosen[job.arm]), "run": runs, "manifest": digest_runs(runs)}
+        arm = asdict(settings.chosen[job.arm])
+        if arm["mixing"] is None:
+            arm.pop("mixing")  # what was scored before there was a choice stays
+        own |= {**arm, "run": runs, "manifest": digest_runs(runs)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 

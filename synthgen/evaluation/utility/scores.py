@@ -27,10 +27,13 @@ __all__ = [
     "boxes_above",
     "f1_at",
     "pool",
+    "precision_recall_at",
     "pro",
     "score_boxes",
     "score_classes",
+    "score_image_threshold",
     "score_images",
+    "to_probability",
     "to_score_levels",
     "top_mean",
 ]
@@ -90,6 +93,23 @@ def pool(maps: Sequence[Levels], masks: Sequence[NDArray[np.bool_]]) -> LevelCou
     return LevelCounts(bad, every - bad)
 
 
+def to_probability(level: float) -> float:
+    """Return a level as the 0..1 that the sigmoid of its logit is; what users set a threshold on.
+
+    >>> round(to_probability((STEPS - 1) / 2), 3)
+    0.5
+    """
+    return 1 / (1 + math.exp(REACH - level * 2 * REACH / (STEPS - 1)))
+
+
+def precision_recall_at(pooled: LevelCounts, threshold: int) -> tuple[float, float]:
+    """Return precision and recall at a threshold (a level); NaN where nothing is marked, or is."""
+    found, wrong = float(pooled.found[threshold]), float(pooled.wrong[threshold])
+    every = float(pooled.found[0])
+    marked = found + wrong
+    return found / marked if marked else math.nan, found / every if every else math.nan
+
+
 def f1_at(pooled: LevelCounts, threshold: int) -> float:
     """Return the F1 of a threshold (a level) that was found elsewhere, such as in validation."""
     return float(pooled.f1()[threshold])
@@ -146,6 +166,27 @@ def score_images(scores: Sequence[float], is_bad: Sequence[bool]) -> dict[str, f
     return {
         "image_auroc": float(binary_auroc(predicted, truth)),
         "image_ap": float(binary_average_precision(predicted, truth)),
+    }
+
+
+def score_image_threshold(
+    held: tuple[Sequence[float], Sequence[bool]], scored: tuple[Sequence[float], Sequence[bool]]
+) -> dict[str, float]:
+    """Return the threshold on images' own scores with the highest F1 on ``held``, as 0..1, and
+    precision and recall of ``scored`` there; NaN where there is nothing to divide by.
+
+    Each is the images' ``top_mean`` and whether they are defective.
+    """
+    tops, is_bad = np.asarray(held[0], float), np.asarray(held[1], bool)
+    choices = np.unique(tops)
+    f1 = [2 * is_bad[tops >= t].sum() / ((tops >= t).sum() + is_bad.sum()) for t in choices]
+    threshold = float(choices[int(np.argmax(f1))])
+    marked, truth = np.asarray(scored[0], float) >= threshold, np.asarray(scored[1], bool)
+    right = float((marked & truth).sum())
+    return {
+        "image_threshold": to_probability(threshold),
+        "image_precision": right / float(marked.sum()) if marked.any() else math.nan,
+        "image_recall": right / float(truth.sum()) if truth.any() else math.nan,
     }
 
 

@@ -43,6 +43,7 @@ class UtilitySettings:
     arms: Mapping[str, Arm | None]
     model: str | tuple[str, ...] = AUTO  # of MODELS
     budgets: tuple[Budget, ...] = (5,)
+    curve: tuple[Budget, ...] = ()  # further budgets, of the baseline alone: its learning curve
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4)
     models: Annotated[int, Field(ge=1)] = 1  # per arm, budget and seed
     learn_split: str = "train"
@@ -61,6 +62,11 @@ class UtilitySettings:
         for name in self.arms:
             if not name.replace("_", "").isalnum():
                 raise ValueError(f"arms has {name!r}; a name is letters, digits and _")
+        if self.curve and self.arms.get(self.baseline) is None:
+            raise ValueError(
+                f"curve needs the arm {self.baseline!r}, the baseline; leave it in arms, or name "
+                "another baseline"
+            )
         if self.learn_split == self.score_split:
             raise ValueError("learn_split and score_split must differ")
         named = self.model if isinstance(self.model, tuple) else (self.model,)
@@ -87,6 +93,12 @@ class UtilitySettings:
     def chosen(self) -> dict[str, Arm]:
         """The arms that are not null."""
         return {name: arm for name, arm in self.arms.items() if arm is not None}
+
+    @property
+    def simple_arms(self) -> tuple[str, ...]:
+        """The arms whose defects a recipe paints on the fly, which need no run."""
+        chosen = self.chosen.items()
+        return tuple(name for name, arm in chosen if arm.synthetic is not None and not arm.run)
 
     @property
     def place(self) -> str:
@@ -132,8 +144,9 @@ class TrainingJob:
 def list_jobs(settings: UtilitySettings) -> list[TrainingJob]:
     """Return all models, seed after seed, so that a stopped run has whole pairs.
 
-    An arm that has nothing to learn from at a budget is left out there. Inspection models that
-    learn from good photos alone come once a seed, at budget 0.
+    An arm that has nothing to learn from at a budget is left out there. Budgets of the curve alone
+    have the baseline alone. Inspection models that learn from good photos alone come once a seed,
+    at budget 0.
     """
     jobs: list[TrainingJob] = []
     for seed in settings.seeds:
@@ -144,8 +157,9 @@ def list_jobs(settings: UtilitySettings) -> list[TrainingJob]:
             jobs += [
                 TrainingJob(row.name, name, None if budget == "all" else budget, seed, model)
                 for model in range(settings.models)
-                for budget in settings.budgets
+                for budget in dict.fromkeys((*settings.budgets, *settings.curve))
                 for name, arm in settings.chosen.items()
                 if arm.can_learn(None if budget == "all" else budget)
+                and (budget in settings.budgets or name == settings.baseline)
             ]
     return jobs

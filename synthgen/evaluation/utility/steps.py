@@ -114,7 +114,7 @@ def _look_for_steps(
     settings: UtilitySettings, bench: Bench, row: InspectionModel, report: Report
 ) -> ChosenSteps:
     """Double the steps while that gains a point; the budget is the largest that is compared."""
-    budgets = [budget for budget in settings.budgets if budget]
+    budgets = [budget for budget in (*settings.budgets, *settings.curve) if budget]
     largest = max(budgets, key=lambda b: float("inf") if b == "all" else int(b), default=FALLBACK)
     budget = None if largest == "all" else int(largest)
     begun, tried = time.perf_counter(), dict[int, float]()

@@ -1,0 +1,1 @@
+"""The page of a comparison: its words, plots and template."""
