@@ -24,10 +24,9 @@ from synthgen.backends.diffusion.patch_inpaint import (
 )
 from synthgen.errors import RunError
 from synthgen.storage.files import remove_leftovers, write_bytes
-from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import Crop
 from synthgen.training.embedded import PATCH_SIZE
-from synthgen.training.features import FeatureLoss
+from synthgen.training.features import CriticLoss, FeatureLoss
 
 __all__ = [
     "PARTS",

@@ -35,10 +35,9 @@ from synthgen.progress import stage
 from synthgen.samples.seeds import stream
 from synthgen.sources.surfaces import SURFACES
 from synthgen.training.card import write_model_card
-from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import Crop, draw_crops
 from synthgen.training.embedded import build_pipeline, start_from
-from synthgen.training.features import FeatureLoss
+from synthgen.training.features import CriticLoss, FeatureLoss
 from synthgen.training.learner import (
     PARTS,
     Learner,

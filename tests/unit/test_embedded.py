@@ -21,10 +21,9 @@ from synthgen.errors import ConfigError, ModelError, RunError, SourceError
 from synthgen.imaging.optics import Optics, estimate_optics
 from synthgen.planning.prompts import vocabulary
 from synthgen.sources.surfaces import draw_surface
-from synthgen.training.critic import CriticLoss
 from synthgen.training.crops import draw_crops
 from synthgen.training.embedded import build_tokenizer
-from synthgen.training.features import FeatureLoss, load_features
+from synthgen.training.features import CriticLoss, FeatureLoss, load_features
 from synthgen.training.learner import (
     PARTS,
     Learner,
