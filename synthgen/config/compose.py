@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def _check_optional(config: DictConfig, name: str) -> None:
             config[name] = {}
 
 
+@cache
 def _read_shipped(pipeline: str) -> tuple[dict[str, Any], set[str]]:
     """Return a pipeline's config as its file has it, and for which keys a file is chosen."""
     path = find_shipped("conf") / f"{pipeline}.yaml"
