@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 
-gc.disable()  # what is imported stays: see pytest_collection_finish
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -30,6 +29,11 @@ LONGEST = ("pipelines", "browser", "fuzz", "contracts")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders of the longest files first, so that processes side by side end together."""
     items.sort(key=lambda item: not any(folder in item.path.parts for folder in LONGEST))
+
+
+def pytest_configure() -> None:
+    """Look for no garbage while packages are imported: they stay."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
