@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -15,8 +16,10 @@ import cv2
 import pytest
 import torch
 
+from tests.config_files import read_once
 from tests.object_storage import serve_bucket
 
+read_once()
 cv2.setNumThreads(1)
 # where logging is set up again, absl closes the stream that it was given: here one of pytest
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
@@ -26,6 +29,17 @@ LONGEST = ("pipelines", "browser", "fuzz", "contracts")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders of the longest files first, so that processes side by side end together."""
     items.sort(key=lambda item: not any(folder in item.path.parts for folder in LONGEST))
+
+
+def pytest_configure() -> None:
+    """Look for no garbage while packages are imported: they stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave the million objects of packages and tests out of every search for garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
