@@ -164,5 +164,5 @@ def test_screenshots_of_the_docs(chromium, pages) -> None:
                 assert classes.first.get_by_role("heading", name="painted").count() == 1
                 height = math.ceil(classes.first.evaluate("s => s.getBoundingClientRect().bottom"))
             visit.page.set_viewport_size({"width": 1400, "height": height + 16})
-            visit.page.screenshot(path=path, quality=84)
+            visit.page.screenshot(path=path, quality=76)
             assert path.stat().st_size < 300e3
