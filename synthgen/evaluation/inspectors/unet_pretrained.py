@@ -20,6 +20,7 @@ from synthgen.evaluation.inspectors.fitting import (
     seeded_weights,
 )
 from synthgen.evaluation.utility.learning import Examples
+from synthgen.imaging.silence import silent_warnings
 from synthgen.training.features import load_feature_weights
 
 __all__ = ["BODY_RATE", "CELL_PX", "PretrainedUnet", "to_feature_input", "train_unet_pretrained"]
@@ -44,9 +45,10 @@ class PretrainedUnet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         smp: Any = import_module("segmentation_models_pytorch")
-        self.net = smp.Unet(
-            "timm-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=DECODER
-        )
+        with silent_warnings:  # smp says that this name of the body will go
+            self.net = smp.Unet(
+                "timm-tf_efficientnet_lite0", encoder_weights=None, decoder_channels=DECODER
+            )
         weights, body = load_feature_weights(), self.net.encoder
         body.load_state_dict(
             {name: weights[name.removeprefix("model.")] for name in body.state_dict()}
