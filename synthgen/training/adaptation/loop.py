@@ -123,7 +123,7 @@ class Trainer:
     ) -> None:
         self.settings, self.lose, self.validate = settings, lose, validate
         self.trained = [p for p in learner.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, settings.learning_rate, foreach=True)
+        self.optimizer = torch.optim.AdamW(self.trained, settings.learning_rate, fused=True)
         self.ema = make_average(self.trained, settings.ema_decay)
         self.step, self.best_step = 0, 0
         self.curve: list[tuple[int, float, float]] = []  # step, loss, held back
