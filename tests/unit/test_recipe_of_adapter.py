@@ -25,8 +25,8 @@ from synthgen.training.adaptation.crops import hold_back, make_examples, name_cl
 from synthgen.training.adaptation.recipe import (
     RECIPE,
     TRIED,
-    Painter,
     Recipe,
+    TaughtBackend,
     Trial,
     plan_recipe,
     write_recipe,
@@ -138,7 +138,7 @@ def trial(distance: float, *, adapter=True, strength=0.5, texture=0.5, contrast=
 
 
 PLAIN = plan_recipe([], "")
-PAINTER = Painter(
+TAUGHT = TaughtBackend(
     backend="embedded",
     checkpoint="embedded",
     revision=None,
@@ -197,7 +197,7 @@ def test_a_lead_that_is_chance_is_none() -> None:
 
 def test_a_recipe_without_the_adapter_calls_classes_by_known_nouns(tmp_path) -> None:
     recipe = Recipe(use_adapter=False, strength=0.35, own_texture=1.0, count=300, reason="so")
-    write_recipe(tmp_path, recipe, replace(PAINTER, nouns={"blow_hole": "pit"}))
+    write_recipe(tmp_path, recipe, replace(TAUGHT, nouns={"blow_hole": "pit"}))
     node = yaml.safe_load((tmp_path / RECIPE).read_text())
     assert node["bank"]["words"] == {"blow_hole": "pit"}
     assert node["backend"] == {"painting": {"strength": 0.35}}
@@ -213,7 +213,7 @@ def test_a_way_must_be_nearer_to_every_part_that_was_held_back() -> None:
 
 def test_a_recipe_names_the_backend_that_was_taught(tmp_path) -> None:
     painter = replace(
-        PAINTER, backend="sd15", checkpoint="my/model", splits=("train", "val"), material="metal"
+        TAUGHT, backend="sd15", checkpoint="my/model", splits=("train", "val"), material="metal"
     )
     write_recipe(tmp_path, replace(PLAIN, own_lines=True), painter)
     config = compose("generate", [f"experiment={tmp_path}"])
@@ -248,7 +248,7 @@ def test_an_adapter_that_paints_too_faint_is_left_out(parts, tmp_path) -> None:
     assert found.own_contrast < 0.2
     assert "a held-back defect that it paints is 0.1" in found.reason
     assert not any(one.is_adapted for one in found.trials)
-    write_recipe(tmp_path, found, PAINTER)
+    write_recipe(tmp_path, found, TAUGHT)
     assert "adapter" not in yaml.safe_load((tmp_path / RECIPE).read_text()).get("backend", {})
     told = json.loads((tmp_path / TRIED).read_text())
     assert told["chosen"]["adapter"] is False

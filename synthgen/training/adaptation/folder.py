@@ -25,7 +25,7 @@ from synthgen.samples.seeds import stream
 from synthgen.storage.files import remove_leftovers, write_bytes, write_text
 from synthgen.training.adaptation.crops import Augmentation, RealExample, draw_real_crop
 from synthgen.training.adaptation.loop import STATE, AdaptSettings
-from synthgen.training.adaptation.recipe import RECIPE, TRIED, Painter, Recipe, write_recipe
+from synthgen.training.adaptation.recipe import RECIPE, TRIED, Recipe, TaughtBackend, write_recipe
 from synthgen.training.crops import Crop
 from synthgen.training.learner import PARTS
 
@@ -116,15 +116,15 @@ def write_folder(
     small = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
-    write_recipe(folder, outcome.recipe, _describe_painter(outcome))
+    write_recipe(folder, outcome.recipe, _describe_backend(outcome))
     write_record(folder, outcome)
     remove_leftovers(folder)  # of one that was killed right here
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _describe_painter(outcome: Outcome) -> Painter:
+def _describe_backend(outcome: Outcome) -> TaughtBackend:
     """Return what a recipe says of the backend; a noun that the base lacks is what it began as."""
-    return Painter(
+    return TaughtBackend(
         backend=outcome.backend,
         checkpoint=outcome.base.name,
         revision=outcome.base.revision,

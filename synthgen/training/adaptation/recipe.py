@@ -24,8 +24,8 @@ __all__ = [
     "TRIED",
     "Choose",
     "Paint",
-    "Painter",
     "Recipe",
+    "TaughtBackend",
     "Trial",
     "is_as_strong",
     "plan_recipe",
@@ -125,7 +125,7 @@ def plan_recipe(examples: Sequence[RealExample], reason: str) -> Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Painter:
+class TaughtBackend:
     """What the adapter was made for: the backend's name, its checkpoint, and words of prompts.
 
     ``nouns``: what prompts call a class where the adapter is left out, whose own words the model
@@ -141,7 +141,7 @@ class Painter:
     material: str | None
 
 
-def write_recipe(folder: Path, recipe: Recipe, painter: Painter) -> None:
+def write_recipe(folder: Path, recipe: Recipe, taught: TaughtBackend) -> None:
     """Write the recipe below an adapter's ``folder``: an experiment that says what was tried.
 
     It names the bank in ``folder``. Beside it recipe.json has the same for programs.
@@ -149,20 +149,20 @@ def write_recipe(folder: Path, recipe: Recipe, painter: Painter) -> None:
     bank: dict[str, Any] = {"path": str((folder / BANK).absolute())}
     choices: list[dict[str, Any]] = [{"override /defect": []}]  # the bank's classes alone
     model: dict[str, Any] = {}
-    if painter.backend != EMBEDDED:
-        choices.append({"override /backend": painter.backend})
-    if painter.checkpoint != EMBEDDED:
-        model["checkpoint"] = painter.checkpoint
-    if painter.revision is not None:
-        model["revision"] = painter.revision
+    if taught.backend != EMBEDDED:
+        choices.append({"override /backend": taught.backend})
+    if taught.checkpoint != EMBEDDED:
+        model["checkpoint"] = taught.checkpoint
+    if taught.revision is not None:
+        model["revision"] = taught.revision
     node: dict[str, Any] = {
         "defaults": choices,
         "run": {"count": recipe.count},
         "splits": {"train": 1},
         "bank": bank,
     }
-    if tuple(painter.splits) != ("train",):
-        bank["splits"] = list(painter.splits)
+    if tuple(taught.splits) != ("train",):
+        bank["splits"] = list(taught.splits)
     if recipe.own_texture is not None:
         bank["own_texture"] = recipe.own_texture
     if recipe.own_lines is not None:
@@ -170,9 +170,9 @@ def write_recipe(folder: Path, recipe: Recipe, painter: Painter) -> None:
     if recipe.use_adapter:
         model["adapter"] = str(folder.absolute())
     else:
-        bank["words"] = dict(painter.nouns)
-    if painter.material is not None:
-        node["prompt"] = {"material": painter.material}
+        bank["words"] = dict(taught.nouns)
+    if taught.material is not None:
+        node["prompt"] = {"material": taught.material}
     backend: dict[str, Any] = {"model": model} if model else {}
     if recipe.strength is not None:
         backend["painting"] = {"strength": recipe.strength}
