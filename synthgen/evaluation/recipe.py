@@ -102,8 +102,9 @@ def choose_recipe(
     alike = [one for one in taught if one.defect_class in classes]
     crops, folds = _cut_real(held, seed)
     real = read(crops)
-    floor = measure_kid(read(_cut_real(alike, seed + 1)[0]), real, reference=real)[0]
     parts = [real[folds == fold] for fold in np.unique(folds)]
+    again = read(_cut_real(alike, seed + 1)[0])
+    floor = float(np.mean([measure_kid(again, part, reference=real)[0] for part in parts]))
     laid = {texture: _lay(alike, held, texture, seed) for texture in (0.0, 1.0)}
     ways = [(name, s) for name in painters if not (name and is_weak) for s in STRENGTHS]
     trials: list[Trial] = []
