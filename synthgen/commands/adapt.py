@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,9 @@ from synthgen.commands.call import Setting, compose_call, translate_errors
 from synthgen.config.objects import build, check_value, read_text, to_plain
 from synthgen.progress import show_progress, tell
 from synthgen.realdata.read import load_real
+from synthgen.references.clean import CleanPhotos
 from synthgen.references.items import BuildSettings
+from synthgen.references.lending import BankSettings, References
 
 if TYPE_CHECKING:
     from synthgen.training.adaptation.crops import RealExample
@@ -78,7 +80,8 @@ def run_adapt(config: DictConfig) -> AdaptResult:
     for note in real.notes:
         tell(note, "note")
     check_folder(folder)
-    items = cut_bank(real, BuildSettings(splits=settings.splits))
+    photos = CleanPhotos(real.images)  # the bank and the examples are of the same
+    items = cut_bank(real, BuildSettings(splits=settings.splits), photos)
 
     def finish(
         taught: Sequence[RealExample],
@@ -87,9 +90,11 @@ def run_adapt(config: DictConfig) -> AdaptResult:
         seed: int,
     ) -> Recipe:
         put_bank(folder / BANK, items, real.notes)
-        return choose_recipe(taught, held, painters, seed, settings.choose)
+        recipe = choose_recipe(taught, held, painters, seed, settings.choose)
+        with_lines, images = References(items, BankSettings()).images_with_lines
+        return replace(recipe, own_lines=2 * with_lines > images)
 
-    done = adapt_backend(real.images, backend, settings, folder, finish)
+    done = adapt_backend(real.images, backend, settings, folder, finish, photos)
     step, _, loss = done.best
     return AdaptResult(
         folder=folder,

@@ -15,6 +15,7 @@ from synthgen.progress import show_progress, tell, track
 from synthgen.quality.bank import measure_visible
 from synthgen.realdata.read import load_real
 from synthgen.realdata.records import RealSet
+from synthgen.references.clean import CleanPhotos
 from synthgen.references.items import BankItem, BuildSettings, build_bank, write_bank
 from synthgen.report.bank import write_bank_page
 
@@ -60,9 +61,11 @@ def run_bank(config: DictConfig) -> Bank:
     return put_bank(folder, cut_bank(real, settings), real.notes)
 
 
-def cut_bank(real: RealSet, settings: BuildSettings) -> list[BankItem]:
+def cut_bank(
+    real: RealSet, settings: BuildSettings, photos: CleanPhotos | None = None
+) -> list[BankItem]:
     """Return the defects of real images, measured; raises SourceError where they cannot be cut."""
-    cut = build_bank(real.images, settings)
+    cut = build_bank(real.images, settings, photos)
     return [measure_visible(item) for item in track(cut, "measuring the defects", unit="defects")]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +16,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from synthgen.defects.drawing.drawing import SIDES, Side
-from synthgen.errors import ShapeError, SourceError
+from synthgen.errors import SourceError
 from synthgen.imaging.colour import ring_contrast, to_lab
 from synthgen.imaging.geometry import mask_window
 from synthgen.imaging.images import CROP_PX, read_image, write_png
 from synthgen.progress import track
 from synthgen.realdata.records import RealImage
-from synthgen.references.removal import GOOD_PHOTOS, near_weights, remove_defects
+from synthgen.references.clean import CleanPhotos
+from synthgen.references.removal import near_weights
 from synthgen.references.skeleton import axis_deg, line_length, thin
 from synthgen.storage.files import check_name, inside, write_bytes
 
@@ -129,30 +129,25 @@ class BuildSettings:
 
 
 def build_bank(
-    images: Sequence[RealImage], settings: BuildSettings | None = None
+    images: Sequence[RealImage],
+    settings: BuildSettings | None = None,
+    photos: CleanPhotos | None = None,
 ) -> list[BankItem]:
     """Return every defect of the images, one item per connected piece of a class, in order.
 
     Pieces with a gap of at most ``close_px`` between them are one; pieces smaller than
-    ``min_area_px`` are left out. The first 8 good images lend surface to ``clean``. Raises
-    SourceError for a defect of another split, ShapeError for a mask of another size.
+    ``min_area_px`` are left out. ``photos`` keeps what is made of these images. Raises SourceError
+    for a defect of another split, ShapeError for a mask of another size.
     """
     asked = settings or BuildSettings()
     check_reference_splits(images, asked.splits)
-    good = [image.read_rgb() for image in islice((i for i in images if not i.defects), GOOD_PHOTOS)]
+    photos = photos or CleanPhotos(images, keeps=False)
     items: list[BankItem] = []
     for image in track(images, "cutting out the defects", unit="images"):
         if not image.defects:
             continue
-        pixels = image.read_rgb()
-        for defect in image.defects:
-            if defect.mask.shape != pixels.shape[:2]:
-                raise ShapeError(
-                    f"the mask of {defect.defect_class} is {defect.mask.shape} but {image.path} is "
-                    f"{pixels.shape[:2]} (height, width)"
-                )
+        views = photos.make(image)
         marked = np.any([defect.mask for defect in image.defects], axis=0)
-        views = pixels, remove_defects(pixels, marked, good)
         pieces = [
             (defect.defect_class, piece)
             for defect in image.defects

@@ -393,6 +393,7 @@ def test_an_adapter_is_made_and_applied(method, real, ignorant, tmp_path) -> Non
         "held_back.png",
         "loss.csv",
         "experiment",
+        "recipe.json",
     }
     assert len({path.stat().st_mode for path in (tmp_path / "a").iterdir() if path.is_file()}) == 1
     assert set(outcome.words) == {"blow", "hole", "crack"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -19,7 +22,15 @@ from synthgen.evaluation.recipe import _decide, choose_recipe
 from synthgen.realdata.read import read_real
 from synthgen.runs.reader import read_run
 from synthgen.training.adaptation.crops import hold_back, make_examples, name_classes
-from synthgen.training.adaptation.recipe import RECIPE, Recipe, Trial, plan_recipe, write_recipe
+from synthgen.training.adaptation.recipe import (
+    RECIPE,
+    TRIED,
+    Recipe,
+    TaughtBackend,
+    Trial,
+    plan_recipe,
+    write_recipe,
+)
 from tests.unit.test_adapt import SMALL, draw_photo
 
 
@@ -127,6 +138,14 @@ def trial(distance: float, *, adapter=True, strength=0.5, texture=0.5, contrast=
 
 
 PLAIN = plan_recipe([], "")
+TAUGHT = TaughtBackend(
+    backend="embedded",
+    checkpoint="embedded",
+    revision=None,
+    nouns={},
+    splits=("train",),
+    material=None,
+)
 USUAL = [trial(1.0), trial(1.2, adapter=False)]
 
 
@@ -178,20 +197,96 @@ def test_a_lead_that_is_chance_is_none() -> None:
 
 def test_a_recipe_without_the_adapter_calls_classes_by_known_nouns(tmp_path) -> None:
     recipe = Recipe(use_adapter=False, strength=0.35, own_texture=1.0, count=300, reason="so")
-    write_recipe(tmp_path, recipe, {"blow_hole": "pit"})
+    write_recipe(tmp_path, recipe, replace(TAUGHT, nouns={"blow_hole": "pit"}))
     node = yaml.safe_load((tmp_path / RECIPE).read_text())
     assert node["bank"]["words"] == {"blow_hole": "pit"}
     assert node["backend"] == {"painting": {"strength": 0.35}}
 
 
-def test_painting_the_real_look_is_preferred(folders) -> None:
-    """A painter that leaves defects as they are is nearer than one that turns them bright."""
+def test_a_way_must_be_nearer_to_every_part_that_was_held_back() -> None:
+    usual, other = trial(1.0), trial(0.5)
+    both = np.stack([usual.distances, usual.distances])
+    apart = np.stack([usual.distances - 0.9, usual.distances + 0.1])
+    assert replace(other, distances=both - 0.2).is_nearer_than(replace(usual, distances=both))
+    assert not replace(other, distances=apart).is_nearer_than(replace(usual, distances=both))
+
+
+def test_a_recipe_names_the_backend_that_was_taught(tmp_path) -> None:
+    painter = replace(
+        TAUGHT, backend="sd15", checkpoint="my/model", splits=("train", "val"), material="metal"
+    )
+    write_recipe(tmp_path, replace(PLAIN, own_lines=True), painter)
+    config = compose("generate", [f"experiment={tmp_path}"])
+    assert (config.backend.name, config.backend.model.checkpoint) == ("sd15", "my/model")
+    assert config.backend.model.adapter == str(tmp_path)
+    assert list(config.bank.splits) == ["train", "val"]
+    assert config.bank.own_lines is True
+    assert config.prompt.material == "metal"
+
+
+def keep(crops, strength):
+    """Paint what the sketch shows."""
+    return [crop.defective for crop in crops]
+
+
+def fade(crops, strength):
+    """Paint a defect that is hardly there."""
+    return [(0.9 * c.source + 0.1 * c.defective).round().astype(np.uint8) for c in crops]
+
+
+@pytest.fixture(scope="module")
+def parts(folders):
+    """Examples to learn and those held back."""
     images = read_real({"path": str(folders / "bad"), "masks": str(folders / "masks")})
     examples, _ = make_examples(images, name_classes(images, {}), "surface")
-    taught, held = hold_back(examples, 0.3, 0)
+    return hold_back(examples, 0.3, 0)
 
-    def keep(crops, strength):
-        return [crop.defective for crop in crops]
+
+def test_an_adapter_that_paints_too_faint_is_left_out(parts, tmp_path) -> None:
+    found = choose_recipe(*parts, {True: fade, False: keep}, 0)
+    assert not found.use_adapter
+    assert found.own_contrast < 0.2
+    assert "a held-back defect that it paints is 0.1" in found.reason
+    assert not any(one.is_adapted for one in found.trials)
+    write_recipe(tmp_path, found, TAUGHT)
+    assert "adapter" not in yaml.safe_load((tmp_path / RECIPE).read_text()).get("backend", {})
+    told = json.loads((tmp_path / TRIED).read_text())
+    assert told["chosen"]["adapter"] is False
+    assert len(told["trials"]) == 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("missing", "features"),
+    [(["timm"], "random features"), (["torchmetrics"], ""), (["timm", "torchvision"], "")],
+)
+def test_without_the_extras_what_is_there_is_measured(
+    missing, features, parts, monkeypatch
+) -> None:
+    def find(name, package=None):
+        return None if name in missing else find_spec(name, package)
+
+    monkeypatch.setattr("synthgen.evaluation.recipe.find_spec", find)
+    monkeypatch.setattr("synthgen.training.features.find_spec", find)
+    found = choose_recipe(*parts, {True: keep, False: fade}, 0)
+    assert (found.use_adapter, found.features) == (True, features)
+    assert found.own_contrast == pytest.approx(1)
+    if not features:
+        assert "the defaults, since trying needs pip install" in found.reason
+        weak = choose_recipe(*parts, {True: fade, False: keep}, 0)
+        assert not weak.use_adapter
+        assert "left out" in weak.reason
+
+
+def test_where_nothing_is_held_back_nothing_is_tried(parts) -> None:
+    everything = [*parts[0], *parts[1]]
+    found = choose_recipe(everything, everything, {True: keep, False: fade}, 0)
+    assert found.use_adapter
+    assert found.reason == "the defaults, since no part could be held back"
+
+
+def test_painting_the_real_look_is_preferred(parts) -> None:
+    """A painter that leaves defects as they are is nearer than one that turns them bright."""
+    taught, held = parts
 
     def brighten(crops, strength):
         return [np.where(c.defect_mask[..., None], 200, c.source).astype(np.uint8) for c in crops]

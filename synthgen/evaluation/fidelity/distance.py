@@ -21,6 +21,7 @@ __all__ = [
     "check_extractor",
     "measure_kid",
     "measure_kid_of_subsets",
+    "read_random_features",
 ]
 
 MIN_CROPS = 20  # of a set; below it there is no distance
@@ -134,6 +135,11 @@ def _divide(sides: Sequence[torch.Tensor], subsets: int) -> NDArray[np.float64]:
 def _check_count(crops: Sequence[Image]) -> None:
     if len(crops) < MIN_CROPS:
         raise ConfigError(f"{len(crops)} crops are too few to compare; give {MIN_CROPS}")
+
+
+def read_random_features(crops: Sequence[Image]) -> NDArray[np.float64]:
+    """Return (N, 512), what ``EXTRACTOR`` says; crops are (S, S, 3) uint8, all of one size."""
+    return np.asarray(_features(crops).numpy())
 
 
 def _features(crops: Sequence[Image]) -> torch.Tensor:

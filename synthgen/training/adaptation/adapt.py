@@ -34,6 +34,7 @@ from synthgen.errors import ConfigError
 from synthgen.planning.prompts import SYNONYMS
 from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
+from synthgen.references.clean import CleanPhotos
 from synthgen.references.items import check_reference_splits
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.crops import (
@@ -78,6 +79,7 @@ def adapt_backend(
     settings: AdaptSettings,
     folder: Path,
     choose: Choose | None = None,
+    photos: CleanPhotos | None = None,
 ) -> Outcome:
     """Adapt what a backend paints with: all of the embedded model, or low ranks of a UNet.
 
@@ -87,7 +89,7 @@ def adapt_backend(
     """
     family, base = backend.family, backend.model.base
     if family.adapts == "all":
-        return adapt(images, base, settings, folder, choose)
+        return adapt(images, base, settings, folder, choose, photos)
     if not family.adapts:
         raise ConfigError(
             f"adapt cannot teach {family.title}; use backend=embedded, or a Stable Diffusion 1.5 "
@@ -95,7 +97,7 @@ def adapt_backend(
         )
     from synthgen.training.adaptation.lora import adapt_unet
 
-    return adapt_unet(images, backend, settings, folder, choose)
+    return adapt_unet(images, backend, settings, folder, choose, photos)
 
 
 def adapt(
@@ -104,6 +106,7 @@ def adapt(
     settings: AdaptSettings,
     folder: Path,
     choose: Choose | None = None,
+    photos: CleanPhotos | None = None,
 ) -> Outcome:
     """Adapt a patch model to the defects of ``images``; write the adapter into ``folder``.
 
@@ -116,7 +119,7 @@ def adapt(
     torch.set_num_threads(pick_threads(settings.threads, "adapt.threads"))
     cv2.setNumThreads(1)
     nouns = name_classes(images, settings.words)
-    examples, good = make_examples(images, nouns, settings.surface)
+    examples, good = make_examples(images, nouns, settings.surface, photos)
     taught, held = hold_back(examples, settings.hold_back, settings.seed)
     with stage(f"loading the model {base.name}"):
         pipeline = load_base(base).to(pick_device(settings.device, "adapt.device"))

@@ -21,13 +21,8 @@ from synthgen.imaging.images import to_levels
 from synthgen.planning.prompts import describe
 from synthgen.progress import track
 from synthgen.realdata.records import RealImage
-from synthgen.references.removal import (
-    GOOD_PHOTOS,
-    near_weights,
-    remove_defects,
-    to_fractions,
-    to_own_texture,
-)
+from synthgen.references.clean import CleanPhotos
+from synthgen.references.removal import near_weights, to_fractions, to_own_texture
 from synthgen.samples.arrays import Image, Mask
 from synthgen.samples.seeds import stream
 from synthgen.training.adaptation.loop import AdaptSettings
@@ -87,22 +82,23 @@ class Augmentation:
 
 
 def make_examples(
-    images: Sequence[RealImage], nouns: Mapping[str, str], surface: str
+    images: Sequence[RealImage],
+    nouns: Mapping[str, str],
+    surface: str,
+    photos: CleanPhotos | None = None,
 ) -> tuple[list[RealExample], list[Image]]:
     """Return the examples of all real defects, and the good photos. ``nouns``: word of each class.
 
     The defects of one photo are removed together, so that no example shows those of another class.
-    Masks of fewer than 4 pixels are left out. Raises SourceError where no defect is left, or a file
-    cannot be read.
+    Masks of fewer than 4 pixels are left out. ``photos`` may have made some of these already.
+    Raises SourceError where no defect is left, or a file cannot be read.
     """
-    good = [image.read_rgb() for image in images if not image.defects][:GOOD_PHOTOS]
+    photos = photos or CleanPhotos(images, keeps=False)
     examples = []
     for image in track(images, "taking the defects out of their photos", unit="images"):
         if not image.defects:
             continue
-        photo = image.read_rgb()
-        everything = np.logical_or.reduce([defect.mask for defect in image.defects])
-        removed = remove_defects(photo, everything, good)
+        photo, removed = photos.make(image)
         for defect in image.defects:
             if defect.mask.sum() < MIN_PX:
                 continue
@@ -121,7 +117,7 @@ def make_examples(
             )
     if not examples:
         raise SourceError("real holds no image with a masked defect; adapt needs some per class")
-    return examples, good
+    return examples, photos.good
 
 
 def draw_real_crop(

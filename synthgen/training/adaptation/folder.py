@@ -25,7 +25,7 @@ from synthgen.samples.seeds import stream
 from synthgen.storage.files import remove_leftovers, write_bytes, write_text
 from synthgen.training.adaptation.crops import Augmentation, RealExample, draw_real_crop
 from synthgen.training.adaptation.loop import STATE, AdaptSettings
-from synthgen.training.adaptation.recipe import Recipe, write_recipe
+from synthgen.training.adaptation.recipe import RECIPE, TRIED, Recipe, TaughtBackend, write_recipe
 from synthgen.training.crops import Crop
 from synthgen.training.learner import PARTS
 
@@ -59,6 +59,7 @@ class Outcome:
     curve: Sequence[tuple[int, float, float]]
     seconds: float
     recipe: Recipe
+    backend: str = "embedded"  # by its name
 
     @property
     def best(self) -> tuple[int, float, float]:
@@ -115,18 +116,25 @@ def write_folder(
     small = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in tensors.items()}
     write_bytes(folder / WEIGHTS, save(small, {"format": "pt"}))  # save_file: for the owner alone
     write_png(folder / "held_back.png", sheet)
-    write_recipe(folder, outcome.recipe, _known_nouns(outcome))
+    write_recipe(folder, outcome.recipe, _describe_backend(outcome))
     write_record(folder, outcome)
     remove_leftovers(folder)  # of one that was killed right here
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _known_nouns(outcome: Outcome) -> dict[str, str]:
-    """Return for each class a noun that the base knows: that which a new word started from."""
-    return {
-        name: next((outcome.words[w] for w in noun.split() if w in outcome.words), noun)
-        for name, noun in outcome.nouns.items()
-    }
+def _describe_backend(outcome: Outcome) -> TaughtBackend:
+    """Return what a recipe says of the backend; a noun that the base lacks is what it began as."""
+    return TaughtBackend(
+        backend=outcome.backend,
+        checkpoint=outcome.base.name,
+        revision=outcome.base.revision,
+        nouns={
+            name: next((outcome.words[w] for w in noun.split() if w in outcome.words), noun)
+            for name, noun in outcome.nouns.items()
+        },
+        splits=outcome.settings.splits,
+        material=None if outcome.settings.surface == "surface" else outcome.settings.surface,
+    )
 
 
 def find_changes(
@@ -203,6 +211,7 @@ def _describe(outcome: Outcome) -> str:
         f'{name} ("{noun}", {counts[name]} images)' for name, noun in outcome.nouns.items()
     )
     words = ", ".join(f"{word} (from {start})" for word, start in outcome.words.items()) or "none"
+    recipe = f"{outcome.recipe.reason}: `{RECIPE}`, `{TRIED}`"
     warnings = "".join(f"\nWarning: {warning}.\n" for warning in outcome.warnings)
     return f"""# An adapter of {outcome.base.name}
 
@@ -219,6 +228,7 @@ Made by `synthgen adapt`; used by `backend.model.adapter=<this folder>` on that 
 | Loss on what is held back | {outcome.curve[0][2]:.4f} before, {loss:.4f} after |
 | Images | {_count_images(outcome.taught)} taught, {_count_images(held)} held back, \
 listed in `{RECORD}` |
+| Recipe | {recipe} |
 
 {LICENCE_NOTE}
 {warnings}

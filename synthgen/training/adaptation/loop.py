@@ -55,7 +55,7 @@ class AdaptSettings:
     method: Literal["full", "lora"] = "full"
     rank: Annotated[int, Field(ge=1)] = 16  # of lora
     parts: tuple[Part, ...] = ("unet", "controlnet", "text_encoder")  # what full trains
-    steps: Annotated[int, Field(ge=1)] = 250
+    steps: Annotated[int, Field(ge=1)] = 150
     batch_size: Annotated[int, Field(ge=2)] = 16  # crops a step, at the first of crop_sizes_px
     crop_sizes_px: CropSizes = (64, 64, 96, 64, 128)
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
@@ -69,7 +69,7 @@ class AdaptSettings:
     turn: Fraction = 0.3  # of the real crops: turned by 90, 180 or 270 degrees
     splits: ReferenceSplits = ("train",)  # splits to learn from: those that nothing is scored on
     hold_back: Annotated[float, Field(ge=0, lt=1)] = 0.2  # of a class: validates
-    check_every: Annotated[int, Field(ge=1)] = 50  # steps
+    check_every: Annotated[int, Field(ge=1)] = 25  # steps
     patience: Annotated[int, Field(ge=1)] = 4  # checks without a better one
     choose: Literal["realism", "defaults"] = "realism"  # how the recipe's settings are found
     surface: Annotated[str, Field(min_length=1)] = "surface"  # its word in prompts
@@ -123,7 +123,7 @@ class Trainer:
     ) -> None:
         self.settings, self.lose, self.validate = settings, lose, validate
         self.trained = [p for p in learner.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, settings.learning_rate, foreach=True)
+        self.optimizer = torch.optim.AdamW(self.trained, settings.learning_rate, fused=True)
         self.ema = make_average(self.trained, settings.ema_decay)
         self.step, self.best_step = 0, 0
         self.curve: list[tuple[int, float, float]] = []  # step, loss, held back

@@ -23,6 +23,7 @@ from synthgen.backends.diffusion.backend import DiffusionBackend
 from synthgen.backends.diffusion.threads import pick_threads
 from synthgen.progress import stage
 from synthgen.realdata.records import RealImage
+from synthgen.references.clean import CleanPhotos
 from synthgen.references.items import check_reference_splits
 from synthgen.samples.sample import Condition, SampleSpec, SourceImage
 from synthgen.samples.seeds import stream
@@ -54,6 +55,7 @@ def adapt_unet(
     settings: AdaptSettings,
     folder: Path,
     choose: Choose | None = None,
+    photos: CleanPhotos | None = None,
 ) -> Outcome:
     """Teach a backend's UNet the defects of ``images``; write the adapter into ``folder``.
 
@@ -65,7 +67,7 @@ def adapt_unet(
     check_folder(folder)
     torch.set_num_threads(pick_threads(settings.threads, "adapt.threads"))
     nouns = name_classes(images, settings.words)
-    examples, good = make_examples(images, nouns, settings.surface)
+    examples, good = make_examples(images, nouns, settings.surface, photos)
     taught, held = hold_back(examples, settings.hold_back, settings.seed)
     unet, base = backend.load().pipeline.unet, backend.model.base
     unet.requires_grad_(False)
@@ -90,6 +92,7 @@ def adapt_unet(
         held=held,
         curve=curve,
         seconds=seconds,
+        backend=backend.name,
         recipe=choose(taught, held, {}, settings.seed)
         if choose
         else plan_recipe(examples, "the defaults, as nothing was tried"),
