@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from synthgen.errors import ConfigError, ShapeError
+from synthgen.errors import ConfigError
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.imaging.images import IGNORED, grey_window, read_image, to_rgb8
+from synthgen.training.pictures import check_size
 
 try:
     from torchvision import tv_tensors
@@ -78,11 +79,7 @@ class DefectDataset(Dataset[tuple[Any, Any]]):
         """
         number, image = self._entries[index]
         pixels = read_image(image.path)
-        if pixels.shape[:2] != image.size_hw:
-            raise ShapeError(
-                f"{image.path} is {pixels.shape[0]} x {pixels.shape[1]} px (height, width), turned "
-                f"as its EXIF says, but its labels are for {image.size_hw[0]} x {image.size_hw[1]}"
-            )
+        check_size(image, pixels)
         rgb = torch.from_numpy(to_rgb8(pixels, grey_window(pixels)))
         item = tv_tensors.Image(rgb.permute(2, 0, 1).contiguous())
         target: Any

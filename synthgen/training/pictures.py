@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from synthgen.errors import ShapeError
 from synthgen.exporting.labels import LabelledImage
 from synthgen.imaging.images import grey_window, holds_grey, read_image, to_rgb8
 from synthgen.progress import track
 from synthgen.realdata.records import RealImage
 from synthgen.samples.arrays import Image, Mask
 
-__all__ = ["MIN_PX", "Picture", "read_picture", "read_pictures"]
+__all__ = ["MIN_PX", "Picture", "check_size", "read_picture", "read_pictures"]
 
 MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
 
@@ -82,14 +83,25 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
     ]
 
 
+def check_size(image: LabelledImage, pixels: NDArray[np.generic]) -> None:
+    """Raise ShapeError where the pixels read, (H, W) or (H, W, C), do not fit the labels."""
+    if pixels.shape[:2] != image.size_hw:
+        raise ShapeError(
+            f"{image.path} is {pixels.shape[0]} x {pixels.shape[1]} px (height, width), turned "
+            f"as its EXIF says, but its labels are for {image.size_hw[0]} x {image.size_hw[1]}"
+        )
+
+
 def read_picture(
     image: LabelledImage, names: Mapping[int, str], *, is_grey: bool = False
 ) -> Picture:
-    """Read an image of a labelled set. ``names``: of its class ids. Raises SourceError.
+    """Read an image of a labelled set. ``names``: of its class ids. Raises SourceError, and
+    ShapeError where it is of another size than its labels.
 
     ``is_grey``: with one channel, also where the file has three.
     """
     pixels = read_image(image.path)
+    check_size(image, pixels)
     shown = to_rgb8(pixels, grey_window(pixels))
     if is_grey:
         shown = np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[..., None], np.uint8)

@@ -26,6 +26,7 @@ HEAVY = (  # imported once, before the forks
     *("synthgen.backends.diffusion.backend", "synthgen.report", "synthgen.config.build"),
     *("synthgen.references.items",),
     *("synthgen.evaluation.fidelity.report", "synthgen.evaluation.utility.protocol"),
+    *("synthgen.evaluation.realism.report", "synthgen.conditioning.control.hed_weights"),
     *(
         "synthgen.training.adaptation.adapt",
         "synthgen.training.pretrain",

@@ -59,6 +59,10 @@ def fuzz_artefacts(ground: Ground, seed: int, count: int, tally: Tally) -> None:
         place = ground.begin()
         if number % 8 == 7:
             _break_bank(draw, ground, place, tally)
+        elif number % 16 == 4:
+            _break_comparison(draw, ground, place, tally)
+        elif number % 32 == 12:
+            _break_weights(draw, place, tally, ground)
         elif number % 8 == 6:
             _break_lock(draw, given["files"], place, tally, ground)
         else:
@@ -341,6 +345,47 @@ def _break_lock(
     arguments = ["generate", *SMALL, "run.count=3", f"run.folder={run}"]
     case = f"generate: .run.lock {told} {name}={str(holder[name])[:30]!r}"
     judge(tally, ground, arguments, case, [lock.name], is_wrong=True, place=place)
+
+
+def _break_comparison(draw: random.Random, ground: Ground, place: Path, tally: Tally) -> None:
+    """Harm a run or the real photos that evaluate realism compares."""
+    shutil.copytree(ground.many, place / "many")
+    shutil.copytree(ground.parts.parent / "parts", place / "parts")
+    shutil.copy(ground.parts, place / "parts.csv")
+    run = [path for path in sorted((place / "many").rglob("*")) if path.is_file()]
+    real = [path for path in sorted((place / "parts").rglob("*")) if path.is_file()]
+    tables = [path for path in run if path.suffix in (".parquet", ".yaml")]
+    path = draw.choice(draw.choice((tables, run, real, [place / "parts.csv"])))
+    told = draw.choice(_harms_of(path))(draw, path)
+    if told is None:
+        return
+    name = str(path.relative_to(place))
+    few = ["evaluate.count=20", "evaluate.sheet=4", "evaluate.folder=out"]
+    given = [f"evaluate.run={place / 'many'}", f"evaluate.real.path={place / 'parts.csv'}"]
+    arguments = ["evaluate", "realism", *few, *given]
+    names = [path.name, str(place), "evaluate.run", "evaluate.real"]
+    case = f"evaluate realism: {name} {told}"
+    judge(tally, ground, arguments, case, names, is_wrong=False, place=place)
+
+
+def _break_weights(draw: random.Random, place: Path, tally: Tally, ground: Ground) -> None:
+    """Harm HED's weights: the file that is converted, or a folder that control=hed reads."""
+    folder = place / "hed"
+    folder.mkdir()
+    source = folder / "given.h5"
+    shutil.copy(ground.hed, source)
+    told = draw.choice((_cut, _garble, _remove, _make_pipe, _make_folder, _flip, _grow))(
+        draw, source
+    )
+    if draw.random() < 0.5:
+        arguments = ["convert", "hed", "out=out", f"file={source}"]
+        case, names = f"convert hed: {source.name} {told}", [source.name, "h5py"]
+    else:
+        (folder / "ControlNetHED.safetensors").write_bytes(draw.randbytes(draw.choice((1, 900))))
+        arguments = ["generate", *SMALL, "run.count=1", "run.folder=out", "control=hed"]
+        arguments += [f"control.hed.folder={folder}"]
+        case, names = "generate: HED's weights are garbage", ["ControlNetHED", str(folder), "hed"]
+    judge(tally, ground, arguments, case, names, is_wrong=True, place=place)
 
 
 def _break_bank(draw: random.Random, ground: Ground, place: Path, tally: Tally) -> None:

@@ -52,6 +52,15 @@ def _labels(ground: Ground) -> list[str]:
     return ["evaluate.folder=out", "evaluate.count=4"]
 
 
+def _realism(ground: Ground) -> list[str]:
+    many = [f"evaluate.run={ground.many}", f"evaluate.real.path={ground.parts}"]
+    return [*many, "evaluate.folder=out", "evaluate.count=20", "evaluate.sheet=4"]
+
+
+def _hed(ground: Ground) -> list[str]:
+    return ["out=out", f"file={ground.hed}"]
+
+
 def _pretrain(ground: Ground) -> list[str]:
     return ["pretrain.folder=out", "pretrain.steps=1", "pretrain.batch_size=1"]
 
@@ -79,6 +88,8 @@ PIPELINES: Sequence[tuple[str, Base, int]] = (  # words, what it needs, how ofte
     ("evaluate fidelity", _fidelity, 2),
     ("evaluate labels", _labels, 2),
     ("evaluate utility", _utility, 3),
+    ("evaluate realism", _realism, 3),
+    ("convert hed", _hed, 1),
     ("review", lambda ground: ["run.folder=gone"], 1),
     ("review push", lambda ground: ["run.folder=gone"], 1),
     ("review pull", lambda ground: ["run.folder=gone"], 1),
@@ -95,7 +106,19 @@ TEXTS = (
 )
 RANGES = ("[nan,1]", "[1,nan]", "[5,1]", "[1e308,1e308]", "[1]", "[1,2,3]", "[a,b]", "[null]")
 RANGES += ("[-1,-1]", "[0,0]", "[[1,2],[3,4]]", "[inf,inf]", "[null,null]", "[true,false]")
-PLACES = ("folder", "path", "out", "cache", "images", "masks", "table", "adapter", "run.folder")
+PLACES = (
+    "card",
+    "evaluate.run",
+    "folder",
+    "path",
+    "out",
+    "cache",
+    "images",
+    "masks",
+    "table",
+    "adapter",
+    "run.folder",
+)
 NESTED = "[" * 60 + "1" + "]" * 60
 
 
@@ -130,7 +153,7 @@ def fuzz_configs(ground: Ground, seed: int, count: int, tally: Tally) -> None:
             ground,
             arguments,
             " ".join(arguments),
-            [*one.names, "gone is not a run", "needs a diffusion backend"],
+            [*one.names, "gone is not a run", "needs a diffusion backend", ground.hed.name],
             is_wrong=one.is_wrong,
             place=place,
         )

@@ -57,6 +57,21 @@ class Ground:
         return self.folder / "given" / "other"
 
     @property
+    def many(self) -> Path:
+        """A run of enough defects to be compared with real ones."""
+        return self.folder / "given" / "many"
+
+    @property
+    def parts(self) -> Path:
+        """A table of enough real defects, and good photos, to be compared with."""
+        return self.folder / "given" / "parts.csv"
+
+    @property
+    def hed(self) -> Path:
+        """A file that is called as HED's weights are, and holds others."""
+        return self.folder / "given" / "hed.h5"
+
+    @property
     def photos(self) -> Path:
         return self.folder / "given" / "photos"
 
@@ -134,8 +149,32 @@ def lay_ground(folder: Path) -> Ground:
     (ground.photos.parent / "real.csv").write_text("\n".join(rows), encoding="utf-8")
     run_well("generate", *SMALL, "run.count=3", f"run.folder={ground.run}")
     shutil.copytree(ground.run, ground.other_run)
+    _lay_parts(ground)
     run_well("bank", f"out={ground.bank}", f"real.path={ground.photos}", *real_masks(ground))
     return ground
+
+
+def _lay_parts(ground: Ground) -> None:
+    """Lay what is compared: a run of 14 defects, 12 real parts with one and 4 without, weights."""
+    made = [*SMALL, "run.good_fraction=0", "run.count=14", "quality=off"]
+    run_well("generate", *made, f"run.folder={ground.many}")
+    rng = np.random.default_rng(8)
+    rows = ["image,mask,class,split,group"]
+    folder = ground.parts.parent / "parts"
+    folder.mkdir()
+    for number in range(16):
+        level = rng.integers(110, 140, (64, 64, 3), np.uint8)
+        mask = np.zeros((64, 64), np.uint8)
+        if number >= 4:
+            top, left = rng.integers(8, 40, 2)
+            mask[top : top + 12, left : left + 10] = 255
+            level[mask > 0] = 40
+            Image.fromarray(mask).save(folder / f"mask-{number}.png")
+        Image.fromarray(level).save(folder / f"{number}.png")
+        named = f"parts/mask-{number}.png,pit" if number >= 4 else ",good"
+        rows.append(f"parts/{number}.png,{named},train,{number}")
+    ground.parts.write_text("\n".join(rows), encoding="utf-8")
+    ground.hed.write_bytes(b"\x89HDF\r\n\x1a\n" + rng.bytes(500))
 
 
 def real_masks(ground: Ground) -> list[str]:

@@ -201,6 +201,9 @@ def test_the_pipeline_scores_a_run_beside_crop_paste_and_real(real, tmp_path) ->
 
     few = run_here("evaluate", "realism", *asked, "evaluate.real.only=[crack]")
     assert few.returncode == 2
+    other = run_here("evaluate", "realism", *asked, "evaluate.real.split=nowhere")
+    assert other.returncode == 2
+    assert "evaluate.real.split='nowhere'" in other.stderr
 
 
 def test_a_run_that_is_gone_is_one_sentence(real, tmp_path) -> None:

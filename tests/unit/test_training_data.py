@@ -22,6 +22,7 @@ from synthgen.storage.places import StoredFile
 from synthgen.training.dataset import BoxesFromMasks, DefectDataset
 from synthgen.training.inspection import DefectCrops
 from synthgen.training.mixing import IGNORED, Mixing, MixingSampler, mark_border
+from synthgen.training.pictures import read_picture
 from tests.hard_set import CASES, CLASSES, TEST, make_hard_run, size_of
 
 with warnings.catch_warnings():
@@ -131,6 +132,8 @@ def test_an_image_of_another_size_than_its_labels_is_named(labels) -> None:
     odd = replace(labels.images[0], size_hw=(7, 9))
     with pytest.raises(ShapeError, match=r"48 x 64 px .* for 7 x 9"):
         DefectDataset(replace(labels, images=[odd]))[0]
+    with pytest.raises(ShapeError, match=r"48 x 64 px .* for 7 x 9"):
+        read_picture(odd, labels.names)
 
 
 def test_images_of_another_source_need_no_run(labels) -> None:

@@ -56,7 +56,7 @@ def collect_crops(settings: RealismSettings) -> list[DefectCrop]:
     A paste takes defect and photo of one fold, so that neither is known in another. Raises
     SourceError where there are too few real defects or parts, RunError where too few are painted.
     """
-    pictures = read_pictures(read_real(settings.real))
+    pictures = read_pictures(read_real(settings.real, key="evaluate.real"))
     is_grey = all(picture.pixels.shape[2] == 1 for picture in pictures)
     bad = [picture for picture in pictures if picture.masks]
     good = [picture for picture in pictures if not picture.masks]
