@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from synthgen.errors import ConfigError
 from synthgen.exporting.labels import LabelledImage, LabelledSet, read_labels
 from synthgen.imaging.images import IGNORED, grey_window, read_image, to_rgb8
-from synthgen.training.pictures import check_size
+from synthgen.training.pictures import check_picture_size
 
 try:
     from torchvision import tv_tensors
@@ -79,7 +79,7 @@ class DefectDataset(Dataset[tuple[Any, Any]]):
         """
         number, image = self._entries[index]
         pixels = read_image(image.path)
-        check_size(image, pixels)
+        check_picture_size(image, pixels)
         rgb = torch.from_numpy(to_rgb8(pixels, grey_window(pixels)))
         item = tv_tensors.Image(rgb.permute(2, 0, 1).contiguous())
         target: Any

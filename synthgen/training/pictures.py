@@ -18,7 +18,7 @@ from synthgen.progress import track
 from synthgen.realdata.records import RealImage
 from synthgen.samples.arrays import Image, Mask
 
-__all__ = ["MIN_PX", "Picture", "check_size", "read_picture", "read_pictures"]
+__all__ = ["MIN_PX", "Picture", "check_picture_size", "read_picture", "read_pictures"]
 
 MIN_PX = 4  # no crop is cut around a smaller speck, where the class has larger defects
 
@@ -83,7 +83,7 @@ def read_pictures(images: Sequence[RealImage]) -> list[Picture]:
     ]
 
 
-def check_size(image: LabelledImage, pixels: NDArray[np.generic]) -> None:
+def check_picture_size(image: LabelledImage, pixels: NDArray[np.generic]) -> None:
     """Raise ShapeError where the pixels read, (H, W) or (H, W, C), do not fit the labels."""
     if pixels.shape[:2] != image.size_hw:
         raise ShapeError(
@@ -101,7 +101,7 @@ def read_picture(
     ``is_grey``: with one channel, also where the file has three.
     """
     pixels = read_image(image.path)
-    check_size(image, pixels)
+    check_picture_size(image, pixels)
     shown = to_rgb8(pixels, grey_window(pixels))
     if is_grey:
         shown = np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[..., None], np.uint8)

@@ -66,7 +66,8 @@ def make_small(command: str) -> str:
     small = command.replace("workers=8", "workers=2").replace(" backend.model.offline=false", "")
     if command.startswith("synthgen generate"):
         small += " run.count=4"
-        small += " backend.painting.steps=2" if "backend." in command else " backend=sketch"
+        is_painted = "backend." in command or "experiment=adapter" in command
+        small += " backend.painting.steps=2" if is_painted else " backend=sketch"
     if command.startswith("synthgen adapt"):
         small += " adapt.steps=1 adapt.batch_size=2 adapt.crop_sizes_px=[64] adapt.threads=1"
         small += " adapt.choose=defaults"  # tests/unit/test_recipe_of_adapter.py tries ways

@@ -22,11 +22,14 @@ from tests.cli import run_here, run_script, run_well
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {  # what the pages ask for, and what the tests paint
+    # the run of an adapter is painted by what it adapts
+    '"runs/own"},\n    {"source": "folder", "source.path": "photos", "run.count": 200}': (
+        '"runs/own"},\n    {"source": "folder", "source.path": "photos", "run.count": 2}'
+    ),
     '"run.count": 200': '"run.count": 4, "backend": "sketch"',
     '"run.count": 20}': '"run.count": 4, "backend": "sketch"}',
     '"adapt.steps": 250': '"adapt.steps": 1, "adapt.batch_size": 2, "adapt.crop_sizes_px": [32], '
     '"backend.model.checkpoint": "tiny", "adapt.threads": 1',
-    '"backend.model.adapter": adapter.folder, ': "",  # which the sketch does not read
 }
 PAGE = "docs/how-to/python.md"
 TINY = ("debug=smoke", "backend=sketch", "defect=[pit,scratch]")
