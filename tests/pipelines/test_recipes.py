@@ -7,6 +7,8 @@ import math
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.cli import run_script, run_well
@@ -44,6 +46,7 @@ def folder(tmp_path_factory) -> Path:
     synthgen("export run.folder=other format=[mvtec] out=exported", root)
     (root / "exported" / "mvtec" / "part").rename(root / "real")
     (root / "docs").symlink_to(ROOT / "docs")
+    cv2.imwrite(str(root / "photo.png"), np.full((64, 64, 3), 120, np.uint8))
     return root
 
 
@@ -56,7 +59,12 @@ real = [not dataset.is_synthetic[index] for index in sampler]
 assert real == [True, False, False] * (len(real) // 3)
 assert len(next(iter(loader))[0]) == len(next(iter(data.train_dataloader()))[0]) == 6
 """
-    (folder / "page.py").write_text("\n".join([*blocks, checks]), encoding="utf-8")
+    code = "\n".join([*blocks, checks])
+    short = code.replace(
+        'train_inspector("out")', 'train_inspector("out", model="unet_small", steps=2)'
+    )
+    assert short != code
+    (folder / "page.py").write_text(short, encoding="utf-8")
     run_script("page.py", cwd=folder)
 
 
