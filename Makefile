@@ -35,7 +35,7 @@ WORKERS ?= 2
 unexport PYTHONDONTWRITEBYTECODE # where it is set, each of the tests' commands would compile torch anew
 
 costs:
-	@echo "make test: 8 GB in .venv once, then about 13 minutes on 2 cores."
+	@echo "make test: 8 GB in .venv once, then about 15 minutes on 2 cores."
 
 test: costs install .venv-datumaro ## Run the tests, WORKERS files beside each other
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
