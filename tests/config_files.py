@@ -25,7 +25,7 @@ __all__ = ["read_once"]
 @cache
 def read_once() -> None:
     """From now on, keep what Hydra has read from files, and what it has merged of them."""
-    Plugins.instance()  # makes the class of files anew
+    Plugins.instance()  # makes a new class of files
     files_of: Any = SourcesRegistry.instance().resolve("file")
     load, merge = files_of.load_config, ConfigLoaderImpl._compose_config_from_defaults_list
     kept: dict[Hashable, bytes] = {}

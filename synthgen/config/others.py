@@ -23,12 +23,13 @@ def leave_out_others(pipeline: str, overrides: Sequence[str]) -> list[str]:
     >>> leave_out_others("generate", ["seed=1", "preview.count=3"])
     ['seed=1']
     """
-    own, _ = read_shipped(pipeline)
+    own, groups = read_shipped(pipeline)
+    known = own.keys() | groups
     kept = []
     for text in overrides:
         key = _key_of(text)
         section = key.partition(".")[0]
-        others = [] if section in own else _builders(pipeline)
+        others = [] if section in known else _builders(pipeline)  # which reads all of conf/
         trees = {name: read_shipped(name)[0] for name in others}
         found = next((name for name, tree in trees.items() if section in tree), None)
         if found is None:
